@@ -1,0 +1,33 @@
+"""The M/EEG response to a picture: images and epochs in, generated epochs out."""
+
+import importlib
+
+__version__ = "0.1.0.dev0"
+
+# Public name -> module that holds it. Read on first use, so that importing the package imports
+# neither torch nor transformers nor matplotlib.
+_HOME = {
+    "ClipEmbedder": "stimulus.clip",
+    "DiffusionRegressor": "regressor",
+    "GaborEmbedder": "stimulus.gabor",
+    "ImageToBrainEncoder": "encoder",
+    "evaluate": "evaluation",
+    "read_encoder": "encoder",
+}
+_MODULES = ("baselines", "datasets", "metrics", "stimulus", "viz")
+
+__all__ = ["__version__", *sorted([*_HOME, *_MODULES])]
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,103 @@
+"""Where tensors live, and random numbers that depend on no device."""
+
+import contextlib
+
+import numpy as np
+import torch
+
+
+def resolve_device(device="auto"):
+    """Turn ``"auto"`` into the accelerator that is there, else the CPU.
+
+    Parameters
+    ----------
+    device : str | torch.device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` ...
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If the device is not known to PyTorch or not present on this machine.
+    """
+    if device is None or str(device) == "auto":
+        if torch.accelerator.is_available():
+            return torch.device(torch.accelerator.current_accelerator().type)
+        return torch.device("cpu")
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is not a device PyTorch knows; give 'auto', 'cpu', 'cuda', "
+            "'cuda:0' or 'mps'."
+        ) from error
+    if device.type != "cpu":
+        there = torch.accelerator.is_available() and (
+            torch.accelerator.current_accelerator().type == device.type
+        )
+        if not there:
+            raise ValueError(
+                f"device={str(device)!r} was asked for, but this machine has no such device; "
+                "give device='auto' or 'cpu'."
+            )
+    return device
+
+
+@contextlib.contextmanager
+def evaluating(module):
+    """Put ``module`` into evaluation mode without gradients, and back again."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield module
+    finally:
+        module.train(was_training)
+
+
+@contextlib.contextmanager
+def seeded_init(seed):
+    """Let ``torch.nn`` initialise from ``seed`` and leave the global generators as they were.
+
+    ``torch.nn.init`` draws from the global generator only; this forks it, so that nothing outside
+    notices.
+
+    Parameters
+    ----------
+    seed : int
+        The seed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(int(seed))
+        yield
+
+
+def seed_from(random_state):
+    """Draw one 32-bit seed from what scikit-learn calls a ``random_state``.
+
+    Parameters
+    ----------
+    random_state : None | int | numpy.random.Generator | numpy.random.RandomState
+        ``None`` is fresh entropy from the operating system, never the global generator.
+
+    Returns
+    -------
+    int
+    """
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**32))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**32, dtype=np.uint32))
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
+        if random_state < 0:
+            raise ValueError(f"random_state={random_state} is negative; give an int >= 0 or None.")
+        return int(random_state)
+    raise ValueError(
+        f"random_state={random_state!r} is a {type(random_state).__name__}; give None, an int, "
+        "a numpy.random.Generator or a numpy.random.RandomState."
+    )

@@ -1,0 +1,37 @@
+"""What every test shares: quiet logs, one thread, and the recordings where they are there."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+# Nothing in the tests may reach for a hub, whatever the machine allows.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import mne
+import numpy as np
+import pytest
+
+mne.set_log_level("WARNING")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rng():
+    """Return a fresh generator with a fixed seed."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Return the folder of real recordings, or skip."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the folder of real recordings, ../shared/data, is not there")
+    return folder
