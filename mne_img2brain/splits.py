@@ -1,0 +1,150 @@
+"""Who may see whom: canonical trial order, groups that may not be split, held-out parts."""
+
+import hashlib
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+
+def distinct_rows(x):
+    """Find the distinct rows of an array, in an order that depends on their content only.
+
+    Parameters
+    ----------
+    x : array, shape (n_rows, ...)
+        Anything with a numeric type; NaN are compared as bytes.
+
+    Returns
+    -------
+    first : array of int, shape (n_distinct,)
+        Where each distinct row stands first in ``x``.
+    index : array of int, shape (n_rows,)
+        Which distinct row each row is.
+    """
+    digests = [hashlib.blake2b(np.ascontiguousarray(row).tobytes()).digest() for row in x]
+    position = {}
+    for row, digest in enumerate(digests):
+        position.setdefault(digest, row)
+    order = {digest: rank for rank, digest in enumerate(sorted(position))}
+    first = np.array([position[digest] for digest in order], dtype=np.intp)
+    index = np.array([order[digest] for digest in digests], dtype=np.intp)
+    return first, index
+
+
+def canonical_order(y, *keys):
+    """Sort trials by keys and then by their own values, whatever order they came in.
+
+    Values are compared through one fixed random projection, so that differences of rounding do
+    not change the order.
+
+    Parameters
+    ----------
+    y : array, shape (n_trials, ...)
+        The responses.
+    *keys : array of int, shape (n_trials,)
+        What to sort by first, the most important first.
+
+    Returns
+    -------
+    array of int, shape (n_trials,)
+        The order.
+    """
+    flat = np.asarray(y).reshape(len(y), -1)
+    direction = np.random.default_rng(20).standard_normal(flat.shape[1])
+    return np.lexsort((np.nan_to_num(flat) @ direction, *keys[::-1]))
+
+
+def merge_groups(image_index, groups=None):
+    """Make groups of trials that no split may separate.
+
+    Trials of one image are always together; ``groups`` (concepts, say) can only join images.
+
+    Parameters
+    ----------
+    image_index : array of int, shape (n_trials,)
+        The image of each trial.
+    groups : array, shape (n_trials,) | None
+        Labels of any type.
+
+    Returns
+    -------
+    array of int, shape (n_trials,)
+        The group of each trial, ``0 .. n_groups - 1``.
+    """
+    _, images = np.unique(image_index, return_inverse=True)
+    if groups is None:
+        return images
+    groups = np.asarray(groups)
+    if groups.shape != images.shape:
+        raise ValueError(
+            f"groups has shape {groups.shape}, but there are {len(images)} trials; give one label "
+            "per trial."
+        )
+    _, labels = np.unique(groups.astype(str), return_inverse=True)
+    n_images = images.max() + 1
+    n_nodes = n_images + labels.max() + 1
+    edges = coo_array(
+        (np.ones(len(images)), (images, labels + n_images)), shape=(n_nodes, n_nodes)
+    )
+    _, component = connected_components(edges, directed=False)
+    _, merged = np.unique(component[images], return_inverse=True)
+    return merged
+
+
+def held_out_groups(groups, fraction, rng):
+    """Choose whole groups until a fraction of the trials is held out.
+
+    Parameters
+    ----------
+    groups : array of int, shape (n_trials,)
+        The group of each trial, ``0 .. n_groups - 1``.
+    fraction : float
+        The part of the trials to hold out, between 0 and 1.
+    rng : numpy.random.Generator
+        Chooses.
+
+    Returns
+    -------
+    array of bool, shape (n_trials,)
+        True where a trial is held out. At least one group is, and at least one is not.
+    """
+    sizes = np.bincount(groups)
+    if len(sizes) < 2:
+        raise ValueError(
+            f"There is {len(sizes)} group of trials; at least two are needed to hold one out."
+        )
+    order = rng.permutation(len(sizes))
+    n_held = int(np.searchsorted(np.cumsum(sizes[order]), fraction * len(groups))) + 1
+    return np.isin(groups, order[: min(n_held, len(sizes) - 1)])
+
+
+def fold_of(groups, n_folds, rng):
+    """Deal whole groups into folds of similar size.
+
+    Parameters
+    ----------
+    groups : array of int, shape (n_trials,)
+        The group of each trial, ``0 .. n_groups - 1``.
+    n_folds : int
+        How many folds; fewer where there are fewer groups.
+    rng : numpy.random.Generator
+        Deals.
+
+    Returns
+    -------
+    array of int, shape (n_trials,)
+        The fold of each trial.
+    """
+    sizes = np.bincount(groups)
+    n_folds = min(n_folds, len(sizes))
+    fold_of_group = np.empty(len(sizes), dtype=np.intp)
+    # largest groups first, each to the emptiest fold; ties in random order
+    order = rng.permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    load = np.zeros(n_folds)
+    for group in order:
+        fold = int(load.argmin())
+        fold_of_group[group] = fold
+        load[fold] += sizes[group]
+    return fold_of_group[groups]
