@@ -17,10 +17,10 @@ def pool_tokens(tokens, mask=None, *, last=False):
 
     Parameters
     ----------
-    tokens : array, shape (n_images, n_features) | (n_images, n_tokens, n_features) | \
-            (n_images, n_rows, n_columns, n_features)
-        What describes the images. Two-dimensional input passes through; rows and columns are
-        flattened to tokens. Padding is NaN.
+    tokens : array, shape (n_images, ..., n_features)
+        What describes the images: one vector each, which passes through; tokens, of shape
+        (n_images, n_tokens, n_features), where padding is NaN; or a grid of tokens, of shape
+        (n_images, n_rows, n_columns, n_features), which is flattened to tokens.
     mask : array of bool, shape (n_images, n_tokens) | None
         Which tokens are valid. ``None`` takes those without NaN.
     last : bool
@@ -29,10 +29,9 @@ def pool_tokens(tokens, mask=None, *, last=False):
 
     Returns
     -------
-    pooled : array, shape (n_images, n_features), (n_images, 2 * n_features) or \
-            (n_images, 3 * n_features)
-        Two-dimensional input as it came, else class token and mean, with ``last=True`` also the
-        last token. Float32 input gives float32, everything else float64.
+    pooled : array, shape (n_images, n_pooled)
+        Two-dimensional input as it came, else class token and mean, ``2 * n_features`` wide, with
+        ``last=True`` also the last token, ``3 * n_features``. Float32 input gives float32, everything else float64.
 
     Raises
     ------
