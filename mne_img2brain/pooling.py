@@ -31,7 +31,8 @@ def pool_tokens(tokens, mask=None, *, last=False):
     -------
     pooled : array, shape (n_images, n_pooled)
         Two-dimensional input as it came, else class token and mean, ``2 * n_features`` wide, with
-        ``last=True`` also the last token, ``3 * n_features``. Float32 input gives float32, everything else float64.
+        ``last=True`` also the last token, ``3 * n_features``. Float32 input gives float32,
+        everything else float64.
 
     Raises
     ------

@@ -1,0 +1,160 @@
+"""How near a prediction is to the recorded response."""
+
+import numpy as np
+
+from ._shapes import check_responses
+
+__all__ = ["correlation", "mse", "normalized_r", "pearson", "r_map"]
+
+
+def mse(y_true, y_pred):
+    r"""Mean squared error.
+
+    .. math:: \mathrm{MSE} = \frac{1}{N C T} \sum_{i, c, t} (\hat y_{ict} - y_{ict})^2
+
+    The unit is the square of the data's. Values in the literature are of standardised data, so
+    standardise before comparing.
+
+    Parameters
+    ----------
+    y_true, y_pred : array, shape (n_images, n_channels, n_times)
+        The recorded and the predicted responses.
+
+    Returns
+    -------
+    float
+        The error.
+
+    References
+    ----------
+    Xu et al., Image-to-Brain Signal Generation for Visual Prosthesis with CLIP Guided Multimodal
+    Diffusion Models: one of the two metrics of the paper.
+    """
+    return float(mse_by_image(y_true, y_pred).mean())
+
+
+def mse_by_image(y_true, y_pred):
+    """Mean squared error of each image, shape (n_images,)."""
+    y_true, y_pred = check_responses(y_true, y_pred)
+    return ((y_pred - y_true) ** 2).mean(axis=(1, 2))
+
+
+def pearson(y_true, y_pred):
+    r"""Pearson correlation within an image, over sensors and times: the paper's PCC.
+
+    .. math::
+
+        \mathrm{PCC} = \frac{1}{N} \sum_i
+        \frac{\sum_{ct} (\hat y_{ict} - \bar{\hat y}_i)(y_{ict} - \bar y_i)}
+             {\sqrt{\sum_{ct} (\hat y_{ict} - \bar{\hat y}_i)^2 \sum_{ct} (y_{ict} - \bar y_i)^2}}
+
+    Sensors and times of an image are one long vector, whose mean is taken off. A response that is
+    the same for all images scores well here: the evoked response itself is in it. Use
+    :func:`r_map` to ask whether *differences* between images are predicted.
+
+    Parameters
+    ----------
+    y_true, y_pred : array, shape (n_images, n_channels, n_times)
+        The recorded and the predicted responses.
+
+    Returns
+    -------
+    float
+        The correlation. Zero for a flat prediction, NaN for a flat recording.
+
+    References
+    ----------
+    Xu et al., Image-to-Brain Signal Generation for Visual Prosthesis with CLIP Guided Multimodal
+    Diffusion Models: one of the two metrics of the paper.
+    """
+    return float(pearson_by_image(y_true, y_pred).mean())
+
+
+def pearson_by_image(y_true, y_pred):
+    """Pearson correlation within each image, shape (n_images,)."""
+    y_true, y_pred = check_responses(y_true, y_pred)
+    return correlation(*(y.reshape(len(y), -1).T for y in (y_true, y_pred)))
+
+
+def r_map(y_true, y_pred):
+    r"""Pearson correlation across images, for each sensor and time.
+
+    .. math::
+
+        r_{ct} = \frac{\sum_i (\hat y_{ict} - \bar{\hat y}_{ct})(y_{ict} - \bar y_{ct})}
+        {\sqrt{\sum_i (\hat y_{ict} - \bar{\hat y}_{ct})^2 \sum_i (y_{ict} - \bar y_{ct})^2}}
+
+    Parameters
+    ----------
+    y_true, y_pred : array, shape (n_images, n_channels, n_times)
+        The recorded and the predicted responses, of at least three images.
+
+    Returns
+    -------
+    r : array, shape (n_channels, n_times)
+        The correlations. A prediction that is the same for every image gets 0, for it explains
+        none of the differences; a recording that is the same for every image gets NaN.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, something is not finite or there are fewer than three images.
+
+    References
+    ----------
+    Gifford, Dwivedi, Roig and Cichy (2022), A large and rich EEG dataset for modeling human visual
+    object recognition, NeuroImage 264.
+    """
+    y_true, y_pred = check_responses(y_true, y_pred, min_images=3)
+    return correlation(y_true, y_pred)
+
+
+def correlation(y_true, y_pred):
+    """Pearson correlation along the first axis.
+
+    Parameters
+    ----------
+    y_true, y_pred : array, shape (n, ...)
+        What is recorded and what is predicted.
+
+    Returns
+    -------
+    r : array, shape (...)
+        The correlations: 0 where the prediction is constant, NaN where the recording is.
+    """
+    x, flat_x = _standardized(y_true)
+    y, flat_y = _standardized(y_pred)
+    r = np.clip(np.einsum("i...,i...->...", x, y), -1, 1)
+    return np.where(flat_x, np.nan, np.where(flat_y, 0.0, r))
+
+
+def _standardized(y):
+    """Return ``y`` centred and of unit length along the first axis, and where it was constant."""
+    centred = y - y.mean(axis=0)
+    length = np.sqrt((centred**2).sum(axis=0))
+    # Rounding makes the spread of equal numbers about 1e-16 of their size, not zero.
+    flat = length <= 1e-12 * np.sqrt((y**2).sum(axis=0))
+    return centred / np.where(flat, 1.0, length), flat
+
+
+def normalized_r(r, ceiling, *, floor=0.1):
+    """Divide a correlation by its noise ceiling.
+
+    Parameters
+    ----------
+    r : array, shape (n_channels, n_times)
+        The correlation of the prediction.
+    ceiling : array, shape (n_channels, n_times)
+        The correlation that a model without error would reach, not its square: for example
+        ``split_half_ceiling(trials).full``.
+    floor : float
+        Where the ceiling is lower, the quotient is noise, and NaN is returned.
+
+    Returns
+    -------
+    array, shape (n_channels, n_times)
+        The normalised correlation. Values above 1 occur: the ceiling is an estimate.
+    """
+    r, ceiling = np.broadcast_arrays(np.asarray(r, float), np.asarray(ceiling, float))
+    usable = np.nan_to_num(ceiling, nan=-np.inf) >= floor
+    return np.divide(r, ceiling, out=np.full(r.shape, np.nan), where=usable)

@@ -1,0 +1,59 @@
+"""Latency and amplitude of the components of an evoked response."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .windows import time_mask
+
+__all__ = ["Peak", "component_peak"]
+
+
+class Peak(NamedTuple):
+    """Where a component peaks.
+
+    Attributes
+    ----------
+    latency : float | array, shape (...)
+        The time of the peak, in seconds.
+    amplitude : float | array, shape (...)
+        The value at the peak, in the unit of the data.
+    """
+
+    latency: np.ndarray
+    amplitude: np.ndarray
+
+
+def component_peak(response, times, tmin, tmax, *, mode="abs"):
+    """Find the peak of a component such as P1, N1 or N170 inside a window.
+
+    Parameters
+    ----------
+    response : array, shape (..., n_times)
+        Evoked responses, for example (n_channels, n_times).
+    times : array, shape (n_times,)
+        The times, in seconds.
+    tmin, tmax : float
+        The window in which the component is looked for, in seconds, both ends included.
+    mode : "abs" | "pos" | "neg"
+        Whether the largest, the most positive or the most negative value is the peak.
+
+    Returns
+    -------
+    Peak
+        ``latency`` and ``amplitude``, of shape (...): of one sampled time, as in
+        :meth:`mne.Evoked.get_peak`; nothing is interpolated.
+
+    Raises
+    ------
+    ValueError
+        If the mode is another or the window is empty.
+    """
+    sign = {"abs": np.abs, "pos": np.positive, "neg": np.negative}
+    if mode not in sign:
+        raise ValueError(f"mode={mode!r}; expected 'abs', 'pos' or 'neg'.")
+    inside = time_mask(times, tmin, tmax)
+    values = np.asarray(response, float)[..., inside]
+    index = sign[mode](values).argmax(axis=-1)
+    amplitude = np.take_along_axis(values, index[..., None], axis=-1)[..., 0]
+    return Peak(np.asarray(times, float)[inside][index], amplitude)

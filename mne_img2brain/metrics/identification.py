@@ -1,0 +1,297 @@
+"""Which image was seen? Recorded responses against the predicted responses of all images."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import curve_fit
+from scipy.special import gammaln
+
+from ._shapes import check_responses, check_trials
+from .accuracy import correlation
+from .noise_ceiling import random_halves
+
+__all__ = [
+    "EquivalentTrials",
+    "equivalent_trials",
+    "identification_curve",
+    "identification_ranks",
+    "n_way_accuracy",
+    "pairwise_accuracy",
+    "similarity",
+    "top_k",
+]
+
+
+def similarity(y_true, y_pred, *, centre=False):
+    """Correlate every recorded response with every predicted one.
+
+    Parameters
+    ----------
+    y_true, y_pred : array, shape (n_images, n_channels, n_times)
+        The recorded and the predicted responses.
+    centre : bool
+        Whether the mean over images is taken off both first, per sensor and time. Gifford et al.
+        (2022) do not; of two images it must not be: what is left of one is then minus the other.
+
+    Returns
+    -------
+    r : array, shape (n_images, n_images)
+        The correlation over sensors and times of each recorded (row) with each predicted (column)
+        response; 0 where one of them is flat.
+    """
+    y_true, y_pred = check_responses(y_true, y_pred)
+    sides = []
+    for y in (y_true, y_pred):
+        scale = np.sqrt((y**2).mean())
+        if centre:
+            y = y - y.mean(axis=0)
+        flat = y.reshape(len(y), -1)
+        flat = flat - flat.mean(axis=1, keepdims=True)
+        length = np.sqrt((flat**2).sum(axis=1, keepdims=True))
+        # What is left of equal numbers after centring is rounding: no identity is in it.
+        empty = length <= 1e-12 * scale * np.sqrt(flat.shape[1])
+        sides.append(np.where(empty, 0.0, flat / np.where(empty, 1.0, length)))
+    return sides[0] @ sides[1].T
+
+
+def identification_ranks(y_true, y_pred, *, centre=False):
+    """Rank of the true image among all, for each recorded response.
+
+    Parameters
+    ----------
+    y_true, y_pred : array, shape (n_images, n_channels, n_times)
+        The recorded and the predicted responses.
+    centre : bool
+        Whether the mean over images is taken off both first.
+
+    Returns
+    -------
+    n_better : array of int, shape (n_images,)
+        How many other images are more similar to the recorded response than the true one. The rank
+        is ``1 + n_better + n_equal / 2``; by chance it is (n_images + 1) / 2 on average.
+    n_equal : array of int, shape (n_images,)
+        How many other images are exactly as similar.
+    """
+    r = similarity(y_true, y_pred, centre=centre)
+    true = np.diag(r)[:, None]
+    # Equal predictions have equal similarities up to the rounding of a product of matrices.
+    n_better = (r > true + 1e-12).sum(axis=1)
+    n_equal = (np.abs(r - true) <= 1e-12).sum(axis=1) - 1
+    return n_better, n_equal
+
+
+def top_k(n_better, n_equal, k):
+    """Probability that the true image is among the best ``k``, ties being broken by lot.
+
+    Parameters
+    ----------
+    n_better, n_equal : array of int, shape (n_images,)
+        From :func:`identification_ranks`.
+    k : int
+        How many guesses. Chance is ``k / n_images``.
+
+    Returns
+    -------
+    array, shape (n_images,)
+        One probability per image; their mean is the top-k accuracy.
+    """
+    return np.clip((k - np.asarray(n_better)) / (np.asarray(n_equal) + 1.0), 0.0, 1.0)
+
+
+def n_way_accuracy(n_better, n_equal, n_way):
+    r"""Top-1 accuracy if the true image stood among ``n_way - 1`` others drawn at random.
+
+    With :math:`w` of the :math:`N - 1` others worse than the true image, it wins when all drawn
+    ones are among them: :math:`\binom{w}{n - 1} / \binom{N - 1}{n - 1}`.
+
+    Parameters
+    ----------
+    n_better, n_equal : array of int, shape (n_images,)
+        From :func:`identification_ranks`. Ties are counted half as won.
+    n_way : int
+        The number of candidates, 2 to n_images. Chance is ``1 / n_way``.
+
+    Returns
+    -------
+    array, shape (n_images,)
+        One probability per image.
+    """
+    n_others = len(n_better) - 1
+    if not 2 <= n_way <= n_others + 1:
+        raise ValueError(f"n_way={n_way}; expected 2 to {n_others + 1}, the number of images.")
+    draw = n_way - 1
+    worse = n_others - np.asarray(n_better, float) - np.asarray(n_equal, float) / 2
+    fits = worse >= draw
+    safe = np.where(fits, worse, draw)
+    log_p = gammaln(safe + 1) - gammaln(safe - draw + 1)
+    log_p -= gammaln(n_others + 1) - gammaln(n_others - draw + 1)
+    return np.where(fits, np.exp(log_p), 0.0)
+
+
+def identification_curve(y_true, y_pred, times, *, width=0.05, step=None, centre=False, k=(1, 5)):
+    """Identification in a window that slides over time.
+
+    Parameters
+    ----------
+    y_true, y_pred : array, shape (n_images, n_channels, n_times)
+        The recorded and the predicted responses.
+    times : array, shape (n_times,)
+        The times, in seconds.
+    width : float
+        The width of the window, in seconds, rounded to whole samples.
+    step : float | None
+        From one window to the next, in seconds. ``None`` is half the width.
+    centre : bool
+        Whether the mean over images is taken off both first.
+    k : tuple of int
+        Which top-k accuracies.
+
+    Returns
+    -------
+    centres : array, shape (n_windows,)
+        The centres of the windows, in seconds.
+    accuracy : dict of int to array, shape (n_windows,)
+        The top-k accuracy in every window.
+    mean_rank : array, shape (n_windows,)
+        The mean rank in every window.
+    """
+    times = np.asarray(times, float)
+    spacing = np.median(np.diff(times)) if len(times) > 1 else width
+    n_wide = max(1, round(width / spacing))
+    n_step = max(1, n_wide // 2 if step is None else round(step / spacing))
+    if n_wide > len(times):
+        raise ValueError(
+            f"width={width} s is more than the {len(times) * spacing:g} s that the data last."
+        )
+    starts = np.arange(0, len(times) - n_wide + 1, n_step)
+    accuracy, mean_rank = {n: [] for n in k}, []
+    for start in starts:
+        inside = slice(start, start + n_wide)
+        better, equal = identification_ranks(
+            y_true[..., inside], y_pred[..., inside], centre=centre
+        )
+        mean_rank.append(np.mean(1 + better + equal / 2))
+        for n in k:
+            accuracy[n].append(top_k(better, equal, n).mean())
+    accuracy = {n: np.array(values) for n, values in accuracy.items()}
+    centres = np.array([times[start : start + n_wide].mean() for start in starts])
+    return centres, accuracy, np.array(mean_rank)
+
+
+def pairwise_accuracy(y_true, y_pred, *, centre=False):
+    r"""Share of pairs of images that are matched the right way round.
+
+    A pair is right where :math:`r_{ii} + r_{jj} > r_{ij} + r_{ji}`; a tie is half right. Chance is
+    0.5. For sets too small for identification.
+
+    Parameters
+    ----------
+    y_true, y_pred : array, shape (n_images, n_channels, n_times)
+        The recorded and the predicted responses, of at least two images.
+    centre : bool
+        Whether the mean over images is taken off both first.
+
+    Returns
+    -------
+    float
+        The accuracy.
+
+    References
+    ----------
+    Mitchell et al. (2008), Predicting human brain activity associated with the meanings of nouns,
+    Science 320.
+    """
+    return float(pairwise_by_image(y_true, y_pred, centre=centre).mean())
+
+
+def pairwise_by_image(y_true, y_pred, *, centre=False):
+    """Share of the pairs of each image that are right, shape (n_images,)."""
+    check_responses(y_true, y_pred, min_images=2)
+    r = similarity(y_true, y_pred, centre=centre)
+    own = np.diag(r)
+    margin = own[:, None] + own[None, :] - r - r.T
+    right = np.where(np.abs(margin) <= 1e-12, 0.5, margin > 0).astype(float)
+    np.fill_diagonal(right, 0.0)
+    return right.sum(axis=1) / (len(r) - 1)
+
+
+class EquivalentTrials(NamedTuple):
+    """How many real trials a prediction is worth.
+
+    Attributes
+    ----------
+    n_trials : float
+        The number of trials whose average predicts held-out trials as well as the model does; 0 for
+        a model without any r, infinite for one above what any number of trials would reach.
+    r_model : float
+        The model's r with the held-out average.
+    r_trials : array, shape (n_counts,)
+        The r of the average of 1, 2, ... trials with the same held-out average.
+    """
+
+    n_trials: float
+    r_model: float
+    r_trials: np.ndarray
+
+
+def equivalent_trials(y_pred, trials, *, mask=None, n_splits=20, random_state=0):
+    r"""How many real trials must be averaged to predict as well as the model.
+
+    Half the trials of every image are held out and averaged. The r across images with that average,
+    its mean over sensors and times, is measured for the model and for averages of
+    :math:`k = 1, 2, \dots` of the remaining trials, over ``n_splits`` random halves. The number is
+    read off :math:`r_k = a \sqrt{k / (k + b)}`, which is what independent trials of equal noise
+    follow, fitted to the measured points.
+
+    Parameters
+    ----------
+    y_pred : array, shape (n_images, n_channels, n_times)
+        The predicted responses.
+    trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
+        The real trials, at least four of each image.
+    mask : array of bool, shape (n_times,) | None
+        The times that count.
+    n_splits : int
+        How many random halves.
+    random_state : int | numpy.random.Generator
+        Where the halves come from.
+
+    Returns
+    -------
+    EquivalentTrials
+        ``n_trials``, ``r_model`` and ``r_trials``.
+    """
+    trials = check_trials(trials, min_trials=4, n_images=len(y_pred))
+    y_pred = np.asarray(y_pred, float)
+    if mask is not None:
+        trials, y_pred = [of_image[..., mask] for of_image in trials], y_pred[..., mask]
+    rng = np.random.default_rng(random_state)
+    n_trials = [len(of_image) for of_image in trials]
+    counts = np.arange(1, min(n_trials) // 2 + 1)
+    r_model, r_trials = 0.0, np.zeros(len(counts))
+    for _ in range(n_splits):
+        halves = random_halves(n_trials, rng)
+        held_out = np.stack([t[b].mean(axis=0) for t, (_, b) in zip(trials, halves, strict=True)])
+        used = [t[a] for t, (a, _) in zip(trials, halves, strict=True)]
+        r_model += np.nanmean(correlation(held_out, y_pred)) / n_splits
+        for index, count in enumerate(counts):
+            averages = np.stack([t[:count].mean(axis=0) for t in used])
+            r_trials[index] += np.nanmean(correlation(held_out, averages)) / n_splits
+    return EquivalentTrials(_invert(r_model, counts, r_trials), float(r_model), r_trials)
+
+
+def _invert(r, counts, r_trials):
+    """Read the number of trials for ``r`` off the curve through the measured points."""
+    if r <= 0:
+        return 0.0
+    if r_trials[0] <= 0:
+        return float("nan")
+
+    def squared(k, a2, b):
+        return a2 * k / (k + b)
+
+    start = (r_trials[-1] ** 2 * 2, float(counts[-1]))
+    (a2, b), _ = curve_fit(
+        squared, counts, np.clip(r_trials, 0, None) ** 2, p0=start, bounds=([0, 0], [np.inf, 1e6])
+    )
+    return float(b * r**2 / (a2 - r**2)) if r**2 < a2 else float("inf")

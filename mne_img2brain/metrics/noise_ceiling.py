@@ -1,0 +1,223 @@
+"""How well any model could do, given that trials differ."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from ._shapes import check_trials
+from .accuracy import correlation
+
+__all__ = [
+    "NoiseSignal",
+    "SplitHalf",
+    "ceiling_r2",
+    "ncsnr",
+    "random_halves",
+    "spearman_brown",
+    "split_half_ceiling",
+]
+
+
+class SplitHalf(NamedTuple):
+    """Noise ceilings from split halves, each of shape (n_channels, n_times).
+
+    Attributes
+    ----------
+    lower : array
+        Correlation of one half with the other: what half the trials predict of the other half.
+    upper : array
+        Correlation of the mean of all trials with the half that is part of it. Circular.
+    reliability : array
+        Spearman-Brown: correlation that two independent averages of *all* trials would have.
+    full : array
+        ``sqrt(reliability)``: correlation of the noise-free response with the average of all
+        trials. This is the ceiling of a model that is scored against that average. Average it
+        over sensors and times as the model's r is averaged: the root of an averaged reliability is
+        larger than the average root.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    reliability: np.ndarray
+    full: np.ndarray
+
+
+class NoiseSignal(NamedTuple):
+    """Signal and noise of single trials, each of shape (n_channels, n_times).
+
+    Attributes
+    ----------
+    ncsnr : array
+        ``signal_sd / noise_sd``.
+    signal_sd : array
+        Standard deviation over images of the noise-free response, in the unit of the data.
+    noise_sd : array
+        Standard deviation over trials of one image, in the unit of the data.
+    """
+
+    ncsnr: np.ndarray
+    signal_sd: np.ndarray
+    noise_sd: np.ndarray
+
+
+def random_halves(n_trials, random_state):
+    """Cut the trials of every image into two halves at random.
+
+    Parameters
+    ----------
+    n_trials : sequence of int, shape (n_images,)
+        How many trials each image has. Of an odd number the first half has one less.
+    random_state : numpy.random.Generator
+        Where the order comes from.
+
+    Returns
+    -------
+    halves : list of tuple of array
+        For each image the indices of its trials in either half.
+    """
+    halves = []
+    for n in n_trials:
+        order = random_state.permutation(n)
+        halves.append((order[: n // 2], order[n // 2 :]))
+    return halves
+
+
+def split_half_ceiling(trials, *, n_splits=100, random_state=0):
+    r"""Noise ceiling of r across images, from random halves of the trials.
+
+    For each split, ``lower`` is r(half A, half B) and ``upper`` r(all, half A), both averaged over
+    splits. A model compared with them is scored against half A too. ``upper`` is circular, and a
+    model without noise can exceed ``lower``: neither is a hard limit.
+
+    .. math::
+
+        \rho = \frac{2 r_{AB}}{1 + r_{AB}}, \qquad r_\text{full} = \sqrt{\rho}
+
+    Parameters
+    ----------
+    trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
+        The real trials of each image, at least two of each. A list holds one array of shape
+        (n_trials, n_channels, n_times) per image, and numbers of trials may differ.
+    n_splits : int
+        How many random splits.
+    random_state : int | numpy.random.Generator
+        Where the splits come from.
+
+    Returns
+    -------
+    SplitHalf
+        The ceilings: ``lower``, ``upper``, ``reliability``, ``full``.
+
+    Raises
+    ------
+    ValueError
+        If an image has fewer than two trials or there are fewer than three images.
+
+    References
+    ----------
+    Gifford et al. (2022), NeuroImage 264; Spearman (1910) and Brown (1910), British Journal of
+    Psychology 3.
+    """
+    trials = check_trials(trials, min_trials=2)
+    if len(trials) < 3:
+        raise ValueError(f"{len(trials)} image(s) given; a ceiling across images needs three.")
+    rng = np.random.default_rng(random_state)
+    shape = trials[0].shape[1:]
+    n_trials = [len(of_image) for of_image in trials]
+    flat = np.concatenate(trials).reshape(sum(n_trials), -1)
+    everything = np.stack([of_image.mean(axis=0).ravel() for of_image in trials])
+    lower, upper = np.zeros(flat.shape[1]), np.zeros(flat.shape[1])
+    for _ in range(n_splits):
+        halves = random_halves(n_trials, rng)
+        half_a, half_b = (_averager([h[side] for h in halves], n_trials) @ flat for side in (0, 1))
+        lower += correlation(half_a, half_b)
+        upper += correlation(half_a, everything)
+    lower, upper = lower.reshape(shape) / n_splits, upper.reshape(shape) / n_splits
+    reliability = spearman_brown(lower)
+    return SplitHalf(lower, upper, reliability, np.sqrt(np.clip(reliability, 0, None)))
+
+
+def _averager(chosen, n_trials):
+    """Return the sparse matrix that averages the chosen trials of every image."""
+    start = np.concatenate([[0], np.cumsum(n_trials)[:-1]])
+    columns = np.concatenate([s + c for s, c in zip(start, chosen, strict=True)])
+    counts = np.array([len(c) for c in chosen])
+    rows = np.repeat(np.arange(len(chosen)), counts)
+    weights = np.repeat(1.0 / counts, counts)
+    return sparse.csr_array((weights, (rows, columns)), shape=(len(chosen), sum(n_trials)))
+
+
+def spearman_brown(r, factor=2.0):
+    r"""Correlation of averages ``factor`` times as long: :math:`k r / (1 + (k - 1) r)`.
+
+    Parameters
+    ----------
+    r : float | array
+        The correlation of two averages.
+    factor : float
+        How many times as many trials the longer averages have; 2 goes from halves to all trials.
+
+    Returns
+    -------
+    float | array
+        The correlation of two averages that are ``factor`` times as long.
+    """
+    r = np.asarray(r, float)
+    return factor * r / (1 + (factor - 1) * r)
+
+
+def ncsnr(trials):
+    r"""Noise-ceiling signal-to-noise ratio, after THINGS-MEG and NSD.
+
+    .. math::
+
+        \sigma^2_\text{noise} = \frac{1}{N}\sum_i \mathrm{Var}_k(y_{ik}), \quad
+        \sigma^2_\text{signal} = \max(0, \mathrm{Var}_{ik}(y_{ik}) - \sigma^2_\text{noise}), \quad
+        \mathrm{ncsnr} = \sigma_\text{signal} / \sigma_\text{noise}
+
+    where :math:`k` counts the trials of image :math:`i`; variances have ddof 1.
+
+    Parameters
+    ----------
+    trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
+        The real trials of each image, at least two of each.
+
+    Returns
+    -------
+    NoiseSignal
+        ``ncsnr``, ``signal_sd`` and ``noise_sd``, of shape (n_channels, n_times).
+
+    References
+    ----------
+    Hebart et al. (2023), THINGS-data, eLife 12; Allen et al. (2022), Nature Neuroscience 25.
+    """
+    trials = check_trials(trials, min_trials=2)
+    noise = np.mean([of_image.var(axis=0, ddof=1) for of_image in trials], axis=0)
+    total = np.concatenate(trials).var(axis=0, ddof=1)
+    signal_sd, noise_sd = np.sqrt(np.clip(total - noise, 0, None)), np.sqrt(noise)
+    ratio = np.divide(signal_sd, noise_sd, out=np.full_like(noise, np.inf), where=noise_sd > 0)
+    return NoiseSignal(ratio, signal_sd, noise_sd)
+
+
+def ceiling_r2(ncsnr, n_averaged):
+    r"""Share of variance that is signal: :math:`\mathrm{ncsnr}^2 / (\mathrm{ncsnr}^2 + 1/n)`.
+
+    This is the ceiling of :math:`R^2`, *not* of r; its square root is the ceiling of r. Mixing the
+    two squares a ceiling twice.
+
+    Parameters
+    ----------
+    ncsnr : float | array
+        The ratio of :func:`ncsnr`.
+    n_averaged : int
+        How many trials are averaged in the data that the model is scored against.
+
+    Returns
+    -------
+    float | array
+        The ceiling of :math:`R^2`, between 0 and 1.
+    """
+    squared = np.asarray(ncsnr, float) ** 2
+    share = np.ones_like(squared)
+    return np.divide(squared, squared + 1.0 / n_averaged, out=share, where=np.isfinite(squared))

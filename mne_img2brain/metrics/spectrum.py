@@ -1,0 +1,197 @@
+"""Spectra, autocorrelation and channel covariance of single trials."""
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.signal import periodogram
+
+from ._shapes import check_pair, check_trials
+
+__all__ = [
+    "EEG_BANDS",
+    "band_log_ratio",
+    "channel_covariance",
+    "covariance_distance",
+    "lag_one_autocorrelation",
+    "spectra",
+]
+
+#: The usual bands of EEG, in Hz.
+EEG_BANDS = {
+    "delta": (1, 4),
+    "theta": (4, 8),
+    "alpha": (8, 13),
+    "beta": (13, 30),
+    "low gamma": (30, 40),
+}
+
+
+def spectra(trials, sfreq):
+    """Power spectral density of single trials, averaged over the trials of each image.
+
+    Parameters
+    ----------
+    trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
+        The trials of each image.
+    sfreq : float
+        The sampling frequency, in Hz.
+
+    Returns
+    -------
+    freqs : array, shape (n_freqs,)
+        The frequencies, in Hz, ``sfreq / n_times`` apart.
+    power : array, shape (n_images, n_channels, n_freqs)
+        The density, in the unit of the data squared per Hz: periodograms of whole trials, the mean
+        taken off and a Hann window applied.
+    """
+    trials = check_trials(trials)
+    power = []
+    for of_image in trials:
+        freqs, density = periodogram(of_image, sfreq, window="hann", detrend="constant")
+        power.append(density.mean(axis=0))
+    return freqs, np.stack(power)
+
+
+def band_log_ratio(draws, trials, sfreq, bands=None):
+    r"""Power of draws against real trials in bands, in decibel.
+
+    .. math::
+
+        10 \log_{10} \frac{\sum_{f \in \text{band}} P_\text{draws}(f)}
+        {\sum_{f \in \text{band}} P_\text{real}(f)}
+
+    Parameters
+    ----------
+    draws, trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
+        Generated and real trials of the same images.
+    sfreq : float
+        The sampling frequency, in Hz.
+    bands : dict of str to tuple | None
+        The bands, lower end included and upper end not, in Hz. ``None`` is :data:`EEG_BANDS`, those
+        below the Nyquist frequency.
+
+    Returns
+    -------
+    dict of str to array, shape (n_channels,)
+        The ratio of each sensor in dB, by band; 0 is equal power.
+
+    Raises
+    ------
+    ValueError
+        If a band holds none of the frequencies that the length of the trials resolves.
+    """
+    draws, trials = check_pair(draws, trials)
+    freqs, generated = spectra(draws, sfreq)
+    real = spectra(trials, sfreq)[1]
+    inside = band_masks(freqs, bands)
+    return {
+        name: 10 * np.log10(band_power(generated, mask) / band_power(real, mask))
+        for name, mask in inside.items()
+    }
+
+
+def band_masks(freqs, bands=None):
+    """Return which frequencies are in which band."""
+    if bands is None:
+        bands = {name: band for name, band in EEG_BANDS.items() if band[1] <= freqs[-1]}
+    masks = {name: (freqs >= low) & (freqs < high) for name, (low, high) in bands.items()}
+    for name, mask in masks.items():
+        if not mask.any():
+            raise ValueError(
+                f"The band {name!r}, {bands[name]} Hz, holds none of the frequencies 0, "
+                f"{freqs[1]:g}, ... {freqs[-1]:g} Hz; give wider bands or longer trials."
+            )
+    return masks
+
+
+def band_power(power, mask):
+    """Mean over images of the power inside a band, for each sensor."""
+    return power[..., mask].sum(axis=-1).mean(axis=0)
+
+
+def channel_covariance(trials):
+    """Covariance between sensors over the times of single trials, for each image.
+
+    Parameters
+    ----------
+    trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
+        The trials of each image.
+
+    Returns
+    -------
+    array, shape (n_images, n_channels, n_channels)
+        The mean over trials of the covariance over times, the mean of each trial taken off.
+    """
+    covariances = []
+    for of_image in check_trials(trials):
+        centred = of_image - of_image.mean(axis=-1, keepdims=True)
+        product = np.einsum("kct,kdt->cd", centred, centred, optimize=True)
+        covariances.append(product / (len(centred) * centred.shape[-1]))
+    return np.stack(covariances)
+
+
+def covariance_distance(covariance, reference, *, rcond=1e-9):
+    r"""Affine-invariant Riemannian distance of two covariances.
+
+    .. math:: d(A, B) = \sqrt{\sum_k \log^2 \lambda_k(B^{-1} A)}
+
+    It does not change with the unit of a sensor, nor with any other invertible mixture of them. A
+    common factor of :math:`s^2` in variance costs :math:`\sqrt{\text{rank}}\,|\log s^2|`.
+
+    Parameters
+    ----------
+    covariance, reference : array, shape (n_channels, n_channels)
+        The covariances, for example means over images of :func:`channel_covariance`. Where the
+        reference lacks rank (an average reference, SSS), both are compared in its range.
+    rcond : float
+        Directions with less than this share of the reference's largest variance, sensors being
+        scaled to variance 1 first, are not part of its range.
+
+    Returns
+    -------
+    float
+        The distance, 0 for equal covariances; infinite where ``covariance`` lacks a direction that
+        the reference has.
+
+    References
+    ----------
+    Förstner and Moonen (2003), A metric for covariance matrices, in Geodesy: The Challenge of the
+    3rd Millennium.
+    """
+    scale = np.sqrt(np.diag(reference))
+    scale = np.where(scale > 0, scale, 1.0)
+    covariance, reference = (c / np.outer(scale, scale) for c in (covariance, reference))
+    values, vectors = eigh(reference)
+    keep = values > rcond * values[-1]
+    whitener = vectors[:, keep] / np.sqrt(values[keep])
+    ratios = eigh(whitener.T @ covariance @ whitener, eigvals_only=True)
+    if ratios[0] <= rcond:
+        return float("inf")
+    return float(np.sqrt((np.log(ratios) ** 2).sum()))
+
+
+def lag_one_autocorrelation(trials):
+    r"""Correlation of neighbouring time points of what trials have beyond their image's mean.
+
+    .. math::
+
+        \rho_c = \frac{\sum_{ikt} e_{ikct}\, e_{ikc,t+1}}
+        {\sqrt{\sum_{ikt} e_{ikct}^2 \sum_{ikt} e_{ikc,t+1}^2}}, \qquad
+        e_{ikct} = y_{ikct} - \bar y_{ict}
+
+    Parameters
+    ----------
+    trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
+        The trials of each image, at least two of each.
+
+    Returns
+    -------
+    array, shape (n_channels,)
+        The autocorrelation of each sensor.
+    """
+    cross = early = late = 0.0
+    for of_image in check_trials(trials, min_trials=2):
+        rest = of_image - of_image.mean(axis=0)
+        cross = cross + (rest[..., :-1] * rest[..., 1:]).sum(axis=(0, 2))
+        early = early + (rest[..., :-1] ** 2).sum(axis=(0, 2))
+        late = late + (rest[..., 1:] ** 2).sum(axis=(0, 2))
+    return cross / np.sqrt(early * late)

@@ -1,0 +1,230 @@
+"""Whether a classifier can tell draws from real trials."""
+
+import numpy as np
+from scipy.signal import periodogram
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.validation import check_is_fitted
+
+from ._shapes import check_pair, check_trials
+
+__all__ = ["TrialFeatures", "classifier_two_sample", "default_classifiers", "trial_halves"]
+
+
+class TrialFeatures(TransformerMixin, BaseEstimator):
+    r"""What tells trials apart: log-covariance, spectrum and evoked response.
+
+    Of every trial: the upper triangle of :math:`\log(W^\top C W)`, its channel covariance in the
+    tangent space at the mean training covariance, off-diagonal entries times :math:`\sqrt 2`; the
+    log power in up to ``n_bins`` bands of frequency, for each sensor; the mean in ``n_bins``
+    windows of time, for each sensor.
+
+    Parameters
+    ----------
+    n_bins : int
+        How many bands and windows.
+    n_components : int
+        How many principal components of the sensors the covariance is taken of, at most. Single
+        trials of a second do not hold the covariance of 271 sensors.
+    shrinkage : float
+        The share of the identity in a whitened covariance, which keeps its logarithm finite.
+
+    Attributes
+    ----------
+    whitener_ : array, shape (n_channels, n_components)
+        What makes the mean covariance of the training trials the identity.
+    scale_ : array, shape (n_channels,)
+        The training trials' standard deviation per sensor.
+    """
+
+    def __init__(self, n_bins=20, n_components=32, shrinkage=1e-3):
+        self.n_bins = n_bins
+        self.n_components = n_components
+        self.shrinkage = shrinkage
+
+    def fit(self, X, y=None):
+        """Learn the sensors' scale and the mean covariance.
+
+        Parameters
+        ----------
+        X : array, shape (n_trials, n_channels, n_times)
+            The trials.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        TrialFeatures
+            The fitted transformer.
+        """
+        X = np.asarray(X, float)
+        scale = X.std(axis=(0, 2))
+        self.scale_ = np.where(scale > 0, scale, 1.0)
+        mean = self._covariances(X).mean(axis=0)
+        values, vectors = np.linalg.eigh(mean)
+        keep = (values > 1e-9 * values[-1]) & (np.arange(len(values))[::-1] < self.n_components)
+        self.whitener_ = vectors[:, keep] / np.sqrt(values[keep])
+        return self
+
+    def transform(self, X):
+        """Turn trials into a table of features.
+
+        Parameters
+        ----------
+        X : array, shape (n_trials, n_channels, n_times)
+            The trials.
+
+        Returns
+        -------
+        array, shape (n_trials, n_features)
+            The features.
+        """
+        check_is_fitted(self)
+        X = np.asarray(X, float)
+        whitened = self.whitener_.T @ self._covariances(X) @ self.whitener_
+        size = whitened.shape[-1]
+        whitened = (1 - self.shrinkage) * whitened + self.shrinkage * np.eye(size)
+        values, vectors = np.linalg.eigh(whitened)
+        logs = (vectors * np.log(np.clip(values, 1e-12, None))[:, None]) @ vectors.mT
+        rows, columns = np.triu_indices(size)
+        tangent = logs[:, rows, columns] * np.where(rows == columns, 1.0, np.sqrt(2))
+        scaled = X / self.scale_[:, None]
+        power = periodogram(scaled, window="hann", detrend="constant")[1][..., 1:]
+        spectrum = np.log(_binned(power, self.n_bins) + 1e-12)
+        parts = (tangent, spectrum, _binned(scaled, self.n_bins))
+        return np.concatenate([part.reshape(len(X), -1) for part in parts], axis=1)
+
+    def _covariances(self, X):
+        """Return the covariance over times of every scaled trial."""
+        centred = X / self.scale_[:, None]
+        centred = centred - centred.mean(axis=-1, keepdims=True)
+        return centred @ centred.mT / X.shape[-1]
+
+
+def _binned(values, n_bins):
+    """Average the last axis in ``n_bins`` pieces of about equal length."""
+    length = values.shape[-1]
+    starts = np.unique(np.linspace(0, length, min(n_bins, length) + 1).astype(int)[:-1])
+    counts = np.diff(np.append(starts, length))
+    return np.add.reduceat(values, starts, axis=-1) / counts
+
+
+def default_classifiers(random_state=0):
+    """Return the classifiers of the two-sample test: a linear and a boosted one.
+
+    Parameters
+    ----------
+    random_state : int
+        The seed of the boosted one.
+
+    Returns
+    -------
+    dict of str to estimator
+        Pipelines that take trials of shape (n_trials, n_channels, n_times).
+    """
+    linear = LogisticRegression(C=0.01, max_iter=500)
+    boosted = HistGradientBoostingClassifier(random_state=random_state)
+    return {
+        "linear": make_pipeline(TrialFeatures(), StandardScaler(), linear),
+        "boosted": make_pipeline(TrialFeatures(), boosted),
+    }
+
+
+def flatten_trials(trials):
+    """Turn trials, shape (n_trials, n_channels, n_times), into rows of a table."""
+    return np.reshape(trials, (len(trials), -1))
+
+
+def taking_trials(estimator):
+    """Put a step that flattens trials before an estimator of scikit-learn's own."""
+    first = estimator.steps[0][1] if isinstance(estimator, Pipeline) else estimator
+    if type(first).__module__.startswith("sklearn.") and not isinstance(first, FunctionTransformer):
+        return make_pipeline(FunctionTransformer(flatten_trials), estimator)
+    return estimator
+
+
+def trial_halves(trials, random_state=0):
+    """Cut the trials of every image into two random halves of equal size.
+
+    The two-sample test between them is what the test says where there is nothing to say; between
+    two sessions, it says how far apart real recordings are.
+
+    Parameters
+    ----------
+    trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
+        The trials of each image, at least two of each.
+    random_state : int | numpy.random.Generator
+        Where the halves come from.
+
+    Returns
+    -------
+    first, second : list of array, shape (n_trials // 2, n_channels, n_times)
+        The halves, one array per image.
+    """
+    trials = check_trials(trials, min_trials=2)
+    rng = np.random.default_rng(random_state)
+    first, second = [], []
+    for of_image in trials:
+        order, half = rng.permutation(len(of_image)), len(of_image) // 2
+        first.append(of_image[order[:half]])
+        second.append(of_image[order[half : 2 * half]])
+    return first, second
+
+
+def classifier_two_sample(draws, trials, *, classifiers=None, n_folds=5, random_state=0):
+    """Classifier two-sample test: how often draws are told from real trials.
+
+    Of every image as many draws as real trials take part, chosen at random, and images, not
+    trials, are cut into folds, so that what a classifier learns of an image is of no use to it.
+
+    Parameters
+    ----------
+    draws, trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
+        Generated and real trials of the same images, of at least two images.
+    classifiers : dict of str to estimator | None
+        What tells them apart. Scikit-learn's own get sensors and times as one row per trial,
+        everything else arrays of shape (n_trials, n_channels, n_times). ``None`` is
+        :func:`default_classifiers`.
+    n_folds : int
+        How many folds, or as many as there are images, if that is fewer.
+    random_state : int
+        The seed of the choice of trials and of the folds.
+
+    Returns
+    -------
+    dict of str to array, shape (n_images,)
+        For each classifier the share of the trials of each image that it labels rightly. Their mean
+        is the accuracy; 0.5 is the goal.
+
+    References
+    ----------
+    Lopez-Paz and Oquab (2017), Revisiting classifier two-sample tests, ICLR.
+    """
+    draws, trials = check_pair(draws, trials)
+    if len(draws) < 2:
+        raise ValueError("The two-sample test needs at least two images, for its folds.")
+    if classifiers is None:
+        classifiers = default_classifiers(random_state)
+    rng = np.random.default_rng(random_state)
+    X, y, image = [], [], []
+    for index, (generated, real) in enumerate(zip(draws, trials, strict=True)):
+        n = min(len(generated), len(real))
+        for label, source in enumerate((real, generated)):
+            X.append(source[rng.permutation(len(source))[:n]])
+            y.append(np.full(n, label))
+            image.append(np.full(n, index))
+    X, y, image = (np.concatenate(part) for part in (X, y, image))
+    folds = GroupKFold(min(n_folds, len(draws)), shuffle=True, random_state=random_state)
+    splits = list(folds.split(X, y, image))
+    accuracy = {}
+    for name, classifier in classifiers.items():
+        right = np.empty(len(y))
+        for train, test in splits:
+            fitted = clone(taking_trials(classifier)).fit(X[train], y[train])
+            right[test] = fitted.predict(X[test]) == y[test]
+        accuracy[name] = np.bincount(image, right) / np.bincount(image)
+    return accuracy

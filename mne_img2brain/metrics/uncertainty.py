@@ -1,0 +1,131 @@
+"""Confidence intervals over images."""
+
+import numpy as np
+
+__all__ = ["bootstrap", "interval", "r_from_moments", "r_moments"]
+
+
+def bootstrap(statistic, *parts, n_resamples=1000, random_state=0):
+    """Resample images and compute a statistic of means over them each time.
+
+    Whatever is a function of means over images can be bootstrapped without touching the trials
+    again: an average is such a function, so are a correlation (of five moments), a ratio of
+    standard deviations (of two variances) and a spectrum in decibel.
+
+    Resampling is *paired*: with the same number of images and the same ``random_state``, resample
+    ``b`` holds the same images for every call, so that the difference of two models' results is a
+    bootstrap of their difference.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes one array per part, the mean over the images of a resample, of shape (...), and
+        returns a float or an array.
+    *parts : array, shape (n_images, ...)
+        What is averaged over images.
+    n_resamples : int
+        How many resamples.
+    random_state : int
+        The seed.
+
+    Returns
+    -------
+    array, shape (n_resamples, ...)
+        The statistic of every resample.
+
+    Raises
+    ------
+    ValueError
+        If the parts are of different numbers of images.
+
+    References
+    ----------
+    Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapters 6 and 13.
+    """
+    n_images = len(parts[0])
+    if any(len(part) != n_images for part in parts):
+        raise ValueError(
+            f"The parts are of {[len(part) for part in parts]} images; a resample needs the same "
+            "images of each."
+        )
+    rng = np.random.default_rng(random_state)
+    weights = rng.multinomial(n_images, np.full(n_images, 1 / n_images), size=n_resamples)
+    weights = weights / n_images
+    flat = [np.asarray(part, float).reshape(n_images, -1) for part in parts]
+    # 64 resamples at a time: a product of matrices is fast, all of them at once are gigabytes.
+    results = []
+    for start in range(0, n_resamples, 64):
+        means = [weights[start : start + 64] @ values for values in flat]
+        for row in zip(*means, strict=True):
+            shaped = (m.reshape(np.shape(p)[1:]) for m, p in zip(row, parts, strict=True))
+            results.append(statistic(*shaped))
+    return np.array(results)
+
+
+def interval(resampled, level=0.95):
+    """Percentile interval of resampled values.
+
+    Parameters
+    ----------
+    resampled : array, shape (n_resamples,)
+        From :func:`bootstrap`; NaN is left out.
+    level : float
+        The content of the interval.
+
+    Returns
+    -------
+    low, high : float
+        The ends, NaN where nothing is left.
+    """
+    resampled = np.asarray(resampled, float)
+    resampled = resampled[~np.isnan(resampled)]
+    if not resampled.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def r_moments(y_true, y_pred):
+    """Return what a correlation across images is made of, for :func:`bootstrap`.
+
+    Parameters
+    ----------
+    y_true, y_pred : array, shape (n_images, ...)
+        The recorded and the predicted responses.
+
+    Returns
+    -------
+    moments : array, shape (n_images, 5, ...)
+        x, y, x*x, y*y and x*y of every image, both standardised first for the sake of rounding.
+    """
+    x, y = (_standardized(np.asarray(values, float)) for values in (y_true, y_pred))
+    return np.stack([x, y, x * x, y * y, x * y], axis=1)
+
+
+def _standardized(y):
+    """Return ``y`` with mean 0 and SD 1 along the first axis; what is constant becomes 0."""
+    centred = y - y.mean(axis=0)
+    sd = centred.std(axis=0)
+    flat = sd <= 1e-12 * np.sqrt((y**2).mean(axis=0))
+    return np.where(flat, 0.0, centred / np.where(flat, 1.0, sd))
+
+
+def r_from_moments(moments):
+    """Correlation from mean moments.
+
+    Parameters
+    ----------
+    moments : array, shape (5, ...)
+        The mean over images of :func:`r_moments`.
+
+    Returns
+    -------
+    array, shape (...)
+        The correlation, 0 where something does not vary in the resample.
+    """
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = moments
+    variance = (mean_xx - mean_x**2) * (mean_yy - mean_y**2)
+    varies = variance > 1e-20
+    return np.where(
+        varies, (mean_xy - mean_x * mean_y) / np.sqrt(np.where(varies, variance, 1.0)), 0.0
+    )

@@ -1,0 +1,63 @@
+"""Windows of time."""
+
+import numpy as np
+
+__all__ = ["time_mask", "window_mean"]
+
+
+def time_mask(times, tmin=None, tmax=None):
+    """Find the times of a window, both ends included.
+
+    Parameters
+    ----------
+    times : array, shape (n_times,)
+        The times, in seconds.
+    tmin, tmax : float | None
+        The ends of the window, in seconds. A time within half a sample of an end counts as inside.
+        ``None`` is the first or the last time.
+
+    Returns
+    -------
+    mask : array of bool, shape (n_times,)
+        True inside the window.
+
+    Raises
+    ------
+    ValueError
+        If no time is in the window.
+    """
+    times = np.asarray(times, float)
+    half = 0.5 * np.median(np.diff(times)) if len(times) > 1 else 0.0
+    # A hair less than half a sample: an end exactly between two samples takes neither twice.
+    half *= 1 - 1e-6
+    low = -np.inf if tmin is None else tmin - half
+    high = np.inf if tmax is None else tmax + half
+    mask = (times >= low) & (times <= high)
+    if not mask.any():
+        raise ValueError(
+            f"No time lies in the window {tmin} to {tmax} s; the data run from {times[0]:g} to "
+            f"{times[-1]:g} s."
+        )
+    return mask
+
+
+def window_mean(values, times, tmin=None, tmax=None):
+    """Average a map over sensors and a window of time.
+
+    Parameters
+    ----------
+    values : array, shape (n_channels, n_times)
+        The map. NaN (a bad sensor, a ceiling that is not defined) is left out.
+    times : array, shape (n_times,)
+        The times, in seconds.
+    tmin, tmax : float | None
+        The ends of the window, in seconds, both included.
+
+    Returns
+    -------
+    float
+        The mean, NaN where nothing but NaN is in the window.
+    """
+    inside = np.asarray(values, float)[:, time_mask(times, tmin, tmax)]
+    inside = inside[np.isfinite(inside)]
+    return float(inside.mean()) if inside.size else float("nan")
