@@ -1,10 +1,88 @@
 """Who may see whom: canonical trial order, groups that may not be split, held-out parts."""
 
+import dataclasses
 import hashlib
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from ._log import warn
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitPlan:
+    """Which trials are held out together.
+
+    Attributes
+    ----------
+    group : array of int, shape (n_trials,)
+        What no split parts.
+    fold : array of int, shape (n_trials,)
+        The fold that holds each trial out.
+    validation : array of bool, shape (n_trials,)
+        The trials that decide when training stops.
+    by_trial : bool
+        Whether there were too few pictures to hold pictures out.
+    """
+
+    group: np.ndarray
+    fold: np.ndarray
+    validation: np.ndarray
+    by_trial: bool
+
+
+def plan_splits(data, min_images, n_folds, validation_fraction, rng):
+    """Put trials in canonical order, keep each picture once, and decide who is held out when.
+
+    Parameters
+    ----------
+    data : TrialArrays
+        Trials and pictures, checked.
+    min_images : int
+        With fewer distinct pictures trials are split, with a warning.
+    n_folds : int
+        How many folds.
+    validation_fraction : float
+        The part of the trials in the validation set.
+    rng : numpy.random.Generator
+        Chooses, after the order has been made canonical.
+
+    Returns
+    -------
+    data : TrialArrays
+        The same trials in an order that depends on their content only, and the distinct pictures.
+    plan : SplitPlan
+        The splits.
+
+    Raises
+    ------
+    ValueError
+        If all pictures are in one group.
+    """
+    first, distinct = distinct_rows(data.tokens)
+    image = distinct[data.image_index]
+    keys = (image,) if data.subject is None else (image, data.subject)
+    data = data.take(order := canonical_order(data.y, *keys))
+    used, image = np.unique(image[order], return_inverse=True)
+    data = dataclasses.replace(data, tokens=data.tokens[first[used]], image_index=image)
+    by_trial = len(used) < min_images
+    if by_trial:
+        group = np.arange(len(image))
+        warn(
+            f"There are {len(used)} distinct images, fewer than min_images={min_images}: trials, "
+            "not images, are held out to choose parameters. What is learnt says little about "
+            "other images."
+        )
+    else:
+        group = merge_groups(image, data.groups)
+    if group.max() == 0:
+        raise ValueError(
+            "groups joins all images into one group, which leaves nothing to hold out; give at "
+            "least two groups, or groups=None."
+        )
+    fold = fold_of(group, n_folds, rng)
+    return data, SplitPlan(group, fold, held_out_groups(group, validation_fraction, rng), by_trial)
 
 
 def distinct_rows(x):
@@ -84,9 +162,7 @@ def merge_groups(image_index, groups=None):
     _, labels = np.unique(groups.astype(str), return_inverse=True)
     n_images = images.max() + 1
     n_nodes = n_images + labels.max() + 1
-    edges = coo_array(
-        (np.ones(len(images)), (images, labels + n_images)), shape=(n_nodes, n_nodes)
-    )
+    edges = coo_array((np.ones(len(images)), (images, labels + n_images)), shape=(n_nodes, n_nodes))
     _, component = connected_components(edges, directed=False)
     _, merged = np.unique(component[images], return_inverse=True)
     return merged

@@ -1,0 +1,506 @@
+"""ImageToBrainEncoder: pictures and epochs in, generated epochs out."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from . import __version__
+from ._log import logger, warn
+from .arrays import check_integers
+from .epochs import (
+    ChannelScaler,
+    align,
+    events_for,
+    generated_metadata,
+    images_from_metadata,
+    make_epochs,
+    match_channels,
+    project,
+    read_recording,
+    signal_basis,
+    to_evoked_map,
+)
+from .metrics import r_map
+from .persistence import FORMAT_VERSION, is_savable, pack, read_folder, unpack, write_folder
+from .regions import assign_regions
+from .response import fit_regressor, predict_regressor, sample_regressor
+from .stimuli import count_images, present
+
+
+def _can_sample(encoder):
+    """Tell whether the regressor draws single trials."""
+    regressor = getattr(encoder, "regressor_", encoder.regressor)
+    return regressor is None or hasattr(regressor, "sample")
+
+
+class ImageToBrainEncoder(BaseEstimator):
+    """The M/EEG response to pictures.
+
+    Pictures become tokens (``embedder``), tokens become responses (``regressor``), responses
+    become :class:`mne.EpochsArray` with the Info of the training epochs.
+
+    Parameters
+    ----------
+    embedder : transformer | None
+        Turns pictures into tokens, shape (n_images, n_tokens, n_features). ``None`` is
+        :class:`~mne_img2brain.ClipEmbedder` with its defaults, which downloads weights;
+        :class:`~mne_img2brain.GaborEmbedder` downloads nothing.
+    regressor : regressor | None
+        Turns tokens into responses. ``None`` is :class:`~mne_img2brain.DiffusionRegressor`. Any
+        scikit-learn regressor for several targets works too, and then :meth:`sample` is absent.
+    picks : str | list | None
+        Sensors, as everywhere in MNE. ``None`` takes all good data channels.
+
+    Attributes
+    ----------
+    embedder_, regressor_ : estimator
+        The fitted parts.
+    info_ : mne.Info
+        Of the sensors that were learnt.
+    ch_names_ : list of str
+        Their names.
+    times_ : array, shape (n_times,)
+        Seconds from image onset.
+    regions_ : array of str, shape (n_channels,)
+        The brain region of each sensor.
+    left_out_ : list of str
+        Channels of the training epochs that were not learnt (bad, or no data channels).
+    subjects_ : list of str
+        Subjects, in the order in which the regressor numbers them; empty where there is one.
+    training_image_keys_ : list of str
+        Content hashes of the training pictures.
+
+    See Also
+    --------
+    mne_img2brain.DiffusionRegressor : The default regressor, where the method is described.
+    mne_img2brain.evaluate : Judges an encoder against recordings.
+    """
+
+    def __init__(self, embedder=None, regressor=None, *, picks=None):
+        self.embedder = embedder
+        self.regressor = regressor
+        self.picks = picks
+
+    @classmethod
+    def xu2025(cls, **parameters):
+        """Return the model of Xu et al. (2025), as far as the paper tells it.
+
+        CLIP ViT-L/14 image tokens and the CLIP tokens of a Qwen2-VL caption condition a diffusion
+        transformer alone; see :meth:`mne_img2brain.DiffusionRegressor.xu2025`.
+
+        Parameters
+        ----------
+        **parameters
+            Overrides of :meth:`mne_img2brain.DiffusionRegressor.xu2025`.
+
+        Returns
+        -------
+        ImageToBrainEncoder
+        """
+        from .regressor import DiffusionRegressor
+        from .stimulus import ClipEmbedder
+
+        return cls(ClipEmbedder(), DiffusionRegressor.xu2025(**parameters))
+
+    def fit(self, images, epochs, *, image_ids=None, captions=None, groups=None):
+        """Learn the responses to pictures.
+
+        Parameters
+        ----------
+        images : list | array, shape (n_images, height, width, 3) | str
+            Paths, PIL images or arrays; or the name of a column of ``epochs.metadata`` that holds
+            paths; or tokens in their place: an array of floats, shape (n_images, n_tokens,
+            n_features), or the name of a ``.npy`` file that holds one.
+        epochs : mne.BaseEpochs | list of mne.BaseEpochs | dict | mne.Evoked | list of mne.Evoked
+            The responses. A dict maps subjects to epochs; averages count by their ``nave``. They
+            are not changed.
+        image_ids : array of int, shape (n_epochs,) | str | None
+            The position in ``images`` of the picture of each epoch, or the metadata column that
+            holds it. ``None`` needs one image per epoch, or one per event.
+        captions : list of str | str | None
+            One per image, or the name of a metadata column. ``None`` leaves them to the embedder.
+        groups : array, shape (n_epochs,) | str | None
+            What splits inside ``fit`` keep together, or the metadata column that holds it.
+            ``None`` takes the column ``concept`` where there is one.
+
+        Returns
+        -------
+        self : ImageToBrainEncoder
+
+        Raises
+        ------
+        ValueError
+            If images and epochs do not match, data are not finite or flat, or there are fewer than
+            two trials. The previous fit is then kept.
+        """
+        recording = read_recording(epochs, self.picks)
+        row, stimuli, embedder = self._see(recording, images, image_ids, captions, fitting=True)
+        scaler = ChannelScaler().fit(recording.data, recording.info)
+        y = scaler.transform(recording.data)
+        names, subjects = _number_subjects(recording.subject)
+        regions = assign_regions(recording.info)
+        basis = signal_basis(y, recording.info)
+        regressor = fit_regressor(
+            self.regressor,
+            stimuli.tokens,
+            stimuli.index[row],
+            y,
+            sample_weight=recording.n_averaged,
+            groups=_column(recording, groups, "groups", default="concept"),
+            regions=np.unique(regions, return_inverse=True)[1],
+            subjects=subjects,
+            y_mask=recording.channel_mask,
+        )
+        self.embedder_, self.regressor_, self.scaler_ = embedder, regressor, scaler
+        self.info_, self.times_ = recording.info, recording.times
+        self.tmin_, self.baseline_ = recording.tmin, recording.baseline
+        self.ch_names_ = list(recording.info["ch_names"])
+        self.regions_, self.basis_, self.left_out_ = regions, basis, recording.left_out
+        self.subjects_ = names
+        self.training_image_keys_ = sorted(set(stimuli.keys))
+        return self
+
+    def _see(self, recording, images, image_ids, captions, fitting=False):
+        """Match trials and pictures; embed the pictures that trials answer to."""
+        if isinstance(images, str) and not images.endswith(".npy"):
+            if image_ids is not None:
+                raise ValueError(
+                    f"images={images!r} names a metadata column, which tells the picture of every "
+                    "epoch; leave image_ids out."
+                )
+            images = images_from_metadata(recording, images)
+        row = align(count_images(images), recording, image_ids)
+        captions = _captions_per_image(recording, captions, row, count_images(images))
+        used, row = np.unique(row, return_inverse=True)
+        images = _take(images, used)
+        captions = None if captions is None else [captions[i] for i in used]
+        embedder = getattr(self, "embedder_", None)
+        if fitting:
+            embedder = self._new_embedder().fit(images)
+        return row, present(images, embedder, captions), embedder
+
+    def _new_embedder(self):
+        """Return an unfitted embedder."""
+        if self.embedder is not None:
+            return clone(self.embedder)
+        from .stimulus import ClipEmbedder
+
+        return ClipEmbedder()
+
+    def predict(self, images, *, captions=None, subject=None, metadata=None, event_id=None):
+        """Predict the expected response to every picture.
+
+        Deterministic, and the same whichever other pictures share the call.
+
+        Parameters
+        ----------
+        images : list | array, shape (n_images, height, width, 3)
+            Pictures or tokens, as in :meth:`fit`.
+        captions : list of str | None
+            One per image.
+        subject : str | None
+            Whose response, one of ``subjects_``; ``None`` is the average subject.
+        metadata : pandas.DataFrame | None
+            One row per image; its columns are added to the generated metadata.
+        event_id : dict | array of str, shape (n_images,) | str | None
+            Names of conditions, so that ``generated["face"]`` works: one name per image, or the
+            column of ``metadata`` that holds it, or a dict of name to code with ``metadata``'s
+            column ``event``.
+
+        Returns
+        -------
+        mne.EpochsArray
+            One epoch per image, in V, T or T/m, with ``image_id``, ``image``, ``caption`` and
+            ``subject`` in the metadata.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If tokens have another width than in fit, or the subject is not known.
+        """
+        check_is_fitted(self)
+        stimuli = present(images, self.embedder_, captions)
+        codes = self._subject_codes(subject, len(stimuli.tokens))
+        expected = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
+        return self._generated(expected[stimuli.index], stimuli, None, subject, metadata, event_id)
+
+    @available_if(_can_sample)
+    def sample(
+        self,
+        images,
+        n_draws=1,
+        *,
+        captions=None,
+        subject=None,
+        metadata=None,
+        event_id=None,
+        random_state=None,
+        guidance_scale=1.0,
+        n_averaged=1,
+    ):
+        """Draw single-trial responses to every picture.
+
+        Parameters
+        ----------
+        images : list | array, shape (n_images, height, width, 3)
+            Pictures or tokens, as in :meth:`fit`.
+        n_draws : int
+            Draws of each image.
+        captions, subject, metadata, event_id
+            As in :meth:`predict`.
+        random_state : int | numpy.random.Generator | None
+            The noise of a draw depends on it, on the image's position and on the draw's number;
+            neither on the batch, nor on the device, nor on ``n_draws``.
+        guidance_scale : float
+            1 is no guidance; see :meth:`mne_img2brain.DiffusionRegressor.sample`.
+        n_averaged : int
+            Draw averages over that many trials.
+
+        Returns
+        -------
+        mne.EpochsArray
+            ``n_images * n_draws`` epochs, all draws of the first image first, in V, T or T/m;
+            ``draw`` is in the metadata.
+        """
+        check_is_fitted(self)
+        check_integers(n_draws=(n_draws, 1))
+        stimuli = present(images, self.embedder_, captions)
+        # every position has its own noise, so repeated pictures are drawn apart
+        tokens = stimuli.tokens[stimuli.index]
+        drawn = sample_regressor(
+            self.regressor_,
+            tokens,
+            self._shape,
+            n_draws=n_draws,
+            random_state=random_state,
+            guidance_scale=guidance_scale,
+            n_averaged=n_averaged,
+            subjects=self._subject_codes(subject, len(tokens)),
+        )
+        drawn = drawn.reshape(-1, *self._shape)
+        return self._generated(drawn, stimuli, n_draws, subject, metadata, event_id)
+
+    @property
+    def _shape(self):
+        return len(self.ch_names_), len(self.times_)
+
+    def _subject_codes(self, subject, n_images):
+        """Return the regressor's number of a subject, once per image."""
+        if subject is None:
+            return None
+        if subject not in self.subjects_:
+            known = ", ".join(map(repr, self.subjects_)) or "none: there was no subject column"
+            raise ValueError(f"subject={subject!r} was not in fit; known subjects: {known}.")
+        return np.full(n_images, self.subjects_.index(subject))
+
+    def _generated(self, data, stimuli, n_draws, subject, metadata, event_id):
+        """Give standardised responses their unit, rank, events and metadata."""
+        data = self.scaler_.inverse_transform(project(data, self.basis_))
+        frame = generated_metadata(
+            len(stimuli),
+            n_draws=n_draws,
+            images=stimuli.names,
+            captions=stimuli.captions,
+            subject=subject,
+            metadata=metadata,
+        )
+        codes, event_id = events_for(frame, event_id)
+        return make_epochs(
+            data,
+            self.info_,
+            tmin=self.tmin_,
+            baseline=self.baseline_,
+            metadata=frame,
+            event_id=event_id,
+            event_codes=codes,
+        )
+
+    def score(self, images, epochs, *, image_ids=None, captions=None):
+        """Return the mean of r across images, over sensors and times after image onset.
+
+        Trials of an image are averaged first. Bad sensors are left out of the mean.
+
+        Parameters
+        ----------
+        images, epochs, image_ids, captions
+            As in :meth:`fit`, at least three images.
+
+        Returns
+        -------
+        float
+            Between -1 and 1. Not corrected for the noise in ``epochs``.
+        """
+        r = self.score_evoked(images, epochs, image_ids=image_ids, captions=captions)
+        after = r.times > 0 if np.any(r.times > 0) else np.ones(len(r.times), bool)
+        return float(np.nanmean(r.data[:, after]))
+
+    def score_evoked(self, images, epochs, *, image_ids=None, captions=None):
+        """Return Pearson's r across images, for every sensor and time.
+
+        Parameters
+        ----------
+        images, epochs, image_ids, captions
+            As in :meth:`fit`, at least three images. Sensors match by name in any order; extra
+            ones are ignored.
+
+        Returns
+        -------
+        mne.EvokedArray
+            r has no unit; :func:`mne_img2brain.viz.plot_score_joint` draws it so. NaN where the
+            sensor is bad in ``epochs``.
+
+        Raises
+        ------
+        ValueError
+            If sensors are missing, times or sampling rate differ, or there are fewer than three
+            images.
+        """
+        check_is_fitted(self)
+        recording = match_channels(epochs, self.info_, self.times_)
+        row, stimuli, _ = self._see(recording, images, image_ids, captions)
+        n_images = row.max() + 1
+        if n_images < 3:
+            raise ValueError(f"There are {n_images} images; r across images needs at least three.")
+        weight = recording.n_averaged
+        recorded = np.zeros((n_images, *self._shape))
+        np.add.at(recorded, row, recording.data * weight[:, None, None])
+        recorded /= np.bincount(row, weights=weight)[:, None, None]
+        predicted = predict_regressor(self.regressor_, stimuli.tokens, self._shape, None)
+        predicted = self.scaler_.inverse_transform(project(predicted, self.basis_))
+        r = r_map(recorded, predicted[stimuli.index])
+        return to_evoked_map(r, self.info_, self.tmin_, comment="r across images")
+
+    def save(self, fname, *, overwrite=False):
+        """Save the fitted encoder to a folder: JSON, safetensors and the Info; no pickle.
+
+        Parameters
+        ----------
+        fname : path-like
+            The folder to make.
+        overwrite : bool
+            Whether an encoder saved there before is replaced.
+
+        Raises
+        ------
+        TypeError
+            If the regressor cannot be saved; nothing is written then.
+        FileExistsError
+            If the folder is there and ``overwrite`` is False.
+        """
+        check_is_fitted(self)
+        arrays = {}
+        state = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        del state["info_"]
+        embedder = state.pop("embedder_")
+        if is_savable(embedder):
+            state["embedder_"] = embedder
+        else:
+            logger.info(
+                f"A {type(embedder).__name__} is not saved; give it to read_encoder(embedder=...)."
+            )
+            state["embedder_"] = None
+        structure = {
+            "format_version": FORMAT_VERSION,
+            "mne_img2brain": __version__,
+            "embedder": type(embedder).__name__,
+            "encoder": pack(state, arrays),
+        }
+        write_folder(fname, structure, arrays, {"recording-info.fif": self._write_info}, overwrite)
+
+    def _write_info(self, path):
+        from mne.io import write_info
+
+        write_info(path, self.info_, verbose="ERROR")
+
+
+def read_encoder(fname, *, embedder=None):
+    """Read a saved encoder.
+
+    Parameters
+    ----------
+    fname : path-like
+        The folder that :meth:`ImageToBrainEncoder.save` made.
+    embedder : transformer | None
+        Used in place of the saved one; needed for pictures where the embedder was not saved.
+
+    Returns
+    -------
+    ImageToBrainEncoder
+        Fitted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged or of a newer format.
+    """
+    from pathlib import Path
+
+    from mne.io import read_info
+
+    structure, arrays = read_folder(fname)
+    state = unpack(structure["encoder"], arrays)
+    saved_embedder = state.pop("embedder_")
+    if embedder is None and saved_embedder is None:
+        warn(
+            f"The {structure['embedder']} of this encoder was not saved: it takes tokens only. "
+            "Give embedder= to use pictures."
+        )
+    encoder = ImageToBrainEncoder(embedder or saved_embedder, state["regressor_"])
+    encoder.embedder_ = embedder or saved_embedder
+    encoder.info_ = read_info(Path(fname) / "recording-info.fif", verbose="ERROR")
+    vars(encoder).update(state)
+    return encoder
+
+
+def _number_subjects(subject):
+    """Return the names of subjects and the number of each trial's; nothing for a single one."""
+    if subject is None:
+        return [], None
+    names, codes = np.unique(np.asarray(subject, dtype=str), return_inverse=True)
+    return names.tolist(), (codes if len(names) > 1 else None)
+
+
+def _column(recording, values, what, default=None):
+    """Return one value per trial: as given, or from a metadata column."""
+    frame = recording.metadata
+    if values is None and default is not None and frame is not None and default in frame:
+        values = default
+    if not isinstance(values, str):
+        return None if values is None else np.asarray(values)
+    if frame is None or values not in frame:
+        there = "there is no metadata" if frame is None else f"columns: {list(frame.columns)}"
+        raise ValueError(f"{what}={values!r} is not a column of epochs.metadata ({there}).")
+    return frame[values].to_numpy()
+
+
+def _captions_per_image(recording, captions, row, n_images):
+    """Return captions in the order of the images."""
+    if not isinstance(captions, str):
+        return captions
+    of_trial = _column(recording, captions, "captions")
+    of_image = [""] * n_images
+    for image, caption in zip(row, of_trial, strict=True):
+        if of_image[image] not in ("", caption):
+            raise ValueError(
+                f"Trials of image {image} have different captions in the metadata column "
+                f"{captions!r}: {of_image[image]!r} and {caption!r}; an image has one caption."
+            )
+        of_image[image] = caption
+    return of_image
+
+
+def _take(images, used):
+    """Return some of the pictures, or of the tokens."""
+    from .stimuli import load_tokens
+    from .stimulus.images import check_images
+
+    tokens = load_tokens(images)
+    if tokens is not None:
+        return tokens if len(used) == len(tokens) else tokens[used]
+    images = check_images(images)
+    return [images[i] for i in used]

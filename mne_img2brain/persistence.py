@@ -1,0 +1,267 @@
+"""Fitted objects on disk: JSON for the structure, safetensors for the arrays, never a pickle.
+
+The JSON holds names from one closed table. Nothing in a file can name something to import.
+"""
+
+import importlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+FORMAT_VERSION = 1
+
+# Name in the file -> module that holds the class of that name.
+_HOMES = {
+    "BrainDiT": "mne_img2brain.denoiser",
+    "ChannelScaler": "mne_img2brain.epochs",
+    "ClipEmbedder": "mne_img2brain.stimulus",
+    "ConditionalMean": "mne_img2brain.conditional_mean",
+    "DiffusionRegressor": "mne_img2brain.regressor",
+    "GaborEmbedder": "mne_img2brain.stimulus",
+    "KernelMeanRegressor": "mne_img2brain.mean_regressor",
+    "KernelRidge": "sklearn.kernel_ridge",
+    "LinearRegression": "sklearn.linear_model",
+    "MeanResponse": "mne_img2brain.baselines",
+    "NearestNeighbor": "mne_img2brain.baselines",
+    "NoiseScheduler": "mne_img2brain.diffusion",
+    "PCA": "sklearn.decomposition",
+    "Pipeline": "sklearn.pipeline",
+    "ResidualDiffusion": "mne_img2brain.residual",
+    "Ridge": "sklearn.linear_model",
+    "RidgeBaseline": "mne_img2brain.baselines",
+    "RidgeCV": "sklearn.linear_model",
+    "RidgeGaussian": "mne_img2brain.baselines",
+    "ScaleWhitener": "mne_img2brain.whitening",
+    "ScaledTokens": "mne_img2brain.residual",
+    "SpaceTimeWhitener": "mne_img2brain.whitening",
+    "StandardScaler": "sklearn.preprocessing",
+    "TrainingHistory": "mne_img2brain.diffusion",
+}
+
+
+def _home(name):
+    """Return a class of the closed table."""
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def _listed(obj):
+    """Tell whether an object's class, not only its name, is in the closed table."""
+    name = type(obj).__name__
+    home = _HOMES.get(name)
+    return home is not None and type(obj).__module__.startswith(home) and type(obj) is _home(name)
+
+
+def is_savable(obj):
+    """Tell whether :func:`pack` takes an object.
+
+    Parameters
+    ----------
+    obj : object
+        Anything.
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        pack(obj, {})
+    except TypeError:
+        return False
+    return True
+
+
+def pack(obj, arrays, path="encoder"):
+    """Turn an object into JSON-able structure and a flat dict of arrays.
+
+    Parameters
+    ----------
+    obj : object
+        Numbers, strings, arrays, containers of these, and objects of the closed table.
+    arrays : dict
+        Gets the arrays.
+    path : str
+        Where in the whole the object stands.
+
+    Returns
+    -------
+    object
+        JSON-able.
+
+    Raises
+    ------
+    TypeError
+        If something in it cannot be saved; the message says where it stands.
+    """
+    if obj is None or isinstance(obj, (bool, str)):
+        return obj
+    if isinstance(obj, (np.bool_, np.integer, np.floating)):
+        obj = obj.item()
+    if isinstance(obj, (bool, int)):
+        return obj
+    if isinstance(obj, float):
+        return obj if math.isfinite(obj) else {"float": repr(obj)}
+    if isinstance(obj, np.ndarray):
+        if obj.dtype.kind in "biuf":
+            arrays[path] = np.ascontiguousarray(obj)
+            return {"array": path}
+        if obj.dtype.kind in "UO" and all(isinstance(item, str) for item in obj.ravel()):
+            return {"strings": obj.ravel().tolist(), "shape": list(obj.shape)}
+    if isinstance(obj, (list, tuple)):
+        items = [pack(item, arrays, f"{path}.{i}") for i, item in enumerate(obj)]
+        return {"list" if isinstance(obj, list) else "tuple": items}
+    if isinstance(obj, dict) and all(isinstance(key, str) for key in obj):
+        return {"dict": {key: pack(value, arrays, f"{path}.{key}") for key, value in obj.items()}}
+    if isinstance(obj, (np.random.Generator, np.random.RandomState)):
+        return None  # a fitted model has drawn its numbers
+    if isinstance(obj, type) and issubclass(obj, np.generic):
+        return {"dtype": np.dtype(obj).name}
+    if _listed(obj):
+        state = obj.to_state() if hasattr(obj, "to_state") else vars(obj)
+        packed = {name: pack(value, arrays, f"{path}.{name}") for name, value in state.items()}
+        return {"object": type(obj).__name__, "state": packed}
+    raise TypeError(
+        f"{path} is a {type(obj).__name__}, which cannot be saved. What can: "
+        f"{', '.join(sorted(_HOMES))}, numbers, strings and arrays. Nothing was written."
+    )
+
+
+def unpack(packed, arrays):
+    """Undo :func:`pack`.
+
+    Parameters
+    ----------
+    packed : object
+        From :func:`pack`, by way of JSON.
+    arrays : dict
+        The arrays.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ValueError
+        If the structure is not of the kind that :func:`pack` makes.
+    """
+    if not isinstance(packed, dict):
+        return packed
+    try:
+        if "object" in packed:
+            if packed["object"] not in _HOMES:
+                raise ValueError(
+                    f"The file holds an object named {packed['object']!r}, which this version "
+                    "does not know; it is newer, or not ours."
+                )
+            cls = _home(packed["object"])
+            state = {name: unpack(value, arrays) for name, value in packed["state"].items()}
+            if hasattr(cls, "from_state"):
+                return cls.from_state(state)
+            obj = cls.__new__(cls)
+            vars(obj).update(state)
+            return obj
+        ((kind, value),) = [item for item in packed.items() if item[0] != "shape"]
+        return {
+            "array": lambda: arrays[value],
+            "strings": lambda: np.array(value, dtype=object).reshape(packed.get("shape")),
+            "list": lambda: [unpack(item, arrays) for item in value],
+            "tuple": lambda: tuple(unpack(item, arrays) for item in value),
+            "dict": lambda: {key: unpack(item, arrays) for key, item in value.items()},
+            "float": lambda: float(value),
+            "dtype": lambda: np.dtype(value).type,
+        }[kind]()
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"The saved structure is damaged near {str(packed)[:80]}.") from error
+
+
+def write_folder(fname, structure, arrays, extras, overwrite=False):
+    """Write a folder in one step: whole, or not at all.
+
+    Parameters
+    ----------
+    fname : path-like
+        The folder to make.
+    structure : object
+        JSON-able.
+    arrays : dict
+        Goes to safetensors.
+    extras : dict of callable
+        File name -> function that is given the path to write to.
+    overwrite : bool
+        Whether a folder of that name is replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If it is there and ``overwrite`` is False.
+    """
+    fname = Path(fname)
+    if fname.exists() and not overwrite:
+        raise FileExistsError(f"{fname} is there already; give another name or overwrite=True.")
+    if fname.exists() and not (fname / "encoder.json").is_file():
+        raise FileExistsError(
+            f"{fname} is there and is not a saved encoder; it is not overwritten."
+        )
+    fname.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=fname.parent, prefix=f".{fname.name}-") as scratch:
+        new = Path(scratch) / "new"
+        new.mkdir()
+        save_file(arrays, new / "arrays.safetensors")
+        text = json.dumps(structure, indent=1, allow_nan=False)
+        (new / "encoder.json").write_text(text, encoding="utf-8")
+        for name, write in extras.items():
+            write(new / name)
+        if fname.exists():
+            os.replace(fname, Path(scratch) / "old")
+        os.replace(new, fname)
+        shutil.rmtree(Path(scratch) / "old", ignore_errors=True)
+
+
+def read_folder(fname):
+    """Read what :func:`write_folder` wrote.
+
+    Parameters
+    ----------
+    fname : path-like
+        The folder.
+
+    Returns
+    -------
+    structure : dict
+        From the JSON.
+    arrays : dict
+        From the safetensors.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no saved encoder.
+    ValueError
+        If it is damaged, or of a newer format.
+    """
+    fname = Path(fname)
+    if not (fname / "encoder.json").is_file():
+        raise FileNotFoundError(
+            f"{fname} holds no saved encoder: there is no encoder.json. Give the folder that "
+            "ImageToBrainEncoder.save was given."
+        )
+    try:
+        structure = json.loads((fname / "encoder.json").read_text(encoding="utf-8"))
+        arrays = load_file(fname / "arrays.safetensors")
+    except (json.JSONDecodeError, SafetensorError, OSError) as error:
+        raise ValueError(f"{fname} is damaged: {error}.") from error
+    if not isinstance(structure, dict) or "format_version" not in structure:
+        raise ValueError(f"{fname}/encoder.json is not the description of a saved encoder.")
+    if structure["format_version"] > FORMAT_VERSION:
+        raise ValueError(
+            f"{fname} is of format {structure['format_version']}, this version reads up to "
+            f"{FORMAT_VERSION}; update mne_img2brain."
+        )
+    return structure, arrays

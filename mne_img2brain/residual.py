@@ -1,0 +1,382 @@
+"""What the mean leaves over: whitened, learnt and drawn by a conditional diffusion transformer."""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from ._log import logger
+from ._torch import evaluating, resolve_device, seeded_init
+from .denoiser import BrainDiT
+from .diffusion import ddim, dpm_solver, guided, train_denoiser
+
+SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
+
+
+@dataclasses.dataclass
+class ScaledTokens:
+    """Standardised picture tokens, computed for the rows that are asked for.
+
+    The tokens of THINGS do not fit in memory in float32; a batch of them does.
+
+    Attributes
+    ----------
+    tokens : array, shape (n_images, n_tokens, n_features)
+        Any float type, memory-mapped or not; NaN pads.
+    mean, scale : array, shape (n_features,)
+        What is subtracted and divided by.
+    """
+
+    tokens: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, tokens):
+        """Take mean and SD of every feature over the tokens that are not padding."""
+        count, total, square = 0, 0.0, 0.0
+        for image in tokens:
+            real = np.asarray(image, dtype=np.float64)
+            real = real[~np.isnan(real[:, 0])]
+            count, total = count + len(real), total + real.sum(axis=0)
+            square = square + (real**2).sum(axis=0)
+        mean = total / count
+        scale = np.sqrt(np.maximum(square / count - mean**2, 0))
+        # a feature that hardly varies says nothing; do not blow it up
+        scale = np.maximum(scale, max(1e-3 * scale.mean(), 1e-12))
+        return cls(tokens, mean.astype(np.float32), scale.astype(np.float32))
+
+    def of(self, tokens):
+        """Return the same scaling over other pictures."""
+        return dataclasses.replace(self, tokens=tokens)
+
+    @property
+    def shape(self):
+        """Shape (n_images, n_tokens, n_features)."""
+        return self.tokens.shape
+
+    def __len__(self):
+        return len(self.tokens)
+
+    def __getitem__(self, rows):
+        rows = np.asarray(rows)
+        scaled = (np.asarray(self.tokens[rows], dtype=np.float32) - self.mean) / self.scale
+        return np.nan_to_num(scaled)
+
+    @property
+    def mask(self):
+        """Which tokens are real: array of bool, shape (n_images, n_tokens)."""
+        return ~np.isnan(np.asarray(self.tokens[:, :, 0]))
+
+
+class ResidualDiffusion:
+    r"""The distribution of single-trial residuals given the picture.
+
+    Residuals are whitened in space and time, :math:`x_0 = W r`, and a transformer learns to
+    denoise :math:`x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t}\,\epsilon`. In whitened
+    space a denoiser that returns zero *is* the Gaussian model when it predicts the velocity, so
+    training starts at Gaussian residuals and is kept only where held-out pictures say it helps.
+
+    Parameters
+    ----------
+    whitener : object with ``transform`` and ``inverse_transform``
+        Fitted on the residuals.
+    scheduler : NoiseScheduler
+        The forward process.
+    architecture : dict
+        Passed to :class:`~mne_img2brain.denoiser.BrainDiT`.
+    device : torch.device | str
+        Where the denoiser runs.
+    batch_size : int
+        How many responses are denoised at once.
+    """
+
+    def __init__(self, whitener, scheduler, architecture, device="auto", batch_size=64):
+        self.whitener = whitener
+        self.scheduler = scheduler
+        self.architecture = architecture
+        self.device = device
+        self.batch_size = batch_size
+
+    def fit(
+        self,
+        residuals,
+        tokens,
+        image_index,
+        *,
+        validation,
+        subject=None,
+        y_mask=None,
+        seed=0,
+        max_iter=1500,
+        **training,
+    ):
+        """Train the denoiser on residuals.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            What the mean leaves over, scaled to single trials.
+        tokens : array, shape (n_images, n_tokens, n_features)
+            The pictures; NaN pads.
+        image_index : array of int, shape (n_trials,)
+            The picture of each trial.
+        validation : array of bool, shape (n_trials,)
+            The trials that choose when to stop.
+        subject : array of int, shape (n_trials,) | None
+            The subject of each trial.
+        y_mask : array of bool, shape (n_trials, n_channels) | None
+            Which sensors a trial has.
+        seed : int
+            Of the initial weights and of the training noise.
+        max_iter : int
+            How many gradient steps at most. With none the residuals are Gaussian.
+        **training
+            Passed to :func:`~mne_img2brain.diffusion.train_denoiser`.
+
+        Returns
+        -------
+        self : ResidualDiffusion
+        """
+        self.scaled_ = ScaledTokens.fit(tokens)
+        self._build(seed)
+        whitened = self.whitener.transform(residuals).astype(np.float32)
+        if max_iter > 0:
+            self.history_ = train_denoiser(
+                self.denoiser_,
+                whitened,
+                self.scaled_,
+                image_index=image_index,
+                scheduler=self.scheduler,
+                token_mask=self.scaled_.mask,
+                subjects=subject,
+                y_mask=y_mask,
+                validation=validation,
+                max_iter=max_iter,
+                batch_size=self.batch_size,
+                seed=seed,
+                device=resolve_device(self.device),
+                **training,
+            )
+        self.trained_ = max_iter > 0 and self.history_.best_iter > 0
+        if not self.trained_:
+            logger.info("The denoiser did not improve on Gaussian residuals; they stay Gaussian.")
+        self.scaled_ = self.scaled_.of(np.empty((0, *tokens.shape[1:]), np.float32))
+        return self
+
+    def _build(self, seed=0):
+        """Make an untrained denoiser on the device."""
+        with seeded_init(seed):
+            self.denoiser_ = BrainDiT(**self.architecture)
+        self.denoiser_.to(resolve_device(self.device)).eval()
+
+    def _condition(self, tokens):
+        """Project the pictures to keys and values, once."""
+        scaled = self.scaled_.of(tokens)
+        device = next(self.denoiser_.parameters()).device
+        parts = torch.as_tensor(scaled[np.arange(len(tokens))], device=device)
+        return self.denoiser_.encode_condition(parts, torch.as_tensor(scaled.mask, device=device))
+
+    def mean(self, tokens, subject=None):
+        r"""Return the mean of the model's whitened residuals, in one pass.
+
+        At the last timestep of a schedule with zero terminal SNR the input is pure noise, and the
+        best prediction of :math:`x_0` from it is :math:`E[x_0 \mid \text{picture}]`.
+
+        Parameters
+        ----------
+        tokens : array, shape (n_images, n_tokens, n_features)
+            The pictures; NaN pads.
+        subject : array of int, shape (n_images,) | None
+            Whose residuals; ``None`` is the average subject.
+
+        Returns
+        -------
+        array, shape (n_images, n_channels, n_times)
+            In whitened space.
+        """
+        shape = self.architecture_shape
+        means = np.zeros((len(tokens), *shape), dtype=np.float32)
+        if not self.trained_:
+            return means
+        last = self.scheduler.n_timesteps - 1
+        with evaluating(self.denoiser_):
+            for rows in _batches(len(tokens), self.batch_size):
+                condition = self._condition(tokens[rows])
+                device = next(self.denoiser_.parameters()).device
+                # The expected input at pure noise is zero; the prediction there is the mean.
+                x = torch.zeros(len(rows), *shape, device=device)
+                timestep = torch.full((len(rows),), last, device=device)
+                output = self.denoiser_(x, timestep, condition, _rows(subject, rows, device))
+                x0, _ = self.scheduler.predict_x0_noise(output, x, last)
+                means[rows] = x0.cpu().numpy()
+        return means
+
+    def choose_mean_weight(self, residuals, tokens, image_index, weight, validation, subject=None):
+        r"""Choose how much of the model's own mean to add to the prediction.
+
+        The weight :math:`w` in [0, 1] minimises :math:`\sum |\bar r - w\, C m|^2` over held-out
+        pictures, and is 0 unless the gain exceeds its standard error over pictures: a mean that
+        does not help on pictures it has not seen is noise.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            As in :meth:`fit`, scaled to single trials.
+        tokens : array, shape (n_images, n_tokens, n_features)
+            The pictures.
+        image_index : array of int, shape (n_trials,)
+            The picture of each trial.
+        weight : array, shape (n_trials,)
+            Of how many trials each row is the average.
+        validation : array of bool, shape (n_trials,)
+            The trials held out in training.
+        subject : array of int, shape (n_trials,) | None
+            The subject of each trial.
+
+        Returns
+        -------
+        float
+        """
+        if not self.trained_:
+            return 0.0
+        rows = np.flatnonzero(validation)
+        keys = np.column_stack([image_index, image_index if subject is None else subject])[rows]
+        pairs, inverse = np.unique(keys, axis=0, return_inverse=True)
+        inverse = inverse.ravel()
+        target = np.zeros((len(pairs), *residuals.shape[1:]))
+        np.add.at(target, inverse, residuals[rows] * np.sqrt(weight[rows])[:, None, None])
+        target /= np.bincount(inverse, weights=weight[rows])[:, None, None]
+        own = self.mean(tokens[pairs[:, 0]], None if subject is None else pairs[:, 1])
+        own = self.whitener.inverse_transform(own)
+        cross, square = (own * target).sum(axis=(1, 2)), (own**2).sum(axis=(1, 2))
+        best = float(np.clip(cross.sum() / max(square.sum(), np.finfo(float).tiny), 0, 1))
+        gain = 2 * best * cross - best**2 * square
+        error = gain.std(ddof=1) * np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+        best = best if gain.sum() > error else 0.0
+        logger.info(f"Weight of the denoiser's own mean, from held-out images: {best:.2f}.")
+        return best
+
+    def draw(
+        self,
+        tokens,
+        picture,
+        noise,
+        *,
+        subject=None,
+        n_steps=25,
+        solver="dpm",
+        eta=0.0,
+        guidance_scale=1.0,
+    ):
+        """Draw whitened residuals.
+
+        Parameters
+        ----------
+        tokens : array, shape (n_images, n_tokens, n_features)
+            The pictures; NaN pads.
+        picture : array of int, shape (n_draws,)
+            Which picture each draw is for.
+        noise : callable
+            ``noise(draws, step)`` returns an array, shape (n_batch, n_channels, n_times): the
+            standard normal numbers that draws start from (``step`` 0) and meet later (if
+            ``eta`` > 0), as :class:`DrawNoise` does.
+        subject : array of int, shape (n_images,) | None
+            Whose residuals; ``None`` is the average subject.
+        n_steps, solver, eta, guidance_scale
+            As in :class:`~mne_img2brain.DiffusionRegressor`.
+
+        Yields
+        ------
+        draws : array of int, shape (n_batch,)
+            Which draws these are.
+        residuals : array, shape (n_batch, n_channels, n_times)
+            In whitened space.
+        """
+        gaussian = not self.trained_
+        device = next(self.denoiser_.parameters()).device
+        timesteps = self.scheduler.timesteps(n_steps)
+        with evaluating(self.denoiser_):
+            if not gaussian:
+                condition = self._condition(tokens)
+                nothing = self.denoiser_.null_condition(1)
+            for draws in _batches(len(picture), self.batch_size):
+                start = noise(draws, 0)
+                if gaussian:
+                    yield draws, start
+                    continue
+                whose = _rows(subject, picture[draws], device)
+                of_picture = condition[torch.as_tensor(picture[draws], device=device)]
+                of_nothing = nothing[torch.zeros(len(draws), dtype=torch.long, device=device)]
+
+                def denoise(x, timestep, given, whose=whose):
+                    return self.denoiser_(x, timestep, given, whose)
+
+                def conditional(x, t, given=of_picture, denoise=denoise):
+                    return denoise(x, t, given)
+
+                def unconditional(x, t, given=of_nothing, denoise=denoise):
+                    return denoise(x, t, given)
+
+                def later(step, draws=draws):
+                    return torch.as_tensor(noise(draws, step + 1), device=device)
+
+                x = SOLVERS[solver](
+                    guided(conditional, unconditional, guidance_scale),
+                    torch.as_tensor(start, device=device),
+                    self.scheduler,
+                    timesteps,
+                    eta=eta,
+                    noise=later if eta > 0 else None,
+                )
+                yield draws, x.cpu().numpy()
+
+    @property
+    def architecture_shape(self):
+        """Shape of one response: (n_channels, n_times)."""
+        return len(self.architecture["regions"]), self.architecture["n_times"]
+
+    def to(self, device):
+        """Move the denoiser; later calls run there."""
+        self.device = device
+        self.denoiser_.to(resolve_device(device))
+        return self
+
+
+class DrawNoise:
+    """Standard normal numbers that depend on nothing but the seed, the picture and the draw.
+
+    Parameters
+    ----------
+    seed : int
+        The seed of all draws.
+    n_draws : int
+        Draws of each picture; draw ``i`` is of the picture at position ``i // n_draws``.
+    shape : tuple
+        (n_channels, n_times)
+    """
+
+    def __init__(self, seed, n_draws, shape):
+        self.seed = seed
+        self.n_draws = n_draws
+        self.shape = shape
+        self._running = []
+
+    def __call__(self, draws, step):
+        """Return the numbers that a batch of draws meets at a step, in the order of the steps."""
+        if step == 0:
+            self._running = [
+                np.random.default_rng(
+                    np.random.SeedSequence(self.seed, spawn_key=divmod(int(draw), self.n_draws))
+                )
+                for draw in draws
+            ]
+        return np.stack([one.standard_normal(self.shape, np.float32) for one in self._running])
+
+
+def _batches(n, batch_size):
+    return [np.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+
+
+def _rows(subject, rows, device):
+    return None if subject is None else torch.as_tensor(subject[rows], device=device)

@@ -1,0 +1,186 @@
+"""What was seen: pictures, or tokens of pictures, each distinct one embedded once."""
+
+import dataclasses
+import hashlib
+import inspect
+from pathlib import Path
+
+import numpy as np
+
+from ._log import logger
+from .stimulus.images import check_images, image_name, unique_images
+
+
+@dataclasses.dataclass(frozen=True)
+class Stimuli:
+    """Pictures in the order the user gave them, and the tokens of the distinct ones.
+
+    Attributes
+    ----------
+    tokens : array, shape (n_distinct, n_tokens, n_features) or other
+        What the embedder made of each distinct picture, or the user's own tokens.
+    index : array of int, shape (n_images,)
+        Which row of ``tokens`` each picture is.
+    keys : list of str
+        One content hash per picture.
+    names : list of str
+        One file name per picture, empty where there is none.
+    captions : list of str | None
+        One caption per picture.
+    """
+
+    tokens: np.ndarray
+    index: np.ndarray
+    keys: list
+    names: list
+    captions: list | None
+
+    def __len__(self):
+        return len(self.index)
+
+
+def load_tokens(images):
+    """Return tokens where the user gave tokens in place of pictures, else None.
+
+    Tokens are an array of floats with two to four dimensions (images first), or the name of a
+    ``.npy`` file that holds one; the file is memory-mapped.
+
+    Parameters
+    ----------
+    images : object
+        What the user gave as images.
+
+    Returns
+    -------
+    array, shape (n_images, ...) | None
+
+    Raises
+    ------
+    ValueError
+        If floats have the shape of pictures, or a file holds no numbers.
+    FileNotFoundError
+        If there is no such file.
+    """
+    if isinstance(images, (str, Path)) and str(images).endswith(".npy"):
+        path = Path(images)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no token file {path}.")
+        try:
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise ValueError(
+                f"{path} does not hold a plain array of numbers (objects are not read)."
+            ) from error
+    if not isinstance(images, np.ndarray) or images.dtype.kind != "f":
+        return None
+    if images.ndim == 4 and images.shape[-1] in (1, 3, 4):
+        raise ValueError(
+            f"An array of floats of shape {images.shape} looks like pictures; pictures are uint8, "
+            "0 to 255. Tokens of this shape can be given as (n_images, n_tokens, n_features)."
+        )
+    if images.ndim not in (2, 3, 4):
+        raise ValueError(
+            f"Tokens have shape {images.shape}; expected (n_images, n_features), (n_images, "
+            "n_tokens, n_features) or (n_images, n_rows, n_columns, n_features)."
+        )
+    return images
+
+
+def count_images(images):
+    """Count pictures or token rows without reading a picture.
+
+    Parameters
+    ----------
+    images : object
+        What the user gave as images.
+
+    Returns
+    -------
+    int
+    """
+    tokens = load_tokens(images)
+    return len(check_images(images) if tokens is None else tokens)
+
+
+def present(images, embedder, captions=None):
+    """Embed every distinct picture once.
+
+    Parameters
+    ----------
+    images : list | array
+        Pictures, or tokens in their place.
+    embedder : transformer | None
+        Fitted; ``transform`` takes pictures. Not needed for tokens.
+    captions : list of str | None
+        One per picture, in place of the captioner's.
+
+    Returns
+    -------
+    Stimuli
+
+    Raises
+    ------
+    ValueError
+        If captions do not fit the pictures, the embedder takes none, or what the embedder returns
+        is not one finite row per picture.
+    """
+    tokens = load_tokens(images)
+    if tokens is not None:
+        if captions is not None:
+            _check_captions(captions, len(tokens))
+        keys = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in tokens]
+        return Stimuli(tokens, np.arange(len(tokens)), keys, [""] * len(tokens), captions)
+    if embedder is None:
+        raise ValueError(
+            "This encoder was saved without its embedder; give it to "
+            "read_encoder(fname, embedder=...), or give tokens in place of images."
+        )
+    images = check_images(images)
+    distinct, index, keys = unique_images(images)
+    arguments = {}
+    texts = None
+    if captions is not None:
+        texts = _check_captions(captions, len(images))
+        if "captions" not in inspect.signature(embedder.transform).parameters:
+            raise ValueError(
+                f"captions were given, but {type(embedder).__name__} takes none; leave them out, "
+                "or use ClipEmbedder."
+            )
+        # the same picture with two captions is two stimuli
+        pairs = list(zip(index.tolist(), texts, strict=True))
+        order = {pair: row for row, pair in enumerate(dict.fromkeys(pairs))}
+        distinct = [distinct[row] for row, _ in order]
+        index = np.array([order[pair] for pair in pairs])
+        keys = [keys[row] for row, _ in order]
+        arguments["captions"] = [text for _, text in order]
+    elif hasattr(embedder, "captions") and (written := embedder.captions(distinct)) is not None:
+        texts = [written[row] for row in index]
+    logger.info(f"Embedding {len(distinct)} distinct images ({len(images)} given).")
+    tokens = np.asarray(embedder.transform(distinct, **arguments))
+    if tokens.ndim < 2 or len(tokens) != len(distinct) or tokens.dtype.kind != "f":
+        raise ValueError(
+            f"{type(embedder).__name__}.transform returned shape {tokens.shape} and type "
+            f"{tokens.dtype} for {len(distinct)} images; expected one row of floats per image, "
+            "(n_images, n_tokens, n_features)."
+        )
+    names = [image_name(image) for image in images]
+    return Stimuli(tokens, index, [keys[row] for row in index], names, texts)
+
+
+def _check_captions(captions, n_images):
+    """Return captions as a list, one string per picture."""
+    if isinstance(captions, str):
+        raise ValueError(
+            f"captions is one string for {n_images} images; give a list with one per image."
+        )
+    captions = list(captions)
+    if len(captions) != n_images:
+        raise ValueError(
+            f"There are {len(captions)} captions for {n_images} images; give one per image."
+        )
+    wrong = [i for i, caption in enumerate(captions) if not isinstance(caption, str)]
+    if wrong:
+        raise ValueError(
+            f"Caption {wrong[0]} is a {type(captions[wrong[0]]).__name__}; captions are strings."
+        )
+    return captions
