@@ -1,0 +1,148 @@
+"""Several recordings as one: times that agree, joint events, sensors united by name."""
+
+from dataclasses import replace
+
+import mne
+import numpy as np
+import pandas as pd
+
+from .._log import logger
+
+
+def check_same_times(part, first, name, first_name):
+    """Raise where two recordings differ in sampling rate, times or baseline."""
+    if not np.isclose(part.sfreq, first.sfreq, rtol=1e-6):
+        raise ValueError(
+            f"{name} has a sampling rate of {part.sfreq:g} Hz and {first_name} of "
+            f"{first.sfreq:g} Hz; resample one of them."
+        )
+    same = len(part.times) == len(first.times)
+    if not same or np.abs(part.times - first.times).max() > 0.5 / first.sfreq:
+        raise ValueError(
+            f"{name} has {len(part.times)} times from {part.times[0]:g} to {part.times[-1]:g} s "
+            f"and {first_name} has {len(first.times)} from {first.times[0]:g} to "
+            f"{first.times[-1]:g} s; crop them to the same times."
+        )
+    both = part.baseline is not None and first.baseline is not None
+    if (part.baseline is None) != (first.baseline is None) or (
+        both and np.abs(np.subtract(part.baseline, first.baseline)).max() > 0.5 / first.sfreq
+    ):
+        raise ValueError(
+            f"{name} has the baseline {part.baseline} and {first_name} has {first.baseline}; apply "
+            "the same baseline to all of them."
+        )
+
+
+def join_events(parts):
+    """Give each name one code across recordings; return codes and names."""
+    if all(part.event_id == parts[0].event_id for part in parts):
+        return np.concatenate([part.event_codes for part in parts]), dict(parts[0].event_id)
+    code_of, codes = {}, []
+    taken = {code for part in parts for code in part.event_id.values()}
+    for part in parts:
+        translate = {}
+        for name, code in part.event_id.items():
+            if name not in code_of:
+                free = code if code not in code_of.values() else max(taken) + 1
+                taken.add(free)
+                code_of[name] = free
+            translate[code] = code_of[name]
+        codes.append([translate.get(code, code) for code in part.event_codes.tolist()])
+    return np.concatenate(codes).astype(int), code_of
+
+
+def join_metadata(parts):
+    """Stack the metadata; None where none of the recordings has any."""
+    if all(part.metadata is None for part in parts):
+        return None
+    frames = [
+        pd.DataFrame(index=range(part.n_trials)) if part.metadata is None else part.metadata
+        for part in parts
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def union_of_sensors(parts, names):
+    """Join the recordings of several subjects; NaN where a subject lacks a channel."""
+    first = parts[0]
+    for part, name in zip(parts[1:], names[1:], strict=True):
+        check_same_times(part, first, f"epochs[{name!r}]", f"epochs[{names[0]!r}]")
+    info = _union_info([part.info for part in parts])
+    column = {name: i for i, name in enumerate(info["ch_names"])}
+    n_trials = sum(part.n_trials for part in parts)
+    data = np.full((n_trials, len(column), len(first.times)), np.nan)
+    mask = np.zeros((n_trials, len(column)), dtype=bool)
+    selection, start, n_events = [], 0, 0
+    for part in parts:
+        stop = start + part.n_trials
+        where = [column[name] for name in part.ch_names]
+        data[start:stop, where] = part.data
+        mask[start:stop, where] = True
+        selection.append(part.selection + n_events)
+        start, n_events = stop, n_events + part.n_events
+    if not mask.all():
+        partial = [name for name, i in column.items() if not mask[:, i].all()]
+        logger.info("Channels that not every subject has: %s", ", ".join(partial))
+    codes, event_id = join_events(parts)
+    left_out = dict.fromkeys(ch for part in parts for ch in part.left_out if ch not in column)
+    bads = dict.fromkeys(ch for part in parts for ch in part.bads if ch not in column)
+    return replace(
+        first,
+        data=data,
+        info=info,
+        event_codes=codes,
+        event_id=event_id,
+        metadata=join_metadata(parts),
+        n_averaged=np.concatenate([part.n_averaged for part in parts]),
+        subject=np.concatenate([part.subject for part in parts]),
+        selection=np.concatenate(selection),
+        n_events=n_events,
+        bads=tuple(bads),
+        left_out=tuple(left_out),
+        channel_mask=mask,
+    )
+
+
+def _union_info(infos):
+    """Unite channels by name; keep the projectors that all subjects share."""
+    joint = mne.EvokedArray(np.zeros((len(infos[0]["ch_names"]), 1)), infos[0], verbose="error")
+    for info in infos[1:]:
+        new = [i for i, name in enumerate(info["ch_names"]) if name not in joint.ch_names]
+        for name in set(info["ch_names"]) & set(joint.ch_names):
+            kinds = [
+                i.get_channel_types([i["ch_names"].index(name)])[0] for i in (info, joint.info)
+            ]
+            if kinds[0] != kinds[1]:
+                raise ValueError(
+                    f"Channel {name!r} is of type {kinds[1]!r} in one subject and {kinds[0]!r} in "
+                    "another; set the same channel types in all of them."
+                )
+        if new:
+            more = mne.pick_info(info, new, verbose="error")
+            with more._unlock():
+                more["projs"], more["comps"] = [], joint.info["comps"]
+                for key in ("dev_head_t", "dig", "subject_info", "custom_ref_applied"):
+                    more[key] = joint.info[key]
+            joint.add_channels(
+                [mne.EvokedArray(np.zeros((len(new), 1)), more, verbose="error")],
+                force_update_info=True,
+            )
+    shared = [
+        proj for proj in joint.info["projs"] if all(_has_projector(info, proj) for info in infos)
+    ]
+    united = joint.info
+    if any(len(info["projs"]) != len(shared) for info in infos):
+        logger.info("Projectors that not every subject has are left out of the joint info.")
+        with united._unlock():
+            united["projs"] = shared
+    return united
+
+
+def _has_projector(info, wanted):
+    """Tell whether ``info`` has the same projector in the same state."""
+    return any(
+        proj["active"] == wanted["active"]
+        and list(proj["data"]["col_names"]) == list(wanted["data"]["col_names"])
+        and np.allclose(proj["data"]["data"], wanted["data"]["data"])
+        for proj in info["projs"]
+    )

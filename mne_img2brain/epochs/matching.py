@@ -1,0 +1,100 @@
+"""Does a recording have the sensors and times of the training data."""
+
+import numpy as np
+
+from .._log import warn
+
+
+def match_channels(recording, ch_names):
+    """Find channels by name.
+
+    Parameters
+    ----------
+    recording : Recording
+        Its channels may be in any order; others are ignored.
+    ch_names : list of str
+        The channels to find.
+
+    Returns
+    -------
+    array of int, shape (n_channels,)
+        The position of each of ``ch_names`` in ``recording``; -1 where the channel is marked as
+        bad there, with a warning.
+
+    Raises
+    ------
+    ValueError
+        If channels are missing.
+    """
+    position = {name: i for i, name in enumerate(recording.ch_names)}
+    bads = [name for name in ch_names if name not in position and name in recording.bads]
+    missing = [name for name in ch_names if name not in position and name not in bads]
+    if missing:
+        shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
+        raise ValueError(
+            f"{len(missing)} of the {len(ch_names)} channels of the training data are missing in "
+            f"epochs: {shown}. Rename or interpolate them, or fit an encoder on common channels."
+        )
+    if len(bads) == len(ch_names):
+        raise ValueError("All channels of the training data are marked as bad in epochs.")
+    if bads:
+        warn(f"Channels marked as bad in epochs are left out: {', '.join(bads)}.")
+    return np.array([position.get(name, -1) for name in ch_names], dtype=int)
+
+
+def take_channels(recording, ch_names):
+    """Return the data of some channels in a given order, NaN where a channel is bad.
+
+    Parameters
+    ----------
+    recording : Recording
+        Its channels may be in any order; others are ignored.
+    ch_names : list of str
+        The channels to take.
+
+    Returns
+    -------
+    array, shape (n_trials, n_channels, n_times)
+        A new array in SI units.
+
+    Raises
+    ------
+    ValueError
+        If channels are missing.
+    """
+    index = match_channels(recording, ch_names)
+    data = recording.data[:, index]
+    data[:, index < 0] = np.nan
+    return data
+
+
+def check_times(recording, times, sfreq):
+    """Raise where a recording has other times than the training data.
+
+    Parameters
+    ----------
+    recording : Recording
+        The trials.
+    times : array, shape (n_times,)
+        The times of the training data in seconds; half a sample of difference is allowed.
+    sfreq : float
+        The sampling rate of the training data in Hz.
+
+    Raises
+    ------
+    ValueError
+        If the sampling rate, the number of times or the times differ.
+    """
+    times = np.asarray(times)
+    if not np.isclose(recording.sfreq, sfreq, rtol=1e-6):
+        raise ValueError(
+            f"epochs has a sampling rate of {recording.sfreq:g} Hz, but the encoder was fitted at "
+            f"{sfreq:g} Hz; use epochs.resample({sfreq:g})."
+        )
+    there = recording.times
+    if len(there) != len(times) or np.abs(there - times).max() > 0.5 / sfreq:
+        raise ValueError(
+            f"epochs has {len(there)} times from {there[0]:g} to {there[-1]:g} s, but the encoder "
+            f"was fitted on {len(times)} from {times[0]:g} to {times[-1]:g} s; use "
+            f"epochs.crop({times[0]:g}, {times[-1]:g})."
+        )

@@ -1,0 +1,329 @@
+"""What the encoder needs to know of a recording, read without touching the user's object."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import mne
+import numpy as np
+import pandas as pd
+
+from .._log import logger
+from ._union import check_same_times, join_events, join_metadata, union_of_sensors
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Epochs as arrays, with what it takes to make epochs again.
+
+    Attributes
+    ----------
+    data : array, shape (n_trials, n_channels, n_times)
+        The trials in SI units (V, T, T/m), float64. NaN where a subject does not have a channel.
+    info : mne.Info
+        Of the channels in ``data``, projectors in the state they were in.
+    times : array, shape (n_times,)
+        Seconds from image onset.
+    baseline : tuple of float | None
+        The baseline that was subtracted from ``data``.
+    event_codes : array of int, shape (n_trials,)
+        The event code of each trial.
+    event_id : dict of str -> int
+        Names of the event codes.
+    metadata : pandas.DataFrame | None
+        One row per trial, indexed from 0.
+    n_averaged : array, shape (n_trials,)
+        Of how many trials each row of ``data`` is the average.
+    subject : array of object, shape (n_trials,)
+        The subject of each trial, str, or None where that is not known.
+    selection : array of int, shape (n_trials,)
+        The position of each trial among all events, dropped ones included.
+    n_events : int
+        The number of events, dropped ones included (``len(epochs.drop_log)``).
+    bads : tuple of str
+        Channels marked as bad.
+    left_out : tuple of str
+        Channels that are not in ``data``: bads, channels without data, and those not picked.
+    channel_mask : array of bool, shape (n_trials, n_channels)
+        True where the trial has the channel.
+    """
+
+    data: np.ndarray
+    info: mne.Info
+    times: np.ndarray
+    baseline: tuple | None
+    event_codes: np.ndarray
+    event_id: dict
+    metadata: pd.DataFrame | None
+    n_averaged: np.ndarray
+    subject: np.ndarray
+    selection: np.ndarray
+    n_events: int
+    bads: tuple
+    left_out: tuple
+    channel_mask: np.ndarray
+
+    @property
+    def n_trials(self):
+        """Number of trials."""
+        return len(self.data)
+
+    @property
+    def tmin(self):
+        """Seconds from image onset of the first time point."""
+        return float(self.times[0])
+
+    @property
+    def sfreq(self):
+        """Sampling rate in Hz."""
+        return float(self.info["sfreq"])
+
+    @property
+    def ch_names(self):
+        """Names of the channels in ``data``."""
+        return list(self.info["ch_names"])
+
+    @cached_property
+    def ch_types(self):
+        """Types of the channels in ``data``."""
+        return np.array(self.info.get_channel_types())
+
+
+def read_recording(epochs, picks=None, *, ch_names=None, min_trials=2):
+    """Read trials, sensors, events and subjects; the object passed is left as it was.
+
+    Parameters
+    ----------
+    epochs : mne.BaseEpochs | mne.Evoked | list | dict
+        Epochs (preloaded or not), evoked data (each counts as the average of its ``nave``
+        trials), a list of either, which is concatenated, or a dict with one of these per subject.
+        Subjects may have different sensors. A list of single epochs is what scikit-learn's
+        cross-validation makes of Epochs.
+    picks : str | array-like | slice | None
+        Which channels, as in MNE; None takes all good data channels. Channels marked as bad are
+        never taken.
+    ch_names : list of str | None
+        Leave out channels with other names, without asking that all of these be there.
+    min_trials : int
+        Fewer trials than this are an error.
+
+    Returns
+    -------
+    Recording
+        The trials.
+
+    Raises
+    ------
+    TypeError
+        If ``epochs`` is none of the above.
+    ValueError
+        If there are too few trials, no channels, NaN or infinite values, flat channels, or if the
+        items of a list differ in channels, times, sampling rate or baseline.
+    """
+    if isinstance(epochs, dict):
+        if not epochs:
+            raise ValueError("epochs is an empty dict; give {subject: epochs}.")
+        parts = []
+        for subject, value in epochs.items():
+            part = _read_items(value, picks, ch_names, f"epochs[{subject!r}]")
+            named = np.full(part.n_trials, str(subject), dtype=object)
+            parts.append(replace(part, subject=named))
+        recording = union_of_sensors(parts, list(epochs)) if len(parts) > 1 else parts[0]
+    else:
+        recording = _read_items(epochs, picks, ch_names, "epochs")
+    if recording.n_trials < min_trials:
+        raise ValueError(
+            f"epochs has {recording.n_trials} trial{'' if recording.n_trials == 1 else 's'} left "
+            f"(of {recording.n_events} events); at least {min_trials} are needed."
+        )
+    check_data(recording)
+    if recording.left_out:
+        logger.info("Channels left out: %s", ", ".join(recording.left_out))
+    return recording
+
+
+def check_data(recording):
+    """Raise where data are not finite or a channel is flat, and say which."""
+    data, mask = recording.data, recording.channel_mask
+    finite = np.isfinite(data).all(axis=2) | ~mask
+    if not finite.all():
+        trial, channel = np.argwhere(~finite)[0]
+        what = "NaN" if np.isnan(data[trial, channel]).any() else "infinite values"
+        raise ValueError(
+            f"epochs contains {what}: first in trial {trial}, channel "
+            f"{recording.ch_names[channel]!r}; {np.sum(~finite)} of {mask.sum()} pairs of trial "
+            "and channel are concerned. Drop these trials or mark the channel as bad."
+        )
+    if recording.n_trials * data.shape[2] < 2:
+        return
+    with np.errstate(invalid="ignore"):
+        lowest, highest = np.nanmin(data, axis=(0, 2)), np.nanmax(data, axis=(0, 2))
+    flat = [name for name, same in zip(recording.ch_names, highest == lowest, strict=True) if same]
+    if flat:
+        raise ValueError(
+            f"{len(flat)} flat channel{'' if len(flat) == 1 else 's'} (one and the same value in "
+            f"all trials): {', '.join(flat)}. Mark them as bad (epochs.info['bads']) or leave them "
+            "out with picks."
+        )
+
+
+def _read_items(value, picks, ch_names, label):
+    """Read one object or a list of them."""
+    if not isinstance(value, (list, tuple)):
+        return _read_one(value, picks, ch_names, label)
+    if len(value) == 0:
+        raise ValueError(f"{label} is an empty list; give mne.Epochs or mne.Evoked objects.")
+    bads = {bad for item in value if hasattr(item, "info") for bad in item.info["bads"]}
+    # what a list of single trials repeats thousands of times is worked out once
+    known = {}
+    parts = [
+        _read_one(item, picks, ch_names, f"{label}[{i}]", bads, known)
+        for i, item in enumerate(value)
+    ]
+    return _concatenate(parts, label) if len(parts) > 1 else parts[0]
+
+
+def _read_one(inst, picks, ch_names, label, bads=(), known=None):
+    """Read one Epochs or Evoked object."""
+    if isinstance(inst, mne.BaseEpochs):
+        if not inst.preload:
+            inst = inst.copy().load_data()
+        events, event_id = inst.events[:, 2].copy(), dict(inst.event_id)
+        selection, n_events, metadata = inst.selection.copy(), len(inst.drop_log), inst.metadata
+        n_averaged = np.ones(len(events))
+    elif isinstance(inst, mne.Evoked):
+        events, event_id = np.ones(1, int), {inst.comment or "evoked": 1}
+        selection, n_events, metadata = np.zeros(1, int), 1, None
+        n_averaged = np.array([inst.nave], float)
+    else:
+        hint = ""
+        if isinstance(inst, np.ndarray):
+            hint = " An array has no sensors: mne.EpochsArray(data, info) makes epochs of it."
+        raise TypeError(
+            f"{label} is a {type(inst).__name__}; give mne.Epochs, mne.Evoked, a list of these, or "
+            f"a dict {{subject: epochs}}.{hint}"
+        )
+    info, rows = _picked(inst, picks, ch_names, label, bads, known)
+    data = inst.get_data(picks=rows) if isinstance(inst, mne.BaseEpochs) else inst.data[None, rows]
+    data = np.array(data, dtype=np.float64)
+    subject = np.full(len(events), None, dtype=object)
+    if metadata is not None:
+        metadata = metadata.reset_index(drop=True)
+        if "n_averaged" in metadata:
+            n_averaged = _counts(metadata["n_averaged"], label)
+        if "subject" in metadata:
+            subject = _subjects(metadata["subject"], label)
+    taken = set(info["ch_names"])
+    return Recording(
+        data=data,
+        info=info,
+        times=np.array(inst.times, float),
+        baseline=inst.baseline,
+        event_codes=events,
+        event_id=event_id,
+        metadata=metadata,
+        n_averaged=n_averaged,
+        subject=subject,
+        selection=selection,
+        n_events=n_events,
+        bads=tuple(inst.info["bads"]),
+        left_out=tuple(name for name in inst.ch_names if name not in taken),
+        channel_mask=np.ones(data.shape[:2], dtype=bool),
+    )
+
+
+def _picked(inst, picks, ch_names, label, bads, known):
+    """Return the info of the channels taken and their rows in ``inst``."""
+    key = tuple(inst.ch_names)
+    if known is not None and key in known:
+        return known[key]
+    # one empty sample: the public way to apply MNE's picks to an Info
+    probe = mne.EvokedArray(np.zeros((len(inst.ch_names), 1)), inst.info.copy(), verbose="error")
+    probe.info["bads"] = [ch for ch in inst.ch_names if ch in set(inst.info["bads"]) | set(bads)]
+    if picks is None:
+        rows = mne.pick_types(
+            probe.info, meg=True, eeg=True, csd=True, seeg=True, ecog=True, dbs=True, fnirs=True,
+            ref_meg=False, exclude="bads",
+        )  # fmt: skip
+    else:
+        try:
+            named = set(probe.copy().pick(picks, verbose="error").ch_names)
+        except (ValueError, TypeError, IndexError) as error:
+            raise ValueError(f"picks={picks!r} does not fit {label}: {error}") from error
+        named -= set(probe.info["bads"])
+        rows = [row for row, name in enumerate(inst.ch_names) if name in named]
+    if ch_names is not None:
+        rows = [row for row in rows if inst.ch_names[row] in set(ch_names)]
+    rows = np.array(rows, dtype=int)
+    if len(rows) == 0:
+        n_bads = len(probe.info["bads"])
+        raise ValueError(
+            f"No channel of {label} is left: it has {len(inst.ch_names)} channels of types "
+            f"{sorted(set(probe.info.get_channel_types()))}, {n_bads} of them bad, and picks="
+            f"{picks!r}. Give picks that name good data channels."
+        )
+    picked = mne.pick_info(probe.info, rows, verbose="error"), rows
+    if known is not None:
+        known[key] = picked
+    return picked
+
+
+def _counts(column, label):
+    """Check the metadata column that says of how many trials a row is the average."""
+    counts = pd.to_numeric(column, errors="coerce").to_numpy(float)
+    if not (np.isfinite(counts).all() and (counts > 0).all()):
+        row = int(np.flatnonzero(~(counts > 0) | ~np.isfinite(counts))[0])
+        raise ValueError(
+            f"Row {row} of the metadata column 'n_averaged' of {label} is {column.iloc[row]!r}; "
+            "give the number of trials that were averaged, above 0."
+        )
+    return counts
+
+
+def _subjects(column, label):
+    """Check the metadata column that names the subjects."""
+    missing = np.flatnonzero(column.isna())
+    if len(missing):
+        raise ValueError(
+            f"Row {missing[0]} of the metadata column 'subject' of {label} is empty "
+            f"({len(missing)} of {len(column)} are); name the subject of every trial."
+        )
+    return np.array([str(value) for value in column], dtype=object)
+
+
+def _concatenate(parts, label):
+    """Join the items of a list, which must agree, in the order given."""
+    first = parts[0]
+    names = first.ch_names
+    data = []
+    for i, part in enumerate(parts):
+        there = part.ch_names
+        if there is not names and there != names:
+            if set(there) != set(names):
+                raise ValueError(
+                    f"{label}[{i}] and {label}[0] have different channels: "
+                    f"{sorted(set(there) ^ set(names))} are in one of them only. A list is "
+                    "concatenated; give a dict {subject: epochs} for subjects with different "
+                    "sensors, or pick common channels."
+                )
+            data.append(part.data[:, [there.index(name) for name in names]])
+        else:
+            data.append(part.data)
+        check_same_times(part, first, f"{label}[{i}]", f"{label}[0]")
+    events, event_id = join_events(parts)
+    offsets = np.cumsum([0, *(part.n_events for part in parts)])
+    return replace(
+        first,
+        data=np.concatenate(data),
+        event_codes=events,
+        event_id=event_id,
+        metadata=join_metadata(parts),
+        n_averaged=np.concatenate([part.n_averaged for part in parts]),
+        subject=np.concatenate([part.subject for part in parts]),
+        selection=np.concatenate(
+            [part.selection + offset for part, offset in zip(parts, offsets[:-1], strict=True)]
+        ),
+        n_events=int(offsets[-1]),
+        bads=tuple(dict.fromkeys(bad for part in parts for bad in part.bads)),
+        left_out=tuple(dict.fromkeys(name for part in parts for name in part.left_out)),
+        channel_mask=np.concatenate([part.channel_mask for part in parts]),
+    )

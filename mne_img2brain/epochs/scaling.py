@@ -1,0 +1,237 @@
+"""Units and rank: one scale per channel type, and the space the recording lives in."""
+
+import math
+
+import mne
+import numpy as np
+
+from .generated import make_epochs
+
+# Enough samples for the rank of any sensor array there is; the basis uses all of them.
+_N_RANK_SAMPLES = 20_000
+
+
+class ChannelScaler:
+    r"""Divide every channel type by one positive number, and multiply again.
+
+    With trials :math:`y_{ict}`, channels :math:`c` of one type and :math:`\bar y_{ic}` the mean
+    of a trial over time,
+
+    .. math:: s = \sqrt{\operatorname{mean}_{i, c, t} (y_{ict} - \bar y_{ic})^2} .
+
+    One number per type keeps the topography, the rank and the reference. Data that have one time
+    point are compared with their mean over trials instead.
+
+    Attributes
+    ----------
+    scales_ : dict of str -> float
+        The scale of each channel type, in SI units.
+    """
+
+    def fit(self, data, ch_types):
+        """Measure the scale of every channel type.
+
+        Parameters
+        ----------
+        data : array, shape (n_trials, n_channels, n_times)
+            Trials in SI units; NaN are left out.
+        ch_types : array-like of str, shape (n_channels,)
+            The type of each channel.
+
+        Returns
+        -------
+        ChannelScaler
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If a channel type does not vary, or the numbers of channels differ.
+        """
+        ch_types = _check_types(data, ch_types)
+        scales = {}
+        for ch_type in dict.fromkeys(ch_types.tolist()):
+            block = data[:, ch_types == ch_type]
+            there = np.isfinite(block).any(axis=2)
+            block = block[there]
+            scale = np.sqrt(np.mean(np.nanvar(block, axis=1)))
+            if not scale > 0:
+                scale = np.sqrt(np.mean(np.nanvar(data[:, ch_types == ch_type], axis=0)))
+            if not (scale > 0 and np.isfinite(scale)):
+                raise ValueError(f"The channels of type {ch_type!r} do not vary; leave them out.")
+            scales[ch_type] = float(scale)
+        self.scales_ = scales
+        return self
+
+    def transform(self, data, ch_types):
+        """Divide by the scales.
+
+        Parameters
+        ----------
+        data : array, shape (..., n_channels, n_times)
+            In SI units.
+        ch_types : array-like of str, shape (n_channels,)
+            The type of each channel.
+
+        Returns
+        -------
+        array, shape (..., n_channels, n_times)
+            Without units, a new array.
+        """
+        return data / self._column(data, ch_types)
+
+    def inverse_transform(self, data, ch_types):
+        """Multiply by the scales.
+
+        Parameters
+        ----------
+        data : array, shape (..., n_channels, n_times)
+            Without units.
+        ch_types : array-like of str, shape (n_channels,)
+            The type of each channel.
+
+        Returns
+        -------
+        array, shape (..., n_channels, n_times)
+            In SI units, float64, a new array.
+        """
+        return np.asarray(data, dtype=np.float64) * self._column(data, ch_types)
+
+    def to_dict(self):
+        """Return the state as a dict that JSON can hold.
+
+        Returns
+        -------
+        dict
+            For :meth:`from_dict`.
+        """
+        return {"scales": dict(self.scales_)}
+
+    @classmethod
+    def from_dict(cls, state):
+        """Make a fitted scaler from :meth:`to_dict`.
+
+        Parameters
+        ----------
+        state : dict
+            What :meth:`to_dict` returned.
+
+        Returns
+        -------
+        ChannelScaler
+            The same scaler.
+        """
+        scaler = cls()
+        scaler.scales_ = {str(name): float(scale) for name, scale in state["scales"].items()}
+        if not all(scale > 0 and np.isfinite(scale) for scale in scaler.scales_.values()):
+            raise ValueError(f"Scales must be positive, got {scaler.scales_}.")
+        return scaler
+
+    def _column(self, data, ch_types):
+        """Scales as a column, one row per channel."""
+        ch_types = _check_types(data, ch_types)
+        unknown = set(ch_types.tolist()) - set(self.scales_)
+        if unknown:
+            raise ValueError(
+                f"Channel types {sorted(unknown)} were not there in fit, which saw "
+                f"{sorted(self.scales_)}."
+            )
+        return np.array([self.scales_[ch_type] for ch_type in ch_types.tolist()])[:, np.newaxis]
+
+
+def signal_basis(data, info, scaler):
+    """Find the part of sensor space that a recording lives in.
+
+    The average reference, signal-space separation, removed components and applied projectors leave
+    fewer dimensions than channels. Their number is that of :func:`mne.compute_rank` with the
+    projectors that were applied; the directions are the leading eigenvectors of the second moments
+    of the standardised data, for each block of channel types that MNE ranks together.
+
+    Parameters
+    ----------
+    data : array, shape (n_trials, n_channels, n_times)
+        Trials in SI units. Channels with NaN (not there in every subject) keep all dimensions.
+    info : mne.Info
+        Of these channels.
+    scaler : ChannelScaler
+        Fitted; the basis is that of ``scaler.transform(data, ...)``.
+
+    Returns
+    -------
+    array, shape (n_channels, rank)
+        Orthonormal columns, for :func:`project`.
+    """
+    n_trials, n_channels, n_times = data.shape
+    types = np.array(info.get_channel_types())
+    whole = np.isfinite(data).all(axis=(0, 2))
+    columns = [np.eye(n_channels)[:, ~whole]]
+    rows = np.flatnonzero(whole)
+    if len(rows):
+        part = mne.pick_info(info, rows, verbose="error")
+        n_used = min(n_trials, math.ceil(_N_RANK_SAMPLES / n_times))
+        used = np.unique(np.linspace(0, n_trials - 1, n_used).round().astype(int))
+        for ch_type, rank in _ranks(data[np.ix_(used, rows)], part).items():
+            members = ("mag", "grad") if ch_type == "meg" else (ch_type,)
+            block = rows[np.isin(types[rows], members)]
+            directions = np.zeros((n_channels, rank))
+            if rank >= len(block):
+                directions[block, np.arange(len(block))] = 1.0
+            else:
+                directions[block] = _leading_directions(data, block, types, rank, scaler)
+            columns.append(directions)
+    return np.concatenate(columns, axis=1)
+
+
+def project(data, basis):
+    """Keep the part of the data that lies in a sensor space.
+
+    Parameters
+    ----------
+    data : array, shape (..., n_channels, n_times)
+        Standardised; of one channel type, any unit.
+    basis : array, shape (n_channels, rank)
+        Orthonormal columns, from :func:`signal_basis`.
+
+    Returns
+    -------
+    array, shape (..., n_channels, n_times)
+        ``basis @ basis.T @ data``; the data themselves where the basis is full.
+    """
+    if basis.shape[0] == basis.shape[1]:
+        return data
+    return basis @ (basis.T @ data)
+
+
+def _ranks(data, info):
+    """Rank per channel type as MNE counts it; projectors that were not applied do not count."""
+    info = info.copy()
+    with info._unlock():
+        info["projs"] = [proj for proj in info["projs"] if proj["active"]]
+    epochs = make_epochs(data, info, tmin=0.0)
+    ranks = mne.compute_rank(epochs, verbose="error")
+    types = set(info.get_channel_types())
+    # compute_rank knows M/EEG; intracranial and optical channels keep all dimensions
+    seen = {"mag", "grad"} if "meg" in ranks else set()
+    for ch_type in types - set(ranks) - seen:
+        ranks[ch_type] = info.get_channel_types().count(ch_type)
+    return ranks
+
+
+def _leading_directions(data, block, types, rank, scaler, n_at_once=256):
+    """Leading eigenvectors of the second moments of some standardised channels."""
+    moments = np.zeros((len(block), len(block)))
+    for start in range(0, len(data), n_at_once):
+        trials = scaler.transform(data[start : start + n_at_once, block], types[block])
+        moments += np.tensordot(trials, trials, axes=([0, 2], [0, 2]))
+    _, vectors = np.linalg.eigh(moments)
+    return vectors[:, ::-1][:, :rank]
+
+
+def _check_types(data, ch_types):
+    """Return the types as an array that fits the data."""
+    ch_types = np.asarray(ch_types)
+    if ch_types.shape != (data.shape[-2],):
+        raise ValueError(
+            f"data has {data.shape[-2]} channels, but ch_types has shape {ch_types.shape}."
+        )
+    return ch_types
