@@ -66,8 +66,8 @@ def band_log_ratio(draws, trials, sfreq, bands=None):
     sfreq : float
         The sampling frequency, in Hz.
     bands : dict of str to tuple | None
-        The bands, lower end included and upper end not, in Hz. ``None`` is :data:`EEG_BANDS`, those
-        below the Nyquist frequency.
+        The bands, lower end included and upper end not, in Hz. ``None`` is :data:`EEG_BANDS`,
+        those below the Nyquist frequency that the length of the trials resolves.
 
     Returns
     -------
@@ -92,7 +92,12 @@ def band_log_ratio(draws, trials, sfreq, bands=None):
 def band_masks(freqs, bands=None):
     """Return which frequencies are in which band."""
     if bands is None:
-        bands = {name: band for name, band in EEG_BANDS.items() if band[1] <= freqs[-1]}
+        # Bands below Nyquist that trials of this length resolve.
+        bands = {
+            name: (low, high)
+            for name, (low, high) in EEG_BANDS.items()
+            if high <= freqs[-1] and ((freqs >= low) & (freqs < high)).any()
+        }
     masks = {name: (freqs >= low) & (freqs < high) for name, (low, high) in bands.items()}
     for name, mask in masks.items():
         if not mask.any():

@@ -1,0 +1,207 @@
+"""What the baselines share: the arrays of ``DiffusionRegressor``, one model for each subject."""
+
+import dataclasses
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from ..arrays import check_fit_arrays, check_subjects, check_tokens
+from ..pooling import pool_tokens
+from ..splits import distinct_rows, plan_splits
+from .gaussian import GaussianResiduals
+
+
+class Baseline(RegressorMixin, BaseEstimator):
+    """What the baselines share: checks, one model for each subject, shapes."""
+
+    _needs_splits = False
+    _needs_residuals = False
+
+    def fit(
+        self,
+        X,
+        y,
+        *,
+        sample_weight=None,
+        groups=None,
+        token_mask=None,
+        regions=None,
+        subjects=None,
+        y_mask=None,
+        image_index=None,
+    ):
+        """Fit on trials or on averages of trials.
+
+        Parameters
+        ----------
+        X : array, shape (n_trials, ..., n_features)
+            Picture tokens, (n_trials, n_features), (n_trials, n_tokens, n_features) with padding
+            NaN, or (n_trials, n_rows, n_columns, n_features).
+        y : array, shape (n_trials, n_channels, n_times)
+            Responses in any unit; also (n_trials, n_targets) or (n_trials,).
+        sample_weight : array, shape (n_trials,) | None
+            Of how many trials each row is the average.
+        groups : array, shape (n_trials,) | None
+            What splits keep together (concepts). Equal pictures always are.
+        token_mask : array of bool, shape (n_trials, n_tokens) | None
+            Which tokens are real.
+        regions : array of int, shape (n_channels,) | None
+            Checked and not used: no baseline knows of brain regions.
+        subjects : array of int, shape (n_trials,) | None
+            The subject of each trial, ``0 .. n_subjects - 1``. Each gets a model of its own.
+        y_mask : array of bool, shape (n_trials, n_channels) | None
+            Which sensors each trial has; the others may be NaN in ``y``.
+        image_index : array of int, shape (n_trials,) | None
+            The row of ``X`` of each trial, where ``X`` holds each picture once.
+
+        Returns
+        -------
+        self : estimator
+            The fitted baseline.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not agree, values are not finite, or there are fewer than two trials.
+        """
+        if sample_weight is not None and not np.any(np.asarray(sample_weight)):
+            raise ValueError("sample_weight is zero everywhere; give the numbers of trials.")
+        data = check_fit_arrays(
+            self,
+            X,
+            y,
+            sample_weight,
+            groups,
+            token_mask,
+            regions,
+            subjects,
+            y_mask,
+            image_index,
+        )
+        self._check_parameters()
+        data, fold, group, by_trial = self._split(data)
+        table = self._pool(data.tokens)
+        n_subjects = 1 if data.subject is None else int(data.subject.max()) + 1
+        models, residuals = [], np.empty_like(data.y)
+        for subject in range(n_subjects):
+            rows = np.arange(len(data.y))
+            if data.subject is not None:
+                rows = np.flatnonzero(data.subject == subject)
+            part = Part(data.take(rows), fold[rows], group[rows], by_trial)
+            models.append(self._fit_part(table, part, np.ones(len(rows), bool)))
+            if self._needs_residuals:
+                residuals[rows] = self._out_of_fold(table, part)
+        self.models_ = models
+        self.target_shape_ = data.target_shape
+        self._response_shape = data.y.shape[1:]
+        if self._needs_residuals:
+            # An average over n trials varies by 1 / sqrt(n) of a trial.
+            residuals *= np.sqrt(data.weight)[:, None, None]
+            self.residuals_ = GaussianResiduals().fit(residuals, data.y_mask)
+        return self
+
+    def _check_parameters(self):
+        """Complain of parameters that make no sense."""
+
+    def _split(self, data):
+        """Keep each picture once; say which trials are held out together."""
+        if self._needs_splits:
+            # A fixed seed: folds are the same whenever the trials are.
+            rng = np.random.default_rng(0)
+            data, plan = plan_splits(data, self.min_images, self.n_folds, 0.1, rng)
+            return data, plan.fold, plan.group, plan.by_trial
+        first, distinct = distinct_rows(data.tokens)
+        image = distinct[data.image_index]
+        data = dataclasses.replace(data, tokens=data.tokens[first], image_index=image)
+        return data, np.zeros_like(image), image, False
+
+    def _pool(self, tokens):
+        """Turn tokens into a table."""
+        if tokens.shape[1] == 1:
+            return np.asarray(tokens[:, 0], float)
+        # Padding means captions, whose last token stands for all of the text.
+        self.pool_last_ = getattr(self, "pool_last_", bool(np.isnan(tokens[..., 0]).any()))
+        return np.asarray(pool_tokens(tokens, last=self.pool_last_), float)
+
+    def _out_of_fold(self, table, part):
+        """Return what models that have not seen a trial's group leave over of it."""
+        residuals = np.empty_like(part.data.y)
+        for fold in np.unique(part.fold):
+            held = part.fold == fold
+            if held.all():
+                raise ValueError(
+                    "All trials of a subject are in one group, which leaves nothing to hold out; "
+                    "give at least two images or groups of each subject."
+                )
+            model = self._fit_part(table, part, ~held)
+            images = part.data.image_index[held]
+            predicted = np.reshape(model.predict(table[images]), (held.sum(), -1))
+            residuals[held] = part.data.y[held] - predicted.reshape(-1, *part.data.y.shape[1:])
+        return residuals
+
+    def predict(self, X, token_mask=None, subjects=None):
+        """Predict the expected response.
+
+        Parameters
+        ----------
+        X : array, shape (n_images, ..., n_features)
+            Picture tokens, as in :meth:`fit`.
+        token_mask : array of bool, shape (n_images, n_tokens) | None
+            Which tokens are real.
+        subjects : array of int, shape (n_images,) | None
+            Whose response; ``None`` is the mean over subjects.
+
+        Returns
+        -------
+        array, shape (n_images, n_channels, n_times)
+            In the unit of ``y``, and with its dimensions.
+        """
+        check_is_fitted(self, "models_")
+        tokens = check_tokens(self, X, token_mask, reset=False)
+        subjects = check_subjects(subjects, len(tokens), len(self.models_))
+        table = self._pool(tokens)
+        if subjects is None:
+            predicted = np.mean([model.predict(table) for model in self.models_], axis=0)
+        else:
+            predicted = np.empty((len(table), int(np.prod(self._response_shape))))
+            for subject in np.unique(subjects):
+                rows = subjects == subject
+                predicted[rows] = self.models_[subject].predict(table[rows])
+        return np.reshape(predicted, (len(table), *self.target_shape_))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class Part:
+    """The trials of one subject and their splits."""
+
+    def __init__(self, data, fold, group, by_trial):
+        self.data, self.fold, self.group, self.by_trial = data, fold, group, by_trial
+
+    def averages(self, keep):
+        """Average the kept trials of every picture: what there is to know about its mean."""
+        data = self.data
+        y = data.y[keep].reshape(keep.sum(), -1)
+        n_times = data.y.shape[2]
+        weight = np.repeat(data.weight[keep, None], y.shape[1], axis=1)
+        if data.y_mask is not None:
+            weight = weight * np.repeat(data.y_mask[keep], n_times, axis=1)
+        if self.by_trial:
+            images, rows = data.image_index[keep], np.arange(keep.sum())
+        else:
+            images, rows = np.unique(data.image_index[keep], return_inverse=True)
+        total, average = np.zeros((2, len(images), y.shape[1]))
+        np.add.at(total, rows, weight)
+        np.add.at(average, rows, weight * y)
+        everywhere = average.sum(axis=0) / np.maximum(total.sum(axis=0), np.finfo(float).tiny)
+        # A sensor that none of an image's trials has says nothing: it gets the mean of all images.
+        average = np.where(total > 0, average / np.where(total > 0, total, 1), everywhere)
+        row_weight = np.bincount(rows, weights=data.weight[keep])
+        first = np.full(len(images), -1)
+        first[rows[::-1]] = np.arange(keep.sum())[::-1]
+        return images, average, row_weight, self.fold[keep][first], self.group[keep][first]

@@ -1,0 +1,88 @@
+"""Baselines that learn nothing: the mean response, and that to the nearest training image."""
+
+import numpy as np
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+
+from ..arrays import check_integers
+from .estimator import Baseline
+
+__all__ = ["MeanResponse", "NearestNeighbor"]
+
+
+class _Constant:
+    """The same response for every image."""
+
+    def __init__(self, response):
+        self.response = response
+
+    def predict(self, table):
+        """Repeat the response."""
+        return np.repeat(self.response[None], len(table), axis=0)
+
+
+class MeanResponse(Baseline):
+    """The mean response of the training trials, whatever the image.
+
+    It holds everything that images share, and so scores well wherever that is what is measured; r
+    across images is 0 and identification is at chance.
+
+    Attributes
+    ----------
+    models_ : list
+        One model for each subject.
+    """
+
+    def _fit_part(self, table, part, keep):
+        _, average, weight, _, _ = part.averages(keep)
+        return _Constant(np.average(average, axis=0, weights=weight))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
+
+
+class NearestNeighbor(Baseline):
+    """The mean response to the training images that are nearest in token space.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        How many training images are averaged.
+    metric : "cosine" | "euclidean"
+        The distance of pooled tokens, standardised.
+
+    Attributes
+    ----------
+    models_ : list
+        One model for each subject.
+    """
+
+    def __init__(self, n_neighbors=1, *, metric="cosine"):
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+
+    def _check_parameters(self):
+        check_integers(n_neighbors=(self.n_neighbors, 1))
+        if self.metric not in ("cosine", "euclidean"):
+            raise ValueError(f"metric={self.metric!r}; expected 'cosine' or 'euclidean'.")
+
+    def _fit_part(self, table, part, keep):
+        images, average, _, _, _ = part.averages(keep)
+        return _Neighbors(table[images], average, self.n_neighbors, self.metric)
+
+
+class _Neighbors:
+    """The mean of the nearest rows."""
+
+    def __init__(self, table, responses, n_neighbors, metric):
+        self.scaler = StandardScaler().fit(table)
+        self.responses = responses
+        nearest = NearestNeighbors(n_neighbors=min(n_neighbors, len(table)), metric=metric)
+        self.nearest = nearest.fit(self.scaler.transform(table))
+
+    def predict(self, table):
+        """Average the responses to the nearest rows."""
+        rows = self.nearest.kneighbors(self.scaler.transform(table), return_distance=False)
+        return self.responses[rows].mean(axis=1)

@@ -1,0 +1,221 @@
+"""Ridge regression, and ridge regression with Gaussian noise."""
+
+import numpy as np
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import PredefinedSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .._torch import seed_from
+from ..arrays import check_integers
+from .estimator import Baseline
+from .gaussian import draw_generators
+
+__all__ = ["RidgeBaseline", "RidgeGaussian"]
+
+_ALPHAS = tuple(np.logspace(-1, 7, 17))
+
+
+class RidgeBaseline(Baseline):
+    r"""Ridge regression from the tokens of an image to its mean response.
+
+    .. math:: \min_W \sum_i n_i \lVert \bar y_i - z_i W \rVert^2 + \alpha \lVert W \rVert^2
+
+    with standardised pooled tokens :math:`z_i` and the mean :math:`\bar y_i` of the :math:`n_i`
+    trials of image :math:`i`; for squared error that is the same fit as one on single trials. The
+    penalty is chosen on the training data: by leaving out one image where each is a group of its
+    own, else by folds of whole groups.
+
+    Parameters
+    ----------
+    alphas : tuple of float
+        The penalties to choose from.
+    tokens : "pooled" | "first" | "all"
+        What of the tokens is used: see :func:`mne_img2brain.pooling.pool_tokens`; the first (class)
+        token alone; or all of them side by side, padding as zero after standardising.
+    per_target : bool
+        Whether every sensor and time has a penalty of its own.
+    solver : "sklearn" | "himalaya"
+        Who solves it. himalaya chooses penalties per target only, by folds of groups.
+    min_images, n_folds : int
+        With fewer distinct images than ``min_images``, trials are split; how many folds.
+
+    Attributes
+    ----------
+    models_ : list
+        One fitted pipeline for each subject.
+
+    References
+    ----------
+    Hoerl and Kennard (1970), Technometrics 12; Dupré la Tour et al. (2022), NeuroImage 264
+    (himalaya).
+    """
+
+    _needs_splits = True
+
+    def __init__(
+        self,
+        alphas=_ALPHAS,
+        *,
+        tokens="pooled",
+        per_target=False,
+        solver="sklearn",
+        min_images=10,
+        n_folds=5,
+    ):
+        self.alphas = alphas
+        self.tokens = tokens
+        self.per_target = per_target
+        self.solver = solver
+        self.min_images = min_images
+        self.n_folds = n_folds
+
+    def _check_parameters(self):
+        check_integers(min_images=(self.min_images, 2), n_folds=(self.n_folds, 2))
+        if self.tokens not in ("pooled", "first", "all"):
+            raise ValueError(f"tokens={self.tokens!r}; expected 'pooled', 'first' or 'all'.")
+        if self.solver not in ("sklearn", "himalaya"):
+            raise ValueError(f"solver={self.solver!r}; expected 'sklearn' or 'himalaya'.")
+        if self.solver == "himalaya" and not self.per_target:
+            raise ValueError("solver='himalaya' chooses penalties per target: per_target=True.")
+
+    def _pool(self, tokens):
+        if self.tokens == "first":
+            return np.asarray(tokens[:, 0], float)
+        if self.tokens == "all":
+            return np.asarray(tokens, float).reshape(len(tokens), -1)
+        return super()._pool(tokens)
+
+    def _fit_part(self, table, part, keep):
+        images, average, weight, fold, group = part.averages(keep)
+        alone = len(np.unique(group)) == len(group) and not part.by_trial
+        even = np.allclose(weight, weight[0])
+        folds = PredefinedSplit(np.unique(fold, return_inverse=True)[1])
+        if self.solver == "himalaya":
+            return self._himalaya(folds, even).fit(table[images], average)
+        leave_one_out = alone or len(np.unique(fold)) < 2
+        if not leave_one_out and self.per_target:
+            raise ValueError(
+                "per_target=True with groups of several images needs solver='himalaya': "
+                "scikit-learn has penalties per target for leave-one-out only."
+            )
+        ridge = RidgeCV(
+            np.asarray(self.alphas, float),
+            cv=None if leave_one_out else folds,
+            scoring=None if leave_one_out else "neg_mean_squared_error",
+            alpha_per_target=self.per_target,
+        )
+        model = make_pipeline(_PaddedScaler(), ridge)
+        return model.fit(
+            table[images], average, **({} if even else {"ridgecv__sample_weight": weight})
+        )
+
+    def _himalaya(self, folds, even):
+        """Return himalaya's ridge, or say how to get it."""
+        try:
+            from himalaya.ridge import RidgeCV as HimalayaRidgeCV
+        except ImportError as error:
+            raise ImportError(
+                "solver='himalaya' needs himalaya: pip install himalaya, or solver='sklearn'."
+            ) from error
+        if not even:
+            raise ValueError(
+                "himalaya knows no sample_weight, and images have different numbers of trials; use "
+                "solver='sklearn'."
+            )
+        ridge = HimalayaRidgeCV(
+            np.asarray(self.alphas, float),
+            fit_intercept=True,
+            cv=folds,
+            solver_params={"warn": False},
+        )
+        return make_pipeline(_PaddedScaler(), ridge)
+
+
+class _PaddedScaler(StandardScaler):
+    """Standardise what is there; padding becomes zero, the mean."""
+
+    def transform(self, X):
+        return np.nan_to_num(super().transform(X))
+
+
+class RidgeGaussian(RidgeBaseline):
+    r"""Ridge plus Gaussian noise with the covariance of the training residuals.
+
+    The honest competitor of a generator: its mean is as good as a linear one can be, and its draws
+    have the variance, the spectrum and the channel covariance of real trials; only what is not
+    Gaussian, or differs from image to image, is missing.
+
+    Residuals are out of fold: a model that has seen a trial leaves too little of it over. They hold
+    the trials' variability and what the model misses of the mean. Those of averages over n trials
+    are multiplied by :math:`\sqrt n`. Their covariance over sensors and times is that of the
+    sample, with nothing added, where there are more trials than sensors times times, and the
+    product of one over sensors and one over times, where there are fewer; see
+    :class:`mne_img2brain.baselines.GaussianResiduals`.
+
+    Parameters
+    ----------
+    alphas : tuple of float
+        The penalties to choose from.
+    tokens : "pooled" | "first" | "all"
+        What of the tokens is used.
+    per_target : bool
+        Whether every sensor and time has a penalty of its own.
+    solver : "sklearn" | "himalaya"
+        Who solves it.
+    min_images, n_folds : int
+        With fewer distinct images than ``min_images``, trials are split; how many folds.
+
+    Attributes
+    ----------
+    models_ : list
+        One fitted pipeline for each subject.
+    residuals_ : GaussianResiduals
+        The covariance of the residuals of all subjects.
+    """
+
+    _needs_residuals = True
+
+    def sample(
+        self,
+        X,
+        n_draws=1,
+        *,
+        random_state=None,
+        n_averaged=1,
+        token_mask=None,
+        subjects=None,
+    ):
+        """Draw single-trial responses.
+
+        The noise of a draw comes from ``SeedSequence(seed, spawn_key=(image position, draw))``: it
+        does not depend on how many draws there are.
+
+        Parameters
+        ----------
+        X : array, shape (n_images, ..., n_features)
+            Picture tokens, as in :meth:`fit`.
+        n_draws : int
+            How many draws for each image.
+        random_state : int | numpy.random.Generator | numpy.random.RandomState | None
+            ``None`` is a fresh generator, never the global one.
+        n_averaged : int
+            Of how many trials a draw is the average; their noise is smaller by its root.
+        token_mask : array of bool, shape (n_images, n_tokens) | None
+            Which tokens are real.
+        subjects : array of int, shape (n_images,) | None
+            Whose response; ``None`` is the mean over subjects.
+
+        Returns
+        -------
+        array, shape (n_images, n_draws, n_channels, n_times)
+            In the unit of ``y``; the last dimensions are those of ``y``.
+        """
+        check_integers(n_draws=(n_draws, 1), n_averaged=(n_averaged, 1))
+        expected = self.predict(X, token_mask, subjects)
+        seed = seed_from(random_state)
+        draws = np.empty((len(expected), n_draws, *self._response_shape))
+        for image in range(len(expected)):
+            draws[image] = self.residuals_.draw(draw_generators(seed, image, n_draws))
+        draws = draws.reshape(len(expected), n_draws, *self.target_shape_)
+        return expected[:, None] + draws / np.sqrt(n_averaged)
