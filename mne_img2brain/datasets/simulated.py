@@ -1,0 +1,297 @@
+"""Simulated recordings whose true response is known."""
+
+import mne
+import numpy as np
+import pandas as pd
+
+from ..epochs import make_epochs
+from ..regions import site_montage
+from ._pictures import image_features, simulate_images
+
+__all__ = ["simulate_epochs", "simulate_images"]
+
+_CH_NAMES = (
+    "Fp1 Fp2 F7 F3 Fz F4 F8 FC5 FC1 FC2 FC6 T7 C3 Cz C4 T8 CP5 CP1 CP2 CP6 P7 P3 Pz P4 P8 PO7 PO3 "
+    "POz PO4 PO8 O1 Oz O2"
+).split()
+# Visual areas: position from the middle of the head (m; right hemisphere; +x right, +y front, +z
+# up), orientation, quarter fields seen (0 upper, 1 lower; contralateral), and waves as
+# (latency s, width s, moment nAm). P1 over lateral occipital cortex, N170 over fusiform cortex,
+# P2 and a late positivity: Luck (2014), An introduction to the ERP technique.
+_AREAS = {
+    "V1": ((0.012, -0.066, 0.008), (0.3, -0.8, 0.5), (0, 1),
+           [(0.085, 0.016, 12), (0.15, 0.03, -6)]),
+    "V2": ((0.020, -0.062, 0.020), (0.2, -0.7, 0.7), (1,),
+           [(0.105, 0.018, 16), (0.21, 0.04, 6)]),
+    "LO": ((0.040, -0.052, 0.004), (0.7, -0.7, 0.1), (0, 1),
+           [(0.115, 0.02, 26), (0.24, 0.04, 12)]),
+    "FG": ((0.038, -0.042, -0.022), (-0.6, 0.4, 0.7), (0, 1),
+           [(0.17, 0.025, 70), (0.3, 0.06, 12)]),
+    "IPS": ((0.028, -0.045, 0.052), (0.2, -0.5, 0.8), (0, 1),
+            [(0.23, 0.045, 9), (0.4, 0.1, 9)]),
+}  # fmt: skip
+_R0, _HEAD_RADIUS = np.array([0.0, 0.0, 0.04]), 0.095
+_N_NOISE_SOURCES = 48
+
+
+def simulate_epochs(
+    images,
+    *,
+    n_trials=4,
+    n_subjects=None,
+    info=None,
+    tmin=-0.1,
+    tmax=0.6,
+    sfreq=100.0,
+    snr=0.2,
+    category=None,
+    random_state=None,
+):
+    r"""Simulate trials of people who look at pictures, over real sensor positions.
+
+    Ten sources (V1, V2, lateral occipital, fusiform and parietal cortex of both hemispheres)
+    in a sphere model each answer with two waves to the contralateral half of the picture. With
+    features :math:`f` of the picture (contrast, orientation, colour, luminance), standardised over
+    the pictures, the amplitude of a wave is
+
+    .. math:: m \, (1 + 0.8 \tanh(2 w^\top f) + 0.6 \tanh(2 v^\top f)^2) \, g ,
+
+    with random tuning :math:`w, v` and :math:`g` a gain that varies over trials by 15 %; contrast
+    shortens the latency. Noise comes from sources all over the brain (1/f), from posterior alpha
+    sources and from the sensors.
+
+    Parameters
+    ----------
+    images : list | array
+        Pictures, as the encoder takes them, or their tokens, a floating-point array of shape
+        (n_images, n_features) or (n_images, n_tokens, n_features).
+    n_trials : int
+        Trials per image, in random order.
+    n_subjects : int | None
+        Number of subjects, who differ in the orientation and strength of sources and in noise;
+        None is one subject and no dict.
+    info : mne.Info | None
+        Sensors with positions, EEG or MEG; its sampling rate is replaced by ``sfreq``. None is
+        33 EEG channels of the 10-10 system.
+    tmin, tmax : float
+        First and last time in seconds from image onset. What comes before onset is subtracted as
+        the baseline.
+    sfreq : float
+        Sampling rate in Hz.
+    snr : float
+        Standard deviation over images of the true response divided by that of the noise of one
+        trial, both over sensors and the times after onset. ``numpy.inf`` is no noise and no
+        variation of the gain.
+    category : array-like of str, shape (n_images,) | None
+        Condition of each image; becomes a metadata column and the names of the events.
+    random_state : int | numpy.random.Generator | None
+        Seed; None is fresh entropy.
+
+    Returns
+    -------
+    epochs : mne.EpochsArray | dict of str -> mne.EpochsArray
+        The trials in V or T. Metadata: ``image_id`` (position in ``images``), ``repetition``,
+        ``category``. With ``n_subjects``, one per subject: ``{"sub-01": epochs, ...}``.
+    truth : mne.EpochsArray | dict of str -> mne.EpochsArray
+        The response without noise, one epoch per image, in the same form.
+
+    Raises
+    ------
+    ValueError
+        If there are too few images, trials, times or sensor positions, or ``snr`` is not positive.
+    """
+    if int(n_trials) != n_trials or n_trials < 1:
+        raise ValueError(f"n_trials={n_trials} is not a whole number above 0.")
+    if n_subjects is not None and (int(n_subjects) != n_subjects or n_subjects < 1):
+        raise ValueError(f"n_subjects={n_subjects} is not a whole number above 0; None is one.")
+    if not snr > 0:
+        raise ValueError(f"snr={snr} is not positive; give a number above 0, or numpy.inf.")
+    if not tmin <= 0 < tmax:
+        raise ValueError(f"tmin={tmin} and tmax={tmax}: image onset, 0 s, must lie between them.")
+    rng = np.random.default_rng(random_state)
+    features = _features(images)
+    n_images = len(features)
+    if category is not None and len(category) != n_images:
+        raise ValueError(f"category has {len(category)} values for {n_images} images.")
+    times = np.arange(round(tmin * sfreq), round(tmax * sfreq) + 1) / sfreq
+    info = _sensors(info, sfreq)
+    sources = _source_responses(features, times, rng)
+    noise_positions = _R0 + 0.075 * _in_ball(_N_NOISE_SOURCES, rng)
+    visual, noise = _lead_fields(info, noise_positions)
+
+    epochs, truths = {}, {}
+    for subject in range(n_subjects or 1):
+        own = rng.spawn(1)[0]
+        strength = 1.0 if n_subjects is None else own.lognormal(0, 0.25, size=len(sources[0]))
+        turn = 0.0 if n_subjects is None else 0.25
+        field = _oriented(visual, turn, own) * np.reshape(strength, (-1, 1))
+        truth = _baseline(np.einsum("sc,ist->ict", field, sources), times)
+        name = f"sub-{subject + 1:02d}"
+        order = own.permutation(np.repeat(np.arange(n_images), n_trials))
+        data = truth[order]
+        if np.isfinite(snr):
+            gain = own.lognormal(-0.5 * 0.15**2, 0.15, size=(len(order), 1, 1))
+            single = _baseline(_noise(noise, noise_positions, len(order), times, sfreq, own), times)
+            data = data * gain + _noise_scale(truth, single, times, info, snr) * single
+        repetition = pd.Series(order).groupby(order).cumcount().to_numpy()
+        metadata = pd.DataFrame({"image_id": order, "repetition": repetition})
+        epochs[name] = _as_epochs(data, info, times, metadata, category)
+        true_metadata = pd.DataFrame({"image_id": np.arange(n_images)})
+        truths[name] = _as_epochs(truth, info, times, true_metadata, category)
+    if n_subjects is None:
+        return epochs["sub-01"], truths["sub-01"]
+    return epochs, truths
+
+
+def _features(images):
+    """Features per half field, standardised over images, shape (n_images, 2, 2, n_features)."""
+    array = images if isinstance(images, np.ndarray) else None
+    if array is not None and array.dtype.kind == "f" and array.ndim in (2, 3):
+        tokens = array.reshape(len(array), -1, array.shape[-1]).astype(float)
+        # the class token for sources that see the whole, the mean token for the others
+        pooled = np.stack([tokens[:, 0], np.nanmean(tokens, axis=1)], axis=1)
+        features = np.repeat(pooled[:, :, None], 2, axis=2)
+    else:
+        features = image_features(images)
+        # quarters (upper left, upper right, lower left, lower right) -> [upper/lower, left/right]
+        features = features.reshape(len(features), 2, 2, -1)
+    if len(features) < 2:
+        raise ValueError(f"There is {len(features)} image; at least two are needed.")
+    spread = features.std(axis=0)
+    return (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+
+
+def _sensors(info, sfreq):
+    """Check positions; set the sampling rate."""
+    if info is None:
+        info = mne.create_info(_CH_NAMES, sfreq, "eeg").set_montage(site_montage())
+    keep = mne.pick_types(info, meg=True, eeg=True, ref_meg=False, exclude="bads")
+    if len(keep) == 0:
+        raise ValueError("info has no good EEG or MEG channels; only these can be simulated.")
+    info = mne.pick_info(info, keep, verbose="error")
+    lost = [ch["ch_name"] for ch in info["chs"] if not np.isfinite(ch["loc"][:3]).all()]
+    if lost:
+        raise ValueError(f"Channels without a position: {', '.join(lost)}; set a montage.")
+    with info._unlock():
+        info["sfreq"], info["lowpass"] = float(sfreq), float(sfreq) / 2
+        info["projs"], info["comps"] = [], []
+    return info
+
+
+def _source_responses(features, times, rng):
+    """Moment of every visual source, shape (n_images, n_sources, n_times), in Am."""
+    n_features = features.shape[-1]
+    responses = []
+    for _, _, fields, waves in _AREAS.values():
+        tuning = [rng.standard_normal((2, n_features)) / np.sqrt(n_features) for _ in waves]
+        for hemifield in (0, 1):  # left hemisphere first: it sees the right half
+            seen = features[:, list(fields), 1 - hemifield].mean(axis=1)
+            faster = 0.008 * np.tanh(seen[:, :1] + (seen[:, 1:2] if n_features > 1 else 0))
+            response = 0.0
+            for (latency, width, moment), (linear, squared) in zip(waves, tuning, strict=True):
+                tuned, squared = np.tanh(2 * seen @ linear), np.tanh(2 * seen @ squared) ** 2
+                amount = 1 + 0.8 * tuned + 0.6 * squared
+                late = times - latency + faster - 0.003 * rng.standard_normal()
+                wave = np.exp(-0.5 * (late / width) ** 2) * (times > 0)
+                response = response + 1e-9 * moment * amount[:, None] * wave
+            responses.append(response)
+    return np.stack(responses, axis=1)
+
+
+def _lead_fields(info, noise_positions):
+    """Fields of unit dipoles along x, y and z: visual sources, then noise sources."""
+    visual = [
+        _R0 + np.array(position) * (side, 1, 1)
+        for position, *_ in _AREAS.values()
+        for side in (-1, 1)
+    ]
+    positions = np.repeat(np.concatenate([visual, noise_positions]), 3, axis=0)
+    n_dipoles = len(positions)
+    axes = np.tile(np.eye(3), (n_dipoles // 3, 1))
+    dipoles = mne.Dipole(
+        np.arange(n_dipoles) * 1e-3, positions, np.ones(n_dipoles), axes, np.full(n_dipoles, 100.0)
+    )
+    sphere = mne.make_sphere_model(r0=_R0, head_radius=_HEAD_RADIUS, verbose="error")
+    forward, _ = mne.make_forward_dipole(dipoles, sphere, info, verbose="error")
+    fields = forward["sol"]["data"].T.reshape(-1, 3, len(info["ch_names"]))
+    return fields[: len(visual)], fields[len(visual) :]
+
+
+def _oriented(visual, turn, rng):
+    """Field of each visual source along its orientation, tilted at random by ``turn``."""
+    axes = [
+        np.array(direction) * (side, 1, 1)
+        for _, direction, *_ in _AREAS.values()
+        for side in (-1, 1)
+    ]
+    axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    axes = axes + turn * rng.standard_normal(axes.shape)
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    return np.einsum("sk,skc->sc", axes, visual)
+
+
+def _noise(fields, positions, n_trials, times, sfreq, rng):
+    """Noise of single trials at the sensors, in units of its sources."""
+    n_times = len(times)
+    length = 2 * n_times  # the second half is thrown away, so that no trial is periodic
+    frequency = np.fft.rfftfreq(length, 1 / sfreq)
+    # knee at 1 Hz: power falls as 1/f above it
+    pink = 1 / np.sqrt(1 + frequency)
+    alpha = 1.2 * np.exp(-0.5 * ((frequency - 10) / 1.2) ** 2)
+    posterior = positions[:, 1] < np.quantile(positions[:, 1], 0.25)
+    amplitude = np.where(posterior[:, None], pink + alpha, pink)
+    axes = rng.standard_normal((len(fields), 3))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    mixing = np.einsum("sk,skc->cs", axes, fields)
+    # sources deep and shallow matter alike
+    mixing /= np.linalg.norm(mixing, axis=0)
+    data = np.empty((n_trials, len(mixing), n_times))
+    for start in range(0, n_trials, 256):
+        stop = min(start + 256, n_trials)
+        shape = (stop - start, len(fields), len(frequency))
+        spectrum = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+        courses = np.fft.irfft(spectrum * amplitude, n=length, axis=2)[..., :n_times]
+        data[start:stop] = mixing @ courses
+    per_sensor = data.std(axis=(0, 2), keepdims=True)
+    return data + 0.15 * per_sensor * rng.standard_normal(data.shape)
+
+
+def _noise_scale(truth, noise, times, info, snr):
+    """Factor per channel type that gives the noise the strength asked for."""
+    types = np.array(info.get_channel_types())
+    scale = np.empty((len(types), 1))
+    for ch_type in np.unique(types):
+        rows = types == ch_type
+        signal = np.sqrt(truth[:, rows][..., times > 0].var(axis=0).mean())
+        scale[rows] = signal / snr / np.sqrt(noise[:, rows][..., times > 0].var(axis=0).mean())
+    return scale
+
+
+def _baseline(data, times):
+    """Subtract the mean of what comes before onset."""
+    return data - data[..., times <= 0].mean(axis=-1, keepdims=True)
+
+
+def _as_epochs(data, info, times, metadata, category):
+    """Make epochs with one event code per category, or per image."""
+    if category is None:
+        codes = metadata["image_id"].to_numpy() + 1
+        event_id = {f"image {code - 1}": int(code) for code in np.unique(codes)}
+    else:
+        labels = np.asarray(category).astype(str)
+        metadata["category"] = labels[metadata["image_id"]]
+        names, codes = np.unique(labels, return_inverse=True)
+        event_id = {str(name): code for code, name in enumerate(names, start=1)}
+        codes = codes[metadata["image_id"]] + 1
+    return make_epochs(
+        data, info, tmin=times[0], baseline=(float(times[0]), 0.0), metadata=metadata,
+        event_codes=codes, event_id=event_id,
+    )  # fmt: skip
+
+
+def _in_ball(n, rng):
+    """Draw points in a unit ball, the lower part left out."""
+    points = rng.standard_normal((n, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    points[:, 2] = np.where(points[:, 2] < -0.3, -points[:, 2], points[:, 2])
+    return points * rng.uniform(0.3, 1, size=(n, 1)) ** (1 / 3)
