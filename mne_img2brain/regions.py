@@ -61,7 +61,7 @@ def assign_regions(info):
     names, types = info["ch_names"], info.get_channel_types()
     regions = np.full(len(names), UNKNOWN, dtype="<U20")
     biosemi = any(_ONLY_BIOSEMI.match(name) for name in names)
-    positions = _positions(info)
+    positions = sensor_positions(info)
     by_position = []
     for i, (name, kind) in enumerate(zip(names, types, strict=True)):
         if kind in ("mag", "grad"):
@@ -182,8 +182,19 @@ def _neuromag_regions():
     return regions | {name[-4:-1]: "vertex" for name in vertex}
 
 
-def _positions(info):
-    """Positions in head coordinates (m), NaN where there is none."""
+def sensor_positions(info):
+    """Return where sensors are.
+
+    Parameters
+    ----------
+    info : mne.Info
+        Of the channels.
+
+    Returns
+    -------
+    array, shape (n_channels, 3)
+        Metres in head coordinates, NaN where there is no position.
+    """
     transform = info["dev_head_t"]
     positions = np.full((len(info["ch_names"]), 3), np.nan)
     for i, (ch, kind) in enumerate(zip(info["chs"], info.get_channel_types(), strict=True)):
@@ -204,9 +215,9 @@ def _regions_of_positions(positions, types):
         rows = np.flatnonzero(members & np.isfinite(positions).all(axis=1))
         if len(rows):
             site_positions, site_regions = sites()
-            middle = _middle(site_positions, None)
+            middle = sphere_middle(site_positions, None)
             there = _directions(site_positions, middle)
-            here = _directions(positions[rows], _middle(positions[rows], middle))
+            here = _directions(positions[rows], sphere_middle(positions[rows], middle))
             regions[rows] = site_regions[(here @ there.T).argmax(axis=1)]
     return regions
 
@@ -219,7 +230,7 @@ def _electrode_sites():
     names = [n for n in montage.ch_names if region_of_site(n) and n not in old]
     info = mne.create_info(montage.ch_names, 1.0, "eeg").set_montage(montage)
     info = mne.pick_info(info, [info["ch_names"].index(name) for name in names])
-    return _positions(info), np.array([region_of_site(name) for name in names])
+    return sensor_positions(info), np.array([region_of_site(name) for name in names])
 
 
 @functools.cache
@@ -228,11 +239,24 @@ def _coil_sites():
     info = mne.channels.read_meg_canonical_info("ctf275", verbose="error")
     named = [(i, _region_of_ctf(name)) for i, name in enumerate(info["ch_names"])]
     rows, regions = zip(*[(i, region) for i, region in named if region], strict=True)
-    return _positions(info)[list(rows)], np.array(regions)
+    return sensor_positions(info)[list(rows)], np.array(regions)
 
 
-def _middle(positions, otherwise):
-    """Fit a sphere; its middle, or another where sensors cover too little of a head."""
+def sphere_middle(positions, otherwise=None):
+    """Fit a sphere to sensors, by least squares.
+
+    Parameters
+    ----------
+    positions : array, shape (n_sensors, 3)
+        In m.
+    otherwise : array, shape (3,) | None
+        What to return where there are fewer than 32 sensors, or where the sphere is no head.
+
+    Returns
+    -------
+    array, shape (3,)
+        The middle of the sphere in m.
+    """
     distinct = np.unique(positions.round(4), axis=0)
     if otherwise is not None and len(distinct) < 32:
         return otherwise

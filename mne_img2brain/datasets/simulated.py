@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from ..epochs import make_epochs
-from ..regions import site_montage
+from ..regions import sensor_positions, site_montage, sphere_middle
 from ._pictures import image_features, simulate_images
 
 __all__ = ["simulate_epochs", "simulate_images"]
@@ -30,7 +30,7 @@ _AREAS = {
     "IPS": ((0.028, -0.045, 0.052), (0.2, -0.5, 0.8), (0, 1),
             [(0.23, 0.045, 9), (0.4, 0.1, 9)]),
 }  # fmt: skip
-_R0, _HEAD_RADIUS = np.array([0.0, 0.0, 0.04]), 0.095
+_HEAD_RADIUS = 0.095
 _N_NOISE_SOURCES = 48
 
 
@@ -116,7 +116,7 @@ def simulate_epochs(
     times = np.arange(round(tmin * sfreq), round(tmax * sfreq) + 1) / sfreq
     info = _sensors(info, sfreq)
     sources = _source_responses(features, times, rng)
-    noise_positions = _R0 + 0.075 * _in_ball(_N_NOISE_SOURCES, rng)
+    noise_positions = 0.075 * _in_ball(_N_NOISE_SOURCES, rng)
     visual, noise = _lead_fields(info, noise_positions)
 
     epochs, truths = {}, {}
@@ -200,18 +200,20 @@ def _source_responses(features, times, rng):
 
 def _lead_fields(info, noise_positions):
     """Fields of unit dipoles along x, y and z: visual sources, then noise sources."""
+    middle, radius = np.array([0.0, 0.0, 0.04]), _HEAD_RADIUS
+    if "eeg" not in info.get_channel_types(unique=True):
+        # helmets of MNE's canonical infos are not in head coordinates: the head goes inside them
+        middle, radius = sphere_middle(sensor_positions(info)), None
     visual = [
-        _R0 + np.array(position) * (side, 1, 1)
-        for position, *_ in _AREAS.values()
-        for side in (-1, 1)
+        np.array(position) * (side, 1, 1) for position, *_ in _AREAS.values() for side in (-1, 1)
     ]
-    positions = np.repeat(np.concatenate([visual, noise_positions]), 3, axis=0)
+    positions = middle + np.repeat(np.concatenate([visual, noise_positions]), 3, axis=0)
     n_dipoles = len(positions)
     axes = np.tile(np.eye(3), (n_dipoles // 3, 1))
     dipoles = mne.Dipole(
         np.arange(n_dipoles) * 1e-3, positions, np.ones(n_dipoles), axes, np.full(n_dipoles, 100.0)
     )
-    sphere = mne.make_sphere_model(r0=_R0, head_radius=_HEAD_RADIUS, verbose="error")
+    sphere = mne.make_sphere_model(r0=middle, head_radius=radius, verbose="error")
     forward, _ = mne.make_forward_dipole(dipoles, sphere, info, verbose="error")
     fields = forward["sol"]["data"].T.reshape(-1, 3, len(info["ch_names"]))
     return fields[: len(visual)], fields[len(visual) :]
