@@ -180,6 +180,8 @@ def check_fit_arrays(
         weight = _per_trial("sample_weight", sample_weight, n_trials, kinds="fiu").astype(float)
         if not np.all(np.isfinite(weight)) or weight.min() < 0:
             raise ValueError("sample_weight must be finite and not negative: numbers of trials.")
+        if weight.max() == 0:
+            raise ValueError("sample_weight is zero everywhere: no row counts any trial.")
     if regions is None:
         regions = np.zeros(n_channels, dtype=np.intp)
     regions = np.asarray(regions)

@@ -2,38 +2,20 @@
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import PredefinedSplit
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from .mean_regressor import KernelMeanRegressor
 from .pooling import pool_tokens
 
 
-class _Pictures:
-    """The tokens of pictures, as each regressor wants them."""
-
-    def __init__(self, tokens, last):
-        self.tokens = tokens
-        single = tokens.shape[1] == 1
-        self.pooled = tokens[:, 0] if single else pool_tokens(tokens, last=last)
-
-    def of(self, images, model):
-        """Return tokens for regressors that take them, one vector a picture for all others."""
-        inner = model.steps[0][1] if isinstance(model, Pipeline) else model
-        takes_tokens = get_tags(inner).input_tags.three_d_array
-        return (self.tokens if takes_tokens else self.pooled)[images]
-
-
 class ConditionalMean:
     """A mean regressor over pictures, with out-of-fold predictions and a part for every subject.
 
-    The regressor sees each picture once, as the weighted average of its trials, with the number
-    of trials as the sample weight. For least squares with a penalty this is the same model as one
-    fitted on single trials, and it costs a fraction.
+    :class:`~mne_img2brain.mean_regressor.KernelMeanRegressor` sees tokens and single trials, and
+    makes its own out-of-fold predictions. Any other regressor sees each picture once, pooled to
+    one vector, and the weighted average of its trials, with the number of trials as the sample
+    weight; for least squares with a penalty that is the model fitted on single trials, and it
+    costs a fraction.
 
     With subjects, the mean is ``shared(picture) + part_s(picture)``: the part of a subject is the
     same kind of regressor, fitted on what the shared part leaves over of that subject's trials.
@@ -41,15 +23,12 @@ class ConditionalMean:
     Parameters
     ----------
     regressor : "auto" | sklearn regressor | None
-        ``"auto"`` is :class:`~mne_img2brain.mean_regressor.KernelMeanRegressor`, or a ridge whose
-        penalty is chosen by splitting trials where ``by_trial``. ``None`` is the mean over trials.
-    by_trial : bool
-        Whether the folds split trials of one picture; there are too few pictures to split these.
+        ``"auto"`` is :class:`~mne_img2brain.mean_regressor.KernelMeanRegressor`. ``None`` is the
+        mean over trials.
     """
 
-    def __init__(self, regressor="auto", by_trial=False):
+    def __init__(self, regressor="auto"):
         self.regressor = regressor
-        self.by_trial = by_trial
 
     def fit(self, tokens, image_index, y, weight, fold, group, subject=None):
         """Fit the mean and predict every trial by a model that has not seen its group.
@@ -60,95 +39,61 @@ class ConditionalMean:
             The pictures; NaN pads.
         image_index : array of int, shape (n_trials,)
             The picture of each trial.
-        y : array, shape (n_trials, n_targets)
+        y : array, shape (n_trials, n_channels, n_times)
             The responses.
         weight : array, shape (n_trials,)
             Of how many trials each row is the average.
         fold : array of int, shape (n_trials,)
             The fold that holds each trial out.
         group : array of int, shape (n_trials,)
-            What the folds keep together.
+            What no fold parts.
         subject : array of int, shape (n_trials,) | None
             The subject of each trial.
 
         Returns
         -------
-        self : ConditionalMean
-            With ``out_of_fold_``, shape (n_trials, n_targets).
+        out_of_fold : array, shape (n_trials, n_channels, n_times)
+            The predictions.
         """
         # Padding means captions, and the last token of a caption stands for all of it.
         self.pool_last_ = bool(np.isnan(tokens[..., 0]).any())
-        pictures = _Pictures(tokens, self.pool_last_)
-        self.shared_, self.out_of_fold_ = self._fit_part(
-            pictures, image_index, y, weight, fold, group
-        )
+        self.response_shape_ = y.shape[1:]
+        trials = (image_index, y, weight, fold, group)
+        self.shared_, out_of_fold = self._fit_part(tokens, *trials)
         self.parts_ = []
         for one in [] if subject is None else range(subject.max() + 1):
-            of_one = np.flatnonzero(subject == one)
-            rest = y[of_one] - self.out_of_fold_[of_one]
-            part, out_of_fold = self._fit_part(
-                pictures, image_index[of_one], rest, weight[of_one], fold[of_one], group[of_one]
-            )
+            rows = np.flatnonzero(subject == one)
+            image_index, y, weight, fold, group = (values[rows] for values in trials)
+            rest = y - out_of_fold[rows]
+            part, of_part = self._fit_part(tokens, image_index, rest, weight, fold, group)
             self.parts_.append(part)
-            self.out_of_fold_[of_one] += out_of_fold
-        return self
+            out_of_fold[rows] += of_part
+        return out_of_fold
 
-    def _fit_part(self, pictures, image_index, y, weight, fold, group):
-        """Fit one regressor on all trials, and one without each fold for its predictions."""
-        model = self._new_regressor(fold)
-        if model is None:
+    def _fit_part(self, tokens, image_index, y, weight, fold, group):
+        """Fit one regressor on all trials, and predict each by one that has not seen it."""
+        if self.regressor is None:
             mean = np.average(y, axis=0, weights=weight)
             return mean, np.broadcast_to(mean, y.shape).copy()
-        fitted = self._fit_one(clone(model), pictures, image_index, y, weight, group)
-        built_in = getattr(fitted, "out_of_fold_", None)
-        if built_in is not None and not self.by_trial:
-            images = np.unique(image_index)
-            out_of_fold = np.asarray(built_in)[np.searchsorted(images, image_index)]
-            fitted.out_of_fold_ = None
-            return fitted, out_of_fold
+        if isinstance(self.regressor, str):
+            model = KernelMeanRegressor()
+            model.fit(tokens[image_index], y, sample_weight=weight, groups=group)
+            return model, model.out_of_fold_
+        pooled = self._pool(tokens)
+        fitted = _fit_averages(clone(self.regressor), pooled, image_index, y, weight)
         out_of_fold = np.empty_like(y)
         for one in np.unique(fold):
             held, kept = fold == one, fold != one
-            part = self._fit_one(
-                clone(self._new_regressor(fold[kept])),
-                pictures,
-                image_index[kept],
-                y[kept],
-                weight[kept],
-                group[kept],
+            part = _fit_averages(
+                clone(self.regressor), pooled, image_index[kept], y[kept], weight[kept]
             )
             images, rows = np.unique(image_index[held], return_inverse=True)
-            out_of_fold[held] = _predict_part(part, pictures, images)[rows]
+            predicted = np.asarray(part.predict(pooled[images]))
+            out_of_fold[held] = predicted.reshape(len(images), *y.shape[1:])[rows]
         return fitted, out_of_fold
 
-    def _new_regressor(self, fold):
-        """Return the regressor to clone, or None for the plain mean."""
-        if not isinstance(self.regressor, str):
-            return self.regressor
-        if not self.by_trial:
-            return KernelMeanRegressor()
-        # Rows of one picture are alike: the penalty must come from splitting its trials.
-        split = PredefinedSplit(np.unique(fold, return_inverse=True)[1])
-        return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 6, 19), cv=split))
-
-    def _fit_one(self, model, pictures, image_index, y, weight, group):
-        """Fit on the average of every picture's trials, or on trials where that cannot be."""
-        by_trial = self.by_trial and isinstance(self.regressor, str)
-        images, rows = np.unique(image_index, return_inverse=True)
-        total = np.bincount(rows, weights=weight)
-        even = np.allclose(total, total[0], rtol=1e-12)
-        weighted = has_fit_parameter(model, "sample_weight")
-        if by_trial or not (even or weighted):
-            return model.fit(pictures.of(image_index, model), y)
-        average = np.zeros((len(images), y.shape[1]), dtype=y.dtype)
-        np.add.at(average, rows, y * weight[:, None])
-        average /= total[:, None]
-        arguments = {"sample_weight": total} if weighted else {}
-        if has_fit_parameter(model, "groups"):
-            first = np.zeros(len(images), dtype=np.intp)
-            first[rows] = group
-            arguments["groups"] = first
-        return model.fit(pictures.of(images, model), average, **arguments)
+    def _pool(self, tokens):
+        return tokens[:, 0] if tokens.shape[1] == 1 else pool_tokens(tokens, last=self.pool_last_)
 
     def predict(self, tokens, subject=None):
         """Predict the expected response.
@@ -162,23 +107,38 @@ class ConditionalMean:
 
         Returns
         -------
-        array, shape (n_images, n_targets)
+        array, shape (n_images, n_channels, n_times)
         """
-        pictures = _Pictures(tokens, self.pool_last_)
-        everyone = np.arange(len(tokens))
-        mean = _predict_part(self.shared_, pictures, everyone)
+        inputs = tokens if isinstance(self.regressor, str) else self._pool(tokens)
+        mean = self._predict_part(self.shared_, inputs)
         for one, part in enumerate(self.parts_):
             if subject is None:
-                mean += _predict_part(part, pictures, everyone) / len(self.parts_)
+                mean += self._predict_part(part, inputs) / len(self.parts_)
             elif np.any(subject == one):
                 rows = np.flatnonzero(subject == one)
-                mean[rows] += _predict_part(part, pictures, rows)
+                mean[rows] += self._predict_part(part, inputs[rows])
         return mean
 
+    def _predict_part(self, part, inputs):
+        """Predict with a fitted regressor, or repeat a plain mean."""
+        predicted = np.empty((len(inputs), *self.response_shape_))
+        if isinstance(part, np.ndarray):
+            predicted[:] = part
+        else:
+            predicted[:] = np.asarray(part.predict(inputs)).reshape(predicted.shape)
+        return predicted
 
-def _predict_part(part, pictures, images):
-    """Predict with a fitted regressor, or repeat a plain mean."""
-    if isinstance(part, np.ndarray):
-        return np.tile(part, (len(images), 1))
-    predicted = part.predict(pictures.of(images, part))
-    return np.array(predicted, dtype=float).reshape(len(images), -1)
+
+def _fit_averages(model, pooled, image_index, y, weight):
+    """Fit on the average of every picture's trials; on trials where weights are not understood."""
+    flat = y.reshape(len(y), -1)
+    images, rows = np.unique(image_index, return_inverse=True)
+    total = np.bincount(rows, weights=weight)
+    weighted = has_fit_parameter(model, "sample_weight")
+    if not weighted and not np.allclose(total, total[0], rtol=1e-12):
+        return model.fit(pooled[image_index], flat)
+    average = np.zeros((len(images), flat.shape[1]))
+    np.add.at(average, rows, flat * weight[:, None])
+    average /= total[:, None]
+    arguments = {"sample_weight": total} if weighted else {}
+    return model.fit(pooled[images], average, **arguments)

@@ -11,21 +11,23 @@ from .arrays import check_integers
 from .epochs import (
     ChannelScaler,
     align,
+    check_times,
     events_for,
     generated_metadata,
     images_from_metadata,
     make_epochs,
-    match_channels,
+    metadata_column,
     project,
     read_recording,
     signal_basis,
+    take_channels,
     to_evoked_map,
 )
 from .metrics import r_map
 from .persistence import FORMAT_VERSION, is_savable, pack, read_folder, unpack, write_folder
 from .regions import assign_regions
 from .response import fit_regressor, predict_regressor, sample_regressor
-from .stimuli import count_images, present
+from .stimuli import indexable, present, take_images
 
 
 def _can_sample(encoder):
@@ -136,27 +138,27 @@ class ImageToBrainEncoder(BaseEstimator):
         """
         recording = read_recording(epochs, self.picks)
         row, stimuli, embedder = self._see(recording, images, image_ids, captions, fitting=True)
-        scaler = ChannelScaler().fit(recording.data, recording.info)
-        y = scaler.transform(recording.data)
+        scaler = ChannelScaler().fit(recording.data, recording.ch_types)
+        basis = signal_basis(recording.data, recording.info, scaler)
+        y = scaler.transform(recording.data, recording.ch_types)
         names, subjects = _number_subjects(recording.subject)
         regions = assign_regions(recording.info)
-        basis = signal_basis(y, recording.info)
         regressor = fit_regressor(
             self.regressor,
             stimuli.tokens,
             stimuli.index[row],
             y,
             sample_weight=recording.n_averaged,
-            groups=_column(recording, groups, "groups", default="concept"),
+            groups=_groups(recording, groups),
             regions=np.unique(regions, return_inverse=True)[1],
             subjects=subjects,
-            y_mask=recording.channel_mask,
+            y_mask=None if recording.channel_mask.all() else recording.channel_mask,
         )
         self.embedder_, self.regressor_, self.scaler_ = embedder, regressor, scaler
         self.info_, self.times_ = recording.info, recording.times
         self.tmin_, self.baseline_ = recording.tmin, recording.baseline
         self.ch_names_ = list(recording.info["ch_names"])
-        self.regions_, self.basis_, self.left_out_ = regions, basis, recording.left_out
+        self.regions_, self.basis_, self.left_out_ = regions, basis, list(recording.left_out)
         self.subjects_ = names
         self.training_image_keys_ = sorted(set(stimuli.keys))
         return self
@@ -170,10 +172,11 @@ class ImageToBrainEncoder(BaseEstimator):
                     "epoch; leave image_ids out."
                 )
             images = images_from_metadata(recording, images)
-        row = align(count_images(images), recording, image_ids)
-        captions = _captions_per_image(recording, captions, row, count_images(images))
+        images = indexable(images)
+        row = align(images, recording, image_ids)
+        captions = _captions_per_image(recording, captions, row, len(images))
         used, row = np.unique(row, return_inverse=True)
-        images = _take(images, used)
+        images = take_images(images, used)
         captions = None if captions is None else [captions[i] for i in used]
         embedder = getattr(self, "embedder_", None)
         if fitting:
@@ -298,18 +301,20 @@ class ImageToBrainEncoder(BaseEstimator):
 
     def _generated(self, data, stimuli, n_draws, subject, metadata, event_id):
         """Give standardised responses their unit, rank, events and metadata."""
-        data = self.scaler_.inverse_transform(project(data, self.basis_))
         frame = generated_metadata(
             len(stimuli),
-            n_draws=n_draws,
-            images=stimuli.names,
+            names=stimuli.names,
             captions=stimuli.captions,
-            subject=subject,
+            subject=subject or (self.subjects_[0] if len(self.subjects_) == 1 else None),
+            n_draws=n_draws,
             metadata=metadata,
         )
-        codes, event_id = events_for(frame, event_id)
+        codes, event_id = events_for(
+            len(stimuli), event_id=event_id, names=stimuli.names, metadata=metadata
+        )
+        codes = np.repeat(codes, n_draws or 1)
         return make_epochs(
-            data,
+            self._in_units(data),
             self.info_,
             tmin=self.tmin_,
             baseline=self.baseline_,
@@ -317,6 +322,11 @@ class ImageToBrainEncoder(BaseEstimator):
             event_id=event_id,
             event_codes=codes,
         )
+
+    def _in_units(self, data):
+        """Give standardised responses the rank and the units of the training data."""
+        types = self.info_.get_channel_types()
+        return self.scaler_.inverse_transform(project(data, self.basis_), types)
 
     def score(self, images, epochs, *, image_ids=None, captions=None):
         """Return the mean of r across images, over sensors and times after image onset.
@@ -359,19 +369,20 @@ class ImageToBrainEncoder(BaseEstimator):
             images.
         """
         check_is_fitted(self)
-        recording = match_channels(epochs, self.info_, self.times_)
+        recording = read_recording(epochs, ch_names=self.ch_names_, min_trials=1)
+        check_times(recording, self.times_, self.info_["sfreq"])
+        data = take_channels(recording, self.ch_names_)
         row, stimuli, _ = self._see(recording, images, image_ids, captions)
         n_images = row.max() + 1
         if n_images < 3:
             raise ValueError(f"There are {n_images} images; r across images needs at least three.")
         weight = recording.n_averaged
         recorded = np.zeros((n_images, *self._shape))
-        np.add.at(recorded, row, recording.data * weight[:, None, None])
+        np.add.at(recorded, row, data * weight[:, None, None])
         recorded /= np.bincount(row, weights=weight)[:, None, None]
         predicted = predict_regressor(self.regressor_, stimuli.tokens, self._shape, None)
-        predicted = self.scaler_.inverse_transform(project(predicted, self.basis_))
-        r = r_map(recorded, predicted[stimuli.index])
-        return to_evoked_map(r, self.info_, self.tmin_, comment="r across images")
+        r = r_map(recorded, self._in_units(predicted[stimuli.index]))
+        return to_evoked_map(r, self.info_, tmin=self.tmin_, comment="r across images")
 
     def save(self, fname, *, overwrite=False):
         """Save the fitted encoder to a folder: JSON, safetensors and the Info; no pickle.
@@ -458,31 +469,26 @@ def read_encoder(fname, *, embedder=None):
 
 
 def _number_subjects(subject):
-    """Return the names of subjects and the number of each trial's; nothing for a single one."""
-    if subject is None:
+    """Return the names of subjects and the number of each trial's; None for a single one."""
+    if subject[0] is None:
         return [], None
-    names, codes = np.unique(np.asarray(subject, dtype=str), return_inverse=True)
+    names, codes = np.unique(subject.astype(str), return_inverse=True)
     return names.tolist(), (codes if len(names) > 1 else None)
 
 
-def _column(recording, values, what, default=None):
-    """Return one value per trial: as given, or from a metadata column."""
+def _groups(recording, groups):
+    """Return what splits keep together: as given, or from a metadata column."""
     frame = recording.metadata
-    if values is None and default is not None and frame is not None and default in frame:
-        values = default
-    if not isinstance(values, str):
-        return None if values is None else np.asarray(values)
-    if frame is None or values not in frame:
-        there = "there is no metadata" if frame is None else f"columns: {list(frame.columns)}"
-        raise ValueError(f"{what}={values!r} is not a column of epochs.metadata ({there}).")
-    return frame[values].to_numpy()
+    if groups is None and frame is not None and "concept" in frame:
+        groups = "concept"
+    return metadata_column(recording, groups) if isinstance(groups, str) else groups
 
 
 def _captions_per_image(recording, captions, row, n_images):
     """Return captions in the order of the images."""
     if not isinstance(captions, str):
         return captions
-    of_trial = _column(recording, captions, "captions")
+    of_trial = metadata_column(recording, captions)
     of_image = [""] * n_images
     for image, caption in zip(row, of_trial, strict=True):
         if of_image[image] not in ("", caption):
@@ -492,15 +498,3 @@ def _captions_per_image(recording, captions, row, n_images):
             )
         of_image[image] = caption
     return of_image
-
-
-def _take(images, used):
-    """Return some of the pictures, or of the tokens."""
-    from .stimuli import load_tokens
-    from .stimulus.images import check_images
-
-    tokens = load_tokens(images)
-    if tokens is not None:
-        return tokens if len(used) == len(tokens) else tokens[used]
-    images = check_images(images)
-    return [images[i] for i in used]

@@ -123,7 +123,7 @@ def pack(obj, arrays, path="encoder"):
     if isinstance(obj, type) and issubclass(obj, np.generic):
         return {"dtype": np.dtype(obj).name}
     if _listed(obj):
-        state = obj.to_state() if hasattr(obj, "to_state") else vars(obj)
+        state = obj.get_state() if hasattr(obj, "get_state") else vars(obj)
         packed = {name: pack(value, arrays, f"{path}.{name}") for name, value in state.items()}
         return {"object": type(obj).__name__, "state": packed}
     raise TypeError(

@@ -275,15 +275,15 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
         data, plan = plan_splits(data, self.min_images, self.n_folds, self.validation_fraction, rng)
         tokens, image = data.tokens, data.image_index
         # 2. mean and out-of-fold residuals
-        flat = data.y.reshape(len(data.y), -1)
-        mean = ConditionalMean(self.mean_regressor, plan.by_trial)
-        mean.fit(tokens, image, flat, data.weight, plan.fold, plan.group, data.subject)
-        residuals = (flat - mean.out_of_fold_).reshape(data.y.shape)
+        mean = ConditionalMean(self.mean_regressor)
+        out_of_fold = mean.fit(
+            tokens, image, data.y, data.weight, plan.fold, plan.group, data.subject
+        )
+        residuals = data.y - out_of_fold
         # 3. an average over n trials varies by 1 / sqrt(n) of a trial
         residuals *= np.sqrt(data.weight)[:, None, None]
         if data.y_mask is not None:
             residuals[~data.y_mask] = 0
-        mean.out_of_fold_ = None
         whitener = SpaceTimeWhitener() if self.whitening == "covariance" else ScaleWhitener()
         whitener.fit(residuals, groups=None if plan.by_trial else image)
         # 4. diffusion
@@ -433,8 +433,7 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
 
     def _means(self, tokens, subjects):
         """Return the mean regressor's prediction and the denoiser's own mean, whitened."""
-        shape = self.residual_.architecture_shape
-        expected = self.mean_.predict(tokens, subjects).reshape(len(tokens), *shape)
+        expected = self.mean_.predict(tokens, subjects)
         own = self.residual_.mean(tokens, subjects) if self.residual_.trained_ else None
         return expected, own
 

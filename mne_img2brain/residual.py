@@ -331,6 +331,42 @@ class ResidualDiffusion:
                 )
                 yield draws, x.cpu().numpy()
 
+    def get_state(self):
+        """Return what prediction needs, weights as arrays.
+
+        Returns
+        -------
+        dict
+            For :meth:`from_state`.
+        """
+        state = {name: value for name, value in vars(self).items() if name != "denoiser_"}
+        state["device"] = "auto"
+        state["weights"] = {
+            name: value.detach().cpu().numpy()
+            for name, value in self.denoiser_.state_dict().items()
+        }
+        return state
+
+    @classmethod
+    def from_state(cls, state):
+        """Make a fitted model from what :meth:`get_state` returned.
+
+        Parameters
+        ----------
+        state : dict
+            The state.
+
+        Returns
+        -------
+        ResidualDiffusion
+        """
+        self = cls.__new__(cls)
+        weights = state.pop("weights")
+        vars(self).update(state)
+        self._build()
+        self.denoiser_.load_state_dict({k: torch.as_tensor(v) for k, v in weights.items()})
+        return self
+
     @property
     def architecture_shape(self):
         """Shape of one response: (n_channels, n_times)."""

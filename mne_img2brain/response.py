@@ -14,11 +14,19 @@ def _takes_arrays(regressor):
     return has_fit_parameter(regressor, "regions")
 
 
-def _table(tokens):
-    """Pool tokens for regressors that read a table; the caption's last token where there is one."""
+def _table(tokens, n_features=None):
+    """Pool tokens for regressors that read a table.
+
+    Padding in fit means captions, whose last token is then taken too; what was fitted is told from
+    its number of features.
+    """
     if tokens.ndim == 2:
         return pool_tokens(tokens)
-    return pool_tokens(tokens, last=bool(np.isnan(np.asarray(tokens[..., 0])).any()))
+    if n_features is None:
+        last = bool(np.isnan(np.asarray(tokens[..., 0])).any())
+    else:
+        last = n_features == 3 * tokens.shape[-1]
+    return pool_tokens(tokens, last=last)
 
 
 def fit_regressor(
@@ -93,7 +101,7 @@ def predict_regressor(regressor, tokens, shape, subjects=None):
     if _takes_arrays(regressor):
         expected = regressor.predict(tokens, subjects=subjects)
     else:
-        expected = regressor.predict(_table(tokens))
+        expected = regressor.predict(_table(tokens, regressor.n_features_in_))
     return np.asarray(expected, dtype=float).reshape(len(tokens), *shape)
 
 

@@ -86,8 +86,8 @@ def load_tokens(images):
     return images
 
 
-def count_images(images):
-    """Count pictures or token rows without reading a picture.
+def indexable(images):
+    """Return tokens, or pictures as a list, without reading a picture.
 
     Parameters
     ----------
@@ -96,10 +96,29 @@ def count_images(images):
 
     Returns
     -------
-    int
+    array | list
     """
     tokens = load_tokens(images)
-    return len(check_images(images) if tokens is None else tokens)
+    return check_images(images) if tokens is None else tokens
+
+
+def take_images(images, rows):
+    """Take some of what :func:`indexable` returned; all of it is not copied.
+
+    Parameters
+    ----------
+    images : array | list
+        Tokens or pictures.
+    rows : array of int, shape (n_rows,)
+        Sorted positions, each once.
+
+    Returns
+    -------
+    array | list
+    """
+    if len(rows) == len(images):
+        return images
+    return images[rows] if isinstance(images, np.ndarray) else [images[row] for row in rows]
 
 
 def present(images, embedder, captions=None):

@@ -1,0 +1,7 @@
+"""Diffusion: noise schedule, samplers, training. A denoiser is a callable."""
+
+from .sampling import ddim, dpm_solver, guided
+from .scheduler import NoiseScheduler
+from .training import TrainingHistory, train_denoiser
+
+__all__ = ["NoiseScheduler", "TrainingHistory", "ddim", "dpm_solver", "guided", "train_denoiser"]

@@ -137,7 +137,7 @@ def images_from_metadata(recording, column):
         If there is no such column, or it holds something that is not a path.
     """
     paths = []
-    for trial, value in enumerate(metadata_column(recording, column)):
+    for trial, value in enumerate(metadata_column(recording, column).tolist()):
         if not isinstance(value, (str, Path)) or not str(value):
             raise ValueError(
                 f"The metadata column {column!r} should hold paths of pictures, but trial {trial} "
@@ -162,9 +162,7 @@ def _positions_by_number(ids, n_images, label):
     broken = ~np.isfinite(numbers) | (np.round(numbers) != numbers)
     if broken.any():
         trial = int(np.flatnonzero(broken)[0])
-        raise ValueError(
-            f"{label} should hold whole numbers, but trial {trial} has {ids[trial]!r}."
-        )
+        raise ValueError(f"{label} should hold whole numbers, but trial {trial} has {ids[trial]}.")
     rows = numbers.astype(int)
     outside = np.flatnonzero((rows < 0) | (rows >= n_images))
     if len(outside):

@@ -1,0 +1,270 @@
+"""BrainDiT: a diffusion transformer over brain regions and time, conditioned on a picture."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .blocks import Block, KeyValue
+from .embedding import Patches, Position, TimestepEmbedding
+
+CONDITIONINGS = ("cross_attention", "addition", "concatenation")
+POSITIONS = ("both", "region", "time", "none")
+TOKENS = ("region", "channel")
+
+
+@dataclass
+class Condition:
+    """Pictures, projected once and used in every sampling step.
+
+    Attributes
+    ----------
+    tokens : tensor, shape (n_images, n_tokens, hidden_size)
+        Embedded picture tokens.
+    mask : tensor of bool, shape (n_images, n_tokens)
+        Which of them are real.
+    key_values : list of tuple of tensor
+        Keys and values of every block, shape (n_images, n_heads, n_tokens, hidden_size / n_heads);
+        empty without cross-attention.
+    """
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    key_values: list
+
+    def __len__(self):
+        return len(self.tokens)
+
+    def __getitem__(self, rows):
+        """Return the pictures of some rows, (n_rows,) of int."""
+        pairs = [(key[rows], value[rows]) for key, value in self.key_values]
+        return Condition(self.tokens[rows], self.mask[rows], pairs)
+
+    def join(self, other):
+        """Return these pictures and then others, padded to the longer of the two."""
+        n = max(self.tokens.shape[1], other.tokens.shape[1])
+
+        def both(a, b):
+            a, b = (F.pad(x, (0, 0, 0, n - x.shape[-2])) for x in (a, b))
+            return torch.cat([a, b])
+
+        pairs = zip(self.key_values, other.key_values, strict=True)
+        masks = [F.pad(c.mask, (0, n - c.mask.shape[1])) for c in (self, other)]
+        return Condition(
+            both(self.tokens, other.tokens),
+            torch.cat(masks),
+            [(both(a[0], b[0]), both(a[1], b[1])) for a, b in pairs],
+        )
+
+    def pooled(self):
+        """Mean of the real tokens: (n_images, hidden_size)."""
+        weight = self.mask[:, :, None].to(self.tokens.dtype)
+        return (self.tokens * weight).sum(1) / weight.sum(1)
+
+
+class BrainDiT(nn.Module):
+    r"""Denoise responses to pictures.
+
+    A token is one brain region in one stretch of time, placed by a region embedding + a temporal
+    embedding. Blocks are those of DiT [1]_ (adaLN-Zero on the timestep) with cross-attention in
+    between: response tokens are the Query, picture and caption tokens Key and Value [2]_. The last
+    linear map starts at zero, so an untrained model returns zero.
+
+    Parameters
+    ----------
+    n_times : int
+        Time points of a response.
+    regions : sequence of int, shape (n_channels,)
+        The brain region of each sensor.
+    n_features : int
+        Width of a picture token.
+    hidden_size, n_layers, n_heads : int
+        Width, depth and attention heads.
+    patch_length : int
+        Time points of one response token.
+    conditioning : "cross_attention" | "addition" | "concatenation"
+        How the picture enters: by cross-attention; as the mean of its tokens, added to the
+        timestep's embedding; or as further tokens of self-attention.
+    position : "both" | "region" | "time" | "none"
+        Which embeddings place response tokens.
+    tokens : "region" | "channel"
+        Whether a token spans a region or one sensor; the latter is many times as costly.
+    n_subjects : int
+        Subjects with an embedding of their own; 0 for none.
+    dropout : float
+        Dropout of every branch.
+
+    References
+    ----------
+    .. [1] Peebles & Xie (2023). Scalable diffusion models with transformers. ICCV.
+    .. [2] Xu et al. (2025). Image-to-brain signal generation for visual prosthesis with CLIP
+       guided multimodal diffusion models. arXiv:2509.00787.
+    """
+
+    def __init__(
+        self,
+        n_times,
+        regions,
+        n_features,
+        *,
+        hidden_size=128,
+        n_layers=4,
+        n_heads=4,
+        patch_length=10,
+        conditioning="cross_attention",
+        position="both",
+        tokens="region",
+        n_subjects=0,
+        dropout=0.0,
+    ):
+        super().__init__()
+        for name, value, known in [
+            ("conditioning", conditioning, CONDITIONINGS),
+            ("position", position, POSITIONS),
+            ("tokens", tokens, TOKENS),
+        ]:
+            if value not in known:
+                raise ValueError(f"{name}={value!r}; give one of {', '.join(known)}.")
+        if hidden_size % n_heads:
+            raise ValueError(
+                f"hidden_size={hidden_size} is not a multiple of n_heads={n_heads}; each head "
+                "takes an equal part of the width."
+            )
+        self.conditioning = conditioning
+        if tokens == "channel":
+            regions = range(len(regions))
+        self.patches = Patches(n_times, list(regions), patch_length, hidden_size)
+        self.position = Position(
+            self.patches.n_regions, self.patches.n_patches, hidden_size, position
+        )
+        self.timestep = TimestepEmbedding(hidden_size)
+        self.subject = nn.Embedding(n_subjects, hidden_size) if n_subjects else None
+        if n_subjects:
+            nn.init.normal_(self.subject.weight, std=0.02)
+        self.picture = nn.Sequential(nn.Linear(n_features, hidden_size), nn.LayerNorm(hidden_size))
+        self.no_picture = nn.Parameter(0.02 * torch.randn(1, 1, hidden_size))
+        across = conditioning == "cross_attention"
+        self.key_values = nn.ModuleList(
+            KeyValue(hidden_size, n_heads) for _ in range(n_layers if across else 0)
+        )
+        self.blocks = nn.ModuleList(
+            Block(hidden_size, n_heads, across, dropout) for _ in range(n_layers)
+        )
+        self.norm = nn.LayerNorm(hidden_size, elementwise_affine=False)
+        self.modulation = nn.Linear(hidden_size, 2 * hidden_size)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def encode_condition(self, tokens, token_mask=None):
+        """Project pictures to what every block needs of them.
+
+        Parameters
+        ----------
+        tokens : tensor, shape (n_images, n_tokens, n_features)
+            Picture tokens, finite.
+        token_mask : tensor of bool, shape (n_images, n_tokens) | None
+            Which tokens are real.
+
+        Returns
+        -------
+        Condition
+        """
+        if token_mask is None:
+            token_mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        return self._condition(self.picture(tokens), token_mask)
+
+    def null_condition(self, n_images=1):
+        """Return the learnt condition "no picture".
+
+        Parameters
+        ----------
+        n_images : int
+            How many times.
+
+        Returns
+        -------
+        Condition
+        """
+        tokens = self.no_picture.expand(n_images, -1, -1)
+        mask = torch.ones(n_images, 1, dtype=torch.bool, device=tokens.device)
+        return self._condition(tokens, mask)
+
+    def _condition(self, tokens, mask):
+        return Condition(tokens, mask, [project(tokens) for project in self.key_values])
+
+    def forward(self, x, timestep, condition, subject=None):
+        """Denoise.
+
+        Parameters
+        ----------
+        x : tensor, shape (n_batch, n_channels, n_times)
+            Noisy responses.
+        timestep : tensor, shape (n_batch,)
+            Diffusion timesteps.
+        condition : Condition
+            One picture per response.
+        subject : tensor of int, shape (n_batch,) | None
+            Whose response; ``None`` is the average of the subjects' embeddings.
+
+        Returns
+        -------
+        tensor, shape (n_batch, n_channels, n_times)
+        """
+        h, time, mask = self._prepare(x, timestep, condition, subject)  # (b, n, h), (b, h)
+        n_response = h.shape[1] - (
+            condition.tokens.shape[1] if self.conditioning == "concatenation" else 0
+        )
+        pairs = condition.key_values or [None] * len(self.blocks)
+        for block, key_value in zip(self.blocks, pairs, strict=True):
+            h = block(h, time, key_value, mask)  # (b, n, h)
+        h = h[:, -n_response:]  # (b, region x patch, h)
+        shift, scale = self.modulation(time)[:, None].chunk(2, dim=2)  # (b, 1, h)
+        h = torch.addcmul(shift, self.norm(h), 1 + scale)  # (b, region x patch, h)
+        return self.patches.project(h)  # (b, channel, time)
+
+    def _prepare(self, x, timestep, condition, subject):
+        """Embed responses, timestep and subject; say which keys are real."""
+        h = self.position(self.patches.embed(x))  # (b, region x patch, h)
+        time = self.timestep(timestep)  # (b, h)
+        if self.subject is not None:
+            everyone = self.subject.weight.mean(0)  # (h,)
+            time = time + (everyone if subject is None else self.subject(subject))
+        if self.conditioning == "addition":
+            return h, F.silu(time + condition.pooled()), None
+        mask = condition.mask  # (b, t)
+        if self.conditioning == "concatenation":
+            own = mask.new_ones(h.shape[:2])  # (b, region x patch)
+            mask = torch.cat([mask, own], dim=1)  # (b, t + region x patch)
+            h = torch.cat([condition.tokens, h], dim=1)
+        return h, F.silu(time), None if bool(mask.all()) else mask[:, None, None, :]
+
+    def attention(self, x, timestep, condition, subject=None):
+        """Return how much each response token looks at each picture token.
+
+        Parameters
+        ----------
+        x, timestep, condition, subject
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        tensor, shape (n_layers, n_batch, n_heads, n_regions, n_patches, n_tokens)
+            Weights that sum to 1 over picture tokens.
+
+        Raises
+        ------
+        ValueError
+            If the picture does not enter by cross-attention.
+        """
+        if self.conditioning != "cross_attention":
+            raise ValueError(
+                f"conditioning={self.conditioning!r} has no cross-attention to look at."
+            )
+        h, time, mask = self._prepare(x, timestep, condition, subject)
+        layers = []
+        for block, key_value in zip(self.blocks, condition.key_values, strict=True):
+            layers.append(block.weights_on_picture(h, time, key_value[0], mask))
+            h = block(h, time, key_value, mask)
+        grid = (self.patches.n_regions, self.patches.n_patches)
+        return torch.stack(layers).unflatten(3, grid)  # (l, b, head, r, p, t)

@@ -1,0 +1,158 @@
+"""From noise to a response: DDIM, a second-order solver, guidance."""
+
+import torch
+
+
+def _steps(timesteps):
+    """Pair every timestep with the one that follows; -1 is the response itself."""
+    timesteps = torch.as_tensor(timesteps).tolist()
+    if any(a <= b for a, b in zip(timesteps, timesteps[1:], strict=False)):
+        raise ValueError(f"timesteps must decrease strictly, got {timesteps}.")
+    return list(zip(timesteps, [*timesteps[1:], -1], strict=True))
+
+
+def ddim(denoiser, x, scheduler, timesteps, *, eta=0.0, noise=None, callback=None):
+    r"""Draw responses with DDIM.
+
+    .. math::
+
+        x_{t'} = \sqrt{\bar\alpha_{t'}}\,\hat x_0
+        + \sqrt{1 - \bar\alpha_{t'} - \sigma^2}\,\hat\epsilon + \sigma z, \qquad
+        \sigma^2 = \eta^2 \frac{1 - \bar\alpha_{t'}}{1 - \bar\alpha_t}
+        \left(1 - \frac{\bar\alpha_t}{\bar\alpha_{t'}}\right)
+
+    where :math:`t'` is the next timestep of the grid that is given, not one that is computed
+    again, and :math:`\bar\alpha = 1` after the last [1]_. :math:`\hat x_0` is never clipped.
+
+    Parameters
+    ----------
+    denoiser : callable
+        ``denoiser(x, timestep)``, timestep a tensor of shape (n_batch,).
+    x : tensor, shape (n_batch, ...)
+        Standard normal noise.
+    scheduler : NoiseScheduler
+        The forward process.
+    timesteps : tensor of int, shape (n_steps,)
+        Strictly decreasing.
+    eta : float
+        0 is deterministic, 1 has the variance of DDPM.
+    noise : callable | None
+        ``noise(step)`` returns the fresh noise :math:`z` of a step; needed where ``eta > 0``.
+    callback : callable | None
+        Called as ``callback(step, timestep, x)`` after every step.
+
+    Returns
+    -------
+    tensor, shape (n_batch, ...)
+
+    References
+    ----------
+    .. [1] Song, Meng & Ermon (2021). Denoising diffusion implicit models. ICLR.
+    """
+    if eta > 0 and noise is None:
+        raise ValueError(f"eta={eta} needs noise=, a callable that gives every step fresh noise.")
+    for step, (now, after) in enumerate(_steps(timesteps)):
+        output = denoiser(x, torch.full((len(x),), now, device=x.device))
+        x0, epsilon = scheduler.predict_x0_noise(output, x, now)
+        signal, spread = scheduler.coefficients(after, x)
+        if eta > 0 and after >= 0:
+            signal_now, spread_now = scheduler.coefficients(now, x)
+            ratio = (signal_now / signal).square()
+            sigma = eta * (spread / spread_now) * (1 - ratio).clamp(min=0).sqrt()
+            direction = (spread.square() - sigma.square()).clamp(min=0).sqrt()
+            x = signal * x0 + direction * epsilon + sigma * noise(step)
+        else:
+            x = signal * x0 + spread * epsilon
+        if callback is not None:
+            callback(step, now, x)
+    return x
+
+
+def dpm_solver(denoiser, x, scheduler, timesteps, *, eta=0.0, noise=None, callback=None):
+    r"""Draw responses with the second-order multistep solver DPM-Solver++(2M).
+
+    With :math:`\lambda = \log(\sqrt{\bar\alpha} / \sqrt{1 - \bar\alpha})` and
+    :math:`h = \lambda_{t'} - \lambda_t`,
+
+    .. math::
+
+        x_{t'} = \frac{\sigma_{t'}}{\sigma_t} x_t + \alpha_{t'} (1 - e^{-h})
+        \left[\hat x_0 + \frac{h}{2 h_{\text{last}}} (\hat x_0 - \hat x_0^{\text{last}})\right]
+
+    [1]_. The first step, the step from pure noise (where :math:`\lambda = -\infty`), the one after
+    it and the last one are of first order, which is DDIM.
+
+    Parameters
+    ----------
+    denoiser, x, scheduler, timesteps, callback
+        As in :func:`ddim`.
+    eta : float
+        Must be 0: the solver is deterministic.
+    noise : None
+        Not used.
+
+    Returns
+    -------
+    tensor, shape (n_batch, ...)
+
+    References
+    ----------
+    .. [1] Lu et al. (2025). DPM-Solver++: fast solver for guided sampling of diffusion
+       probabilistic models. Machine Intelligence Research.
+    """
+    if eta != 0:
+        raise ValueError(f"eta={eta}, but this solver is deterministic; use ddim, or eta=0.")
+    last_x0 = last_h = None
+    log_snr = _log_snr(scheduler)
+    for step, (now, after) in enumerate(_steps(timesteps)):
+        output = denoiser(x, torch.full((len(x),), now, device=x.device))
+        x0, epsilon = scheduler.predict_x0_noise(output, x, now)
+        signal, spread = scheduler.coefficients(after, x)
+        h = log_snr[after] - log_snr[now]
+        estimate = x0
+        if last_h is not None and torch.isfinite(h) and torch.isfinite(last_h):
+            estimate = x0 + float(h / (2 * last_h)) * (x0 - last_x0)
+            # the noise that goes with the corrected response
+            signal_now, spread_now = scheduler.coefficients(now, x)
+            epsilon = (x - signal_now * estimate) / spread_now
+        x = signal * estimate + spread * epsilon
+        last_x0, last_h = x0, h
+        if callback is not None:
+            callback(step, now, x)
+    return x
+
+
+def _log_snr(scheduler):
+    """Half the log signal-to-noise ratio of each timestep; the last entry is the response."""
+    alpha_bar = torch.cat([scheduler.alpha_bar, torch.ones(1, dtype=torch.float64)])
+    return 0.5 * (alpha_bar.log() - torch.log1p(-alpha_bar))
+
+
+def guided(conditional, unconditional, scale):
+    r"""Combine two denoisers by classifier-free guidance, on every channel.
+
+    .. math:: o = o_\varnothing + g\,(o_c - o_\varnothing)
+
+    Parameters
+    ----------
+    conditional, unconditional : callable
+        ``denoiser(x, timestep)`` with and without the picture.
+    scale : float
+        :math:`g` [1]_. 1 returns ``conditional`` itself.
+
+    Returns
+    -------
+    callable
+
+    References
+    ----------
+    .. [1] Ho & Salimans (2022). Classifier-free diffusion guidance.
+    """
+    if scale == 1:
+        return conditional
+
+    def denoiser(x, timestep):
+        without = unconditional(x, timestep)
+        return without + scale * (conditional(x, timestep) - without)
+
+    return denoiser

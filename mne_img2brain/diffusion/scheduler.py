@@ -1,0 +1,197 @@
+"""The forward process: how much of a response is left at each timestep."""
+
+import math
+
+import torch
+
+SCHEDULES = ("cosine", "linear")
+PREDICTIONS = ("v", "x0", "noise")
+SPACINGS = ("trailing", "linspace", "leading")
+
+
+class NoiseScheduler:
+    r"""Variance-preserving noise schedule and what the denoiser predicts.
+
+    .. math:: x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,\epsilon
+
+    The denoiser's output is :math:`\epsilon` (``"noise"``), :math:`x_0` (``"x0"``) or the velocity
+    :math:`v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1 - \bar\alpha_t}\,x_0` (``"v"``) [1]_. With
+    zero terminal SNR [2]_ the last :math:`\bar\alpha` is exactly 0: square roots are shifted so
+    that the last is 0 and scaled so that the first stays.
+
+    Parameters
+    ----------
+    n_timesteps : int
+        Number of timesteps of the forward process.
+    schedule : "cosine" | "linear"
+        Cosine as in [3]_; linear as in DDPM, from 1e-4 to 0.02 for 1000 timesteps.
+    prediction_type : "v" | "x0" | "noise"
+        What the denoiser predicts.
+    zero_terminal_snr : bool
+        Whether the last timestep is pure noise.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not known, or the noise is predicted at zero terminal SNR: at pure noise
+        that says nothing of the response.
+
+    References
+    ----------
+    .. [1] Salimans & Ho (2022). Progressive distillation for fast sampling of diffusion models.
+    .. [2] Lin et al. (2024). Common diffusion noise schedules and sample steps are flawed. WACV.
+    .. [3] Nichol & Dhariwal (2021). Improved denoising diffusion probabilistic models. ICML.
+    """
+
+    def __init__(
+        self, n_timesteps=1000, schedule="cosine", prediction_type="v", zero_terminal_snr=True
+    ):
+        for name, value, known in [
+            ("schedule", schedule, SCHEDULES),
+            ("prediction_type", prediction_type, PREDICTIONS),
+        ]:
+            if value not in known:
+                raise ValueError(f"{name}={value!r}; give one of {', '.join(known)}.")
+        if prediction_type == "noise" and zero_terminal_snr:
+            raise ValueError(
+                "prediction_type='noise' cannot be used with zero_terminal_snr=True: at pure noise "
+                "the predicted noise says nothing of the response. Give prediction_type='v', or "
+                "zero_terminal_snr=False."
+            )
+        if n_timesteps < 2:
+            raise ValueError(f"n_timesteps={n_timesteps}; give at least 2.")
+        self.n_timesteps = n_timesteps
+        self.schedule = schedule
+        self.prediction_type = prediction_type
+        self.zero_terminal_snr = zero_terminal_snr
+
+    @property
+    def alpha_bar(self):
+        """Share of the response's variance: float64 tensor, shape (n_timesteps,)."""
+        n = self.n_timesteps
+        if self.schedule == "linear":
+            scale = 1000 / n
+            betas = torch.linspace(1e-4 * scale, 0.02 * scale, n, dtype=torch.float64)
+            betas = betas.clamp(max=0.999)
+        else:
+            grid = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+            curve = torch.cos((grid + 0.008) / 1.008 * math.pi / 2) ** 2
+            betas = (1 - curve[1:] / curve[:-1]).clamp(max=0.999)
+        alpha_bar = torch.cumprod(1 - betas, dim=0)
+        if self.zero_terminal_snr:
+            root = alpha_bar.sqrt()
+            root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+            alpha_bar = root**2
+        return alpha_bar
+
+    def coefficients(self, timestep, like):
+        r"""Return :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1 - \bar\alpha_t}`.
+
+        Parameters
+        ----------
+        timestep : int | tensor of int, shape (n_batch,)
+            The timestep; -1 is the response itself.
+        like : tensor, shape (n_batch, ...)
+            Gives type, device and dimensions.
+
+        Returns
+        -------
+        signal, noise : tensor
+            Shaped to multiply ``like``.
+        """
+        table = torch.cat([self.alpha_bar, torch.ones(1, dtype=torch.float64)])
+        alpha_bar = table[torch.as_tensor(timestep, device="cpu", dtype=torch.long)]
+        shape = (-1,) + (1,) * (like.ndim - 1)
+        pair = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        return tuple(c.to(dtype=like.dtype, device=like.device).reshape(shape) for c in pair)
+
+    def add_noise(self, x0, noise, timestep):
+        """Return the response at a timestep: tensor like ``x0``.
+
+        Parameters
+        ----------
+        x0, noise : tensor, shape (n_batch, ...)
+            Response and standard normal noise.
+        timestep : int | tensor of int, shape (n_batch,)
+            The timestep.
+
+        Returns
+        -------
+        tensor, shape (n_batch, ...)
+        """
+        a, s = self.coefficients(timestep, x0)
+        return a * x0 + s * noise
+
+    def target(self, x0, noise, timestep):
+        """Return what the denoiser should predict: tensor like ``x0``.
+
+        Parameters
+        ----------
+        x0, noise : tensor, shape (n_batch, ...)
+            Response and standard normal noise.
+        timestep : int | tensor of int, shape (n_batch,)
+            The timestep.
+
+        Returns
+        -------
+        tensor, shape (n_batch, ...)
+        """
+        if self.prediction_type == "x0":
+            return x0
+        if self.prediction_type == "noise":
+            return noise
+        a, s = self.coefficients(timestep, x0)
+        return a * noise - s * x0
+
+    def predict_x0_noise(self, output, x_t, timestep):
+        """Turn the denoiser's output into the response and the noise it implies.
+
+        Parameters
+        ----------
+        output : tensor, shape (n_batch, ...)
+            What the denoiser returned.
+        x_t : tensor, shape (n_batch, ...)
+            What it was given.
+        timestep : int | tensor of int, shape (n_batch,)
+            The timestep.
+
+        Returns
+        -------
+        x0, noise : tensor, shape (n_batch, ...)
+        """
+        a, s = self.coefficients(timestep, x_t)
+        if self.prediction_type == "v":
+            return a * x_t - s * output, s * x_t + a * output
+        if self.prediction_type == "x0":
+            return output, (x_t - a * output) / s.clamp(min=1e-12)
+        return (x_t - s * output) / a, output
+
+    def timesteps(self, n_steps, spacing="trailing"):
+        """Choose the timesteps at which the denoiser is called, noisiest first.
+
+        Parameters
+        ----------
+        n_steps : int
+            How many.
+        spacing : "trailing" | "linspace" | "leading"
+            Trailing always starts at the last timestep, leading always ends at the first,
+            linspace does both.
+
+        Returns
+        -------
+        tensor of int, shape (n_steps,)
+            Strictly decreasing.
+        """
+        n = self.n_timesteps
+        if spacing not in SPACINGS:
+            raise ValueError(f"spacing={spacing!r}; give one of {', '.join(SPACINGS)}.")
+        if not 1 <= n_steps <= n:
+            raise ValueError(f"n_steps={n_steps}; give an integer from 1 to {n}.")
+        position = torch.arange(n_steps, dtype=torch.float64)
+        if spacing == "trailing":
+            grid = n - position * n / n_steps - 1
+        elif spacing == "linspace":
+            grid = torch.linspace(n - 1, 0, n_steps, dtype=torch.float64)
+        else:
+            grid = (position * n / n_steps).floor().flip(0)
+        return grid.round().long()

@@ -1,0 +1,256 @@
+"""Training a conditional denoiser, and stopping when held-out pictures say so."""
+
+import copy
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from .._log import logger, progress_bar
+from .._torch import evaluating
+
+_N_VALIDATION_TIMESTEPS = 8
+_MAX_VALIDATION = 512
+
+
+@dataclass
+class TrainingHistory:
+    """What training did.
+
+    Attributes
+    ----------
+    losses : list of float
+        Mean training loss between evaluations.
+    iterations : list of int
+        Gradient steps at each evaluation; the first is 0, the untrained denoiser.
+    validation_losses : list of float
+        Loss on held-out trials at each evaluation; empty where none are held out.
+    best_iter : int
+        The evaluation that was kept: its number of gradient steps.
+    """
+
+    losses: list = field(default_factory=list)
+    iterations: list = field(default_factory=list)
+    validation_losses: list = field(default_factory=list)
+    best_iter: int = 0
+
+
+def train_denoiser(
+    model,
+    x0,
+    tokens,
+    *,
+    image_index,
+    scheduler,
+    token_mask=None,
+    subjects=None,
+    y_mask=None,
+    validation=None,
+    max_iter=1500,
+    batch_size=64,
+    learning_rate=1e-3,
+    weight_decay=0.05,
+    warmup=100,
+    ema_decay=0.999,
+    condition_dropout=0.1,
+    eval_every=100,
+    n_iter_no_change=5,
+    gradient_clip=1.0,
+    seed=0,
+    device="cpu",
+):
+    r"""Train a denoiser on responses, in place.
+
+    .. math:: L = E_{x_0, c, t, \epsilon} \lVert o_\theta(x_t, t, c) - o(x_0, \epsilon, t) \rVert^2
+
+    with :math:`t` uniform, :math:`o` what the scheduler says is predicted, and the picture
+    :math:`c` replaced by none with probability ``condition_dropout``. Weights are averaged
+    exponentially over gradient steps. Every ``eval_every`` steps the averaged weights are judged
+    on held-out trials at fixed timesteps and with fixed noise; the best are kept, the untrained
+    ones among them. All random numbers come from ``seed`` on the CPU.
+
+    Parameters
+    ----------
+    model : BrainDiT
+        The denoiser; on return it is in evaluation mode, with the best weights.
+    x0 : array, shape (n_trials, n_channels, n_times)
+        Responses, standardised.
+    tokens : array, shape (n_images, n_tokens, n_features)
+        Anything that gives finite float32 for an array of rows.
+    image_index : array of int, shape (n_trials,)
+        The picture of each trial.
+    scheduler : NoiseScheduler
+        The forward process.
+    token_mask : array of bool, shape (n_images, n_tokens) | None
+        Which tokens are real.
+    subjects : array of int, shape (n_trials,) | None
+        The subject of each trial.
+    y_mask : array of bool, shape (n_trials, n_channels) | None
+        Which sensors count in the loss.
+    validation : array of bool, shape (n_trials,) | None
+        The trials held out. ``None`` trains for ``max_iter`` steps.
+    max_iter : int
+        Gradient steps at most.
+    batch_size : int
+        Trials per step.
+    learning_rate : float
+        Peak rate of AdamW; a linear warm-up of ``warmup`` steps, then a cosine to zero.
+    weight_decay : float
+        Of AdamW, on matrices only.
+    warmup : int
+        Steps of the warm-up, at most a tenth of ``max_iter``.
+    ema_decay : float
+        Decay of the average of weights; smaller at first, ``(1 + i) / (10 + i)``.
+    condition_dropout : float
+        Probability of training without the picture.
+    eval_every : int
+        Steps between evaluations.
+    n_iter_no_change : int
+        Evaluations without improvement before training stops.
+    gradient_clip : float
+        Largest norm of the gradient.
+    seed : int
+        Seed of batches, timesteps and noise.
+    device : torch.device | str
+        Where to train.
+
+    Returns
+    -------
+    TrainingHistory
+    """
+    rng = np.random.default_rng(seed)
+    model.to(device)
+    x0 = torch.as_tensor(np.ascontiguousarray(x0, dtype=np.float32))
+    image_index = np.asarray(image_index)
+    held = np.zeros(len(x0), bool) if validation is None else np.asarray(validation)
+    train_rows = np.flatnonzero(~held)
+    judge = _Judge(np.flatnonzero(held), rng, x0.shape[1:], scheduler) if held.any() else None
+
+    def batch(rows, timestep, noise, drop=None):
+        """Return the squared error of some trials: a tensor without dimensions."""
+        pictures, where = np.unique(image_index[rows], return_inverse=True)
+        given = torch.as_tensor(np.asarray(tokens[pictures], dtype=np.float32), device=device)
+        mask = None
+        if token_mask is not None:
+            mask = torch.as_tensor(token_mask[pictures], device=device)
+        condition = model.encode_condition(given, mask)
+        if drop is not None and drop.any():
+            condition = condition.join(model.null_condition())
+            where = np.where(drop, len(pictures), where)
+        condition = condition[torch.as_tensor(where, device=device)]
+        clean, noise = x0[rows].to(device), noise.to(device)
+        noisy = scheduler.add_noise(clean, noise, timestep)
+        whose = None if subjects is None else torch.as_tensor(subjects[rows], device=device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=torch.device(device).type == "cuda"):
+            output = model(noisy, timestep.to(device), condition, whose)
+        error = (output.float() - scheduler.target(clean, noise, timestep)).square()
+        if y_mask is None:
+            return error.mean()
+        keep = torch.as_tensor(y_mask[rows], device=device)[:, :, None]
+        return (error * keep).sum() / (keep.sum() * error.shape[2]).clamp(min=1)
+
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": weight_decay}, {"params": others}],
+        lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.99),
+    )  # fmt: skip
+    warmup = max(1, min(warmup, max_iter // 10))
+    average = copy.deepcopy(model).eval()
+    history = TrainingHistory()
+    best, best_loss = copy.deepcopy(average.state_dict()), math.inf
+    if judge is not None:
+        best_loss = _evaluate(history, 0, judge, model, average, batch)
+        logger.info(f"Denoiser, held-out loss untrained: {best_loss:.4f}.")
+    model.train()
+    running, order, waited = [], np.empty(0, np.intp), 0
+    for i in progress_bar(range(max_iter), "Training the denoiser"):
+        if len(order) < batch_size:
+            order = np.concatenate([order, rng.permutation(train_rows)])
+        rows, order = order[:batch_size], order[batch_size:]
+        rate = min((i + 1) / warmup, 0.5 * (1 + math.cos(math.pi * i / max_iter)))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * rate
+        # one timestep from each slice of the schedule: less variance than uniform draws
+        uniform = (rng.permutation(len(rows)) + rng.random(len(rows))) / len(rows)
+        timestep = torch.as_tensor((uniform * scheduler.n_timesteps).astype(np.int64))
+        noise = rng.standard_normal((len(rows), *x0.shape[1:]), dtype=np.float32)
+        loss = batch(
+            rows, timestep, torch.as_tensor(noise), rng.random(len(rows)) < condition_dropout
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
+        optimizer.step()
+        _update_average(average, model, min(ema_decay, (1 + i) / (10 + i)))
+        running.append(loss.detach())
+        if (i + 1) % eval_every and i + 1 < max_iter:
+            continue
+        history.losses.append(float(torch.stack(running).mean()))
+        running = []
+        if judge is None:
+            best, history.best_iter = average.state_dict(), i + 1
+            continue
+        loss = _evaluate(history, i + 1, judge, model, average, batch)
+        waited += 1
+        if loss < best_loss:
+            best, best_loss, waited = copy.deepcopy(average.state_dict()), loss, 0
+            history.best_iter = i + 1
+        if waited >= n_iter_no_change:
+            break
+    model.load_state_dict(best)
+    model.eval()
+    if judge is not None:
+        logger.info(
+            f"Denoiser: best held-out loss {best_loss:.4f} after {history.best_iter} of {i + 1} "
+            "gradient steps."
+        )
+    return history
+
+
+class _Judge:
+    """Held-out trials with fixed timesteps and noise: the same question at every evaluation."""
+
+    def __init__(self, rows, rng, shape, scheduler):
+        if len(rows) > _MAX_VALIDATION:
+            rows = np.sort(rng.choice(rows, _MAX_VALIDATION, replace=False))
+        n = _N_VALIDATION_TIMESTEPS
+        grid = ((np.arange(n) + 0.5) / n * scheduler.n_timesteps).astype(np.int64)
+        self.rows = rows
+        self.timesteps = [
+            torch.as_tensor(np.roll(np.resize(grid, len(rows)), shift)) for shift in range(2)
+        ]
+        self.noise = [
+            torch.as_tensor(rng.standard_normal((len(rows), *shape), dtype=np.float32))
+            for _ in self.timesteps
+        ]
+
+    def loss(self, batch, size=64):
+        """Return the mean loss over trials."""
+        total, count = 0.0, 0
+        for timestep, noise in zip(self.timesteps, self.noise, strict=True):
+            for start in range(0, len(self.rows), size):
+                part = slice(start, start + size)
+                rows = self.rows[part]
+                total += float(batch(rows, timestep[part], noise[part])) * len(rows)
+                count += len(rows)
+        return total / count
+
+
+def _evaluate(history, iteration, judge, model, average, batch):
+    """Judge the averaged weights and note the result."""
+    own = copy.deepcopy(model.state_dict())
+    model.load_state_dict(average.state_dict())
+    with evaluating(model):
+        loss = judge.loss(batch)
+    model.load_state_dict(own)
+    history.iterations.append(iteration)
+    history.validation_losses.append(loss)
+    return loss
+
+
+@torch.no_grad()
+def _update_average(average, model, decay):
+    """Move the averaged weights towards the current ones."""
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)

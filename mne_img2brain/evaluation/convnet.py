@@ -1,0 +1,174 @@
+"""A small convolutional network that tells trials apart."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+
+class TrialConvNet(ClassifierMixin, BaseEstimator):
+    """Convolutions over time and over sensors, for the two-sample test.
+
+    Temporal filters, two spatial filters for each, temporal filters again and averages over a tenth
+    of the time, in the manner of EEGNet. It sees phase and shape, which the features of
+    :class:`mne_img2brain.metrics.TrialFeatures` do not.
+
+    Parameters
+    ----------
+    n_filters : int
+        How many temporal filters.
+    filter_length : int
+        Their length in samples.
+    n_passes : int
+        How often training goes through the trials.
+    batch_size : int
+        How many trials a step takes.
+    learning_rate : float
+        Of Adam.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` ...
+    random_state : int
+        The seed of the weights and of the order of trials.
+
+    Attributes
+    ----------
+    classes_ : array, shape (2,)
+        The labels.
+
+    References
+    ----------
+    Lawhern et al. (2018), EEGNet: a compact convolutional neural network for EEG-based
+    brain-computer interfaces, Journal of Neural Engineering 15.
+    """
+
+    def __init__(
+        self,
+        n_filters=16,
+        filter_length=15,
+        n_passes=20,
+        batch_size=64,
+        learning_rate=2e-3,
+        device="auto",
+        random_state=0,
+    ):
+        self.n_filters = n_filters
+        self.filter_length = filter_length
+        self.n_passes = n_passes
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        """Train on labelled trials.
+
+        Parameters
+        ----------
+        X : array, shape (n_trials, n_channels, n_times)
+            The trials.
+        y : array, shape (n_trials,)
+            Two labels.
+
+        Returns
+        -------
+        TrialConvNet
+            The fitted classifier.
+        """
+        import torch
+
+        from .._torch import resolve_device, seeded_init
+
+        X = np.asarray(X, np.float64)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) != 2:
+            raise ValueError(f"y holds {len(self.classes_)} labels; TrialConvNet tells two apart.")
+        # Sensors are scaled first: volts and femtotesla look alike to a network.
+        scale = X.std(axis=(0, 2))
+        self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
+        device = resolve_device(self.device)
+        with seeded_init(self.random_state):
+            self.network_ = _network(X.shape[1], X.shape[2], self.n_filters, self.filter_length).to(
+                device
+            )
+        inputs = torch.as_tensor(X / self.scale_, dtype=torch.float32, device=device)
+        targets = torch.as_tensor(codes, dtype=torch.float32, device=device)
+        optimizer = torch.optim.AdamW(
+            self.network_.parameters(), lr=self.learning_rate, weight_decay=0.01
+        )
+        n_steps = self.n_passes * -(-len(X) // self.batch_size)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=self.learning_rate, total_steps=n_steps
+        )
+        rng = np.random.default_rng(self.random_state)
+        self.network_.train()
+        for _ in range(self.n_passes):
+            order = torch.as_tensor(rng.permutation(len(X)), device=device)
+            for rows in order.split(self.batch_size):
+                loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                    self.network_(inputs[rows]).squeeze(1), targets[rows]
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+        return self
+
+    def decision_function(self, X):
+        """Return the evidence for the second label.
+
+        Parameters
+        ----------
+        X : array, shape (n_trials, n_channels, n_times)
+            The trials.
+
+        Returns
+        -------
+        array, shape (n_trials,)
+            Positive where the second label is more likely.
+        """
+        import torch
+
+        from .._torch import evaluating
+
+        check_is_fitted(self)
+        scaled = torch.as_tensor(np.asarray(X) / self.scale_, dtype=torch.float32)
+        device = next(self.network_.parameters()).device
+        with evaluating(self.network_):
+            parts = [self.network_(part.to(device)).squeeze(1).cpu() for part in scaled.split(512)]
+        return torch.cat(parts).numpy()
+
+    def predict(self, X):
+        """Return the more likely label.
+
+        Parameters
+        ----------
+        X : array, shape (n_trials, n_channels, n_times)
+            The trials.
+
+        Returns
+        -------
+        array, shape (n_trials,)
+            The labels.
+        """
+        return self.classes_[(self.decision_function(X) > 0).astype(int)]
+
+
+def _network(n_channels, n_times, n_filters, length):
+    """Build the network: (n, n_channels, n_times) -> (n, 1)."""
+    from torch import nn
+
+    length = min(length, n_times)
+    window = max(1, n_times // 10)
+    return nn.Sequential(
+        nn.Unflatten(1, (1, n_channels)),
+        nn.Conv2d(1, n_filters, (1, length), padding="same", bias=False),
+        nn.Conv2d(n_filters, 2 * n_filters, (n_channels, 1), groups=n_filters, bias=False),
+        nn.BatchNorm2d(2 * n_filters),
+        nn.ELU(),
+        nn.Conv2d(2 * n_filters, 2 * n_filters, (1, length), padding="same", bias=False),
+        nn.BatchNorm2d(2 * n_filters),
+        nn.ELU(),
+        nn.AvgPool2d((1, window)),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+        nn.Linear(2 * n_filters * (n_times // window), 1),
+    )

@@ -1,0 +1,83 @@
+"""Train on draws, test on real trials, within an evaluation."""
+
+import numpy as np
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from ..metrics import train_on_generated
+
+
+def judge_usefulness(rows, draws, trials, labels, estimator, n_repeats, seed):
+    """Add how well a decoder trained on draws decodes real trials, and one trained on real ones.
+
+    Images are cut into folds where every class has two or more, and the decoder is tested on real
+    trials of images whose trials it has not seen; else each image's trials are cut.
+
+    Parameters
+    ----------
+    rows : Rows
+        Where rows are added.
+    draws : array, shape (n_images, n_draws, n_channels, n_times)
+        The draws.
+    trials : list of array, shape (n_trials, n_channels, n_times)
+        The real trials of each image.
+    labels : array, shape (n_images,)
+        The class of each image.
+    estimator : estimator | None
+        As in :func:`mne_img2brain.metrics.train_on_generated`.
+    n_repeats : int
+        How many times the training trials are chosen anew.
+    seed : int
+        Of these choices.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    n_folds = min(5, *counts)
+    if n_folds >= 2:
+        folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+        splits = [_by_image(split, trials, labels) for split in folds.split(labels, labels)]
+    else:
+        splits = _by_trial(trials, labels, seed)
+    scores = {"generated": [], "real": []}
+    for images, real, y_real, test, y_test in splits:
+        generated = np.concatenate([draws[image] for image in images])
+        y_generated = np.repeat(labels[images], draws.shape[1])
+        result = train_on_generated(
+            generated,
+            y_generated,
+            real,
+            y_real,
+            test,
+            y_test,
+            estimator=estimator,
+            scoring="roc_auc" if len(classes) == 2 else "balanced_accuracy",
+            n_repeats=n_repeats,
+            random_state=seed,
+        )
+        scores["generated"].append(result.generated.mean())
+        scores["real"].append(result.real.mean())
+    what = "AUC" if len(classes) == 2 else "balanced accuracy"
+    rows.add(
+        "decoding, trained on draws",
+        np.mean(scores["generated"]),
+        chance=1 / len(classes),
+        ceiling=np.mean(scores["real"]),
+        unit=what,
+        n=len(labels),
+    )
+
+
+def _by_image(split, trials, labels):
+    """Return training images, real training trials and test trials of other images."""
+    sides = []
+    for images in split:
+        of_side = [trials[image] for image in images]
+        sides.append((np.concatenate(of_side), np.repeat(labels[images], list(map(len, of_side)))))
+    return split[0], *sides[0], *sides[1]
+
+
+def _by_trial(trials, labels, seed):
+    """Return the same with the trials of every image in folds."""
+    X = np.concatenate(trials)
+    y = np.repeat(labels, [len(of_image) for of_image in trials])
+    images = np.arange(len(trials))
+    folds = KFold(5, shuffle=True, random_state=seed)
+    return [(images, X[a], y[a], X[b], y[b]) for a, b in folds.split(X)]

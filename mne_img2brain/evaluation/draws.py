@@ -1,0 +1,203 @@
+"""Rows on draws."""
+
+import numpy as np
+
+from ..metrics import (
+    classifier_two_sample,
+    nearest_distance,
+    rank_histogram,
+    spectra,
+    time_mask,
+    trial_halves,
+)
+from ..metrics.calibration import coverage, crps, energy_score_by_image
+from ..metrics.spectrum import band_masks, channel_covariance, covariance_distance
+from ..metrics.spectrum import lag_one_autocorrelation as lag_one
+from ..metrics.variability import within_image_variance
+
+
+class Real:
+    """What real trials are compared with themselves, once for all encoders.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The real trials.
+    classifiers : dict | None
+        Of the two-sample test.
+    seed : int
+        Of random halves.
+    """
+
+    def __init__(self, recorded, classifiers, seed):
+        self.keep = [index for index, t in enumerate(recorded.trials) if len(t) >= 2]
+        self.trials = [recorded.trials[index] for index in self.keep]
+        self.scale = np.sqrt(within_image_variance(self.trials).mean(axis=(0, 2)))
+        self.scale = np.where(self.scale > 0, self.scale, 1.0)
+        self.halves = trial_halves(self.trials, seed)
+        self.accuracy = classifier_two_sample(
+            *self.halves, classifiers=classifiers, random_state=seed
+        )
+        first, second = (channel_covariance(half).mean(axis=0) for half in self.halves)
+        self.distance = covariance_distance(first, second)
+        self.autocorrelation = lag_one(self.trials)
+
+
+def judge_draws(rows, recorded, draws, prediction, real, options):
+    """Add the rows on one encoder's draws.
+
+    Parameters
+    ----------
+    rows : Rows
+        Where rows are added.
+    recorded : Recorded
+        The real trials.
+    draws : array, shape (n_images, n_draws, n_channels, n_times)
+        The draws.
+    prediction : array, shape (n_images, n_channels, n_times)
+        The prediction, which the mean of the draws should be.
+    real : Real
+        Real against real.
+    options : Options
+        What :func:`mne_img2brain.evaluate` was given.
+
+    Returns
+    -------
+    maps : dict of str to array, shape (n_channels, n_times)
+        ``SD ratio`` and ``coverage``.
+    curves : dict
+        Spectra, standard deviations and rank histogram.
+    """
+    times, trials = recorded.times, real.trials
+    inside = time_mask(times, *options.draw_window)
+    error = _mean_against_prediction(draws, prediction)
+    n_draws = draws.shape[1]
+    rows.add(
+        "mean of draws within 2 SE of prediction",
+        error.mean(),
+        error,
+        ceiling=0.954,
+        better="ceiling",
+    )
+    draws = draws[real.keep]
+    generated, there = within_image_variance(draws), within_image_variance(trials)
+    sd = [np.sqrt(v.mean(axis=0)) for v in (generated, there)]
+    ratio = np.divide(*sd, out=np.full_like(sd[0], np.nan), where=sd[1] > 0)
+    rows.add(
+        "SD / real",
+        np.nanmedian(ratio[:, inside]),
+        generated[..., inside],
+        there[..., inside],
+        statistic=lambda g, t: np.median(np.sqrt(g[t > 0] / t[t > 0])),
+        ceiling=1.0,
+        better="ceiling",
+    )
+    curves = {"sd": (times, *(s.mean(axis=0) for s in _scaled(sd, real.scale)))}
+    curves["spectrum"] = _spectra(rows, draws, trials, real.scale, recorded.sfreq, options.bands)
+    covariances = [channel_covariance(y) for y in (draws, trials)]
+    rows.add(
+        "channel covariance: distance to real",
+        covariance_distance(*(c.mean(axis=0) for c in covariances)),
+        ceiling=real.distance,
+        better="lower",
+        n=len(draws),
+    )
+    rows.add(
+        "lag-1 autocorrelation",
+        lag_one(draws).mean(),
+        ceiling=real.autocorrelation.mean(),
+        better="ceiling",
+        n=len(draws),
+    )
+    maps = {"SD / real": ratio}
+    if n_draws >= 19:
+        covered = coverage(draws, trials, level=0.9, per_image=True)
+        maps["coverage of the 90 % interval"] = covered.mean(axis=0)
+        by_image = covered[..., inside].mean(axis=(1, 2))
+        rows.add("coverage of the 90 % interval", by_image.mean(), by_image, ceiling=0.9,
+                 better="ceiling")  # fmt: skip
+    n_bins = max(n for n in range(1, 21) if (n_draws + 1) % n == 0)
+    if n_bins < 5:
+        n_bins = n_draws + 1
+    curves["ranks"] = rank_histogram(
+        draws[..., inside], [t[..., inside] for t in trials], n_bins=n_bins
+    )
+    _scores(rows, draws, trials, real.scale)
+    _tell_apart(rows, draws, trials, real, options)
+    if options.training_trials is not None:
+        _memory(rows, draws, trials, options.training_trials)
+    return maps, curves
+
+
+def _scaled(sd, scale):
+    """Return standard deviations in units of the real trials' SD."""
+    return [s / scale[:, None] for s in sd]
+
+
+def _mean_against_prediction(draws, prediction):
+    """Return the share of cells of each image where the mean of draws is near the prediction."""
+    n_draws = draws.shape[1]
+    if n_draws < 2:
+        return np.full(len(draws), np.nan)
+    standard_error = draws.std(axis=1, ddof=1) / np.sqrt(n_draws)
+    near = np.abs(draws.mean(axis=1) - prediction) <= 2 * standard_error
+    return near.mean(axis=(1, 2))
+
+
+def _spectra(rows, draws, trials, scale, sfreq, bands):
+    """Add the log ratio of power in bands, and return both spectra in decibel."""
+    freqs, generated = spectra(draws / scale[:, None], sfreq)
+    there = spectra([t / scale[:, None] for t in trials], sfreq)[1]
+    for name, mask in band_masks(freqs, bands).items():
+        powers = [p[..., mask].sum(axis=-1) for p in (generated, there)]
+
+        def level(g, t):
+            return float(np.mean(10 * np.log10(g / t)))
+
+        rows.add(
+            f"power / real, {name}",
+            level(*(p.mean(axis=0) for p in powers)),
+            *powers,
+            statistic=level,
+            ceiling=0.0,
+            better="ceiling",
+            unit="dB",
+        )
+    return freqs, *(10 * np.log10(p.mean(axis=(0, 1))[1:]) for p in (generated, there))
+
+
+def _scores(rows, draws, trials, scale):
+    """Add energy score and CRPS, both in standard deviations of the real trials."""
+    energy = energy_score_by_image(draws, trials, scale=scale)
+    rows.add("energy score", energy.mean(), energy, better="lower", unit="SD of trials")
+    marginal = (crps(draws, trials, per_image=True) / scale[:, None]).mean(axis=(1, 2))
+    rows.add("CRPS", marginal.mean(), marginal, better="lower", unit="SD of trials")
+
+
+def _tell_apart(rows, draws, trials, real, options):
+    """Add the two-sample test, real against real as its ceiling."""
+    accuracy = classifier_two_sample(
+        draws, trials, classifiers=options.classifiers, random_state=options.seed
+    )
+    for name, of_image in accuracy.items():
+        rows.add(
+            f"told from real, {name}",
+            of_image.mean(),
+            of_image,
+            chance=0.5,
+            ceiling=real.accuracy[name].mean(),
+            better="lower",
+        )
+
+
+def _memory(rows, draws, trials, training):
+    """Add how near draws come to training trials, against held-out real trials."""
+    generated = [of_image[: len(t)] for of_image, t in zip(draws, trials, strict=True)]
+    distances = [nearest_distance(np.concatenate(y), training) for y in (generated, trials)]
+    rows.add(
+        "distance to nearest training trial / real",
+        np.median(distances[0]) / np.median(distances[1]),
+        ceiling=1.0,
+        better="ceiling",
+        n=len(draws),
+    )

@@ -1,0 +1,198 @@
+"""evaluate: encoders against recordings, in one table on the same split."""
+
+import dataclasses
+
+import numpy as np
+
+from .._log import logger, use_log_level, warn
+from ..arrays import check_integers
+from ..epochs import read_recording, to_evoked_map
+from ..metrics import ncsnr
+from . import decoding, material
+from .draws import Real, judge_draws
+from .predictions import ceilings, judge_prediction
+from .result import Evaluation
+from .rows import Rows, frame
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the judging of draws was asked for."""
+
+    draw_window: tuple
+    bands: dict | None
+    classifiers: dict | None
+    training_trials: np.ndarray | None
+    seed: int
+
+
+def evaluate(
+    encoder,
+    images,
+    epochs,
+    *,
+    image_ids=None,
+    captions=None,
+    subject=None,
+    n_draws=50,
+    window=(0.05, 0.6),
+    draw_window=(0.0, 0.6),
+    components=None,
+    bands=None,
+    classifiers=None,
+    training_epochs=None,
+    labels=None,
+    decoder=None,
+    n_splits=100,
+    n_bootstrap=1000,
+    level=0.95,
+    allow_training_images=False,
+    random_state=0,
+    verbose=None,
+):
+    """Judge encoders against recorded responses to pictures they have not seen.
+
+    Every encoder is judged on the same trials, with the same random halves and the same resamples
+    of images, so that differences between encoders are paired. What each metric is, is said in
+    :mod:`mne_img2brain.metrics`.
+
+    Parameters
+    ----------
+    encoder : encoder | dict of str to encoder
+        Fitted encoders; a dict names those to compare.
+    images : list | array | str
+        Pictures or tokens, as in :meth:`mne_img2brain.ImageToBrainEncoder.fit`.
+    epochs : mne.BaseEpochs | list | mne.Evoked
+        The recorded responses, of one subject. Several trials of a picture give noise ceilings and
+        allow draws to be judged.
+    image_ids : array of int, shape (n_epochs,) | str | None
+        The image of each epoch, as in fit.
+    captions : list of str | None
+        One per image.
+    subject : str | None
+        Which of the encoders' subjects ``epochs`` are of.
+    n_draws : int
+        How many draws of each image; 0 judges predictions alone. They are held in memory: 200 of
+        100 images, 17 sensors and 100 times are 0.3 GB.
+    window : tuple of float
+        From when to when, in seconds, r, identification and RSA count.
+    draw_window : tuple of float
+        From when to when standard deviations and coverage of draws count.
+    components : dict of str to tuple | None
+        Components of the evoked response, for example ``{"N170": (0.13, 0.2, "neg")}``: first and
+        last second of the window, and ``"pos"``, ``"neg"`` or ``"abs"``.
+    bands : dict of str to tuple | None
+        Bands of frequency in Hz. ``None`` is :data:`mne_img2brain.metrics.EEG_BANDS`.
+    classifiers : dict of str to estimator | None
+        Of the two-sample test. ``None`` is a linear and a boosted one on features of trials; add
+        ``{"convolutional": TrialConvNet()}`` for a network.
+    training_epochs : mne.BaseEpochs | list | None
+        The epochs that encoders were fitted to, for the distance of draws to the nearest training
+        trial.
+    labels : array, shape (n_images,) | None
+        The class of each image, for decoding by a classifier trained on draws.
+    decoder : estimator | None
+        That classifier; ``None`` is shrinkage LDA.
+    n_splits : int
+        How many random halves of the trials the noise ceilings are averaged over.
+    n_bootstrap : int
+        How many resamples of images the confidence intervals are from.
+    level : float
+        The content of the confidence intervals.
+    allow_training_images : bool
+        Whether images that were in fit are judged, with a warning, instead of refused.
+    random_state : int
+        The seed of draws, halves, folds and resamples.
+    verbose : bool | str | int | None
+        Control verbosity of the logging output.
+
+    Returns
+    -------
+    Evaluation
+        The table, the maps and the report.
+
+    Raises
+    ------
+    ValueError
+        If images were in fit, sensors or times do not fit, or there are fewer than three images.
+    """
+    encoders = encoder if isinstance(encoder, dict) else {"encoder": encoder}
+    if not encoders:
+        raise ValueError("encoder is an empty dict; give {name: fitted encoder}.")
+    check_integers(
+        n_draws=(n_draws, 0), n_splits=(n_splits, 1), n_bootstrap=(n_bootstrap, 2),
+        random_state=(random_state, 0),
+    )  # fmt: skip
+    with use_log_level(verbose):
+        recorded = material.gather(encoders, images, epochs, image_ids, captions, labels)
+        material.refuse_training_images(encoders, recorded, allow_training_images)
+        training = None
+        if training_epochs is not None:
+            names = list(recorded.info["ch_names"])
+            training = read_recording(training_epochs, ch_names=names)
+            training = material.take_channels(training, names)
+        options = Options(draw_window, bands, classifiers, training, random_state)
+        ceiling = ceilings(recorded, n_splits, random_state)
+        if ceiling is None:
+            logger.info("Fewer than three images have two trials: there is no noise ceiling.")
+        maps, curves = _recorded_maps(recorded, ceiling), {}
+        real, all_rows = None, []
+        for name, one in encoders.items():
+            logger.info("Judging %s on %d images.", name, len(recorded.keys))
+            rows = Rows(name, n_bootstrap, level, random_state)
+            prediction = material.predicted(one, recorded, subject)
+            values, curves[name] = judge_prediction(
+                rows, recorded, prediction, ceiling, window, components or {}, random_state
+            )
+            values["predicted"] = prediction.mean(axis=0)
+            if n_draws and hasattr(one, "sample") and _can_judge_draws(recorded):
+                real = real or Real(recorded, classifiers, random_state)
+                drawn = material.draws(one, recorded, n_draws, random_state, subject)
+                of_draws, more = judge_draws(rows, recorded, drawn, prediction, real, options)
+                values |= of_draws
+                curves[name] |= more
+                if recorded.labels is not None:
+                    decoding.judge_usefulness(
+                        rows, drawn, recorded.trials, recorded.labels, decoder, 10, random_state
+                    )
+            for what, value in values.items():
+                maps[f"{name}: {what}"] = _map(value, recorded, what)
+            all_rows.append(rows)
+    return Evaluation(
+        table=frame(all_rows),
+        maps=maps,
+        curves=curves,
+        resamples={rows.encoder: rows.resamples for rows in all_rows},
+        n_images=len(recorded.keys),
+        n_trials=[len(of_image) for of_image in recorded.trials],
+        window=window,
+        draw_window=draw_window,
+        level=level,
+    )
+
+
+def _can_judge_draws(recorded):
+    """Tell whether there are single trials to compare draws with, and warn where not."""
+    repeated = sum(len(of_image) > 1 for of_image in recorded.trials)
+    if recorded.n_averaged is None:
+        warn("epochs are averages of different numbers of trials: draws are not judged.")
+    elif repeated < 3:
+        warn("Fewer than three images have two trials or more: draws are not judged.")
+    return recorded.n_averaged is not None and repeated >= 3
+
+
+def _recorded_maps(recorded, ceiling):
+    """Return the maps that do not depend on an encoder."""
+    maps = {"recorded": recorded.mean.mean(axis=0)}
+    if ceiling is not None:
+        maps["ceiling of r"] = ceiling.full
+        maps["ceiling of r, half the trials, lower"] = ceiling.lower
+        maps["ceiling of r, half the trials, upper"] = ceiling.upper
+        repeated = [of_image for of_image in recorded.trials if len(of_image) > 1]
+        maps["ncsnr"] = ncsnr(repeated).ncsnr
+    return {name: _map(value, recorded, name) for name, value in maps.items()}
+
+
+def _map(value, recorded, comment):
+    """Wrap an array as EvokedArray."""
+    return to_evoked_map(value, recorded.info, tmin=recorded.times[0], comment=comment)

@@ -1,0 +1,207 @@
+"""What an evaluation looks at: real trials by picture, and what each encoder says of them."""
+
+import dataclasses
+import hashlib
+
+import mne
+import numpy as np
+
+from .._log import logger, warn
+from ..epochs import align, check_times, images_from_metadata, read_recording, take_channels
+from ..stimuli import indexable, load_tokens, take_images
+from ..stimulus.images import image_keys
+
+# Draws are asked for in calls of about this many numbers: 2e7 float64 are 160 MB.
+_NUMBERS_PER_CALL = 2e7
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """Real trials, gathered by picture.
+
+    Attributes
+    ----------
+    images : list | array
+        The distinct pictures, or their tokens.
+    keys : list of str
+        Their content hashes.
+    captions : list of str | None
+        Their captions, where the user gave any.
+    trials : list of array, shape (n_trials, n_channels, n_times)
+        The trials of each picture, in SI units.
+    mean : array, shape (n_images, n_channels, n_times)
+        The mean of each picture's trials, weighted by what they average.
+    n_averaged : float | None
+        Of how many real trials each trial is the average, None where that differs.
+    labels : array | None
+        The class of each picture.
+    info : mne.Info
+        Of the sensors judged.
+    times : array, shape (n_times,)
+        Seconds from image onset.
+    """
+
+    images: object
+    keys: list
+    captions: list | None
+    trials: list
+    mean: np.ndarray
+    n_averaged: float | None
+    labels: np.ndarray | None
+    info: mne.Info
+    times: np.ndarray
+
+    @property
+    def sfreq(self):
+        """Sampling rate in Hz."""
+        return float(self.info["sfreq"])
+
+
+def gather(encoders, images, epochs, image_ids=None, captions=None, labels=None):
+    """Read real trials and put those of one picture together.
+
+    Parameters
+    ----------
+    encoders : dict of str to encoder
+        Fitted; they say which sensors and times there are.
+    images, epochs, image_ids, captions
+        As in :func:`mne_img2brain.evaluate`.
+    labels : array, shape (n_images,) | None
+        The class of each image.
+
+    Returns
+    -------
+    Recorded
+        The trials.
+
+    Raises
+    ------
+    ValueError
+        If sensors, times, images or labels do not fit.
+    """
+    shared = [set(encoder.ch_names_) for encoder in encoders.values()]
+    first = next(iter(encoders.values()))
+    names = [name for name in first.ch_names_ if all(name in others for others in shared)]
+    if not names:
+        raise ValueError("The encoders have no sensor in common; evaluate them one at a time.")
+    recording = read_recording(epochs, ch_names=names, min_trials=1)
+    for encoder in encoders.values():
+        check_times(recording, encoder.times_, encoder.info_["sfreq"])
+    data = take_channels(recording, names)
+    good = [c for c in range(len(names)) if np.isfinite(data[:, c]).all()]
+    names, data = [names[c] for c in good], data[:, good]
+    if isinstance(images, str) and not images.endswith(".npy"):
+        images = images_from_metadata(recording, images)
+    images = indexable(images)
+    row = align(images, recording, image_ids)
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"There are {len(labels)} labels for {len(images)} images.")
+    # The same picture given once per trial is one picture.
+    keys = np.array(_keys(images), dtype=object)
+    used = np.unique(row)
+    _, first_of = np.unique(keys[used].astype(str), return_index=True)
+    chosen = used[np.sort(first_of)]
+    position = {keys[image]: index for index, image in enumerate(chosen)}
+    of_trial = np.array([position[keys[image]] for image in row])
+    weight = recording.n_averaged
+    trials = [data[of_trial == index] for index in range(len(chosen))]
+    mean = [
+        np.average(of_image, axis=0, weights=weight[of_trial == index])
+        for index, of_image in enumerate(trials)
+    ]
+    if len(trials) < 3:
+        raise ValueError(
+            f"There are {len(trials)} distinct images; judging differences between images needs "
+            "at least three."
+        )
+    info = mne.pick_info(first.info_, [first.ch_names_.index(name) for name in names])
+    return Recorded(
+        images=take_images(images, chosen),
+        keys=keys[chosen].tolist(),
+        captions=None if captions is None else [captions[image] for image in chosen],
+        trials=trials,
+        mean=np.stack(mean),
+        n_averaged=float(weight[0]) if np.all(weight == weight[0]) else None,
+        labels=None if labels is None else np.asarray(labels)[chosen],
+        info=info,
+        times=np.asarray(first.times_, float),
+    )
+
+
+def _keys(images):
+    """Return a content hash of every picture, or of its tokens, as the encoder makes them."""
+    tokens = load_tokens(images)
+    if tokens is None:
+        return image_keys(images)
+    return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in tokens]
+
+
+def refuse_training_images(encoders, recorded, allowed):
+    """Raise where an encoder was fitted to pictures it is to be judged on."""
+    for name, encoder in encoders.items():
+        seen = set(getattr(encoder, "training_image_keys_", ()))
+        positions = [index for index, key in enumerate(recorded.keys) if key in seen]
+        if not positions:
+            continue
+        message = (
+            f"{len(positions)} of the {len(recorded.keys)} images (first at position "
+            f"{positions[0]} of the distinct ones) were in the fit of {name!r}"
+        )
+        if not allowed:
+            raise ValueError(
+                f"{message}: what they score says nothing about new images. Hold images out by "
+                "concept, or pass allow_training_images=True."
+            )
+        warn(f"{message}: what they score says nothing about new images.")
+
+
+def predicted(encoder, recorded, subject=None):
+    """Return an encoder's expected responses, shape (n_images, n_channels, n_times)."""
+    epochs = encoder.predict(recorded.images, **_given(recorded, subject))
+    return _data(epochs, recorded)
+
+
+def draws(encoder, recorded, n_draws, random_state, subject=None):
+    """Return an encoder's draws, shape (n_images, n_draws, n_channels, n_times)."""
+    n_images, shape = len(recorded.keys), recorded.mean.shape[1:]
+    per_call = max(1, int(_NUMBERS_PER_CALL // (n_draws * np.prod(shape))))
+    result = np.empty((n_images, n_draws, *shape))
+    given = _given(recorded, subject)
+    if recorded.n_averaged not in (None, 1.0):
+        given["n_averaged"] = int(recorded.n_averaged)
+    captions = given.pop("captions", None)
+    for call, start in enumerate(range(0, n_images, per_call)):
+        rows = np.arange(start, min(start + per_call, n_images))
+        if captions is not None:
+            given["captions"] = [captions[row] for row in rows]
+        # The noise of a draw depends on the position in the call: each call has its own seed.
+        seed = np.random.SeedSequence(random_state, spawn_key=(call,)).generate_state(1)[0]
+        epochs = encoder.sample(
+            take_images(recorded.images, rows), n_draws, random_state=int(seed), **given
+        )
+        result[rows] = _data(epochs, recorded).reshape(len(rows), n_draws, *shape)
+        logger.info("Drew %d of %d images.", rows[-1] + 1, n_images)
+    return result
+
+
+def _given(recorded, subject):
+    """Return the arguments that only some encoders know."""
+    given = {}
+    if recorded.captions is not None:
+        given["captions"] = recorded.captions
+    if subject is not None:
+        given["subject"] = subject
+    return given
+
+
+def _data(epochs, recorded):
+    """Return epochs as an array with the sensors that are judged, in their order."""
+    return epochs.get_data(picks=list(recorded.info["ch_names"]), copy=True)[
+        :, _order(epochs.ch_names, recorded.info["ch_names"])
+    ]
+
+
+def _order(there, wanted):
+    """Return where the wanted channels are after picking, which keeps the order there is."""
+    kept = [name for name in there if name in set(wanted)]
+    return [kept.index(name) for name in wanted]

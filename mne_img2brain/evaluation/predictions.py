@@ -1,0 +1,175 @@
+"""Rows on predictions."""
+
+import numpy as np
+
+from ..metrics import (
+    component_peak,
+    equivalent_trials,
+    identification_curve,
+    identification_ranks,
+    normalized_r,
+    r_map,
+    split_half_ceiling,
+    time_mask,
+    top_k,
+    window_mean,
+)
+from ..metrics.accuracy import mse_by_image, pearson_by_image
+from ..metrics.identification import n_way_accuracy, pairwise_by_image
+from ..metrics.uncertainty import r_from_moments, r_moments
+from . import rsa
+
+
+def ceilings(recorded, n_splits, seed):
+    """Return the split-half ceilings over images with two trials or more, or None.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The trials.
+    n_splits : int
+        How many random halves.
+    seed : int
+        Their seed.
+
+    Returns
+    -------
+    SplitHalf | None
+        None where fewer than three images have two trials.
+    """
+    repeated = [of_image for of_image in recorded.trials if len(of_image) > 1]
+    if len(repeated) < 3:
+        return None
+    return split_half_ceiling(repeated, n_splits=n_splits, random_state=seed)
+
+
+def judge_prediction(rows, recorded, prediction, ceiling, window, components, seed):
+    """Add the rows on one encoder's prediction.
+
+    Parameters
+    ----------
+    rows : Rows
+        Where rows are added.
+    recorded : Recorded
+        The real trials.
+    prediction : array, shape (n_images, n_channels, n_times)
+        The prediction.
+    ceiling : SplitHalf | None
+        The noise ceilings.
+    window : tuple of float
+        The window that r and identification are of, in seconds.
+    components : dict
+        Named windows of components.
+    seed : int
+        Of random halves.
+
+    Returns
+    -------
+    maps : dict of str to array, shape (n_channels, n_times)
+        ``r`` and, where there is a ceiling, ``r / ceiling``.
+    curves : dict
+        What changes with time or with the number of candidates.
+    """
+    times, real = recorded.times, recorded.mean
+    inside = time_mask(times, *window)
+    n_images = len(real)
+    # In SI units an error of EEG is 1e-12: sensors are scaled to an SD of one.
+    scale = real.std(axis=(0, 2))
+    scale = np.where(scale > 0, scale, 1.0)[:, None]
+    errors = mse_by_image(real / scale, prediction / scale)
+    spread = mse_by_image(real / scale, np.broadcast_to((real / scale).mean(axis=0), real.shape))
+    rows.add(
+        "mse", errors.mean(), errors, chance=spread.mean(), better="lower", unit="SD of sensor ^ 2"
+    )
+    within = pearson_by_image(real / scale, prediction / scale)
+    rows.add("pcc", within.mean(), within, chance=0.0)
+    r = r_map(real, prediction)
+    full = np.nan if ceiling is None else window_mean(ceiling.full, times, *window)
+    moments = r_moments(real[..., inside], prediction[..., inside])
+    mean_r = window_mean(r, times, *window)
+    rows.add(
+        "r",
+        mean_r,
+        moments,
+        statistic=lambda m: r_from_moments(m).mean(),
+        chance=0.0,
+        ceiling=full,
+    )
+    maps = {"r": r}
+    if ceiling is not None:
+        maps["r / ceiling"] = normalized_r(r, ceiling.full)
+        if full > 0:
+            # One quotient of means: quotients of single cells have tails where ceilings are low.
+            rows.add(
+                "r / ceiling",
+                mean_r / full,
+                moments,
+                statistic=lambda m: r_from_moments(m).mean() / full,
+                chance=0.0,
+                ceiling=1.0,
+            )
+    curves = _identify(rows, recorded, prediction, inside)
+    enough = [index for index, of_image in enumerate(recorded.trials) if len(of_image) >= 4]
+    if len(enough) >= 3:
+        worth = equivalent_trials(
+            prediction[enough],
+            [recorded.trials[index] for index in enough],
+            mask=inside,
+            random_state=seed,
+        )
+        rows.add("equivalent trials", worth.n_trials, chance=0.0, unit="trials", n=len(enough))
+    if rsa.installed() and n_images > 3:
+        curves["rsa"] = rsa.time_course(recorded, prediction, seed)
+        value = rsa.similarity(real[..., inside], prediction[..., inside])
+        best = rsa.ceiling(recorded, inside, seed)
+        rows.add("rsa", value, chance=0.0, ceiling=best, n=n_images)
+    _components(rows, recorded, prediction, components)
+    return maps, curves
+
+
+def _identify(rows, recorded, prediction, inside):
+    """Add the rows on identification, and return its curves."""
+    real, n_images = recorded.mean, len(recorded.mean)
+    better, equal = identification_ranks(real[..., inside], prediction[..., inside])
+    rank = 1 + better + equal / 2
+    for k in (1, 5):
+        if k < n_images:
+            right = top_k(better, equal, k)
+            rows.add(f"top-{k}", right.mean(), right, chance=k / n_images, ceiling=1.0)
+    rows.add("mean rank", rank.mean(), rank, chance=(n_images + 1) / 2, ceiling=1.0, better="lower")
+    pairs = pairwise_by_image(real[..., inside], prediction[..., inside])
+    rows.add("pairwise accuracy", pairs.mean(), pairs, chance=0.5, ceiling=1.0)
+    candidates = np.unique(np.geomspace(2, n_images, 20).round().astype(int))
+    accuracy = [n_way_accuracy(better, equal, n).mean() for n in candidates]
+    curves = {"n-way": (candidates, np.array(accuracy))}
+    times = recorded.times
+    width = min(0.05, np.ptp(times) / 4)
+    centres, top, mean_rank = identification_curve(real, prediction, times, width=width, k=(1,))
+    curves["identification"] = (centres, top[1], mean_rank)
+    return curves
+
+
+def _components(rows, recorded, prediction, components):
+    """Add latency and amplitude of components, at the sensor where the real one is largest."""
+    real, expected = recorded.mean.mean(axis=0), prediction.mean(axis=0)
+    for name, (tmin, tmax, mode) in components.items():
+        there = component_peak(real, recorded.times, tmin, tmax, mode=mode)
+        sign = {"pos": there.amplitude, "neg": -there.amplitude, "abs": np.abs(there.amplitude)}
+        sensor = int(np.argmax(sign[mode]))
+        peak = component_peak(expected[sensor], recorded.times, tmin, tmax, mode=mode)
+        label = f"{name} at {recorded.info['ch_names'][sensor]}"
+        rows.add(
+            f"{label}: latency",
+            peak.latency,
+            ceiling=float(there.latency[sensor]),
+            better="ceiling",
+            unit="s",
+            n=len(recorded.mean),
+        )
+        rows.add(
+            f"{label}: amplitude / real",
+            peak.amplitude / there.amplitude[sensor],
+            ceiling=1.0,
+            better="ceiling",
+            n=len(recorded.mean),
+        )

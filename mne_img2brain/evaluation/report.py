@@ -1,0 +1,151 @@
+"""The page of an evaluation."""
+
+import html
+
+import matplotlib.pyplot as plt
+import mne
+import numpy as np
+
+from .. import viz
+
+
+def make_report(evaluation):
+    """Put an evaluation's table and figures on one page.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The evaluation.
+
+    Returns
+    -------
+    mne.Report
+        The page, not saved.
+    """
+    report = mne.Report(title="Images to brain responses: evaluation", verbose="error")
+    report.add_html(_summary(evaluation), title="Table", tags=("table",))
+    for title, figure, caption in _figures(evaluation):
+        report.add_figure(figure, title=title, caption=caption, image_format="png")
+        plt.close(figure)
+    return report
+
+
+def _figures(evaluation):
+    """Yield title, figure and caption of everything there is to show."""
+    maps, curves = evaluation.maps, evaluation.curves
+    names = evaluation.encoders
+    for name in names:
+        yield (
+            f"{name}: evoked responses",
+            viz.plot_prediction(maps[f"{name}: predicted"], maps["recorded"], show=False),
+            "Mean over images of the recorded and the predicted response, and their difference.",
+        )
+    r = {name: maps[f"{name}: r"] for name in names}
+    yield (
+        "r over time",
+        viz.plot_r_time(r, maps.get("ceiling of r"), window=evaluation.window, show=False),
+        "Correlation across images with the mean of all trials. The ceiling is what the noise-free "
+        "response would reach, from split halves and Spearman-Brown. Shaded: the window of the "
+        "table.",
+    )
+    for name in names:
+        if np.isfinite(r[name].data).any() and np.abs(np.nan_to_num(r[name].data)).max() > 0:
+            yield (
+                f"{name}: r of every sensor",
+                viz.plot_score_joint(r[name], title=f"{name}: r across images", show=False),
+                "Correlation across images of every sensor.",
+            )
+    yield (
+        "Identification",
+        viz.plot_identification(
+            {name: curves[name]["identification"][:2] for name in names},
+            {name: curves[name]["n-way"] for name in names},
+            show=False,
+        ),
+        "How often the predicted response of the right image is the one most like the recorded "
+        "response.",
+    )
+    with_rsa = {name: curves[name]["rsa"] for name in names if "rsa" in curves[name]}
+    if with_rsa:
+        yield (
+            "Representational similarity",
+            viz.plot_rsa(
+                {name: course[:2] for name, course in with_rsa.items()},
+                next(iter(with_rsa.values()))[2],
+                show=False,
+            ),
+            "Similarity of the dissimilarities between images, in windows of 50 ms.",
+        )
+    yield from _figures_of_draws(evaluation)
+
+
+def _figures_of_draws(evaluation):
+    """Yield the figures on draws, if there are draws."""
+    curves = evaluation.curves
+    drawing = [name for name in evaluation.encoders if "ranks" in curves[name]]
+    if not drawing:
+        return
+    times, _, real = curves[drawing[0]]["sd"]
+    yield (
+        "Trial-to-trial variability",
+        viz.plot_trial_sd(
+            times,
+            {name: curves[name]["sd"][1] for name in drawing},
+            real,
+            window=evaluation.draw_window,
+            show=False,
+        ),
+        "Root of the mean within-image variance of draws and of real trials, the mean over sensors "
+        "in units of each sensor's real SD.",
+    )
+    freqs, _, real = curves[drawing[0]]["spectrum"]
+    yield (
+        "Spectra",
+        viz.plot_spectra(
+            freqs[1:],
+            {name: curves[name]["spectrum"][1] for name in drawing},
+            real,
+            show=False,
+        ),
+        "Power of single trials, the mean over sensors and trials, and the difference.",
+    )
+    yield (
+        "Calibration",
+        viz.plot_calibration({name: curves[name]["ranks"] for name in drawing}, show=False),
+        "Ranks of real single-trial values among the draws, and how many are inside the draws' "
+        "central intervals.",
+    )
+
+
+def _summary(evaluation):
+    """Return the table as HTML."""
+    n_trials = sorted(set(evaluation.n_trials))
+    trials = f"{n_trials[0]}" if len(n_trials) == 1 else f"{n_trials[0]} to {n_trials[-1]}"
+    rows = []
+    for row in evaluation.table.itertuples():
+        between = "" if np.isnan(row.ci_low) else f"{row.ci_low:.3g} to {row.ci_high:.3g}"
+        wanted = {"higher": "higher", "lower": "lower", "ceiling": "as ceiling"}[row.better]
+        cells = (row.encoder, row.metric, _number(row.value), between, _number(row.chance),
+                 _number(row.ceiling), wanted, row.unit)  # fmt: skip
+        rows.append("<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in cells) + "</tr>")
+    head = (
+        "encoder", "metric", "value", f"{100 * evaluation.level:.0f} % interval over images",
+        "chance", "ceiling", "better", "unit",
+    )  # fmt: skip
+    return (
+        f"<p>{evaluation.n_images} images that are in no fit, {trials} trials of each. r, "
+        f"identification and RSA from {evaluation.window[0]} to {evaluation.window[1]} s; standard "
+        f"deviation and coverage of draws from {evaluation.draw_window[0]} to "
+        f"{evaluation.draw_window[1]} s. The ceiling is what the noise-free response would get, or "
+        "real trials against real trials.</p>"
+        "<table class='table table-sm table-hover'><thead><tr>"
+        + "".join(f"<th>{html.escape(name)}</th>" for name in head)
+        + "</tr></thead><tbody>"
+        + "".join(rows)
+        + "</tbody></table>"
+    )
+
+
+def _number(value):
+    """Format a number for the table."""
+    return "" if np.isnan(value) else f"{value:.3g}"

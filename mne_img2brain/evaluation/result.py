@@ -1,0 +1,161 @@
+"""What an evaluation found."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from ..metrics import interval
+
+
+@dataclasses.dataclass(repr=False)
+class Evaluation:
+    """Encoders against recordings.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row per encoder and metric. ``value`` with its interval ``ci_low`` to ``ci_high`` (NaN
+        where a metric has none); ``chance``: what a prediction that knows nothing of the image
+        gets; ``ceiling``: what the noise in the recording allows, or real trials get against real
+        trials; ``better``: ``higher``, ``lower`` or ``ceiling``, where being like real is the goal;
+        ``unit``; ``n``: how many images.
+    maps : dict of str to mne.EvokedArray
+        Maps over sensors and times: ``"recorded"``, ``"ceiling of r"``, and for every encoder
+        ``"name: r"``, ``"name: predicted"``, ``"name: SD / real"`` and others.
+    curves : dict of str to dict
+        What the figures show, by encoder.
+    resamples : dict of str to dict
+        The bootstrap resamples of each encoder's metrics, paired across encoders.
+    n_images : int
+        How many distinct images.
+    n_trials : list of int
+        How many trials of each.
+    window, draw_window : tuple of float
+        The windows of predictions and of draws, in seconds.
+    level : float
+        The content of the intervals.
+    """
+
+    table: pd.DataFrame
+    maps: dict
+    curves: dict
+    resamples: dict
+    n_images: int
+    n_trials: list
+    window: tuple
+    draw_window: tuple
+    level: float
+
+    def __repr__(self):
+        return (
+            f"<Evaluation | {', '.join(self.encoders)}: {self.n_images} images, "
+            f"{sum(self.n_trials)} trials, {self.table['metric'].nunique()} metrics>"
+        )
+
+    @property
+    def encoders(self):
+        """Names of the encoders."""
+        return list(self.curves)
+
+    def value(self, metric, encoder=None):
+        """Look a value up.
+
+        Parameters
+        ----------
+        metric : str
+            The metric, as in the table.
+        encoder : str | None
+            The encoder; ``None`` is the only or the first one.
+
+        Returns
+        -------
+        float
+            The value.
+
+        Raises
+        ------
+        KeyError
+            If there is no such row.
+        """
+        encoder = self.encoders[0] if encoder is None else encoder
+        found = self.table.query("encoder == @encoder and metric == @metric")
+        if found.empty:
+            known = self.table.query("encoder == @encoder")["metric"].tolist()
+            raise KeyError(f"{encoder!r} has no metric {metric!r}; it has {known}.")
+        return float(found["value"].iloc[0])
+
+    def difference(self, first, second):
+        """Compare two encoders, metric by metric.
+
+        Parameters
+        ----------
+        first, second : str
+            The encoders.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per metric that both have with an interval: the ``difference``, first minus
+            second, its interval ``ci_low`` to ``ci_high`` and its standard error ``se``, from a
+            bootstrap over images that is paired: each resample holds the same images for both.
+
+        Raises
+        ------
+        KeyError
+            If there is no such encoder.
+        """
+        for name in (first, second):
+            if name not in self.resamples:
+                raise KeyError(f"There is no encoder {name!r}; there are {self.encoders}.")
+        rows = []
+        for metric, of_first in self.resamples[first].items():
+            if metric not in self.resamples[second]:
+                continue
+            resampled = of_first - self.resamples[second][metric]
+            low, high = interval(resampled, self.level)
+            rows.append(
+                {
+                    "metric": metric,
+                    "difference": self.value(metric, first) - self.value(metric, second),
+                    "ci_low": low,
+                    "ci_high": high,
+                    "se": float(np.std(resampled)),
+                }
+            )
+        return pd.DataFrame(rows, columns=["metric", "difference", "ci_low", "ci_high", "se"])
+
+    def compare(self):
+        """Put encoders side by side.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per metric, one column per encoder, then chance and ceiling.
+        """
+        order = list(dict.fromkeys(self.table["metric"]))
+        wide = self.table.pivot(index="metric", columns="encoder", values="value")
+        ends = self.table.groupby("metric")[["chance", "ceiling"]].first()
+        return wide[self.encoders].join(ends).loc[order]
+
+    def report(self, fname=None, *, overwrite=False):
+        """Make a page with the table and the figures.
+
+        Parameters
+        ----------
+        fname : path-like | None
+            Where the page is saved (``.html`` or ``.h5``); ``None`` does not save it.
+        overwrite : bool
+            Whether a file of that name is replaced.
+
+        Returns
+        -------
+        mne.Report
+            The page.
+        """
+        from .report import make_report
+
+        report = make_report(self)
+        if fname is not None:
+            report.save(fname, overwrite=overwrite, open_browser=False, verbose="error")
+        return report

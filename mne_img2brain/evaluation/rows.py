@@ -1,0 +1,104 @@
+"""The table that an evaluation fills, row by row."""
+
+import numpy as np
+import pandas as pd
+
+from ..metrics import bootstrap, interval
+
+COLUMNS = (
+    "encoder",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "chance",
+    "ceiling",
+    "better",
+    "unit",
+    "n",
+)
+
+
+class Rows:
+    """Rows of one encoder, with what each was resampled to.
+
+    Parameters
+    ----------
+    encoder : str
+        The name of the encoder.
+    n_bootstrap : int
+        How many resamples of images.
+    level : float
+        The content of the intervals.
+    seed : int
+        The seed of the resamples, the same for all encoders: that makes differences paired.
+    """
+
+    def __init__(self, encoder, n_bootstrap, level, seed):
+        self.encoder = encoder
+        self.n_bootstrap = n_bootstrap
+        self.level = level
+        self.seed = seed
+        self.rows = []
+        self.resamples = {}
+
+    def add(
+        self,
+        metric,
+        value,
+        *parts,
+        statistic=None,
+        chance=np.nan,
+        ceiling=np.nan,
+        better="higher",
+        unit="",
+        n=None,
+    ):
+        """Add one row.
+
+        Parameters
+        ----------
+        metric : str
+            What is measured.
+        value : float
+            The value.
+        *parts : array, shape (n_images, ...)
+            What means over images the value is a function of; without any there is no interval.
+        statistic : callable | None
+            That function; ``None`` is the mean of the only part.
+        chance, ceiling : float
+            What knowing nothing and what knowing everything (or being real) would give.
+        better : "higher" | "lower" | "ceiling"
+            Which values are better; "ceiling" wants what real trials have, no more and no less.
+        unit : str
+            The unit of the value.
+        n : int | None
+            How many images there are; ``None`` takes it from the parts.
+        """
+        low = high = np.nan
+        if parts:
+            statistic = float if statistic is None else statistic
+            resampled = bootstrap(
+                statistic, *parts, n_resamples=self.n_bootstrap, random_state=self.seed
+            )
+            self.resamples[metric] = resampled
+            low, high = interval(resampled, self.level)
+            n = len(parts[0])
+        values = (self.encoder, metric, float(value), low, high, chance, ceiling, better, unit, n)
+        self.rows.append(dict(zip(COLUMNS, values, strict=True)))
+
+
+def frame(rows):
+    """Make a table of the rows of several encoders.
+
+    Parameters
+    ----------
+    rows : list of Rows
+        One for each encoder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per encoder and metric.
+    """
+    return pd.DataFrame([row for of_one in rows for row in of_one.rows], columns=list(COLUMNS))

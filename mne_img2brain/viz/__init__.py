@@ -1,0 +1,22 @@
+"""Figures: predicted against recorded responses, scores over time, calibration."""
+
+from .curves import (
+    plot_calibration,
+    plot_identification,
+    plot_r_time,
+    plot_rsa,
+    plot_spectra,
+    plot_trial_sd,
+)
+from .topography import plot_prediction, plot_score_joint
+
+__all__ = [
+    "plot_calibration",
+    "plot_identification",
+    "plot_prediction",
+    "plot_r_time",
+    "plot_rsa",
+    "plot_score_joint",
+    "plot_spectra",
+    "plot_trial_sd",
+]

@@ -1,0 +1,69 @@
+"""Axes, colours and windows that figures share."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+# Okabe and Ito (2008): told apart in the common forms of colour blindness. Black is for what is
+# real, grey for ceilings and chance.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+STYLES = ("-", "--", "-.", ":")
+REAL = "black"
+REFERENCE = "0.45"
+
+
+def styles(names):
+    """Return colour and line style of every name: colour alone need not tell lines apart."""
+    return {
+        name: {"color": COLORS[i % len(COLORS)], "linestyle": STYLES[i % len(STYLES)], "lw": 1.8}
+        for i, name in enumerate(names)
+    }
+
+
+def get_axes(axes, n, **layout):
+    """Return ``n`` axes and their figure, new ones where none are given.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes | array-like of Axes | None
+        What the user gave.
+    n : int
+        How many are needed.
+    **layout
+        Passed to :func:`matplotlib.pyplot.subplots`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure.
+    axes : array of Axes, shape (n,)
+        The axes.
+    """
+    if axes is None:
+        figure, axes = plt.subplots(1, n, squeeze=False, layout="constrained", **layout)
+        return figure, axes.ravel()
+    axes = np.atleast_1d(np.array(axes, dtype=object)).ravel()
+    if len(axes) != n:
+        raise ValueError(f"axes holds {len(axes)} axes; this figure needs {n}.")
+    return axes[0].figure, axes
+
+
+def finish(figure, show):
+    """Show a figure where that was asked for, and return it."""
+    if show:
+        plt.show(block=False)
+    return figure
+
+
+def tidy(axis):
+    """Take off the frame's top and right sides."""
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def time_axis(axis, times, window=None):
+    """Label a time axis, mark image onset and shade the window that counts."""
+    axis.set(xlabel="Time from image onset (s)", xlim=(times[0], times[-1]))
+    if times[0] < 0 < times[-1]:
+        axis.axvline(0, color=REFERENCE, lw=0.8, ls=":")
+    if window is not None:
+        axis.axvspan(*window, color="0.93", zorder=-5, lw=0)
+    tidy(axis)

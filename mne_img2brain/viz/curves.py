@@ -1,0 +1,260 @@
+"""Figures of curves: over time, frequency, number of candidates, rank."""
+
+import numpy as np
+
+from .canvas import REAL, REFERENCE, finish, get_axes, styles, tidy, time_axis
+
+
+def _named(values):
+    """Return a dict with one entry where there is only one thing to draw."""
+    return values if isinstance(values, dict) else {"prediction": values}
+
+
+def plot_r_time(r, ceiling=None, *, window=None, axes=None, show=True):
+    """Draw r over time, the mean over sensors, with its noise ceiling.
+
+    Parameters
+    ----------
+    r : mne.Evoked | dict of str to mne.Evoked
+        Maps of r, one for each encoder.
+    ceiling : mne.Evoked | None
+        The noise ceiling of r.
+    window : tuple of float | None
+        The window that is averaged elsewhere, in seconds; it is shaded.
+    axes : matplotlib.axes.Axes | None
+        Where to draw; ``None`` makes a new figure.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    r = _named(r)
+    figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))
+    for (name, evoked), style in zip(r.items(), styles(r).values(), strict=True):
+        axis.plot(evoked.times, np.nanmean(evoked.data, axis=0), label=name, **style)
+        times = evoked.times
+    if ceiling is not None:
+        mean = np.nanmean(ceiling.data, axis=0)
+        axis.plot(ceiling.times, mean, color=REFERENCE, lw=1.2, label="noise ceiling")
+        axis.fill_between(ceiling.times, mean, 1, color="0.96", zorder=-6, lw=0)
+        axis.set_ylim(top=min(1.0, 1.1 * mean.max()))
+    axis.axhline(0, color=REFERENCE, lw=0.8)
+    time_axis(axis, times, window)
+    axis.set(ylabel="Pearson r across images\n(mean over sensors)")
+    axis.legend(frameon=False, fontsize=9)
+    return finish(figure, show)
+
+
+def plot_identification(over_time, n_way, *, axes=None, show=True):
+    """Draw how well images are identified, over time and against the number of candidates.
+
+    Parameters
+    ----------
+    over_time : dict of str to tuple of array
+        For each encoder the centres of windows, in seconds, and the top-1 accuracy in each.
+    n_way : dict of str to tuple of array
+        For each encoder numbers of candidates, up to all images, and the accuracy among so many.
+    axes : array-like of matplotlib.axes.Axes | None
+        Two; ``None`` makes a new figure.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    figure, axes = get_axes(axes, 2, figsize=(9, 3.2))
+    look = styles(over_time)
+    n_images = max(max(counts) for counts, _ in n_way.values())
+    for name, (centres, accuracy) in over_time.items():
+        axes[0].plot(centres, 100 * np.asarray(accuracy), label=name, **look[name])
+    axes[0].axhline(100 / n_images, color=REFERENCE, lw=1, ls=":", label="chance")
+    time_axis(axes[0], np.asarray(centres))
+    axes[0].set(ylabel=f"Top-1 among {n_images} (%)", title="In a sliding window")
+    axes[0].set_ylim(bottom=0)
+    for name, (counts, accuracy) in n_way.items():
+        axes[1].plot(counts, 100 * np.asarray(accuracy), marker="o", ms=3, **look[name])
+    counts = np.arange(2, n_images + 1)
+    axes[1].plot(counts, 100 / counts, color=REFERENCE, lw=1, ls=":")
+    axes[1].set(
+        xscale="log",
+        xlabel="Number of candidate images",
+        ylabel="Right image chosen (%)",
+        title="In the whole window",
+        ylim=(0, 102),
+    )
+    ticks = [n for n in (2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= n_images]
+    axes[1].set_xticks(ticks, labels=[str(n) for n in ticks])
+    axes[1].minorticks_off()
+    tidy(axes[1])
+    axes[0].legend(frameon=False, fontsize=9)
+    return finish(figure, show)
+
+
+def plot_calibration(ranks, *, axes=None, show=True):
+    """Draw the rank histogram of real values among draws, and the coverage of their intervals.
+
+    Flat on the left and on the diagonal on the right is calibrated. A U on the left and a curve
+    below the diagonal on the right: draws vary too little.
+
+    Parameters
+    ----------
+    ranks : array of int, shape (n_bins,) | dict of str to array
+        Counts from :func:`mne_img2brain.metrics.rank_histogram`, for each encoder.
+    axes : array-like of matplotlib.axes.Axes | None
+        Two; ``None`` makes a new figure.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    ranks = _named(ranks)
+    figure, axes = get_axes(axes, 2, figsize=(8, 3.2))
+    look = styles(ranks)
+    for name, counts in ranks.items():
+        counts = np.asarray(counts, float)
+        edges = np.linspace(0, 1, len(counts) + 1)
+        share = len(counts) * counts / counts.sum()
+        axes[0].stairs(share, edges, label=name, **look[name])
+        half = len(counts) // 2
+        levels = [1 - 2 * k / len(counts) for k in range(half, -1, -1)]
+        covered = [counts[k : len(counts) - k].sum() / counts.sum() for k in range(half, -1, -1)]
+        axes[1].plot(
+            100 * np.array(levels), 100 * np.array(covered), marker="o", ms=3, **look[name]
+        )
+    axes[0].axhline(1, color=REFERENCE, lw=1, ls=":", label="calibrated")
+    axes[0].set(
+        xlabel="Rank of real values among draws\n(0: below all, 1: above all)",
+        ylabel="Frequency / expected",
+        xlim=(0, 1),
+    )
+    axes[0].set_ylim(bottom=0)
+    axes[1].plot([0, 100], [0, 100], color=REFERENCE, lw=1, ls=":")
+    axes[1].set(
+        xlabel="Central interval of draws (%)",
+        ylabel="Real values inside (%)",
+        xlim=(0, 100),
+        ylim=(0, 101),
+        aspect="equal",
+    )
+    for axis in axes:
+        tidy(axis)
+    axes[0].legend(frameon=False, fontsize=9)
+    return finish(figure, show)
+
+
+def plot_spectra(freqs, spectra, real, *, fmax=None, axes=None, show=True):
+    """Draw the spectrum of draws and of real trials.
+
+    Parameters
+    ----------
+    freqs : array, shape (n_freqs,)
+        The frequencies, in Hz.
+    spectra : dict of str to array, shape (n_freqs,)
+        The power of each encoder's draws, in dB, the mean over sensors.
+    real : array, shape (n_freqs,)
+        The power of real trials, in dB.
+    fmax : float | None
+        The highest frequency to draw, in Hz.
+    axes : array-like of matplotlib.axes.Axes | None
+        Two, for the spectra and their difference; ``None`` makes a new figure.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    figure, axes = get_axes(axes, 2, figsize=(9, 3.2))
+    shown = freqs <= (freqs[-1] if fmax is None else fmax)
+    look = styles(spectra)
+    axes[0].plot(freqs[shown], np.asarray(real)[shown], color=REAL, lw=2.5, alpha=0.6, label="real")
+    for name, power in spectra.items():
+        axes[0].plot(freqs[shown], np.asarray(power)[shown], label=name, **look[name])
+        axes[1].plot(freqs[shown], (np.asarray(power) - real)[shown], **look[name])
+    axes[1].axhspan(-1, 1, color="0.93", lw=0, zorder=-5)
+    axes[1].text(freqs[shown][-1], 1, "within 1 dB ", ha="right", va="top", color=REFERENCE, size=8)
+    axes[1].axhline(0, color=REAL, lw=1, alpha=0.6)
+    low, high = axes[1].get_ylim()
+    axes[1].set_ylim(min(low, -1.5), max(high, 1.5))
+    axes[0].set(ylabel="Power (dB re 1 trial SD² / Hz)")
+    axes[1].set(ylabel="Draws − real (dB)")
+    for axis in axes:
+        axis.set(xlabel="Frequency (Hz)", xlim=(freqs[shown][0], freqs[shown][-1]))
+        tidy(axis)
+    axes[0].legend(frameon=False, fontsize=9)
+    return finish(figure, show)
+
+
+def plot_trial_sd(times, sd, real, *, window=None, axes=None, show=True):
+    """Draw the trial-to-trial standard deviation over time, the mean over sensors.
+
+    Parameters
+    ----------
+    times : array, shape (n_times,)
+        The times, in seconds.
+    sd : dict of str to array, shape (n_times,)
+        That of each encoder's draws, in units of the real trials' mean.
+    real : array, shape (n_times,)
+        That of real trials.
+    window : tuple of float | None
+        The window that counts, in seconds; it is shaded.
+    axes : matplotlib.axes.Axes | None
+        Where to draw; ``None`` makes a new figure.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))
+    axis.plot(times, real, color=REAL, lw=2.5, alpha=0.6, label="real")
+    for (name, values), style in zip(sd.items(), styles(sd).values(), strict=True):
+        axis.plot(times, values, label=name, **style)
+    time_axis(axis, np.asarray(times), window)
+    top = max(np.max(real), *(np.max(values) for values in sd.values()))
+    axis.set(ylabel="SD over trials of an image\n(real trials' mean = 1)", ylim=(0, 1.15 * top))
+    axis.legend(frameon=False, fontsize=9, loc="lower right")
+    return finish(figure, show)
+
+
+def plot_rsa(values, ceiling=None, *, axes=None, show=True):
+    """Draw the similarity of predicted and recorded dissimilarities over time.
+
+    Parameters
+    ----------
+    values : dict of str to tuple of array
+        For each encoder the centres of windows, in seconds, and the similarity in each.
+    ceiling : array, shape (n_windows,) | None
+        The similarity of two halves of the trials.
+    axes : matplotlib.axes.Axes | None
+        Where to draw; ``None`` makes a new figure.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))
+    look = styles(values)
+    for name, (centres, similarity) in values.items():
+        axis.plot(centres, similarity, label=name, **look[name])
+    if ceiling is not None and np.isfinite(ceiling).any():
+        axis.plot(centres, ceiling, color=REFERENCE, lw=1.2, label="two halves of the trials")
+    axis.axhline(0, color=REFERENCE, lw=0.8)
+    time_axis(axis, np.asarray(centres))
+    axis.set(ylabel="Spearman correlation\nof dissimilarities")
+    axis.legend(frameon=False, fontsize=9)
+    return finish(figure, show)

@@ -1,0 +1,256 @@
+"""Figures of sensors and times: responses and scores with topographies."""
+
+import matplotlib.pyplot as plt
+import mne
+import numpy as np
+from matplotlib.colors import Normalize
+from scipy.signal import find_peaks
+
+from .canvas import REAL, REFERENCE, finish, get_axes, time_axis
+
+# What a value in SI is multiplied by, and the unit then.
+_UNITS = {"eeg": (1e6, "µV"), "mag": (1e15, "fT"), "grad": (1e13, "fT/cm")}
+
+
+def plot_prediction(
+    predicted, recorded, *, times="peaks", ch_type=None, title=None, axes=None, show=True
+):
+    """Draw a predicted beside a recorded response, with topographies and their difference.
+
+    Parameters
+    ----------
+    predicted, recorded : mne.Evoked
+        The responses, of the same times; sensors are matched by name.
+    times : array-like of float | "peaks"
+        When the topographies are, in seconds. ``"peaks"`` takes up to four peaks of the recorded
+        field strength after image onset.
+    ch_type : str | None
+        ``"eeg"``, ``"mag"`` or ``"grad"``; ``None`` is the first that there is.
+    title : str | None
+        What stands above.
+    axes : array-like of matplotlib.axes.Axes | None
+        Two for the time courses, then for each time one for the recorded, one for the predicted
+        topography and one for the difference (all times of one kind first), then one for the colour
+        bar. ``None`` makes a new figure. Without sensor positions there are only the first two.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Raises
+    ------
+    ValueError
+        If sensors or times do not match.
+    """
+    predicted, recorded, ch_type = _matched(predicted, recorded, ch_type)
+    scale, unit = _UNITS.get(ch_type, (1.0, "a.u."))
+    pair = (scale * recorded.data, scale * predicted.data)
+    when = _times(recorded, times) if _has_positions(recorded.info) else np.array([])
+    figure, axes = _grid(axes, len(when))
+    colors = _front_to_back(recorded.info)
+    limit = 1.05 * max(np.abs(data).max() for data in pair)
+    for axis, data, name in zip(axes[:2], pair, ("Recorded", "Predicted"), strict=True):
+        for channel, color in zip(data, colors, strict=True):
+            axis.plot(recorded.times, channel, color=color, lw=0.8)
+        axis.axhline(0, color=REFERENCE, lw=0.8)
+        for time in when:
+            axis.axvline(time, color=REFERENCE, lw=0.8, ls="--")
+        time_axis(axis, recorded.times)
+        axis.set(ylim=(-limit, limit), title=name)
+    axes[0].set_ylabel(f"Amplitude ({unit})")
+    if len(when):
+        axes[0].text(
+            0.02, 0.03, "dark: back, light: front", transform=axes[0].transAxes, size=8, va="bottom"
+        )
+        kinds = {"Recorded": pair[0], "Predicted": pair[1], "Difference": pair[1] - pair[0]}
+        _topographies(axes[2:], recorded, kinds, when, unit)
+    if title is not None:
+        figure.suptitle(title)
+    return finish(figure, show)
+
+
+def plot_score_joint(r, *, times="peaks", ch_type=None, title=None, axes=None, show=True):
+    """Draw r of every sensor over time, with topographies; r has no unit.
+
+    Parameters
+    ----------
+    r : mne.Evoked
+        Values without a unit, as from :meth:`mne_img2brain.ImageToBrainEncoder.score_evoked`. NaN
+        (bad sensors) are left out.
+    times : array-like of float | "peaks"
+        When the topographies are, in seconds. ``"peaks"`` takes up to four peaks of the mean over
+        sensors after image onset.
+    ch_type : str | None
+        ``"eeg"``, ``"mag"`` or ``"grad"``; ``None`` is the first that there is.
+    title : str | None
+        What stands above; ``None`` is the comment of ``r``.
+    axes : array-like of matplotlib.axes.Axes | None
+        One for the curves, one for each time and one for the colour bar; ``None`` makes a new
+        figure. Without sensor positions there is only the first.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    there = np.isfinite(r.data).all(axis=1)
+    if not there.any():
+        raise ValueError("No sensor of the map has values at all times; there is nothing to draw.")
+    good = [name for name, ok in zip(r.ch_names, there, strict=True) if ok]
+    r, _, _ = _matched(r.copy().pick(good), r.copy().pick(good), ch_type)
+    mean = r.data.mean(axis=0)
+    when = np.array([])
+    if _has_positions(r.info):
+        when = _times(r, times, strength=mean)
+    if axes is None:
+        figure = plt.figure(figsize=(7, 4.6 if len(when) else 3), layout="constrained")
+        if len(when):
+            grid = figure.add_gridspec(
+                2, len(when) + 1, height_ratios=[1, 1.4], width_ratios=[1] * len(when) + [0.07]
+            )
+            axes = [figure.add_subplot(grid[1, :])]
+            axes += [figure.add_subplot(grid[0, column]) for column in range(len(when) + 1)]
+        else:
+            axes = [figure.add_subplot()]
+    figure, axes = get_axes(axes, 1 + (len(when) + 1 if len(when) else 0))
+    for channel, color in zip(r.data, _front_to_back(r.info), strict=True):
+        axes[0].plot(r.times, channel, color=color, lw=0.7)
+    axes[0].plot(r.times, mean, color=REAL, lw=2.2, label="mean over sensors")
+    axes[0].axhline(0, color=REFERENCE, lw=0.8)
+    time_axis(axes[0], r.times)
+    axes[0].set(ylabel="Pearson r")
+    for time in when:
+        axes[0].axvline(time, color=REFERENCE, lw=0.8, ls="--")
+    axes[0].legend(frameon=False, fontsize=9)
+    if len(when):
+        _topographies(axes[1:], r, {None: r.data}, when, "r")
+    figure.suptitle(r.comment if title is None else title)
+    return finish(figure, show)
+
+
+def _matched(first, second, ch_type):
+    """Return both with the same sensors of one type, in the same order."""
+    if len(first.times) != len(second.times) or np.abs(first.times - second.times).max() > 1e-6:
+        raise ValueError(
+            f"Predicted and recorded responses have different times: {first.times[0]:g} to "
+            f"{first.times[-1]:g} s ({len(first.times)}) and {second.times[0]:g} to "
+            f"{second.times[-1]:g} s ({len(second.times)})."
+        )
+    types = dict(zip(second.ch_names, second.get_channel_types(), strict=True))
+    if ch_type is None:
+        there = set(types.values())
+        ch_type = next((one for one in _UNITS if one in there), next(iter(types.values())))
+    names = [name for name in second.ch_names if types[name] == ch_type and name in first.ch_names]
+    if not names:
+        raise ValueError(
+            f"Predicted and recorded responses have no sensor of type {ch_type!r} in common; types "
+            f"are {sorted(set(types.values()))}."
+        )
+    pair = [evoked.copy().pick(names).reorder_channels(names) for evoked in (first, second)]
+    return *pair, ch_type
+
+
+def _has_positions(info):
+    """Tell whether every sensor has a position."""
+    positions = np.array([ch["loc"][:3] for ch in info["chs"]])
+    return bool(np.isfinite(positions).all() and (np.abs(positions).sum(axis=1) > 0).all())
+
+
+def _front_to_back(info):
+    """Return a colour for each sensor: dark at the back, light at the front."""
+    n = len(info["chs"])
+    if not _has_positions(info) or n == 1:
+        return plt.get_cmap("cividis")(np.linspace(0, 0.9, n))
+    y = np.array([ch["loc"][1] for ch in info["chs"]])
+    span = max(np.ptp(y), 1e-12)
+    return plt.get_cmap("cividis")(0.9 * (y - y.min()) / span)
+
+
+def _times(evoked, times, strength=None):
+    """Return when topographies are drawn: as asked for, or at the largest peaks after onset."""
+    if not isinstance(times, str):
+        return np.atleast_1d(np.asarray(times, float))
+    if times != "peaks":
+        raise ValueError(f"times={times!r}; give times in seconds or 'peaks'.")
+    strength = evoked.data.std(axis=0) if strength is None else np.asarray(strength)
+    after = np.flatnonzero(evoked.times > 0.03)
+    after = after if len(after) > 8 else np.arange(len(evoked.times))
+    apart = max(1, round(0.05 * evoked.info["sfreq"]))
+    peaks, found = find_peaks(strength[after], distance=apart, prominence=0)
+    peaks = peaks[np.argsort(found["prominences"])[::-1][:4]]
+    if not len(peaks):
+        peaks = np.array([int(np.argmax(strength[after]))])
+    return np.sort(evoked.times[after[peaks]])
+
+
+def _grid(axes, n_times):
+    """Return two axes for time courses and three rows for topographies."""
+    if axes is None:
+        figure = plt.figure(
+            figsize=(max(7, 1.7 * n_times + 1), 7.5 if n_times else 3), layout="constrained"
+        )
+        rows = figure.add_gridspec(2, 1, height_ratios=[1, 1.6]) if n_times else None
+        top = rows[0].subgridspec(1, 2) if n_times else figure.add_gridspec(1, 2)
+        axes = [figure.add_subplot(top[0])]
+        axes.append(figure.add_subplot(top[1], sharey=axes[0]))
+        if n_times:
+            below = rows[1].subgridspec(3, n_times + 1, width_ratios=[1] * n_times + [0.07])
+            axes += [figure.add_subplot(below[k, t]) for k in range(3) for t in range(n_times)]
+            axes.append(figure.add_subplot(below[:, -1]))
+    return get_axes(axes, 2 + (3 * n_times + 1 if n_times else 0))
+
+
+def _topographies(axes, evoked, kinds, when, unit):
+    """Draw one row of topographies for each kind of data, on one scale, and a colour bar."""
+    columns = [int(np.abs(evoked.times - time).argmin()) for time in when]
+    limit = max(np.abs(data[:, columns]).max() for data in kinds.values())
+    limit = limit if limit > 0 else 1.0
+    info = _plottable(evoked.info)
+    for row, (name, data) in enumerate(kinds.items()):
+        for position, column in enumerate(columns):
+            axis = axes[row * len(when) + position]
+            values, shown = _merged(data[:, column], info)
+            image, _ = mne.viz.plot_topomap(
+                values,
+                shown,
+                axes=axis,
+                show=False,
+                cmap="RdBu_r",
+                vlim=(-limit, limit),
+                contours=4,
+                sensors=True,
+            )
+            if row == 0:
+                axis.set_title(f"{1000 * evoked.times[column]:.0f} ms", fontsize=10)
+            if position == 0 and name is not None:
+                axis.set_ylabel(name, fontsize=10)
+    bar = axes[len(kinds) * len(when)]
+    mappable = plt.cm.ScalarMappable(Normalize(-limit, limit), cmap="RdBu_r")
+    bar.figure.colorbar(mappable, cax=bar, label=unit)
+
+
+def _plottable(info):
+    """Return the info without bads, which topographies would leave out."""
+    info = info.copy()
+    info["bads"] = []
+    return info
+
+
+def _merged(values, info):
+    """Average the two planar gradiometers of each place, which a topography cannot show apart.
+
+    MNE draws the root of their summed squares, which has no sign; of r the mean is wanted.
+    """
+    if set(info.get_channel_types()) != {"grad"}:
+        return values, info
+    places = [name[:-1] for name in info["ch_names"]]
+    first = [index for index, place in enumerate(places) if places.index(place) == index]
+    means = np.array(
+        [np.mean([v for v, p in zip(values, places, strict=True) if p == places[i]]) for i in first]
+    )
+    return means, mne.pick_info(info, first)
