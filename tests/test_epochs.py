@@ -221,6 +221,8 @@ def test_picks_and_names():
         read_recording(epochs, picks=["nowhere"])
     with pytest.raises(ValueError, match="No channel of epochs is left.*8 channels"):
         read_recording(epochs, picks=["Oz"])
+    with pytest.raises(ValueError, match="None of the 1 channels .*nowhere.*Fz, Cz, Pz"):
+        read_recording(epochs, ch_names=["nowhere"])
 
 
 def test_one_time_point_is_enough():
@@ -401,22 +403,31 @@ def _component_removed(epochs):
     return epochs
 
 
+def _bad_after_projector(epochs):
+    epochs = _reference_projector(epochs)
+    epochs.info["bads"] = ["Pz"]
+    return epochs
+
+
 @pytest.mark.parametrize(
     ("clean", "rank"),
     [(lambda epochs: epochs, 8), (_average_reference, 7), (_reference_projector, 7),
-     (_waiting_projector, 8), (_component_removed, 5)],
+     (_waiting_projector, 8), (_component_removed, 5), (_bad_after_projector, 7)],
 )  # fmt: skip
 def test_generated_data_have_the_rank_of_the_training_data(clean, rank, rng):
     epochs = clean(_epochs(40))
     recording = read_recording(epochs)
     scaler = ChannelScaler().fit(recording.data, recording.ch_types)
     basis = signal_basis(recording.data, recording.info, scaler)
-    assert basis.shape == (8, rank)
+    n_channels = len(recording.ch_names)
+    assert basis.shape == (n_channels, rank)
     np.testing.assert_allclose(basis.T @ basis, np.eye(rank), atol=1e-12)
     # the data are in it
     standard = scaler.transform(recording.data, recording.ch_types)
     np.testing.assert_allclose(project(standard, basis), standard, atol=1e-9)
-    values = project(rng.standard_normal((20, 8, 31)).astype(np.float32).astype(float), basis)
+    values = project(
+        rng.standard_normal((20, n_channels, 31)).astype(np.float32).astype(float), basis
+    )
     generated = make_epochs(
         scaler.inverse_transform(values, recording.ch_types), recording.info, tmin=-0.1
     )

@@ -203,8 +203,12 @@ def _read_one(inst, picks, ch_names, label, bads=(), known=None):
             f"a dict {{subject: epochs}}.{hint}"
         )
     info, rows = _picked(inst, picks, ch_names, label, bads, known)
-    data = inst.get_data(picks=rows) if isinstance(inst, mne.BaseEpochs) else inst.data[None, rows]
-    data = np.array(data, dtype=np.float64)
+    data = (
+        inst.get_data(picks=rows, copy=True)
+        if isinstance(inst, mne.BaseEpochs)
+        else inst.data[None, rows]
+    )
+    data = np.asarray(data, dtype=np.float64)
     subject = np.full(len(events), None, dtype=object)
     if metadata is not None:
         metadata = metadata.reset_index(drop=True)
@@ -254,6 +258,12 @@ def _picked(inst, picks, ch_names, label, bads, known):
     if ch_names is not None:
         rows = [row for row in rows if inst.ch_names[row] in set(ch_names)]
     rows = np.array(rows, dtype=int)
+    if len(rows) == 0 and ch_names is not None:
+        raise ValueError(
+            f"None of the {len(ch_names)} channels of the training data ({', '.join(ch_names[:5])}"
+            f"{', ...' if len(ch_names) > 5 else ''}) is a good channel of {label}, which has "
+            f"{', '.join(inst.ch_names[:5])}{', ...' if len(inst.ch_names) > 5 else ''}."
+        )
     if len(rows) == 0:
         n_bads = len(probe.info["bads"])
         raise ValueError(

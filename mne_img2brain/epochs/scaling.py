@@ -143,9 +143,9 @@ def signal_basis(data, info, scaler):
     """Find the part of sensor space that a recording lives in.
 
     The average reference, signal-space separation, removed components and applied projectors leave
-    fewer dimensions than channels. Their number is that of :func:`mne.compute_rank` with the
-    projectors that were applied; the directions are the leading eigenvectors of the second moments
-    of the standardised data, for each block of channel types that MNE ranks together.
+    fewer dimensions than channels. Their number is that of :func:`mne.compute_rank` for the data as
+    they are; the directions are the leading eigenvectors of the second moments of the standardised
+    data, for each block of channel types that MNE ranks together.
 
     Parameters
     ----------
@@ -203,12 +203,13 @@ def project(data, basis):
 
 
 def _ranks(data, info):
-    """Rank per channel type as MNE counts it; projectors that were not applied do not count."""
-    info = info.copy()
-    with info._unlock():
-        info["projs"] = [proj for proj in info["projs"] if proj["active"]]
+    """Rank per channel type as MNE counts it.
+
+    Of the data as they are: a projector that waits, or one that was applied before a channel was
+    dropped, would take one dimension too many.
+    """
     epochs = make_epochs(data, info, tmin=0.0)
-    ranks = mne.compute_rank(epochs, verbose="error")
+    ranks = mne.compute_rank(epochs, proj=False, verbose="error")
     types = set(info.get_channel_types())
     # compute_rank knows M/EEG; intracranial and optical channels keep all dimensions
     seen = {"mag", "grad"} if "meg" in ranks else set()
