@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._log import logger
 from .kernels import KERNELS, KernelMap, Views
-from .mixed_model import Whitener, fit_mixed_model, project, rotate, solve
+from .mixed_model import SignalPrior, Whitener, fit_mixed_model, project, rotate, solve
 from .splits import canonical_order, distinct_rows, fold_of, merge_groups
 
 __all__ = ["KernelMeanRegressor"]
@@ -508,9 +508,10 @@ def _components(responses, weight, shape, white, n_components, rng):
             whitened = root * white.whiten(centred)
             axes = _directions(whitened, n_signal, rng)
             white = Whitener(shape).fit(white.colour(whitened - whitened @ axes.T @ axes))
-    whitened = white.whiten(centred)
-    axes = _directions(root * whitened, n_components, rng)
-    return whitened @ axes.T, white.colour(axes), mean
+    prior = SignalPrior(shape).fit(root * white.whiten(centred))
+    reduced = prior.reduce(white.whiten(centred))
+    axes = _directions(root * reduced, min(n_components, reduced.shape[1]), rng)
+    return reduced @ axes.T, white.colour(prior.expand(axes)), mean
 
 
 def _directions(x, n_components, rng):

@@ -14,7 +14,7 @@ with :math:`\Omega` the number of trials of each image.
 import numpy as np
 from scipy import linalg
 
-__all__ = ["Whitener", "fit_mixed_model", "project", "rotate", "solve"]
+__all__ = ["SignalPrior", "Whitener", "fit_mixed_model", "project", "rotate", "solve"]
 
 _PENALTIES = np.geomspace(0.1, 1e4, 31)
 
@@ -114,6 +114,78 @@ class Whitener:
     def colour(self, y):
         """Undo :meth:`whiten`."""
         return self._apply(y, 0) * self.scale_
+
+
+class SignalPrior:
+    r"""Where, in space and in time, whitened responses have signal at all.
+
+    The covariances of whitened responses over space and over time are turned to their axes. Along
+    an axis pair with eigenvalues :math:`(1 + g_s, 1 + g_t)` times those of noise, the signal has
+    about :math:`h = g_s g_t / \bar g_s` times its variance, and responses are multiplied with the
+    square root of the Wiener gain :math:`h / (h + 1)`. Time axes without signal are left out. The
+    principal components of what remains are found with far less noise: responses are smooth, and
+    nothing is evoked before an image is shown.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(n_channels, n_times)``. Without structure, ``(1, n_targets)``: nothing is done.
+    """
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def fit(self, whitened):
+        """Learn axes and gains.
+
+        Parameters
+        ----------
+        whitened : array, shape (n_rows, n_targets)
+            Whitened and centred responses.
+
+        Returns
+        -------
+        self
+        """
+        n_channels, n_times = self.shape
+        self.gain_ = None
+        if min(n_channels, n_times) < 2:
+            return self
+        x = whitened.reshape(-1, n_channels, n_times)
+        space, self.space_ = _descending(np.einsum("nct,ndt->cd", x, x))
+        time, self.time_ = _descending(np.einsum("nct,ncu->tu", x, x))
+        # The noise is white: its level is that of the many axes without signal.
+        time = time / np.median(time[len(time) // 2 :]) - 1
+        space = space / space[space > 1e-6 * space[0]][-1] - 1
+        spread = len(x) * n_channels
+        n_kept = int((time > 2 * np.sqrt(n_times / spread)).sum())
+        n_kept = max(n_kept, min(5, n_times))
+        self.time_ = self.time_[:, :n_kept]
+        space, time = np.maximum(space, 1e-3), np.maximum(time[:n_kept], 1e-3)
+        signal = np.outer(space / space.mean(), time)
+        self.gain_ = np.sqrt(signal / (signal + 1))
+        return self
+
+    def reduce(self, whitened):
+        """Turn whitened responses to the axes and weight them."""
+        if self.gain_ is None:
+            return whitened
+        x = whitened.reshape(-1, *self.shape) @ self.time_
+        return (np.einsum("cd,nct->ndt", self.space_, x) * self.gain_).reshape(len(x), -1)
+
+    def expand(self, reduced):
+        """Undo :meth:`reduce`."""
+        if self.gain_ is None:
+            return reduced
+        x = reduced.reshape(-1, *self.gain_.shape) / self.gain_
+        x = np.einsum("cd,ndt->nct", self.space_, x) @ self.time_.T
+        return x.reshape(len(x), -1)
+
+
+def _descending(covariance):
+    """Eigenvalues and eigenvectors, the largest first."""
+    values, vectors = linalg.eigh(covariance)
+    return values[::-1], vectors[:, ::-1]
 
 
 def rotate(features, weight):
