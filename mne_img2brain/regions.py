@@ -11,9 +11,9 @@ from ._log import warn
 LOBES = ("frontal", "central", "temporal", "parietal", "occipital")
 UNKNOWN = "unknown"
 
-# Rows of the 10-05 system from front to back. FC, C and CP are central, FT, T and TP temporal, PO
-# and O occipital: the grouping of the region ablations on THINGS-EEG2 (Song et al., 2024). Rows
-# between two rows go with the one their name begins with, but for PPO (parietal, like P).
+# Rows of the 10-05 system from front to back: FC, C and CP are central, FT, T and TP temporal, PO
+# and O occipital. Rows between two rows go with the one their name begins with, but for PPO
+# (parietal, like P).
 _LOBE_OF_ROW = {
     **dict.fromkeys(["N", "NFP", "FP", "AFP", "AF", "AFF", "F", "FFC", "FFT"], "frontal"),
     **dict.fromkeys(["FC", "FCC", "C", "CCP", "CP", "CPP"], "central"),
