@@ -1,0 +1,25 @@
+"""Pictures to tokens: loading, captions, embedders, one cache on disk."""
+
+import importlib
+
+# Read on first use: a Gabor embedder needs neither torch nor transformers.
+_HOME = {
+    "Captioner": "captions",
+    "ClipEmbedder": "clip",
+    "GaborEmbedder": "gabor",
+    "check_images": "images",
+    "clip_score": "clip_score",
+    "load_rgb": "images",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,206 @@
+"""Whatever a picture comes as, the RGB picture a person sees."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+
+def check_images(images):
+    """Return pictures as a list, one item each, without reading them.
+
+    Parameters
+    ----------
+    images : list of str | Path | PIL.Image.Image | array, or array, shape \
+            (n_images, height, width, 3) | (n_images, height, width)
+        Paths, PIL images or arrays. Arrays are uint8, or uint16 for 16-bit grey.
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    TypeError
+        If an item is none of these.
+    ValueError
+        If there is no picture, or an array has another shape or type.
+    """
+    if isinstance(images, (str, Path)):
+        raise TypeError(
+            f"images is one path, {str(images)!r}; give a list of pictures, here [{str(images)!r}]."
+        )
+    if isinstance(images, Image.Image):
+        raise TypeError("images is one picture; give a list of pictures, here [picture].")
+    if isinstance(images, np.ndarray) and images.ndim not in (3, 4) and images.dtype.kind in "ui":
+        raise ValueError(
+            f"An array of pictures has shape {images.shape}; expected (n_images, height, width, 3)."
+        )
+    try:
+        images = list(images)
+    except TypeError as error:
+        raise TypeError(
+            f"images is a {type(images).__name__}; give a list of paths, PIL images or arrays, or "
+            "an array of shape (n_images, height, width, 3)."
+        ) from error
+    if not images:
+        raise ValueError("images is empty; give at least one picture.")
+    for index, image in enumerate(images):
+        if isinstance(image, np.ndarray):
+            _check_array(image, index)
+        elif not isinstance(image, (str, Path, Image.Image)):
+            raise TypeError(
+                f"images[{index}] is a {type(image).__name__}; expected a path, a PIL image or an "
+                "array."
+            )
+    return images
+
+
+def _check_array(image, index):
+    shape_fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))
+    if not shape_fits or 0 in image.shape:
+        raise ValueError(
+            f"images[{index}] is an array of shape {image.shape}; expected (height, width), or "
+            "(height, width, 3) for RGB, or (height, width, 4) for RGBA."
+        )
+    if image.dtype != np.uint8 and not (image.dtype == np.uint16 and image.ndim == 2):
+        raise ValueError(
+            f"images[{index}] is an array of {image.dtype}; expected uint8, 0 to 255 (or uint16 "
+            "for grey). Floats from 0 to 1: (255 * image).round().astype('uint8')."
+        )
+
+
+def load_rgb(image, index=0):
+    """Read one picture as a person sees it.
+
+    Photographs are turned as their EXIF data say, palettes looked up, 16-bit greys brought to 8
+    bits, CMYK converted. What is transparent shows mid-grey, as a grey screen would.
+
+    Parameters
+    ----------
+    image : str | Path | PIL.Image.Image | array
+        The picture.
+    index : int
+        Its position among the pictures, for messages.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Of mode RGB.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no picture, or is cut off.
+    """
+    where = f"images[{index}]"
+    if isinstance(image, np.ndarray):
+        _check_array(image, index)
+        image = Image.fromarray(image[:, :, 0] if image.shape[2:] == (1,) else image)
+    elif isinstance(image, (str, Path)):
+        where = f"images[{index}], {str(image)}"
+        path = Path(image)
+        if path.is_dir():
+            raise ValueError(f"{where}, is a folder; give the picture's file.")
+        try:
+            image = Image.open(path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{where}: there is no such file.") from error
+        except UnidentifiedImageError as error:
+            raise ValueError(
+                f"{where}: this file is not a picture that Pillow can read."
+            ) from error
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{where}: the picture is damaged or cut off ({error}).") from error
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_deep_grey(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        grey = Image.new("RGBA", image.size, (128, 128, 128, 255))
+        return Image.alpha_composite(grey, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_deep_grey(image):
+    """Bring grey of 16 or 32 bits to 8: 16-bit by its range, anything else by its extremes."""
+    values = np.asarray(image, dtype=np.float64)
+    low, high = 0.0, 65535.0
+    if values.min() < 0 or values.max() > high or image.mode == "F":
+        low, high = values.min(), max(values.max(), values.min() + 1e-12)
+    grey = np.round(255 * (values - low) / (high - low)).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def image_name(image):
+    """Return what a picture is called: its path as given, or an empty string.
+
+    Parameters
+    ----------
+    image : object
+        An item of a list of pictures.
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(image, (str, Path)):
+        return str(image)
+    return str(getattr(image, "filename", "") or "")
+
+
+def image_keys(images):
+    """Hash what each picture shows; a picture given many times is read once.
+
+    Parameters
+    ----------
+    images : list
+        Pictures.
+
+    Returns
+    -------
+    list of str
+        One key per picture, the same for the same picture as a path and as an array.
+    """
+    images = check_images(images)
+    known, keys = {}, []
+    for index, image in enumerate(images):
+        identity = str(image) if isinstance(image, (str, Path)) else id(image)
+        if identity not in known:
+            pixels = np.asarray(load_rgb(image, index))
+            digest = hashlib.sha256(repr(pixels.shape).encode())
+            digest.update(np.ascontiguousarray(pixels).tobytes())
+            known[identity] = digest.hexdigest()
+        keys.append(known[identity])
+    return keys
+
+
+def unique_images(images):
+    """Find the distinct pictures.
+
+    Parameters
+    ----------
+    images : list
+        Pictures, some of them perhaps many times.
+
+    Returns
+    -------
+    distinct : list
+        Each picture once, in the order of first appearance.
+    index : array of int, shape (n_images,)
+        Which of them each picture is.
+    keys : list of str
+        The keys of the distinct ones.
+    """
+    keys = image_keys(images)
+    position, distinct = {}, []
+    for image, key in zip(images, keys, strict=True):
+        if key not in position:
+            position[key] = len(distinct)
+            distinct.append(image)
+    return distinct, np.array([position[key] for key in keys]), list(position)
