@@ -27,7 +27,7 @@ from .metrics import r_map
 from .persistence import FORMAT_VERSION, is_savable, pack, read_folder, unpack, write_folder
 from .regions import assign_regions
 from .response import fit_regressor, predict_regressor, sample_regressor
-from .stimuli import indexable, present, take_images
+from .stimuli import check_captions, indexable, present, take_images
 
 
 def _can_sample(encoder):
@@ -206,10 +206,10 @@ class ImageToBrainEncoder(BaseEstimator):
             Whose response, one of ``subjects_``; ``None`` is the average subject.
         metadata : pandas.DataFrame | None
             One row per image; its columns are added to the generated metadata.
-        event_id : dict | array of str, shape (n_images,) | str | None
-            Names of conditions, so that ``generated["face"]`` works: one name per image, or the
-            column of ``metadata`` that holds it, or a dict of name to code with ``metadata``'s
-            column ``event``.
+        event_id : dict | list of str, shape (n_images,) | str | None
+            Conditions, so that ``generated["face"]`` works: one name per image, or the column of
+            ``metadata`` that holds it, or a dict of name to code where one column of ``metadata``
+            holds these names or codes. ``None`` names each picture by its file.
 
         Returns
         -------
@@ -381,7 +381,9 @@ class ImageToBrainEncoder(BaseEstimator):
         np.add.at(recorded, row, data * weight[:, None, None])
         recorded /= np.bincount(row, weights=weight)[:, None, None]
         predicted = predict_regressor(self.regressor_, stimuli.tokens, self._shape, None)
-        r = r_map(recorded, self._in_units(predicted[stimuli.index]))
+        good = np.isfinite(recorded).all(axis=(0, 2))
+        r = np.full(self._shape, np.nan)
+        r[good] = r_map(recorded[:, good], self._in_units(predicted[stimuli.index])[:, good])
         return to_evoked_map(r, self.info_, tmin=self.tmin_, comment="r across images")
 
     def save(self, fname, *, overwrite=False):
@@ -480,14 +482,19 @@ def _groups(recording, groups):
     """Return what splits keep together: as given, or from a metadata column."""
     frame = recording.metadata
     if groups is None and frame is not None and "concept" in frame:
+        if frame["concept"].isna().any():
+            logger.info("The metadata column 'concept' has gaps; trials are grouped by image only.")
+            return None
         groups = "concept"
     return metadata_column(recording, groups) if isinstance(groups, str) else groups
 
 
 def _captions_per_image(recording, captions, row, n_images):
     """Return captions in the order of the images."""
+    if captions is None:
+        return None
     if not isinstance(captions, str):
-        return captions
+        return check_captions(captions, n_images)
     of_trial = metadata_column(recording, captions)
     of_image = [""] * n_images
     for image, caption in zip(row, of_trial, strict=True):

@@ -97,6 +97,8 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
         Weight of the diffusion model's own mean in :meth:`predict`, chosen on held-out pictures.
     n_features_in_ : int
         Features of one token.
+    n_iter_ : int
+        Gradient steps that were made.
 
     References
     ----------
@@ -329,6 +331,7 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
         self.mean_, self.residual_ = mean, residual
         self.average_response_ = np.average(data.y, axis=0, weights=data.weight)
         self.target_shape_ = data.target_shape
+        self.n_iter_ = residual.history_.iterations[-1] if self.max_iter else 0
         self.n_features_in_ = tokens.shape[2]
         self.n_tokens_ = tokens.shape[1]
         # 5. the denoiser's own mean

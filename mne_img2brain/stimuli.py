@@ -146,7 +146,7 @@ def present(images, embedder, captions=None):
     tokens = load_tokens(images)
     if tokens is not None:
         if captions is not None:
-            _check_captions(captions, len(tokens))
+            check_captions(captions, len(tokens))
         keys = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in tokens]
         return Stimuli(tokens, np.arange(len(tokens)), keys, [""] * len(tokens), captions)
     if embedder is None:
@@ -159,7 +159,7 @@ def present(images, embedder, captions=None):
     arguments = {}
     texts = None
     if captions is not None:
-        texts = _check_captions(captions, len(images))
+        texts = check_captions(captions, len(images))
         if "captions" not in inspect.signature(embedder.transform).parameters:
             raise ValueError(
                 f"captions were given, but {type(embedder).__name__} takes none; leave them out, "
@@ -186,8 +186,25 @@ def present(images, embedder, captions=None):
     return Stimuli(tokens, index, [keys[row] for row in index], names, texts)
 
 
-def _check_captions(captions, n_images):
-    """Return captions as a list, one string per picture."""
+def check_captions(captions, n_images):
+    """Return captions as a list, one string per picture.
+
+    Parameters
+    ----------
+    captions : list of str
+        As given.
+    n_images : int
+        How many pictures there are.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If there is not one string per picture.
+    """
     if isinstance(captions, str):
         raise ValueError(
             f"captions is one string for {n_images} images; give a list with one per image."

@@ -15,7 +15,7 @@ def n170(folder, subject):
         trials = data["X"][of_subject].astype(float) * 1e-6
         face, recording = data["y"][of_subject], data["rec"][of_subject]
         times, names = data["times"], data["ch"].tolist()
-    info = mne.create_info(names, 256.0, "eeg").set_montage("standard_1005", verbose="error")
+    info = mne.create_info(names, 256.0, "eeg").set_montage("easycap-M1")
     codes = face + 1
     events = np.column_stack([np.arange(len(codes)), np.zeros_like(codes), codes])
     epochs = mne.EpochsArray(
@@ -75,7 +75,7 @@ def semireal(folder, split):
         names, times = data["ch_names"].tolist(), data["times"]
     n_images, n_trials = trials.shape[:2]
     info = mne.create_info(names, 1 / (times[1] - times[0]), "eeg")
-    info.set_montage("standard_1005", verbose="error")
+    info.set_montage("easycap-M1")
     epochs = mne.EpochsArray(
         trials.reshape(-1, *trials.shape[2:]), info, tmin=times[0], verbose="error"
     )
