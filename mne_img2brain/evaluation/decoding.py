@@ -25,7 +25,7 @@ def judge_usefulness(rows, draws, trials, labels, estimator, n_repeats, seed):
     estimator : estimator | None
         As in :func:`mne_img2brain.metrics.train_on_generated`.
     n_repeats : int
-        How many times the training trials are chosen anew.
+        How many times the training trials are chosen anew, over all folds.
     seed : int
         Of these choices.
     """
@@ -49,7 +49,7 @@ def judge_usefulness(rows, draws, trials, labels, estimator, n_repeats, seed):
             y_test,
             estimator=estimator,
             scoring="roc_auc" if len(classes) == 2 else "balanced_accuracy",
-            n_repeats=n_repeats,
+            n_repeats=max(1, n_repeats // len(splits)),
             random_state=seed,
         )
         scores["generated"].append(result.generated.mean())

@@ -1,6 +1,7 @@
 """Rows on draws."""
 
 import numpy as np
+from scipy.stats import t as student
 
 from ..metrics import (
     classifier_two_sample,
@@ -76,7 +77,7 @@ def judge_draws(rows, recorded, draws, prediction, real, options):
         "mean of draws within 2 SE of prediction",
         error.mean(),
         error,
-        ceiling=0.954,
+        ceiling=2 * student.cdf(2, n_draws - 1) - 1,
         better="ceiling",
     )
     draws = draws[real.keep]
@@ -122,7 +123,7 @@ def judge_draws(rows, recorded, draws, prediction, real, options):
     curves["ranks"] = rank_histogram(
         draws[..., inside], [t[..., inside] for t in trials], n_bins=n_bins
     )
-    _scores(rows, draws, trials, real.scale)
+    _scores(rows, draws, trials, real)
     _tell_apart(rows, draws, trials, real, options)
     if options.training_trials is not None:
         _memory(rows, draws, trials, options.training_trials)
@@ -137,8 +138,6 @@ def _scaled(sd, scale):
 def _mean_against_prediction(draws, prediction):
     """Return the share of cells of each image where the mean of draws is near the prediction."""
     n_draws = draws.shape[1]
-    if n_draws < 2:
-        return np.full(len(draws), np.nan)
     standard_error = draws.std(axis=1, ddof=1) / np.sqrt(n_draws)
     near = np.abs(draws.mean(axis=1) - prediction) <= 2 * standard_error
     return near.mean(axis=(1, 2))
@@ -163,15 +162,22 @@ def _spectra(rows, draws, trials, scale, sfreq, bands):
             better="ceiling",
             unit="dB",
         )
-    return freqs, *(10 * np.log10(p.mean(axis=(0, 1))[1:]) for p in (generated, there))
+    # Without the mean, which was taken off, and Nyquist's half band.
+    shown = slice(1, -1)
+    levels = (10 * np.log10(p.mean(axis=(0, 1))[shown]) for p in (generated, there))
+    return freqs[shown], *levels
 
 
-def _scores(rows, draws, trials, scale):
-    """Add energy score and CRPS, both in standard deviations of the real trials."""
+def _scores(rows, draws, trials, real):
+    """Add energy score and CRPS, in standard deviations of real trials; these score one another."""
+    scale = real.scale
+    enough = min(len(half) for half in real.halves[0]) >= 2
     energy = energy_score_by_image(draws, trials, scale=scale)
-    rows.add("energy score", energy.mean(), energy, better="lower", unit="SD of trials")
+    best = energy_score_by_image(*real.halves, scale=scale).mean() if enough else np.nan
+    rows.add("energy score", energy.mean(), energy, ceiling=best, better="lower", unit="trial SD")
     marginal = (crps(draws, trials, per_image=True) / scale[:, None]).mean(axis=(1, 2))
-    rows.add("CRPS", marginal.mean(), marginal, better="lower", unit="SD of trials")
+    best = (crps(*real.halves) / scale[:, None]).mean() if enough else np.nan
+    rows.add("CRPS", marginal.mean(), marginal, ceiling=best, better="lower", unit="trial SD")
 
 
 def _tell_apart(rows, draws, trials, real, options):

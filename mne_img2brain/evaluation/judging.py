@@ -123,6 +123,8 @@ def evaluate(
         n_draws=(n_draws, 0), n_splits=(n_splits, 1), n_bootstrap=(n_bootstrap, 2),
         random_state=(random_state, 0),
     )  # fmt: skip
+    if n_draws == 1:
+        raise ValueError("n_draws=1: draws are judged by how they vary; give 2 or more, or 0.")
     with use_log_level(verbose):
         recorded = material.gather(encoders, images, epochs, image_ids, captions, labels)
         material.refuse_training_images(encoders, recorded, allow_training_images)

@@ -102,7 +102,7 @@ def _figures_of_draws(evaluation):
     yield (
         "Spectra",
         viz.plot_spectra(
-            freqs[1:],
+            freqs,
             {name: curves[name]["spectrum"][1] for name in drawing},
             real,
             show=False,

@@ -102,12 +102,13 @@ def n_way_accuracy(n_better, n_equal, n_way):
     r"""Top-1 accuracy if the true image stood among ``n_way - 1`` others drawn at random.
 
     With :math:`w` of the :math:`N - 1` others worse than the true image, it wins when all drawn
-    ones are among them: :math:`\binom{w}{n - 1} / \binom{N - 1}{n - 1}`.
+    ones are among them: :math:`\binom{w}{n - 1} / \binom{N - 1}{n - 1}`. Ties are broken by lot:
+    with :math:`e` others equal, this is averaged over :math:`w, \dots, w + e`.
 
     Parameters
     ----------
     n_better, n_equal : array of int, shape (n_images,)
-        From :func:`identification_ranks`. Ties are counted half as won.
+        From :func:`identification_ranks`.
     n_way : int
         The number of candidates, 2 to n_images. Chance is ``1 / n_way``.
 
@@ -120,12 +121,14 @@ def n_way_accuracy(n_better, n_equal, n_way):
     if not 2 <= n_way <= n_others + 1:
         raise ValueError(f"n_way={n_way}; expected 2 to {n_others + 1}, the number of images.")
     draw = n_way - 1
-    worse = n_others - np.asarray(n_better, float) - np.asarray(n_equal, float) / 2
-    fits = worse >= draw
-    safe = np.where(fits, worse, draw)
-    log_p = gammaln(safe + 1) - gammaln(safe - draw + 1)
-    log_p -= gammaln(n_others + 1) - gammaln(n_others - draw + 1)
-    return np.where(fits, np.exp(log_p), 0.0)
+    worse = np.arange(draw, n_others + 1)
+    log_wins = gammaln(worse + 1) - gammaln(worse - draw + 1)
+    log_wins -= gammaln(n_others + 1) - gammaln(n_others - draw + 1)
+    wins = np.concatenate([np.zeros(draw), np.exp(log_wins)])
+    below = np.concatenate([[0.0], np.cumsum(wins)])
+    n_better, n_equal = np.asarray(n_better), np.asarray(n_equal)
+    most = n_others - n_better
+    return (below[most + 1] - below[most - n_equal]) / (n_equal + 1)
 
 
 def identification_curve(y_true, y_pred, times, *, width=0.05, step=None, centre=False, k=(1, 5)):

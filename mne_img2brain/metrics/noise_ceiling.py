@@ -34,7 +34,8 @@ class SplitHalf(NamedTuple):
         ``sqrt(reliability)``: correlation of the noise-free response with the average of all
         trials. This is the ceiling of a model that is scored against that average. Average it
         over sensors and times as the model's r is averaged: the root of an averaged reliability is
-        larger than the average root.
+        larger than the average root. The root of a negative reliability, which is noise, is
+        negative, so that where there is no signal the average is about zero.
     """
 
     lower: np.ndarray
@@ -135,7 +136,8 @@ def split_half_ceiling(trials, *, n_splits=100, random_state=0):
         upper += correlation(half_a, everything)
     lower, upper = lower.reshape(shape) / n_splits, upper.reshape(shape) / n_splits
     reliability = spearman_brown(lower)
-    return SplitHalf(lower, upper, reliability, np.sqrt(np.clip(reliability, 0, None)))
+    full = np.sign(reliability) * np.sqrt(np.abs(reliability))
+    return SplitHalf(lower, upper, reliability, full)
 
 
 def _averager(chosen, n_trials):

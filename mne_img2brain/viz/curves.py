@@ -39,7 +39,6 @@ def plot_r_time(r, ceiling=None, *, window=None, axes=None, show=True):
     if ceiling is not None:
         mean = np.nanmean(ceiling.data, axis=0)
         axis.plot(ceiling.times, mean, color=REFERENCE, lw=1.2, label="noise ceiling")
-        axis.fill_between(ceiling.times, mean, 1, color="0.96", zorder=-6, lw=0)
         axis.set_ylim(top=min(1.0, 1.1 * mean.max()))
     axis.axhline(0, color=REFERENCE, lw=0.8)
     time_axis(axis, times, window)
@@ -122,7 +121,7 @@ def plot_calibration(ranks, *, axes=None, show=True):
         counts = np.asarray(counts, float)
         edges = np.linspace(0, 1, len(counts) + 1)
         share = len(counts) * counts / counts.sum()
-        axes[0].stairs(share, edges, label=name, **look[name])
+        axes[0].stairs(share, edges, baseline=None, label=name, **look[name])
         half = len(counts) // 2
         levels = [1 - 2 * k / len(counts) for k in range(half, -1, -1)]
         covered = [counts[k : len(counts) - k].sum() / counts.sum() for k in range(half, -1, -1)]
@@ -250,7 +249,9 @@ def plot_rsa(values, ceiling=None, *, axes=None, show=True):
     figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))
     look = styles(values)
     for name, (centres, similarity) in values.items():
-        axis.plot(centres, similarity, label=name, **look[name])
+        # The same prediction for every image has no dissimilarities.
+        if np.isfinite(similarity).any():
+            axis.plot(centres, similarity, label=name, **look[name])
     if ceiling is not None and np.isfinite(ceiling).any():
         axis.plot(centres, ceiling, color=REFERENCE, lw=1.2, label="two halves of the trials")
     axis.axhline(0, color=REFERENCE, lw=0.8)

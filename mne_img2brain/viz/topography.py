@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import mne
 import numpy as np
 from matplotlib.colors import Normalize
+from mne.io.constants import FIFF
 from scipy.signal import find_peaks
 
 from .canvas import REAL, REFERENCE, finish, get_axes, time_axis
@@ -31,7 +32,8 @@ def plot_prediction(
     axes : array-like of matplotlib.axes.Axes | None
         Two for the time courses, then for each time one for the recorded, one for the predicted
         topography and one for the difference (all times of one kind first), then one for the colour
-        bar. ``None`` makes a new figure. Without sensor positions there are only the first two.
+        bar. ``None`` makes a new figure. Without positions, or with fewer than eight sensors, there
+        are only the first two.
     show : bool
         Whether to show the figure.
 
@@ -63,10 +65,14 @@ def plot_prediction(
     axes[0].set_ylabel(f"Amplitude ({unit})")
     if len(when):
         axes[0].text(
-            0.02, 0.03, "dark: back, light: front", transform=axes[0].transAxes, size=8, va="bottom"
+            0.02, 0.97, "dark: back\nlight: front", transform=axes[0].transAxes, size=8, va="top"
         )
-        kinds = {"Recorded": pair[0], "Predicted": pair[1], "Difference": pair[1] - pair[0]}
-        _topographies(axes[2:], recorded, kinds, when, unit)
+        place, info = _one_per_place(recorded.info)
+        # Of two planar gradiometers the root of the mean square, which is strongest over a source.
+        paired = place.max() + 1 < len(place)
+        there, expected = (_by_place(data, place, squared=paired) for data in pair)
+        kinds = {"Recorded": there, "Predicted": expected, "Difference": expected - there}
+        _topographies(axes[2:], recorded.times, info, kinds, when, unit)
     if title is not None:
         figure.suptitle(title)
     return finish(figure, show)
@@ -89,7 +95,7 @@ def plot_score_joint(r, *, times="peaks", ch_type=None, title=None, axes=None, s
         What stands above; ``None`` is the comment of ``r``.
     axes : array-like of matplotlib.axes.Axes | None
         One for the curves, one for each time and one for the colour bar; ``None`` makes a new
-        figure. Without sensor positions there is only the first.
+        figure. Without positions, or with fewer than eight sensors, there is only the first.
     show : bool
         Whether to show the figure.
 
@@ -126,9 +132,10 @@ def plot_score_joint(r, *, times="peaks", ch_type=None, title=None, axes=None, s
     axes[0].set(ylabel="Pearson r")
     for time in when:
         axes[0].axvline(time, color=REFERENCE, lw=0.8, ls="--")
-    axes[0].legend(frameon=False, fontsize=9)
+    axes[0].legend(frameon=False, fontsize=9, loc="upper right")
     if len(when):
-        _topographies(axes[1:], r, {None: r.data}, when, "r")
+        place, info = _one_per_place(r.info)
+        _topographies(axes[1:], r.times, info, {None: _by_place(r.data, place)}, when, "r")
     figure.suptitle(r.comment if title is None else title)
     return finish(figure, show)
 
@@ -156,7 +163,9 @@ def _matched(first, second, ch_type):
 
 
 def _has_positions(info):
-    """Tell whether every sensor has a position."""
+    """Tell whether there are eight sensors, each with a position: of fewer a map is invented."""
+    if len(info["chs"]) < 8:
+        return False
     positions = np.array([ch["loc"][:3] for ch in info["chs"]])
     return bool(np.isfinite(positions).all() and (np.abs(positions).sum(axis=1) > 0).all())
 
@@ -164,7 +173,7 @@ def _has_positions(info):
 def _front_to_back(info):
     """Return a colour for each sensor: dark at the back, light at the front."""
     n = len(info["chs"])
-    if not _has_positions(info) or n == 1:
+    if not _has_positions(info):
         return plt.get_cmap("cividis")(np.linspace(0, 0.9, n))
     y = np.array([ch["loc"][1] for ch in info["chs"]])
     span = max(np.ptp(y), 1e-12)
@@ -178,11 +187,13 @@ def _times(evoked, times, strength=None):
     if times != "peaks":
         raise ValueError(f"times={times!r}; give times in seconds or 'peaks'.")
     strength = evoked.data.std(axis=0) if strength is None else np.asarray(strength)
+    strength = strength - min(0.0, strength.min())
     after = np.flatnonzero(evoked.times > 0.03)
     after = after if len(after) > 8 else np.arange(len(evoked.times))
     apart = max(1, round(0.05 * evoked.info["sfreq"]))
-    peaks, found = find_peaks(strength[after], distance=apart, prominence=0)
-    peaks = peaks[np.argsort(found["prominences"])[::-1][:4]]
+    least = 0.25 * strength[after].max()
+    peaks, found = find_peaks(strength[after], distance=apart, height=least)
+    peaks = peaks[np.argsort(found["peak_heights"])[::-1][:4]]
     if not len(peaks):
         peaks = np.array([int(np.argmax(strength[after]))])
     return np.sort(evoked.times[after[peaks]])
@@ -205,28 +216,30 @@ def _grid(axes, n_times):
     return get_axes(axes, 2 + (3 * n_times + 1 if n_times else 0))
 
 
-def _topographies(axes, evoked, kinds, when, unit):
+def _topographies(axes, times, info, kinds, when, unit):
     """Draw one row of topographies for each kind of data, on one scale, and a colour bar."""
-    columns = [int(np.abs(evoked.times - time).argmin()) for time in when]
+    columns = [int(np.abs(times - time).argmin()) for time in when]
     limit = max(np.abs(data[:, columns]).max() for data in kinds.values())
     limit = limit if limit > 0 else 1.0
-    info = _plottable(evoked.info)
+    # The same levels everywhere: lines in a weak map would draw its noise.
+    levels = np.array([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75]) * limit
     for row, (name, data) in enumerate(kinds.items()):
         for position, column in enumerate(columns):
             axis = axes[row * len(when) + position]
-            values, shown = _merged(data[:, column], info)
-            image, _ = mne.viz.plot_topomap(
-                values,
-                shown,
+            mne.viz.plot_topomap(
+                data[:, column],
+                info,
                 axes=axis,
                 show=False,
                 cmap="RdBu_r",
                 vlim=(-limit, limit),
-                contours=4,
+                contours=levels,
                 sensors=True,
+                # Nothing is shown where no sensor is near, whatever the outline of the head.
+                extrapolate="local",
             )
             if row == 0:
-                axis.set_title(f"{1000 * evoked.times[column]:.0f} ms", fontsize=10)
+                axis.set_title(f"{1000 * times[column]:.0f} ms", fontsize=10)
             if position == 0 and name is not None:
                 axis.set_ylabel(name, fontsize=10)
     bar = axes[len(kinds) * len(when)]
@@ -234,23 +247,28 @@ def _topographies(axes, evoked, kinds, when, unit):
     bar.figure.colorbar(mappable, cax=bar, label=unit)
 
 
-def _plottable(info):
-    """Return the info without bads, which topographies would leave out."""
+def _one_per_place(info):
+    """Return the place of each sensor, and info of one sensor for each place.
+
+    Two planar gradiometers share a place, which a topography cannot show apart.
+    """
     info = info.copy()
     info["bads"] = []
-    return info
+    names = info["ch_names"]
+    if set(info.get_channel_types()) != {"grad"} or not names[0].startswith("MEG"):
+        return np.arange(len(names)), info
+    labels = [name[:-1] for name in names]
+    _, first, place = np.unique(labels, return_index=True, return_inverse=True)
+    info = mne.pick_info(info, first)
+    for channel in info["chs"]:
+        # Drawn like magnetometers: MNE draws single gradiometers not at all.
+        channel["coil_type"], channel["unit"] = FIFF.FIFFV_COIL_VV_MAG_T3, FIFF.FIFF_UNIT_T
+    return place, info
 
 
-def _merged(values, info):
-    """Average the two planar gradiometers of each place, which a topography cannot show apart.
-
-    MNE draws the root of their summed squares, which has no sign; of r the mean is wanted.
-    """
-    if set(info.get_channel_types()) != {"grad"}:
-        return values, info
-    places = [name[:-1] for name in info["ch_names"]]
-    first = [index for index, place in enumerate(places) if places.index(place) == index]
-    means = np.array(
-        [np.mean([v for v, p in zip(values, places, strict=True) if p == places[i]]) for i in first]
-    )
-    return means, mne.pick_info(info, first)
+def _by_place(data, place, squared=False):
+    """Average what shares a place: as it is, or the root of the mean square."""
+    means = np.zeros((place.max() + 1, data.shape[1]))
+    np.add.at(means, place, data**2 if squared else data)
+    means /= np.bincount(place)[:, None]
+    return np.sqrt(means) if squared else means

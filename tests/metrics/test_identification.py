@@ -59,6 +59,10 @@ def test_n_way_accuracy_by_enumeration():
         np.testing.assert_allclose(n_way_accuracy(better, equal, n_way), expected)
     # Among all candidates it is the top-1 accuracy.
     np.testing.assert_allclose(n_way_accuracy(better, equal, 6), top_k(better, equal, 1))
+    # All equal: chance, whatever the number of candidates.
+    for n_way in (2, 4, 6):
+        everywhere = n_way_accuracy(np.zeros(6, int), np.full(6, 5), n_way)
+        np.testing.assert_allclose(everywhere, 1 / n_way)
     with pytest.raises(ValueError, match="n_way=7; expected 2 to 6"):
         n_way_accuracy(better, equal, 7)
 
