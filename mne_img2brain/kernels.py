@@ -87,10 +87,28 @@ class Views:
             ``pooled`` (n_images, n_pooled) and, of tokens, ``places`` (n_images, n_places,
             n_features).
         """
+        # A place that an image does not have is as good as one like the mean of all images.
         return {
-            name: (view - self.mean_[name]) / self.scale_[name]
+            name: np.nan_to_num((view - self.mean_[name]) / self.scale_[name])
             for name, view in self._views(x).items()
         }
+
+    def get_arrays(self):
+        """Return what :meth:`transform` needs, by name."""
+        arrays = {"edges": self.edges_}
+        for view in self.mean_:
+            arrays[f"mean/{view}"], arrays[f"scale/{view}"] = self.mean_[view], self.scale_[view]
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays, last):
+        """Undo :meth:`get_arrays`; ``last`` says whether the last token is one of the pooled."""
+        self = cls()
+        self.edges_, self.last_ = arrays["edges"], last
+        names = [key.split("/")[1] for key in arrays if key.startswith("mean/")]
+        self.mean_ = {view: arrays[f"mean/{view}"] for view in names}
+        self.scale_ = {view: arrays[f"scale/{view}"] for view in names}
+        return self
 
 
 class KernelMap:
@@ -139,7 +157,7 @@ class KernelMap:
                 kernel = self._term(i, landmarks[view], landmarks[view])
                 self.gains_[i] = weight / ((np.trace(kernel) / n - kernel.mean()) or 1.0)
         values, vectors = linalg.eigh(self._kernel(landmarks))
-        keep = values > max(1e-10 * values[-1], 1e-300)
+        keep = values > max(1e-10 * values.max(initial=0), 1e-300)
         self.root_ = vectors[:, keep] / np.sqrt(values[keep])
         return self
 
@@ -198,3 +216,18 @@ class KernelMap:
             The features.
         """
         return self.compare(views) if self.plain_ else self.compare(views) @ self.root_
+
+    def get_arrays(self, name):
+        """Return what :meth:`compare` needs, by names that start with what they are."""
+        arrays = {f"widths/{name}": self.widths_, f"gains/{name}": self.gains_}
+        return arrays | {f"landmarks/{view}": x for view, x in self.landmarks_.items()}
+
+    @classmethod
+    def from_arrays(cls, name, arrays, plain):
+        """Undo :meth:`get_arrays`; ``plain`` says whether the map is the features themselves."""
+        self = cls(KERNELS[name])
+        self.plain_ = plain
+        self.widths_, self.gains_ = arrays[f"widths/{name}"], arrays[f"gains/{name}"]
+        views = [] if plain else {term[0] for term in self.terms}
+        self.landmarks_ = {view: arrays[f"landmarks/{view}"] for view in views}
+        return self

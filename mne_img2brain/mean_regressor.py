@@ -1,22 +1,20 @@
 r"""The expected response: a mixture of kernel regressions that know what responses share."""
 
 import numpy as np
-from scipy import linalg, optimize, sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.extmath import randomized_svd
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._log import logger
 from .kernels import KERNELS, KernelMap, Views
-from .mixed_model import SignalPrior, Whitener, fit_mixed_model, project, rotate, solve
+from .mixed_model import fit_mixed_model, project, rotate, solve
+from .response_space import Whitener, average_trials, find_components
 from .splits import canonical_order, distinct_rows, fold_of, merge_groups
+from .stacking import correlation, cross_validate, expand, judged_targets, stack
 
 __all__ = ["KernelMeanRegressor"]
 
-_PENALTIES = np.geomspace(1e-3, 1e4, 22)
-_MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen
-_MAX_DEVIATIONS = 5000  # trials from which the noise covariance is estimated
+_FEW = 100  # below this many images, errors are judged on whitened responses
 
 
 class KernelMeanRegressor(RegressorMixin, BaseEstimator):
@@ -156,7 +154,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         groups = None if groups is None else np.asarray(groups)[rows]
         first, image = distinct_rows(X[rows])
         unit, unit_image, fold = self._deal(flat, image, groups, rng)
-        responses, total, deviations = _average(flat, weight[rows], image, unit)
+        responses, total, deviations = average_trials(flat, weight[rows], image, unit)
         if self.penalty == "auto":
             total = total / total.mean()
 
@@ -165,38 +163,52 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         chosen = np.arange(len(first))
         if len(first) > self.n_landmarks:
             chosen = np.sort(rng.choice(len(first), self.n_landmarks, replace=False))
+        if self.kernel == "local" and "places" not in shown:
+            raise ValueError(
+                "kernel='local' compares tokens place by place, but X has no two tokens that all "
+                "images have beside the first; use 'auto' or 'rbf'."
+            )
         maps = {
             name: KernelMap(KERNELS[name]).fit({v: x[chosen] for v, x in shown.items()})
             for name in self._kernel_names(shown)
         }
         n_components = min(self.n_components, len(responses) // 10, responses.shape[1])
-        if self.penalty != "auto" or fold.max() == 0:
+        if self.penalty != "auto" or len(responses) < _FEW // 2:
             n_components = 0
         shape = y.shape[1:] if y.ndim == 3 else (1, flat.shape[1])
         white = Whitener(shape).fit(deviations) if len(deviations) >= 40 else None
+        n_folds = fold.max() + 1 if fold.max() else 0
         # Components of all images know the noise of those left out (0.03 of r on semi-real EEG):
         # each fold has its own.
         spaces = [
-            _components(responses[keep], total[keep], shape, white, n_components, rng)
-            for keep in [fold >= 0] + [fold != k for k in range(fold.max() + 1)]
+            find_components(responses[keep], total[keep], shape, white, n_components, rng)
+            for keep in [fold >= 0] + [fold != k for k in range(n_folds)]
         ]
 
+        # With few images, errors are judged where noise is white: there the signal is seen best.
+        judge = white.whiten if white and len(responses) < _FEW else None
         # Everything below is per unit: an image, or with few images a part of its trials.
         models = []
         for name, kernel in maps.items():
             features = kernel.transform(shown)[unit_image]
-            models += self._cross_validate(name, features, responses, total, fold, spaces[1:])
+            ridge = self.penalty if name == "linear" or self.kernel == name else None
+            models += cross_validate(
+                name, features, responses, total, fold, spaces[1:], penalty=ridge, judge=judge
+            )
         mean = np.average(responses, axis=0, weights=total)
-        judged = np.unique(np.linspace(0, len(mean) - 1, _MAX_JUDGED).astype(np.intp))
+        judged = slice(None) if judge else judged_targets(len(mean))
         target = responses[:, judged] - mean[judged]
-        guesses = [_expand(m, spaces[1:], fold, judged) - mean[judged] for m in models]
-        weights = _stack(guesses, target, total) if self.penalty == "auto" else np.ones(1)
+        guesses = [expand(m, spaces[1:], fold, judged) - mean[judged] for m in models]
+        weights = np.ones(1)
+        if len(models) > 1:
+            seen = map(judge, [*guesses, target]) if judge else [*guesses, target]
+            weights = stack(list(seen), total, scale=judge is None)
 
         # Nothing of an earlier fit is left behind from here on.
         self.views_, self.maps_, self.coef_, self.offset_ = views, {}, {}, {}
         self.mean_, self.colours_ = mean, spaces[0][1]
         self.response_shape_ = tuple(y.shape[1:])
-        self.x_shape_ = tuple(X.shape[1:])
+        self.x_ndim_ = X.ndim
         self.n_features_in_ = X.shape[-1]
         self.penalty_ = next(m["penalty"] for m in models if m["kind"] == "ridge")
         self.weights_, self.cv_score_ = {}, {}
@@ -204,12 +216,12 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         for model, b, guess in zip(models, weights, guesses, strict=True):
             label = f"{model['kind']} {model['kernel']}"
             self.weights_[label] = float(b)
-            self.cv_score_[label] = _correlation(guess, target)
-        self.cv_score_["mixture"] = _correlation(mixture, target)
+            self.cv_score_[label] = correlation(guess, target)
+        self.cv_score_["mixture"] = correlation(mixture, target)
         left_out = np.tile(mean, (len(responses), 1))
         for model, b in zip(models, weights, strict=True):
             if b > 0:
-                left_out += b * (_expand(model, spaces[1:], fold, slice(None)) - mean)
+                left_out += b * (expand(model, spaces[1:], fold, slice(None)) - mean)
         self._left_out = left_out
         self._row_unit = np.full(len(y), -1)
         self._row_unit[rows] = unit
@@ -257,51 +269,6 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         _, fold = np.unique(pairs[:, 1], return_inverse=True)
         return unit.ravel(), pairs[:, 0], fold
 
-    def _cross_validate(self, name, features, responses, weight, fold, spaces):
-        """Fit the models with one kernel in each fold; return their out-of-fold predictions."""
-        folds = range(fold.max() + 1 if fold.max() else 0)
-        axes = [rotate(features[fold != k], weight[fold != k]) for k in folds]
-        models = []
-        if name == "linear" or self.kernel == name:
-            penalty, guess = self._ridge(features, axes, responses, weight, fold)
-            models.append({"kind": "ridge", "kernel": name, "penalty": penalty, "guess": guess})
-        if len(spaces[0][1]):
-            guess = np.zeros((len(responses), len(spaces[0][1])))
-            for k, (rotated, (components, _, _)) in enumerate(zip(axes, spaces, strict=True)):
-                scores, mean = project(rotated, components)
-                coef = solve(rotated, scores, *fit_mixed_model(rotated, scores, components))
-                guess[fold == k] = mean + (features[fold == k] - rotated["mean"]) @ coef
-            models.append({"kind": "mixed", "kernel": name, "guess": guess})
-        return models
-
-    def _ridge(self, features, axes, responses, weight, fold):
-        """Choose the penalty of ridge regression; return it and out-of-fold predictions."""
-        guess = np.tile(np.average(responses, axis=0, weights=weight), (len(responses), 1))
-        centred = features - np.average(features, axis=0, weights=weight)
-        grid = _PENALTIES * (weight @ (centred**2).sum(axis=1) / len(features) or 1.0)
-        if self.penalty != "auto":
-            grid = np.array([float(self.penalty)])
-        if not axes:
-            return grid[-1], guess
-        spread = np.average((responses - guess[0]) ** 2, axis=0, weights=weight)
-        per_target = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
-        loss = np.zeros(len(grid))
-        projected = [project(r, responses[fold != k]) for k, r in enumerate(axes)]
-        judged = np.unique(np.linspace(0, len(spread) - 1, _MAX_JUDGED).astype(np.intp))
-        for i, penalty in enumerate(grid if len(grid) > 1 else []):
-            for k, (rotated, (scores, mean)) in enumerate(zip(axes, projected, strict=True)):
-                out = fold == k
-                left = (features[out] - rotated["mean"]) @ solve(
-                    rotated, scores[:, judged], penalty
-                )
-                left += (mean - responses[out])[:, judged]
-                loss[i] += weight[out] @ (left**2 @ per_target[judged])
-        penalty = grid[loss.argmin()]
-        for k, (rotated, (scores, mean)) in enumerate(zip(axes, projected, strict=True)):
-            out = fold == k
-            guess[out] = mean + (features[out] - rotated["mean"]) @ solve(rotated, scores, penalty)
-        return penalty, guess
-
     def _solve_all(self, name, kernel, features, responses, components, weight, parts):
         """Fit the models with one kernel on all images and add them up."""
         parts = [(model, b) for model, b in parts if b > 0]
@@ -345,7 +312,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
             The expected responses, in the unit of ``y``.
         """
         check_is_fitted(self, "coef_")
-        X = self._check_tokens(X)
+        X = self._check_tokens(X, fitted=True)
         shown = self.views_.transform(X)
         predicted = np.tile(self.mean_, (len(X), 1))
         shared = np.zeros((len(X), len(self.colours_)))
@@ -367,20 +334,15 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
             ``params`` and ``meta`` hold numbers, strings and lists; ``arrays`` holds arrays.
         """
         check_is_fitted(self, "coef_")
-        arrays = {"mean": self.mean_, "colours": self.colours_, "edges": self.views_.edges_}
-        for view in self.views_.mean_:
-            arrays[f"views/{view}/mean"] = self.views_.mean_[view]
-            arrays[f"views/{view}/scale"] = self.views_.scale_[view]
+        arrays = {"mean": self.mean_, "colours": self.colours_} | self.views_.get_arrays()
         for key in self.coef_:
             arrays[f"coef/{key}"], arrays[f"offset/{key}"] = self.coef_[key], self.offset_[key]
         for name, kernel in self.maps_.items():
-            arrays[f"maps/{name}/widths"] = kernel.widths_
-            arrays[f"maps/{name}/gains"] = kernel.gains_
-            for view, x in kernel.landmarks_.items():
-                arrays[f"landmarks/{view}"] = x
+            arrays |= kernel.get_arrays(name)
         meta = {
             "response_shape": list(self.response_shape_),
-            "x_shape": list(self.x_shape_),
+            "x_ndim": self.x_ndim_,
+            "n_features": self.n_features_in_,
             "last": bool(self.views_.last_),
             "plain": {name: bool(kernel.plain_) for name, kernel in self.maps_.items()},
             "penalty": float(self.penalty_),
@@ -407,24 +369,15 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         self = cls(**state["params"])
         arrays, meta = state["arrays"], state["meta"]
         self.mean_, self.colours_ = arrays["mean"], arrays["colours"]
-        self.response_shape_, self.x_shape_ = tuple(meta["response_shape"]), tuple(meta["x_shape"])
-        self.n_features_in_ = self.x_shape_[-1]
+        self.response_shape_ = tuple(meta["response_shape"])
+        self.x_ndim_, self.n_features_in_ = meta["x_ndim"], meta["n_features"]
         self.penalty_, self.weights_ = meta["penalty"], meta["weights"]
         self.cv_score_ = meta["cv_score"]
-        self.views_ = Views(self.standardize)
-        self.views_.edges_, self.views_.last_ = arrays["edges"], meta["last"]
-        names = [key.split("/")[1] for key in arrays if key.startswith("views/")]
-        self.views_.mean_ = {view: arrays[f"views/{view}/mean"] for view in names}
-        self.views_.scale_ = {view: arrays[f"views/{view}/scale"] for view in names}
-        self.maps_ = {}
-        for name, plain in meta["plain"].items():
-            kernel = KernelMap(KERNELS[name])
-            kernel.plain_ = plain
-            kernel.widths_ = arrays[f"maps/{name}/widths"]
-            kernel.gains_ = arrays[f"maps/{name}/gains"]
-            used = {} if plain else {term[0] for term in kernel.terms}
-            kernel.landmarks_ = {view: arrays[f"landmarks/{view}"] for view in used}
-            self.maps_[name] = kernel
+        self.views_ = Views.from_arrays(arrays, meta["last"])
+        self.maps_ = {
+            name: KernelMap.from_arrays(name, arrays, plain)
+            for name, plain in meta["plain"].items()
+        }
         self.coef_ = {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith("coef/")}
         self.offset_ = {k: arrays[f"offset/{k}"] for k in self.coef_}
         return self
@@ -439,120 +392,53 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         if self.n_folds < 2:
             raise ValueError(f"n_folds={self.n_folds}; expected 2 or more.")
 
-    def _check_tokens(self, X):
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _check_tokens(self, X, fitted=False):
         """Return tokens as a 2-D or 3-D array."""
-        X = np.asarray(X)
-        if X.ndim not in (2, 3, 4):
+        if getattr(X, "ndim", 2) not in (3, 4):
+            X = validate_data(self, X, reset=not fitted)
+        else:
+            X = check_array(X, allow_nd=True, ensure_all_finite="allow-nan")
+            X = X.reshape(len(X), -1, X.shape[-1])
+        if not fitted:
+            return X
+        if X.ndim != self.x_ndim_ or X.shape[-1] != self.n_features_in_:
             raise ValueError(
-                f"X has shape {X.shape}; expected 2 to 4 dimensions. Reshape your data."
+                f"X has {X.ndim} dimensions and {X.shape[-1]} features, but {type(self).__name__} "
+                f"is expecting {self.x_ndim_} dimensions and {self.n_features_in_} features as "
+                "input, as in fit."
             )
-        if X.ndim == 2 and not np.isfinite(X).all():
-            raise ValueError("X contains NaN or infinity; only tokens of 3-D X may be padded.")
-        if hasattr(self, "x_shape_") and X.shape[1:] != self.x_shape_:
-            raise ValueError(f"X {X.shape}, fitted {self.x_shape_}")
-        return X.reshape(len(X), -1, X.shape[-1]) if X.ndim == 4 else X
+        if X.ndim == 3 and len(self.views_.edges_) and X.shape[1] < self.views_.edges_[-1]:
+            raise ValueError(
+                f"X has {X.shape[1]} tokens per image, but those of fit had at least "
+                f"{self.views_.edges_[-1]}; embed the images in the same way."
+            )
+        return X
 
     def _check_responses(self, X, y, sample_weight):
         """Return responses and the weight of each row."""
-        y = np.asarray(y)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None; give "
+                "one response per row of X."
+            )
+        y = check_array(y, ensure_2d=False, allow_nd=True, input_name="y")
         if y.ndim not in (1, 2, 3) or len(y) != len(X):
             raise ValueError(
                 f"y has shape {y.shape}; expected one response for each of the {len(X)} rows of X, "
                 "in 1 to 3 dimensions."
             )
-        if not np.isfinite(y).all():
-            raise ValueError("y contains NaN or infinity.")
-        if sample_weight is None:
-            return y, np.ones(len(y))
-        weight = np.asarray(sample_weight, dtype=np.float64)
+        weight = np.ones(len(y))
+        if sample_weight is not None:
+            weight = np.asarray(sample_weight, dtype=np.float64)
         if weight.shape != (len(y),) or not (weight >= 0).all() or not weight.any():
-            raise ValueError("sample_weight")
+            raise ValueError(
+                f"sample_weight has shape {weight.shape} and sum {weight.sum():g}; expected "
+                f"{len(y)} weights that are not negative and not all zero: of how many trials "
+                "each row is the average."
+            )
         return y, weight
-
-
-def _average(flat, weight, image, unit):
-    """Return the mean and total weight of units, and what trials deviate from their image."""
-    n_units = unit.max() + 1
-    rows = np.arange(len(unit))
-    total = np.bincount(unit, weight)
-    average = sparse.csr_array((weight / total[unit], (unit, rows)), shape=(n_units, len(rows)))
-    responses = average @ flat.astype(np.float64, copy=False)
-    # Images from the first on, until there are trials enough.
-    repeated = np.bincount(image)[image] > 1
-    last = np.searchsorted(np.cumsum(np.bincount(image[repeated], minlength=1)), _MAX_DEVIATIONS)
-    some = np.flatnonzero(repeated & (image <= last))
-    if not len(some):
-        return responses, total, np.zeros((0, flat.shape[1]))
-    _, index = np.unique(image[some], return_inverse=True)
-    share = np.bincount(index, weight[some])
-    columns = np.arange(len(some))
-    average = sparse.csr_array((weight[some] / share[index], (index, columns)))
-    trials = flat[some].astype(np.float64, copy=False)
-    deviations = (trials - (average @ trials)[index]) * np.sqrt(weight[some])[:, None]
-    return responses, total, deviations * np.sqrt(len(some) / max(len(some) - len(share), 1))
-
-
-def _components(responses, weight, shape, white, n_components, rng):
-    """Return scores on components, the components in colour, and the mean response."""
-    mean = np.average(responses, axis=0, weights=weight)
-    if not n_components:
-        return np.zeros((len(responses), 0)), np.zeros((0, responses.shape[1])), mean
-    centred = responses - mean
-    root = np.sqrt(weight)[:, None]
-    if white is None:
-        # No repeats: noise is what the first components leave over. On semi-real EEG this gives
-        # two thirds of what repeats do.
-        white = Whitener(shape).fit(root * centred)
-        n_signal = min(20, n_components // 2, (responses.shape[1] - 1) // 2)
-        for _ in range(3 if n_signal else 0):
-            whitened = root * white.whiten(centred)
-            axes = _directions(whitened, n_signal, rng)
-            white = Whitener(shape).fit(white.colour(whitened - whitened @ axes.T @ axes))
-    prior = SignalPrior(shape).fit(root * white.whiten(centred))
-    reduced = prior.reduce(white.whiten(centred))
-    axes = _directions(root * reduced, min(n_components, reduced.shape[1]), rng)
-    return reduced @ axes.T, white.colour(prior.expand(axes)), mean
-
-
-def _directions(x, n_components, rng):
-    """Return the first right singular vectors."""
-    if min(x.shape) > 2000:
-        seed = int(rng.integers(2**31 - 1))
-        return randomized_svd(x, n_components, random_state=seed)[2]
-    if x.shape[0] < x.shape[1]:
-        _, left = linalg.eigh(x @ x.T, subset_by_index=(len(x) - n_components, len(x) - 1))
-        axes = (x.T @ left).T
-        return axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-300)
-    n = x.shape[1]
-    return linalg.eigh(x.T @ x, subset_by_index=(n - n_components, n - 1))[1].T
-
-
-def _expand(model, spaces, fold, judged):
-    """Return the out-of-fold predictions of a model for some targets."""
-    if model["kind"] == "ridge":
-        return model["guess"][:, judged]
-    parts = np.empty((len(fold), len(spaces[0][2][judged])))
-    for k, (_, colours, mean) in enumerate(spaces):
-        parts[fold == k] = mean[judged] + model["guess"][fold == k] @ colours[:, judged]
-    return parts
-
-
-def _stack(guesses, target, weight):
-    """Non-negative weights of models that minimise the squared error, targets scaled alike."""
-    spread = np.average(target**2, axis=0, weights=weight)
-    scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
-    gram = np.array([[weight @ ((a * b) @ scale) for b in guesses] for a in guesses])
-    aim = np.array([weight @ ((a * target) @ scale) for a in guesses])
-    if not (aim > 0).any():
-        return np.eye(len(guesses))[0]
-    values, vectors = linalg.eigh(gram)
-    values = np.maximum(values, 1e-9 * values[-1])
-    half = np.sqrt(values)[:, None] * vectors.T
-    return optimize.nnls(half, (vectors.T @ aim) / np.sqrt(values))[0]
-
-
-def _correlation(a, b):
-    """Mean over targets of the Pearson correlation over rows."""
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    size = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
-    return float(np.mean((a * b).sum(axis=0) / np.where(size > 0, size, 1)))

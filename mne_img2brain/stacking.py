@@ -1,0 +1,98 @@
+"""Models judged on images they did not see, and their mixture."""
+
+import numpy as np
+from scipy import linalg, optimize
+
+from .mixed_model import fit_mixed_model, project, rotate, solve
+
+__all__ = ["correlation", "cross_validate", "expand", "judged_targets", "stack"]
+
+_PENALTIES = np.geomspace(1e-3, 1e4, 22)
+_MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen
+
+
+def judged_targets(n_targets):
+    """Choose evenly spaced targets, for speed."""
+    return np.unique(np.linspace(0, n_targets - 1, _MAX_JUDGED).astype(np.intp))
+
+
+def cross_validate(name, features, responses, weight, fold, spaces, *, penalty, judge):
+    """Fit the models with one kernel in each fold; return their out-of-fold predictions."""
+    folds = range(fold.max() + 1 if fold.max() else 0)
+    axes = [rotate(features[fold != k], weight[fold != k]) for k in folds]
+    models = []
+    if penalty is not None:
+        penalty, guess = _ridge(features, axes, responses, weight, fold, penalty, judge)
+        models.append({"kind": "ridge", "kernel": name, "penalty": penalty, "guess": guess})
+    if axes and len(spaces[0][1]):
+        guess = np.zeros((len(responses), len(spaces[0][1])))
+        for k, (rotated, (components, _, _)) in enumerate(zip(axes, spaces, strict=True)):
+            scores, mean = project(rotated, components)
+            coef = solve(rotated, scores, *fit_mixed_model(rotated, scores, components))
+            guess[fold == k] = mean + (features[fold == k] - rotated["mean"]) @ coef
+        models.append({"kind": "mixed", "kernel": name, "guess": guess})
+    return models
+
+
+def _ridge(features, axes, responses, weight, fold, penalty, judge):
+    """Choose the penalty of ridge regression; return it and out-of-fold predictions."""
+    guess = np.tile(np.average(responses, axis=0, weights=weight), (len(responses), 1))
+    centred = features - np.average(features, axis=0, weights=weight)
+    grid = _PENALTIES * (weight @ (centred**2).sum(axis=1) / len(features) or 1.0)
+    if penalty != "auto":
+        grid = np.array([float(penalty)])
+    if not axes:
+        return grid[-1], guess
+    per_target = np.ones(responses.shape[1])
+    if judge is None:
+        spread = np.average((responses - guess[0]) ** 2, axis=0, weights=weight)
+        per_target = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
+    loss = np.zeros(len(grid))
+    projected = [project(r, responses[fold != k]) for k, r in enumerate(axes)]
+    judged = slice(None)
+    if judge is None:
+        judged = np.unique(np.linspace(0, len(per_target) - 1, _MAX_JUDGED).astype(np.intp))
+    for i, penalty in enumerate(grid if len(grid) > 1 else []):
+        for k, (rotated, (scores, mean)) in enumerate(zip(axes, projected, strict=True)):
+            out = fold == k
+            left = (features[out] - rotated["mean"]) @ solve(rotated, scores[:, judged], penalty)
+            left += (mean - responses[out])[:, judged]
+            left = judge(left) if judge else left
+            loss[i] += weight[out] @ (left**2 @ per_target[judged])
+    penalty = grid[loss.argmin()]
+    for k, (rotated, (scores, mean)) in enumerate(zip(axes, projected, strict=True)):
+        out = fold == k
+        guess[out] = mean + (features[out] - rotated["mean"]) @ solve(rotated, scores, penalty)
+    return penalty, guess
+
+
+def expand(model, spaces, fold, judged):
+    """Return the out-of-fold predictions of a model for some targets."""
+    if model["kind"] == "ridge":
+        return model["guess"][:, judged]
+    parts = np.empty((len(fold), len(spaces[0][2][judged])))
+    for k, (_, colours, mean) in enumerate(spaces):
+        parts[fold == k] = mean[judged] + model["guess"][fold == k] @ colours[:, judged]
+    return parts
+
+
+def stack(guesses, weight, scale):
+    """Non-negative weights of models that minimise the squared error of the last, the target."""
+    *guesses, target = guesses
+    spread = np.average(target**2, axis=0, weights=weight)
+    scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1) if scale else 1.0, 0)
+    gram = np.array([[weight @ ((a * b) @ scale) for b in guesses] for a in guesses])
+    aim = np.array([weight @ ((a * target) @ scale) for a in guesses])
+    if not (aim > 0).any():
+        return np.eye(len(guesses))[0]
+    values, vectors = linalg.eigh(gram)
+    values = np.maximum(values, 1e-9 * values[-1])
+    half = np.sqrt(values)[:, None] * vectors.T
+    return optimize.nnls(half, (vectors.T @ aim) / np.sqrt(values))[0]
+
+
+def correlation(a, b):
+    """Mean over targets of the Pearson correlation over rows."""
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    size = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    return float(np.mean((a * b).sum(axis=0) / np.where(size > 0, size, 1)))
