@@ -1,19 +1,34 @@
 """Whitening of residuals in space and time, and back."""
 
 import numpy as np
+from scipy import linalg
+
+from ._log import logger
+
+__all__ = ["ScaleWhitener", "SpaceTimeWhitener"]
+
+_STRUCTURES = ("auto", "kronecker", "separate", "time_wise", "space_wise", "full")
+# Rows of a covariance over all sensors and times that is still formed: 2048 take some seconds.
+_MAX_FULL = 2048
+_MAX_VALUES = 10**8  # numbers of the trials that a covariance is estimated from: 800 MB
+_RANK = 1e-12  # eigenvalues below this share of the largest are rounding
+_WEIGHTS = 1 - np.concatenate([[0.0], np.geomspace(1e-3, 1, 25)])[::-1]  # of the sample: 0 .. 1
+_MIN_REPEATED = 0.25  # share of trials above which repeats of a picture show the noise
 
 
 class ScaleWhitener:
     """Divide every sensor by its own SD: no whitening but of the units."""
 
-    def fit(self, residuals, groups=None):
+    def fit(self, residuals, groups=None, n_averaged=None):
         """Measure the SD of every sensor.
 
         Parameters
         ----------
         residuals : array, shape (n_trials, n_channels, n_times)
-            Residuals of single trials.
+            Residuals, scaled to single trials.
         groups : array, shape (n_trials,) | None
+            Not used.
+        n_averaged : array, shape (n_trials,) | None
             Not used.
 
         Returns
@@ -34,23 +49,400 @@ class ScaleWhitener:
 
 
 class SpaceTimeWhitener:
-    """Sample covariance, for now."""
+    r"""Make residuals white over sensors and times, every value staying in its place.
 
-    def fit(self, residuals, groups=None):
-        n, c, t = residuals.shape
-        flat = residuals.reshape(n, -1)
-        self.shape_ = (c, t)
-        cov = flat.T @ flat / n
-        cov[np.diag_indices(len(cov))] *= 1 + 1e-3
-        values, vectors = np.linalg.eigh(cov)
-        keep = values > 1e-9 * values[-1]
-        self.vectors_, self.sd_ = vectors[:, keep], np.sqrt(values[keep])
+    Residuals :math:`r` have the unit of their sensor taken away, :math:`D^{-1} r` with :math:`D`
+    the SD of each sensor, and are multiplied with the symmetric inverse root of their covariance
+    (ZCA-cor whitening [1]_, the one that changes standardised data least)
+
+    .. math:: w = \Sigma^{-1/2} D^{-1} r, \qquad r = D\, \Sigma^{1/2} w
+
+    within the subspace that the residuals span: after an average reference, a projection or a
+    baseline correction, what is coloured back has it too. In the coordinates
+    :math:`z_{ij} = u_i^\top D^{-1} r\, v_j`, with :math:`u_i` the principal components over
+    sensors and :math:`v_j` those over times, the covariance is one of
+
+    - ``"kronecker"``: :math:`\mathrm{var}\, z_{ij} = \lambda_i \mu_j`, sensors times times;
+    - ``"separate"``: a variance for each :math:`z_{ij}`, the rest zero: a sum of Kronecker
+      products, each component over sensors with its own spectrum;
+    - ``"time_wise"``: a covariance over :math:`i` for each :math:`j`. Components over times are
+      close to frequencies, so each frequency has its own topographies;
+    - ``"space_wise"``: a covariance over :math:`j` for each :math:`i`;
+    - ``"full"``: a covariance over all :math:`z_{ij}`, for up to 2048 of them.
+
+    The last three are :math:`(1 - \rho) S + \rho T`: the sample covariance :math:`S` drawn to a
+    structured target, never to white noise, whose floor a spectrum shows. Targets are
+    ``"separate"``, and for ``"full"`` also ``"time_wise"``, ``"space_wise"`` and the covariance
+    that is stationary, the same for all pairs of times of equal distance. Structure, target and
+    :math:`\rho` are those of the highest Gaussian likelihood on a quarter of the pictures,
+    left out for that; the covariance is then estimated on all.
+
+    Parameters
+    ----------
+    structure : "auto" | "kronecker" | "separate" | "time_wise" | "space_wise" | "full"
+        ``"auto"`` chooses.
+    seed : int
+        Which pictures are left out, and of very many trials which are used.
+
+    Attributes
+    ----------
+    structure_ : str
+        The structure chosen.
+    target_ : str
+        What the sample covariance is drawn to.
+    weight_ : float
+        The weight of the sample covariance, :math:`1 - \rho`.
+    log_likelihoods_ : dict
+        Structure and target -> held-out Gaussian log-likelihood of a trial, in nats.
+    rank_ : int
+        Dimensions of the subspace.
+    repeats_ : bool
+        Whether the covariance is that of trials about the mean of their picture.
+
+    References
+    ----------
+    .. [1] Kessy, Lewin & Strimmer (2018). Optimal whitening and decorrelation. The American
+       Statistician 72, 309-314.
+    """
+
+    def __init__(self, structure="auto", seed=0):
+        self.structure = structure
+        self.seed = seed
+
+    def fit(self, residuals, groups=None, n_averaged=None):
+        r"""Estimate the covariance.
+
+        Where pictures repeat, it is that of the trials about their picture's mean, with the
+        degrees of freedom that the means cost: the error of a prediction then is no part of it,
+        and draws vary about their mean as trials do. Else it is that of the residuals.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            Residuals, scaled to single trials: what an average over n trials leaves, times
+            :math:`\sqrt n`. Their mean is taken to be zero.
+        groups : array, shape (n_trials,) | None
+            The picture of each trial. ``None`` takes residuals as they are.
+        n_averaged : array, shape (n_trials,) | None
+            Of how many trials each row is the average; ``None`` is one.
+
+        Returns
+        -------
+        self : SpaceTimeWhitener
+
+        Raises
+        ------
+        ValueError
+            If the structure is unknown, shapes do not agree, or values are not finite.
+        """
+        if self.structure not in _STRUCTURES:
+            raise ValueError(f"structure={self.structure!r}; give one of {', '.join(_STRUCTURES)}.")
+        residuals = np.asarray(residuals)
+        if residuals.ndim != 3 or not residuals.size:
+            raise ValueError(
+                f"residuals have the shape {residuals.shape}; give (n_trials, n_channels, n_times)."
+            )
+        rng = np.random.default_rng(self.seed)
+        noise, groups, self.repeats_ = _noise(residuals, groups, n_averaged, rng)
+        if not np.isfinite(noise).all():
+            raise ValueError("residuals hold NaN or inf; leave those trials out.")
+        self._fit_basis(noise)
+        z = self.space_.T @ noise @ self.time_
+        del noise
+        held = _held_out(groups, rng)
+        candidates = _candidates(self.structure, z.shape[1:], len(z))
+        toeplitz = None
+        if any("stationary" in candidate for candidate in candidates):
+            toeplitz = [_stationary(z[part], self.time_) for part in (~held, slice(None))]
+        self.log_likelihoods_, best = {}, (-np.inf, None, None, None)
+        for structure, target in candidates:
+            weights, gains = _judge(
+                z[~held], z[held], structure, target, toeplitz and toeplitz[0], len(candidates) == 1
+            )
+            score, weight = max(zip(gains, weights, strict=True))
+            self.log_likelihoods_[f"{structure}, {target}"] = float(score)
+            if best[1] is None or score > best[0]:
+                best = (score, structure, target, weight)
+        _, self.structure_, self.target_, weight = best
+        self.weight_ = float(weight)
+        covariance = self.weight_ * _sample(z, self.structure_) if self.weight_ else 0.0
+        if self.weight_ < 1:
+            aim = _target(z, self.structure_, self.target_, toeplitz and toeplitz[1])
+            covariance = covariance + (1 - self.weight_) * aim
+        self.root_, self.inverse_root_ = _roots(covariance)
+        logger.info(
+            f"Covariance of the residuals: {self.structure_}, weight {self.weight_:.3g} of the "
+            f"sample against {self.target_}, rank {self.rank_} of {np.prod(self.shape_)}."
+        )
         return self
 
+    def _fit_basis(self, noise):
+        """Set the sensors' scale and the principal components over sensors and over times."""
+        n, n_channels, n_times = noise.shape
+        self.shape_ = (n_channels, n_times)
+        scale = np.sqrt(np.mean(np.square(noise), axis=(0, 2)))
+        self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
+        noise /= self.scale_
+        space = np.zeros((n_channels, n_channels))
+        time = np.zeros((n_times, n_times))
+        for trial in noise:
+            space += trial @ trial.T
+            time += trial.T @ trial
+        if n * n_channels < 4 * n_times:  # too little for one covariance; assume stationarity
+            time = _positive(_toeplitz(time))
+        self.space_, self.time_ = _components(space), _components(time)
+        self.rank_ = self.space_.shape[1] * self.time_.shape[1]
+
     def transform(self, residuals):
-        flat = residuals.reshape(len(residuals), -1)
-        return ((flat @ self.vectors_ / self.sd_) @ self.vectors_.T).reshape(residuals.shape)
+        """Whiten.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            Residuals of single trials.
+
+        Returns
+        -------
+        array, shape (n_trials, n_channels, n_times)
+            White within the subspace of the data, zero outside.
+        """
+        return self._multiply(residuals / self.scale_, self.inverse_root_)
 
     def inverse_transform(self, whitened):
-        flat = whitened.reshape(len(whitened), -1)
-        return ((flat @ self.vectors_ * self.sd_) @ self.vectors_.T).reshape(whitened.shape)
+        """Colour.
+
+        Parameters
+        ----------
+        whitened : array, shape (n_trials, n_channels, n_times)
+            White residuals; what lies outside the subspace of the data is lost.
+
+        Returns
+        -------
+        array, shape (n_trials, n_channels, n_times)
+            In the unit of the residuals.
+        """
+        return self._multiply(whitened, self.root_) * self.scale_
+
+    def _multiply(self, values, matrices):
+        """Apply a symmetric matrix that is given in blocks over components."""
+        result = np.empty(np.shape(values))
+        for rows in _batches(len(values), max(1, 2 * 10**7 // max(1, values[0].size))):
+            z = self.space_.T @ values[rows] @ self.time_
+            blocks = _blocks(z, self.structure_) @ matrices
+            result[rows] = self.space_ @ _unblocks(blocks, self.structure_, z.shape) @ self.time_.T
+        return result.astype(np.result_type(values, np.float32), copy=False)
+
+    def get_state(self):
+        """Return what the whitener has learnt.
+
+        Returns
+        -------
+        dict
+            Arrays, numbers and strings, for :meth:`from_state`.
+        """
+        return dict(vars(self))
+
+    @classmethod
+    def from_state(cls, state):
+        """Make a fitted whitener from what :meth:`get_state` returned.
+
+        Parameters
+        ----------
+        state : dict
+            The state.
+
+        Returns
+        -------
+        SpaceTimeWhitener
+        """
+        self = cls()
+        vars(self).update(state)
+        self.shape_ = tuple(self.shape_)
+        return self
+
+
+def _noise(residuals, groups, n_averaged, rng):
+    """Return what shows the noise of single trials, the group of each row, and if of repeats."""
+    n = len(residuals)
+    labels = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+    weight = np.ones(n) if n_averaged is None else np.asarray(n_averaged, dtype=float)
+    if len(labels) != n or weight.shape != (n,) or not np.all(weight > 0):
+        raise ValueError(
+            f"There are {n} residuals, {len(labels)} groups and {weight.shape} n_averaged; give "
+            "one group and one positive count for each residual."
+        )
+    most = max(2, _MAX_VALUES // residuals[0].size)
+    if n > most:
+        order = np.argsort(rng.permutation(labels.max() + 1)[labels], kind="stable")[:most]
+        order.sort()
+        residuals, labels, weight = residuals[order], labels[order], weight[order]
+        labels = np.unique(labels, return_inverse=True)[1].ravel()
+    values = np.array(residuals, dtype=float)
+    counts = np.bincount(labels)
+    repeats = bool(len(labels) - len(counts) >= _MIN_REPEATED * len(labels))
+    if not repeats:
+        return values, labels, repeats
+    # sum of n (y - mean)^2 over the rows of a picture, each with its share of the freedom
+    total = np.bincount(labels, weights=weight)
+    mean = np.zeros((len(counts), *values.shape[1:]))
+    np.add.at(mean, labels, values * np.sqrt(weight)[:, None, None])
+    mean /= total[:, None, None]
+    values -= np.sqrt(weight)[:, None, None] * mean[labels]
+    keep = counts[labels] > 1
+    values, labels, weight = values[keep], labels[keep], weight[keep]
+    values /= np.sqrt(1 - weight / total[labels])[:, None, None]
+    return values, labels, repeats
+
+
+def _held_out(groups, rng):
+    """Choose a quarter of the groups: array of bool, shape (n_trials,)."""
+    names = np.unique(groups)
+    if len(names) < 4:
+        # too few pictures to leave one out: trials
+        groups, names = np.arange(len(groups)), np.arange(len(groups))
+    return np.isin(groups, rng.permutation(names)[: len(names) // 4])
+
+
+def _components(scatter):
+    """Return the eigenvectors of a covariance that are more than rounding, largest first."""
+    values, vectors = linalg.eigh(scatter)
+    keep = values > _RANK * max(values[-1], 0)
+    return np.ascontiguousarray(vectors[:, keep][:, ::-1])
+
+
+def _candidates(structure, shape, n_trials):
+    """List the structures that can be estimated, with what each is drawn to."""
+    if 0 in shape or n_trials < 8:
+        return [("kronecker", "itself")]
+    targets = {
+        "kronecker": ("itself",),
+        "separate": ("itself",),
+        "time_wise": ("separate",),
+        "space_wise": ("separate",),
+        "full": ("stationary", "time_wise", "space_wise", "separate"),
+    }
+    if structure != "auto":
+        return [(structure, target) for target in targets[structure]]
+    if np.prod(shape) > _MAX_FULL:
+        targets.pop("full")
+    elif 1 in shape:
+        targets = {"kronecker": ("itself",), "full": ("stationary", "separate")}
+    return [(one, target) for one, several in targets.items() for target in several]
+
+
+def _blocks(z, structure):
+    """Order coordinates (n, n_space, n_time) as (n_blocks, n, size); blocks are independent."""
+    n, n_space, n_time = z.shape
+    if structure == "time_wise":
+        return z.transpose(2, 0, 1)
+    if structure == "space_wise":
+        return z.transpose(1, 0, 2)
+    if structure == "full":
+        return z.reshape(1, n, n_space * n_time)
+    return z.reshape(n, n_space * n_time).T[:, :, None]
+
+
+def _unblocks(blocks, structure, shape):
+    """Undo :func:`_blocks`."""
+    if structure == "time_wise":
+        return blocks.transpose(1, 2, 0)
+    if structure == "space_wise":
+        return blocks.transpose(1, 0, 2)
+    return (blocks[0] if structure == "full" else blocks[:, :, 0].T).reshape(shape)
+
+
+def _sample(z, structure):
+    """Return the sample covariance: array, shape (n_blocks, size, size)."""
+    if structure in ("kronecker", "separate"):
+        return np.mean(np.square(z), axis=0).reshape(-1, 1, 1)
+    return np.stack([block.T @ block for block in _blocks(z, structure)]) / len(z)
+
+
+def _target(z, structure, target, stationary):
+    """Return what the sample covariance of a structure is drawn to, in the same blocks."""
+    variance = np.mean(np.square(z), axis=0)
+    if structure == "kronecker":
+        total = max(variance.mean(), np.finfo(float).tiny)
+        return (np.outer(variance.mean(axis=1), variance.mean(axis=0)) / total).reshape(-1, 1, 1)
+    if structure == "separate":
+        return variance.reshape(-1, 1, 1)
+    if target == "separate":
+        rows = _blocks(variance[None], structure)[:, 0]
+        return rows[:, :, None] * np.eye(rows.shape[1])
+    if target == "stationary":
+        return stationary[None]
+    n_space, n_time = variance.shape
+    full = np.zeros((n_space, n_time, n_space, n_time))
+    if target == "time_wise":
+        full[:, np.arange(n_time), :, np.arange(n_time)] = _sample(z, target)
+    else:
+        full[np.arange(n_space), :, np.arange(n_space)] = _sample(z, target)
+    return full.reshape(1, variance.size, variance.size)
+
+
+def _stationary(z, basis):
+    """Return the covariance over components that depends on the distance of two times alone."""
+    n_space, n_time = z.shape[1:]
+    flat = z.reshape(len(z), -1)
+    sample = (flat.T @ flat / len(z)).reshape(n_space, n_time, n_space, n_time)
+    over_times = basis @ sample.transpose(0, 2, 1, 3) @ basis.T
+    result = basis.T @ _toeplitz(over_times) @ basis
+    return _positive(result.transpose(0, 2, 1, 3).reshape(flat.shape[1], flat.shape[1]))
+
+
+def _toeplitz(matrices):
+    """Replace every diagonal of matrices (..., n, n) by its mean."""
+    result = np.empty_like(matrices)
+    n = matrices.shape[-1]
+    for lag in range(-n + 1, n):
+        rows = np.arange(max(0, -lag), min(n, n - lag))
+        mean = matrices[..., rows, rows + lag].mean(axis=-1, keepdims=True)
+        result[..., rows, rows + lag] = mean
+    return result
+
+
+def _positive(covariance):
+    """Raise the eigenvalues of an estimate that may have negative ones to a small share."""
+    values, vectors = linalg.eigh((covariance + covariance.T) / 2)
+    floor = 1e-9 * max(values[-1], 0)
+    if values[0] >= floor:
+        return covariance
+    return (vectors * np.maximum(values, floor)) @ vectors.T
+
+
+def _judge(train, test, structure, target, stationary, only):
+    """Return weights of the sample, and the log-likelihood of left-out trials with each.
+
+    In the coordinates that whiten the target, the sample covariance is diagonalised once for all.
+    """
+    if only and structure in ("kronecker", "separate"):
+        return [0.0], [0.0]
+    aim = _target(train, structure, target, stationary)
+    _, inverse = _roots(aim)
+    white = _blocks(test, structure) @ inverse
+    determinant = 2 * np.sum([np.linalg.slogdet(one)[1] for one in inverse])
+    if structure in ("kronecker", "separate"):
+        values, square = np.ones(white.shape[0]), np.mean(np.square(white), axis=1).ravel()
+        weights = [0.0]
+    else:
+        values, vectors = np.linalg.eigh(inverse @ _sample(train, structure) @ inverse)
+        square = np.mean(np.square(white @ vectors), axis=1).ravel()
+        values, weights = values.ravel(), _WEIGHTS
+    gains = []
+    for weight in weights:
+        mixed = np.maximum(weight * values + 1 - weight, 1e-12)
+        gains.append(0.5 * (determinant - np.sum(np.log(2 * np.pi * mixed) + square / mixed)))
+    return weights, gains
+
+
+def _roots(covariance):
+    """Return symmetric roots and inverse roots: two arrays, shape (n_blocks, size, size)."""
+    values, vectors = np.linalg.eigh(covariance)
+    largest = values.max(initial=0.0)
+    floor = 1e-3 * _RANK * largest if largest else 1.0
+    sd = np.sqrt(np.maximum(values, floor))[:, None]
+    return (vectors * sd) @ vectors.mT, (vectors / sd) @ vectors.mT
+
+
+def _batches(n, size):
+    return [slice(start, start + size) for start in range(0, n, size)]
