@@ -135,9 +135,8 @@ def test_draws_have_events_metadata_and_a_seed(recorded, fitted):
 
 def test_units_in_are_units_out(recorded):
     pictures, epochs, image, _ = recorded
-    scaled = mne.EpochsArray(
-        epochs.get_data() * 1e6, epochs.info, tmin=epochs.tmin, verbose="error"
-    )
+    scaled = epochs.copy()
+    scaled._data *= 1e6
     one, other = (
         ImageToBrainEncoder(MeanColour(), small()).fit(pictures, e, image_ids=image)
         for e in (epochs, scaled)
