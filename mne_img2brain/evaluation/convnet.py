@@ -153,7 +153,10 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
 
 
 def _network(n_channels, n_times, n_filters, length):
-    """Build the network: (n, n_channels, n_times) -> (n, 1)."""
+    """Build the network: (n, n_channels, n_times) -> (n, 1).
+
+    No dropout: it would draw from the global generator.
+    """
     from torch import nn
 
     length = min(length, n_times)
@@ -168,7 +171,6 @@ def _network(n_channels, n_times, n_filters, length):
         nn.BatchNorm2d(2 * n_filters),
         nn.ELU(),
         nn.AvgPool2d((1, window)),
-        nn.Dropout(0.25),
         nn.Flatten(),
         nn.Linear(2 * n_filters * (n_times // window), 1),
     )

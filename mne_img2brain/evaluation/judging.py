@@ -13,6 +13,7 @@ from .draws import Real, judge_draws
 from .predictions import ceilings, judge_prediction
 from .result import Evaluation
 from .rows import Rows, frame
+from .subjects import combine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,15 +63,17 @@ def evaluate(
         Fitted encoders; a dict names those to compare.
     images : list | array | str
         Pictures or tokens, as in :meth:`mne_img2brain.ImageToBrainEncoder.fit`.
-    epochs : mne.BaseEpochs | list | mne.Evoked
-        The recorded responses, of one subject. Several trials of a picture give noise ceilings and
-        allow draws to be judged.
-    image_ids : array of int, shape (n_epochs,) | str | None
-        The image of each epoch, as in fit.
+    epochs : mne.BaseEpochs | list | dict of str to mne.BaseEpochs
+        The recorded responses. Several trials of a picture give noise ceilings and allow draws to
+        be judged. A dict holds those of several subjects: each is judged by itself, the table has
+        the means and its intervals are over subjects.
+    image_ids : array of int, shape (n_epochs,) | str | dict | None
+        The image of each epoch, as in fit; a dict holds those of each subject.
     captions : list of str | None
         One per image.
     subject : str | None
-        Which of the encoders' subjects ``epochs`` are of.
+        Which of the encoders' subjects ``epochs`` are of. With a dict of epochs it is the key. An
+        encoder that does not know it is asked for its average subject, with a warning.
     n_draws : int
         How many draws of each image; 0 judges predictions alone. They are held in memory: 200 of
         100 images, 17 sensors and 100 times are 0.3 GB.
@@ -125,6 +128,31 @@ def evaluate(
     )  # fmt: skip
     if n_draws == 1:
         raise ValueError("n_draws=1: draws are judged by how they vary; give 2 or more, or 0.")
+    if isinstance(epochs, dict):
+        arguments = {
+            "captions": captions, "n_draws": n_draws, "window": window,
+            "draw_window": draw_window, "components": components, "bands": bands,
+            "classifiers": classifiers, "labels": labels, "decoder": decoder,
+            "n_splits": n_splits, "n_bootstrap": n_bootstrap, "level": level,
+            "allow_training_images": allow_training_images, "random_state": random_state,
+            "verbose": verbose,
+        }  # fmt: skip
+        if subject is not None:
+            raise ValueError(
+                f"subject={subject!r} and a dict of epochs: its keys are the subjects."
+            )
+        parts = {}
+        for one, of_one in epochs.items():
+            parts[one] = evaluate(
+                encoders,
+                images,
+                of_one,
+                image_ids=image_ids[one] if isinstance(image_ids, dict) else image_ids,
+                subject=one,
+                training_epochs=_of_subject(training_epochs, one),
+                **arguments,
+            )
+        return combine(parts, n_bootstrap, level, random_state)
     with use_log_level(verbose):
         recorded = material.gather(encoders, images, epochs, image_ids, captions, labels)
         material.refuse_training_images(encoders, recorded, allow_training_images)
@@ -142,14 +170,15 @@ def evaluate(
         for name, one in encoders.items():
             logger.info("Judging %s on %d images.", name, len(recorded.keys))
             rows = Rows(name, n_bootstrap, level, random_state)
-            prediction = material.predicted(one, recorded, subject)
+            known = _known_subject(one, name, subject)
+            prediction = material.predicted(one, recorded, known)
             values, curves[name] = judge_prediction(
                 rows, recorded, prediction, ceiling, window, components or {}, random_state
             )
             values["predicted"] = prediction.mean(axis=0)
             if n_draws and hasattr(one, "sample") and _can_judge_draws(recorded):
                 real = real or Real(recorded, classifiers, random_state)
-                drawn = material.draws(one, recorded, n_draws, random_state, subject)
+                drawn = material.draws(one, recorded, n_draws, random_state, known)
                 of_draws, more = judge_draws(rows, recorded, drawn, prediction, real, options)
                 values |= of_draws
                 curves[name] |= more
@@ -171,6 +200,21 @@ def evaluate(
         draw_window=draw_window,
         level=level,
     )
+
+
+def _known_subject(encoder, name, subject):
+    """Return the subject to ask an encoder for, None for its only or its average subject."""
+    subjects = getattr(encoder, "subjects_", ())
+    if subject in subjects:
+        return subject
+    if subject is not None and len(subjects) > 1:
+        warn(f"{name!r} does not know the subject {subject!r}: its average subject is judged.")
+    return None
+
+
+def _of_subject(training_epochs, subject):
+    """Return the training epochs of one subject."""
+    return training_epochs[subject] if isinstance(training_epochs, dict) else training_epochs
 
 
 def _can_judge_draws(recorded):

@@ -35,6 +35,9 @@ class Evaluation:
         The windows of predictions and of draws, in seconds.
     level : float
         The content of the intervals.
+    subjects : dict of str to Evaluation | None
+        The evaluation of each subject, where there are several; the rest is then their mean, and
+        intervals are over subjects.
     """
 
     table: pd.DataFrame
@@ -46,10 +49,12 @@ class Evaluation:
     window: tuple
     draw_window: tuple
     level: float
+    subjects: dict | None = None
 
     def __repr__(self):
         return (
-            f"<Evaluation | {', '.join(self.encoders)}: {self.n_images} images, "
+            f"<Evaluation | {', '.join(self.encoders)}: "
+            f"{f'{len(self.subjects)} subjects, ' if self.subjects else ''}{self.n_images} images, "
             f"{sum(self.n_trials)} trials, {self.table['metric'].nunique()} metrics>"
         )
 
@@ -98,7 +103,8 @@ class Evaluation:
         pandas.DataFrame
             One row per metric that both have with an interval: the ``difference``, first minus
             second, its interval ``ci_low`` to ``ci_high`` and its standard error ``se``, from a
-            bootstrap over images that is paired: each resample holds the same images for both.
+            bootstrap over images (or subjects) that is paired: each resample holds the same for
+            both.
 
         Raises
         ------

@@ -81,6 +81,9 @@ class Rows:
             resampled = bootstrap(
                 statistic, *parts, n_resamples=self.n_bootstrap, random_state=self.seed
             )
+            # Resampling biases a correlation or a median by the order of 1 / n_images, which is no
+            # uncertainty: resamples are moved so that their mean is the value.
+            resampled = resampled + (value - np.nanmean(resampled))
             self.resamples[metric] = resampled
             low, high = interval(resampled, self.level)
             n = len(parts[0])

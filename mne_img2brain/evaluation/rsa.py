@@ -24,7 +24,7 @@ def similarity(real, prediction):
     -------
     float
         Spearman correlation of the two sets of dissimilarities (1 - r); NaN where all predictions
-        are the same.
+        are the same, or one is flat.
     """
     from rsatoolbox.data import Dataset
     from rsatoolbox.rdm import calc_rdm, compare
@@ -32,7 +32,9 @@ def similarity(real, prediction):
     rdms = []
     for responses in (real, prediction):
         flat = responses.reshape(len(responses), -1)
-        if np.ptp(flat, axis=0).max() <= 1e-12 * np.abs(flat).max():
+        size = np.sqrt((flat**2).mean())
+        same = np.ptp(flat, axis=0).max() <= 1e-9 * size
+        if same or flat.std(axis=1).min() <= 1e-9 * size:
             return float("nan")
         rdms.append(calc_rdm(Dataset(flat / flat.std()), method="correlation"))
     return float(compare(*rdms, method="spearman").item())

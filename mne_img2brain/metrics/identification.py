@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import curve_fit
 from scipy.special import gammaln
 
 from ._shapes import check_responses, check_trials
@@ -225,7 +224,8 @@ class EquivalentTrials(NamedTuple):
     ----------
     n_trials : float
         The number of trials whose average predicts held-out trials as well as the model does; 0 for
-        a model without any r, infinite for one above what any number of trials would reach.
+        a model without any r, infinite for one above what any number of trials would reach, NaN
+        where trials themselves predict nothing.
     r_model : float
         The model's r with the held-out average.
     r_trials : array, shape (n_counts,)
@@ -244,7 +244,7 @@ def equivalent_trials(y_pred, trials, *, mask=None, n_splits=20, random_state=0)
     its mean over sensors and times, is measured for the model and for averages of
     :math:`k = 1, 2, \dots` of the remaining trials, over ``n_splits`` random halves. The number is
     read off :math:`r_k = a \sqrt{k / (k + b)}`, which is what independent trials of equal noise
-    follow, fitted to the measured points.
+    follow: :math:`k / r_k^2` is a straight line, fitted to the measured points.
 
     Parameters
     ----------
@@ -284,17 +284,16 @@ def equivalent_trials(y_pred, trials, *, mask=None, n_splits=20, random_state=0)
 
 
 def _invert(r, counts, r_trials):
-    """Read the number of trials for ``r`` off the curve through the measured points."""
+    """Read the number of trials for ``r`` off the curve through the measured points.
+
+    k / r_k^2 = (k + b) / a^2 is a straight line in k.
+    """
     if r <= 0:
         return 0.0
-    if r_trials[0] <= 0:
+    usable = r_trials > 0
+    if usable.sum() < 2:
         return float("nan")
-
-    def squared(k, a2, b):
-        return a2 * k / (k + b)
-
-    start = (r_trials[-1] ** 2 * 2, float(counts[-1]))
-    (a2, b), _ = curve_fit(
-        squared, counts, np.clip(r_trials, 0, None) ** 2, p0=start, bounds=([0, 0], [np.inf, 1e6])
-    )
-    return float(b * r**2 / (a2 - r**2)) if r**2 < a2 else float("inf")
+    squared = r_trials[usable] ** 2
+    slope, intercept = np.polyfit(counts[usable], counts[usable] / squared, 1, w=squared)
+    slope, intercept = max(slope, 0.0), max(intercept, 0.0)
+    return float(intercept * r**2 / (1 - slope * r**2)) if slope * r**2 < 1 else float("inf")

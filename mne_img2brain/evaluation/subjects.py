@@ -1,0 +1,85 @@
+"""Several subjects: judged one by one, then together."""
+
+import numpy as np
+import pandas as pd
+
+from ..metrics import bootstrap, interval
+from .result import Evaluation
+
+
+def combine(parts, n_bootstrap, level, seed):
+    """Put the evaluations of several subjects together.
+
+    Parameters
+    ----------
+    parts : dict of str to Evaluation
+        The evaluation of each subject.
+    n_bootstrap : int
+        How many resamples of subjects.
+    level : float
+        The content of the intervals.
+    seed : int
+        The seed of the resamples, the same for every row: that makes differences paired.
+
+    Returns
+    -------
+    Evaluation
+        With the mean over subjects in every row, its interval over subjects, and the maps and
+        curves averaged; ``subjects`` holds the parts.
+    """
+    first = next(iter(parts.values()))
+    long = pd.concat([part.table.assign(subject=name) for name, part in parts.items()])
+    rows, resamples = [], {name: {} for name in first.encoders}
+    for (encoder, metric), group in long.groupby(["encoder", "metric"], sort=False):
+        values = group["value"].to_numpy()
+        row = group.iloc[0].drop("subject").to_dict()
+        row |= {name: group[name].mean() for name in ("value", "chance", "ceiling")}
+        row |= {"ci_low": np.nan, "ci_high": np.nan, "n": len(group)}
+        # Subjects that lack a metric cannot be in some resamples and not in others.
+        if len(group) == len(parts) > 1 and np.isfinite(values).all():
+            resampled = bootstrap(float, values, n_resamples=n_bootstrap, random_state=seed)
+            resamples[encoder][metric] = resampled
+            row["ci_low"], row["ci_high"] = interval(resampled, level)
+        rows.append(row)
+    return Evaluation(
+        table=pd.DataFrame(rows, columns=list(first.table.columns)),
+        maps=_mean_maps([part.maps for part in parts.values()]),
+        curves=_mean([part.curves for part in parts.values()]),
+        resamples=resamples,
+        n_images=first.n_images,
+        n_trials=sum((part.n_trials for part in parts.values()), []),
+        window=first.window,
+        draw_window=first.draw_window,
+        level=level,
+        subjects=parts,
+    )
+
+
+def _mean_maps(maps):
+    """Average maps over subjects, the sensors they share."""
+    names = [name for name in maps[0] if all(name in others for others in maps)]
+    averaged = {}
+    for name in names:
+        per_subject = [others[name] for others in maps]
+        sensors = [
+            ch for ch in per_subject[0].ch_names if all(ch in e.ch_names for e in per_subject)
+        ]
+        result = per_subject[0].copy().pick(sensors)
+        order = [evoked.copy().pick(sensors).reorder_channels(sensors) for evoked in per_subject]
+        result.data = np.mean([evoked.data for evoked in order], axis=0)
+        averaged[name] = result
+    return averaged
+
+
+def _mean(values):
+    """Average nested dicts and tuples of arrays, leaving out what is not of one shape."""
+    if isinstance(values[0], dict):
+        shared = [key for key in values[0] if all(key in others for others in values)]
+        averaged = {key: _mean([others[key] for others in values]) for key in shared}
+        return {key: value for key, value in averaged.items() if value is not None}
+    if isinstance(values[0], tuple):
+        averaged = tuple(_mean(list(items)) for items in zip(*values, strict=True))
+        return None if any(item is None for item in averaged) else averaged
+    if len({np.shape(value) for value in values}) > 1:
+        return None
+    return np.mean(values, axis=0)
