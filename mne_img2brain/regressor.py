@@ -287,7 +287,7 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
         if data.y_mask is not None:
             residuals[~data.y_mask] = 0
         whitener = SpaceTimeWhitener() if self.whitening == "covariance" else ScaleWhitener()
-        whitener.fit(residuals, groups=None if plan.by_trial else image)
+        whitener.fit(residuals, None if plan.by_trial else image, data.weight)
         # 4. diffusion
         residual = ResidualDiffusion(
             whitener,

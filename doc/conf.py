@@ -1,0 +1,54 @@
+"""Sphinx configuration."""
+
+from importlib.metadata import version as package_version
+
+project = "mne_img2brain"
+author = "mne_img2brain developers"
+release = package_version("mne_img2brain")
+version = release
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "auto_examples/**/*.ipynb"]
+autosummary_generate = True
+numpydoc_show_class_members = False
+# numpydoc would take its own short names for cross-references to classes of other packages
+numpydoc_xref_param_type = False
+
+templates_path = ["_templates"]
+html_theme = "pydata_sphinx_theme"
+html_static_path = ["_static"]
+html_title = "mne_img2brain"
+html_theme_options = {
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_sidebars = {"index": []}
+
+# The second entry is used where the first cannot be reached, so that the docs build offline.
+intersphinx_mapping = {
+    name: (url, ("_inv/fallback.inv",))
+    for name, url in {
+        "mne": "https://mne.tools/stable",
+        "sklearn": "https://scikit-learn.org/stable",
+    }.items()
+}
+
+sphinx_gallery_conf = {
+    "examples_dirs": ["../examples"],
+    "gallery_dirs": ["auto_examples"],
+    "filename_pattern": r"plot_",
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+}
