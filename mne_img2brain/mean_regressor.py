@@ -7,10 +7,17 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._log import logger
 from .kernels import KERNELS, KernelMap, Views
-from .mixed_model import fit_mixed_model, project, rotate, solve
 from .response_space import Whitener, average_trials, find_components
-from .splits import canonical_order, distinct_rows, fold_of, merge_groups
-from .stacking import correlation, cross_validate, expand, judged_targets, stack
+from .splits import distinct_rows
+from .stacking import (
+    correlation,
+    cross_validate,
+    deal_units,
+    expand,
+    judged_targets,
+    solve_model,
+    stack,
+)
 
 __all__ = ["KernelMeanRegressor"]
 
@@ -48,7 +55,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         ``kernel="linear"`` and ``standardize=False`` that is :class:`sklearn.linear_model.Ridge`.
     n_components : int
         Largest number of response components that are regressed together; never more than a tenth
-        of the images. 0 leaves out the mixed models.
+        of the images. 0 leaves out the mixed models, as do fewer than 50 images.
     n_folds : int
         Number of folds by which penalty and mixture are chosen.
     n_landmarks : int
@@ -153,7 +160,12 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         groups = None if groups is None else np.asarray(groups)[rows]
         first, image = distinct_rows(X[rows])
-        unit, unit_image, fold = self._deal(flat, image, groups, rng)
+        unit, unit_image, fold = deal_units(flat, image, groups, self.n_folds, self.min_images, rng)
+        if fold.max() == 0 and len(first) >= self.min_images and self.penalty == "auto":
+            raise ValueError(
+                "All images are of one group, so that none can be left out to choose a "
+                "penalty; give groups that differ, or a number as penalty."
+            )
         responses, total, deviations = average_trials(flat, weight[rows], image, unit)
         if self.penalty == "auto":
             total = total / total.mean()
@@ -178,7 +190,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         shape = y.shape[1:] if y.ndim == 3 else (1, flat.shape[1])
         white = Whitener(shape).fit(deviations) if len(deviations) >= 40 else None
         n_folds = fold.max() + 1 if fold.max() else 0
-        # Components of all images know the noise of those left out (0.03 of r on semi-real EEG):
+        # Components of all images know the noise of those left out (0.04 of r on semi-real EEG):
         # each fold has its own.
         spaces = [
             find_components(responses[keep], total[keep], shape, white, n_components, rng)
@@ -227,8 +239,16 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         self._row_unit[rows] = unit
         for name, kernel in maps.items():
             parts = [(m, b) for m, b in zip(models, weights, strict=True) if m["kernel"] == name]
-            features = kernel.transform(shown)[unit_image]
-            self._solve_all(name, kernel, features, responses, spaces[0][0], total, parts)
+            parts = [(model, b) for model, b in parts if b > 0]
+            if parts:
+                self.maps_[name] = kernel
+                features = kernel.transform(shown)[unit_image]
+            for model, b in parts:
+                key = f"{model['kind']} {name}"
+                y_ = responses if model["kind"] == "ridge" else spaces[0][0]
+                coef, offset = solve_model(model, features, y_, total)
+                self.offset_[key] = b * offset
+                self.coef_[key] = b * (coef if kernel.plain_ else kernel.root_ @ coef)
         self._unweighted = None if len(rows) == len(y) else self.predict(X[weight <= 0])
         logger.info(
             f"Mean regressor: {len(first)} images, cross-validated r "
@@ -243,49 +263,6 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         if self.penalty != "auto":
             return ["linear"]
         return ["linear", "rbf"] + (["local"] if "places" in shown else [])
-
-    def _deal(self, flat, image, groups, rng):
-        """Return the unit of each row, the image and the fold of each unit."""
-        n_images = image.max() + 1
-        if n_images >= self.min_images:
-            merged = merge_groups(image, groups)
-            label = np.empty(n_images, dtype=np.intp)
-            label[image] = merged
-            # Numbered as the images come, so that names of groups and order of rows do not matter.
-            _, where, label = np.unique(label, return_index=True, return_inverse=True)
-            label = np.argsort(np.argsort(where))[label]
-            if label.max() == 0 and self.penalty == "auto":
-                raise ValueError(
-                    "All images are of one group, so that none can be left out to choose a "
-                    "penalty; give groups that differ, or a number as penalty."
-                )
-            return image, np.arange(n_images), fold_of(label, self.n_folds, rng)
-        # Too few images: parts of the trials of an image take the place of images.
-        order = canonical_order(flat, image)
-        start = np.searchsorted(image[order], np.arange(n_images))
-        part = np.empty(len(image), dtype=np.intp)
-        part[order] = (np.arange(len(image)) - start[image[order]] + image[order]) % self.n_folds
-        pairs, unit = np.unique(np.stack([image, part], axis=1), axis=0, return_inverse=True)
-        _, fold = np.unique(pairs[:, 1], return_inverse=True)
-        return unit.ravel(), pairs[:, 0], fold
-
-    def _solve_all(self, name, kernel, features, responses, components, weight, parts):
-        """Fit the models with one kernel on all images and add them up."""
-        parts = [(model, b) for model, b in parts if b > 0]
-        if not parts:
-            return
-        rotated = rotate(features, weight)
-        self.maps_[name] = kernel
-        for model, b in parts:
-            if model["kind"] == "ridge":
-                scores, _ = project(rotated, responses)
-                coef = solve(rotated, scores, model["penalty"])
-            else:
-                scores, _ = project(rotated, components)
-                coef = solve(rotated, scores, *fit_mixed_model(rotated, scores, components))
-            key = f"{model['kind']} {name}"
-            self.offset_[key] = -b * (rotated["mean"] @ coef)
-            self.coef_[key] = b * (coef if kernel.plain_ else kernel.root_ @ coef)
 
     # ---------------------------------------------------------------------------- predict
     @property

@@ -47,8 +47,9 @@ def find_components(responses, weight, shape, white, n_components, rng):
             whitened = root * white.whiten(centred)
             axes = _directions(whitened, n_signal, rng)
             white = Whitener(shape).fit(white.colour(whitened - whitened @ axes.T @ axes))
-    prior = SignalPrior(shape).fit(root * white.whiten(centred))
-    reduced = prior.reduce(white.whiten(centred))
+    whitened = white.whiten(centred)
+    prior = SignalPrior(shape).fit(root * whitened)
+    reduced = prior.reduce(whitened)
     axes = _directions(root * reduced, min(n_components, reduced.shape[1]), rng)
     return reduced @ axes.T, white.colour(prior.expand(axes)), mean
 

@@ -4,8 +4,17 @@ import numpy as np
 from scipy import linalg, optimize
 
 from .mixed_model import fit_mixed_model, project, rotate, solve
+from .splits import canonical_order, fold_of, merge_groups
 
-__all__ = ["correlation", "cross_validate", "expand", "judged_targets", "stack"]
+__all__ = [
+    "correlation",
+    "cross_validate",
+    "deal_units",
+    "expand",
+    "judged_targets",
+    "solve_model",
+    "stack",
+]
 
 _PENALTIES = np.geomspace(1e-3, 1e4, 22)
 _MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen
@@ -14,6 +23,50 @@ _MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen
 def judged_targets(n_targets):
     """Choose evenly spaced targets, for speed."""
     return np.unique(np.linspace(0, n_targets - 1, _MAX_JUDGED).astype(np.intp))
+
+
+def deal_units(flat, image, groups, n_folds, min_images, rng):
+    """Deal images, or where there are few of them parts of their trials, into folds.
+
+    Parameters
+    ----------
+    flat : array, shape (n_rows, n_targets)
+        The responses; they say in which order the trials of an image are dealt.
+    image : array of int, shape (n_rows,)
+        The image of each row.
+    groups : array, shape (n_rows,) | None
+        Labels that no fold may separate.
+    n_folds : int
+        Number of folds.
+    min_images : int
+        With fewer images, the units are parts of trials.
+    rng : numpy.random.Generator
+        Deals.
+
+    Returns
+    -------
+    unit : array of int, shape (n_rows,)
+        The unit of each row.
+    unit_image, fold : array of int, shape (n_units,)
+        The image and the fold of each unit.
+    """
+    n_images = image.max() + 1
+    if n_images >= min_images:
+        merged = merge_groups(image, groups)
+        label = np.empty(n_images, dtype=np.intp)
+        label[image] = merged
+        # Numbered as the images come, so that names of groups and order of rows do not matter.
+        _, where, label = np.unique(label, return_index=True, return_inverse=True)
+        label = np.argsort(np.argsort(where))[label]
+        return image, np.arange(n_images), fold_of(label, n_folds, rng)
+    # Too few images: parts of the trials of an image take the place of images.
+    order = canonical_order(flat, image)
+    start = np.searchsorted(image[order], np.arange(n_images))
+    part = np.empty(len(image), dtype=np.intp)
+    part[order] = (np.arange(len(image)) - start[image[order]] + image[order]) % n_folds
+    pairs, unit = np.unique(np.stack([image, part], axis=1), axis=0, return_inverse=True)
+    _, fold = np.unique(pairs[:, 1], return_inverse=True)
+    return unit.ravel(), pairs[:, 0], fold
 
 
 def cross_validate(name, features, responses, weight, fold, spaces, *, penalty, judge):
@@ -64,6 +117,17 @@ def _ridge(features, axes, responses, weight, fold, penalty, judge):
         out = fold == k
         guess[out] = mean + (features[out] - rotated["mean"]) @ solve(rotated, scores, penalty)
     return penalty, guess
+
+
+def solve_model(model, features, y, weight):
+    """Fit a model on all rows; return coefficients and offset of its prediction less the mean."""
+    rotated = rotate(features, weight)
+    scores, _ = project(rotated, y)
+    if model["kind"] == "ridge":
+        coef = solve(rotated, scores, model["penalty"])
+    else:
+        coef = solve(rotated, scores, *fit_mixed_model(rotated, scores, y))
+    return coef, -(rotated["mean"] @ coef)
 
 
 def expand(model, spaces, fold, judged):
