@@ -84,12 +84,14 @@ def dpm_solver(denoiser, x, scheduler, timesteps, *, eta=0.0, noise=None, callba
 
     Parameters
     ----------
-    denoiser, x, scheduler, timesteps, callback
+    denoiser, x, scheduler, timesteps
         As in :func:`ddim`.
     eta : float
         Must be 0: the solver is deterministic.
     noise : None
         Not used.
+    callback : callable | None
+        As in :func:`ddim`.
 
     Returns
     -------

@@ -1,0 +1,220 @@
+"""What holds for the whole package: layers, imports, names, docstrings, nothing dangerous."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpydoc.validate
+import pytest
+
+import mne_img2brain
+
+PACKAGE = Path(mne_img2brain.__file__).parent
+ROOT = PACKAGE.parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Room -> layer. A room imports rooms of lower layers; "datasets" may also use its neighbours that
+# design says it may.
+LAYERS = {
+    "_log": 0, "_torch": 0,
+    "arrays": 1, "response_space": 1.2, "stacking": 1.2, "denoiser": 1, "diffusion": 1, "epochs": 1, "kernels": 1.2, "metrics": 1,
+    "mixed_model": 1.1, "pooling": 1, "regions": 1, "splits": 1, "stimulus": 1, "whitening": 1,
+    "mean_regressor": 1.5,
+    "baselines": 2, "conditional_mean": 2, "datasets": 2, "residual": 2, "stimuli": 2,
+    "persistence": 2.2, "regressor": 2.2, "response": 2.4,
+    "encoder": 3, "viz": 4, "evaluation": 5,
+}  # fmt: skip
+# Room -> packages it must not import at the top of a module, nor inside functions.
+FORBIDDEN = {
+    "stimulus": {"mne"}, "denoiser": {"mne", "transformers"}, "diffusion": {"mne", "transformers"},
+    "epochs": {"torch"}, "regions": {"torch"}, "metrics": {"torch", "mne"},
+    "mean_regressor": {"torch", "mne"}, "mixed_model": {"torch", "mne"}, "whitening": {"torch", "mne"},
+    "kernels": {"torch", "mne"}, "pooling": {"torch", "mne"}, "splits": {"torch", "mne"},
+    "regressor": {"mne"}, "residual": {"mne"}, "conditional_mean": {"mne", "torch"},
+    "baselines": {"mne", "torch"}, "viz": {"torch"}, "encoder": {"torch", "matplotlib"},
+}  # fmt: skip
+
+
+def room_of(path):
+    """Name of the room a file is in: the folder or file below the package."""
+    part = path.relative_to(PACKAGE).parts[0]
+    return part.removesuffix(".py")
+
+
+def imports(path):
+    """All imported modules, absolute, wherever in the file the import stands."""
+    package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_layers(path):
+    room = room_of(path)
+    if room in ("__init__", "__main__"):
+        return
+    assert room in LAYERS, f"{room} has no layer: add it to the table here and in the docs"
+    for module in imports(path):
+        parts = module.split(".")
+        assert parts[0] not in FORBIDDEN.get(room, ()), f"{room} must not import {module}"
+        if parts[0] == "mne_img2brain" and len(parts) > 1 and parts[1] in LAYERS:
+            other = parts[1]
+            assert other == room or LAYERS[other] < LAYERS[room], f"{room} imports {module}"
+
+
+def fresh(code):
+    """Run code in a fresh process and return what it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_front_door_is_light():
+    code = "import sys, mne_img2brain; print(*sys.modules)"
+    loaded = set(fresh(code).split())
+    heavy = {"torch", "transformers", "matplotlib", "open_clip", "mne", "sklearn", "pandas"}
+    assert not loaded & heavy
+
+
+def test_every_module_imports_on_its_own_and_leaves_random_numbers_alone():
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in FILES
+        if path.name != "__main__.py"
+    ]
+    code = (
+        "import importlib, numpy as np, sys, os\n"
+        "state = np.random.get_state()[1].copy()\n"
+        f"for name in {names!r}:\n"
+        "    for loaded in [n for n in sys.modules if n.startswith('mne_img2brain')]:\n"
+        "        del sys.modules[loaded]\n"
+        "    importlib.import_module(name)\n"
+        "assert (np.random.get_state()[1] == state).all()\n"
+        "print('fine')"
+    )
+    assert fresh(code).strip() == "fine"
+
+
+def test_public_names_are_there():
+    for name in mne_img2brain.__all__:
+        assert getattr(mne_img2brain, name) is not None
+    assert set(mne_img2brain.__all__) <= set(dir(mne_img2brain))
+    with pytest.raises(AttributeError, match="nothing"):
+        mne_img2brain.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        (r"(?<![\w.])print\(", "the logger speaks"),
+        (r"np\.random\.(seed|rand|randn|normal|choice|shuffle)\(", "global random numbers"),
+        (r"torch\.manual_seed\(", "global random numbers"),
+        (r"allow_pickle=True|pickle\.loads?\(|joblib", "unsafe loading"),
+        (r"trust_remote_code=True", "somebody else's code"),
+        (r"TODO|FIXME|XXX|NotImplementedError", "unfinished"),
+        (r"\bnum_(images|channels|times|steps|heads|layers|draws)\b", "counts are n_*"),
+    ],
+)
+def test_what_is_not_done(pattern, why):
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in FILES
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if re.search(pattern, line)
+    ]
+    assert not found, f"{why}: {found}"
+
+
+def public_objects():
+    """Public functions, classes and their methods, by their dotted names."""
+    for path in FILES:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+                continue
+            yield f"{module}.{node.name}"
+            if isinstance(node, ast.ClassDef):
+                for inner in node.body:
+                    if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
+                        yield f"{module}.{node.name}.{inner.name}"
+
+
+# Parameters are documented, in their order; nothing is documented that is not there.
+CHECKS = {"GL08", "PR01", "PR02", "PR03", "PR10", "SS03", "RT01"}
+# One-line docstrings of small methods say all there is to say.
+LENIENT = {"PR01", "RT01"}
+
+
+@pytest.mark.parametrize("name", sorted(set(public_objects())))
+def test_docstrings(name):
+    report = numpydoc.validate.validate(name)
+    wrong = {code: text for code, text in report["errors"] if code in CHECKS}
+    one_line = "\n" not in (report.get("docstring") or "").strip()
+    if one_line or "    Attributes\n" in inspect.getsource(
+        numpydoc.validate.Validator._load_obj(name)
+    ):
+        # a dataclass documents its fields once, as attributes
+        wrong = {code: text for code, text in wrong.items() if code not in LENIENT}
+    assert not wrong
+    assert "optional" not in re.sub(r"\W", " ", str(report.get("docstring"))).split() or one_line
+
+
+def test_tests_can_fail():
+    """Every test asserts something, or expects an error."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test_"):
+                continue
+            calls = {
+                getattr(call.func, "attr", getattr(call.func, "id", ""))
+                for call in ast.walk(node)
+                if isinstance(call, ast.Call)
+            }
+            asserts = any(isinstance(part, ast.Assert) for part in ast.walk(node))
+            expects = {c for c in calls if "assert" in c or c in ("raises", "warns", "check")}
+            assert asserts or expects, f"{path.name}: {node.name}"
+
+
+def test_the_readme_s_commands_are_those_of_ci():
+    readme = (ROOT / "README.md").read_text()
+    script = (ROOT / ".ci" / "run").read_text()
+    commands = re.findall(r"```bash\n(.*?)\n```", readme, flags=re.DOTALL)
+    assert len(commands) == 2
+    assert all(command in script for command in commands)
+
+
+def test_the_readme_s_code_runs(tmp_path, monkeypatch):
+    """With a small embedder and regressor in place of the defaults, which need weights."""
+    import numpy as np
+    from sklearn.linear_model import Ridge
+
+    import mne_img2brain.encoder
+    from mne_img2brain import DiffusionRegressor, GaborEmbedder
+    from mne_img2brain.datasets import simulate_epochs, simulate_images
+
+    (code,) = re.findall(r"```python\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    encoder = mne_img2brain.encoder.ImageToBrainEncoder(
+        GaborEmbedder(size=32, n_scales=2), DiffusionRegressor(Ridge(), max_iter=0)
+    )
+    monkeypatch.setattr(mne_img2brain, "ImageToBrainEncoder", lambda: encoder, raising=False)
+    images, _ = simulate_images(20, size=32, random_state=0)
+    epochs, _ = simulate_epochs(images, n_trials=1, random_state=0)
+    names = {
+        "images": images, "epochs": epochs, "new_images": images[:4],
+        "test_images": images, "test_epochs": epochs,
+    }  # fmt: skip
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["expected"].get_data().shape[0] == 4
+    assert len(names["trials"]) == 80
+    assert np.isfinite(names["r"].data).all()
+    assert (tmp_path / "my_encoder" / "encoder.json").is_file()
