@@ -266,6 +266,7 @@ def test_decoding_and_memory(rng, truth, info, pictures, trials, epochs):
         training_epochs=fresh,
         **FAST,
     )
+    assert result.value("r of the difference wave", "true") > 0.9
     table = result.table.query("metric == 'decoding, trained on draws'").set_index("encoder")
     assert table.loc["true", "ceiling"] > 0.9
     assert table.loc["true", "value"] > 0.9

@@ -64,8 +64,14 @@ def gather(encoders, images, epochs, image_ids=None, captions=None, labels=None)
     ----------
     encoders : dict of str to encoder
         Fitted; they say which sensors and times there are.
-    images, epochs, image_ids, captions
-        As in :func:`mne_img2brain.evaluate`.
+    images : list | array | str
+        Pictures or tokens.
+    epochs : mne.BaseEpochs | list
+        The recorded responses.
+    image_ids : array of int, shape (n_epochs,) | str | None
+        The image of each epoch.
+    captions : list of str | None
+        One per image.
     labels : array, shape (n_images,) | None
         The class of each image.
 

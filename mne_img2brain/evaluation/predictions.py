@@ -4,6 +4,7 @@ import numpy as np
 
 from ..metrics import (
     component_peak,
+    difference_wave_r,
     equivalent_trials,
     identification_curve,
     identification_ranks,
@@ -108,6 +109,10 @@ def judge_prediction(rows, recorded, prediction, ceiling, window, components, se
                 chance=0.0,
                 ceiling=1.0,
             )
+    if recorded.labels is not None and len(np.unique(recorded.labels)) == 2:
+        labels = recorded.labels
+        value = difference_wave_r(real[..., inside], labels, prediction[..., inside], labels)
+        rows.add("r of the difference wave", value, chance=0.0, ceiling=1.0, n=n_images)
     curves = _identify(rows, recorded, prediction, inside)
     enough = [index for index, of_image in enumerate(recorded.trials) if len(of_image) >= 4]
     if len(enough) >= 3:

@@ -1,6 +1,6 @@
 """Judging of predicted and generated responses: arrays in, arrays and floats out."""
 
-from .accuracy import mse, normalized_r, pearson, r_map
+from .accuracy import difference_wave, difference_wave_r, mse, normalized_r, pearson, r_map
 from .calibration import coverage, crps, energy_score, rank_histogram
 from .components import Peak, component_peak
 from .identification import (
@@ -57,6 +57,8 @@ __all__ = [
     "coverage",
     "crps",
     "default_classifiers",
+    "difference_wave",
+    "difference_wave_r",
     "energy_score",
     "equivalent_trials",
     "identification_curve",

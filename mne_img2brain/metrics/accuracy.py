@@ -4,7 +4,15 @@ import numpy as np
 
 from ._shapes import check_responses
 
-__all__ = ["correlation", "mse", "normalized_r", "pearson", "r_map"]
+__all__ = [
+    "correlation",
+    "difference_wave",
+    "difference_wave_r",
+    "mse",
+    "normalized_r",
+    "pearson",
+    "r_map",
+]
 
 
 def mse(y_true, y_pred):
@@ -107,6 +115,62 @@ def r_map(y_true, y_pred):
     """
     y_true, y_pred = check_responses(y_true, y_pred, min_images=3)
     return correlation(y_true, y_pred)
+
+
+def difference_wave(responses, labels):
+    """Mean response to the second class minus that to the first.
+
+    Parameters
+    ----------
+    responses : array, shape (n, n_channels, n_times)
+        Trials, averages or predictions.
+    labels : array, shape (n,)
+        The class of each, two of them; the first is the one that sorts first.
+
+    Returns
+    -------
+    array, shape (n_channels, n_times)
+        The difference, in the unit of the responses.
+
+    Raises
+    ------
+    ValueError
+        If there are not exactly two classes, or not one label for each response.
+    """
+    responses, labels = np.asarray(responses, float), np.asarray(labels)
+    classes = np.unique(labels)
+    if len(classes) != 2 or len(labels) != len(responses):
+        raise ValueError(
+            f"{len(labels)} labels of classes {classes.tolist()} for {len(responses)} responses; "
+            "give one label for each, of two classes."
+        )
+    first, second = (responses[labels == c].mean(axis=0) for c in classes)
+    return second - first
+
+
+def difference_wave_r(y_true, labels_true, y_pred, labels_pred):
+    """Correlate the recorded with the predicted difference between two conditions.
+
+    For data sets of few pictures or conditions, where r across images says little.
+
+    Parameters
+    ----------
+    y_true : array, shape (n_true, n_channels, n_times)
+        Recorded trials or averages, cut to the times that count.
+    labels_true : array, shape (n_true,)
+        The condition of each.
+    y_pred : array, shape (n_pred, n_channels, n_times)
+        Predictions.
+    labels_pred : array, shape (n_pred,)
+        The condition of each.
+
+    Returns
+    -------
+    float
+        Pearson correlation over sensors and times; 0 where no difference is predicted.
+    """
+    waves = difference_wave(y_true, labels_true), difference_wave(y_pred, labels_pred)
+    return pearson(*(wave[None] for wave in waves))
 
 
 def correlation(y_true, y_pred):

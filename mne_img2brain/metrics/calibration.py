@@ -98,7 +98,7 @@ def rank_histogram(draws, trials, *, n_bins=None, random_state=0):
 
 
 def crps(draws, trials, *, per_image=False):
-    r"""Continuous ranked probability score, for each sensor and time.
+    r"""Score each sensor and time by the continuous ranked probability score.
 
     .. math::
 

@@ -96,7 +96,7 @@ def r_moments(y_true, y_pred):
     Returns
     -------
     moments : array, shape (n_images, 5, ...)
-        x, y, x*x, y*y and x*y of every image, both standardised first for the sake of rounding.
+        For every image x, y, x*x, y*y and x*y, standardised first for the sake of rounding.
     """
     x, y = (_standardized(np.asarray(values, float)) for values in (y_true, y_pred))
     return np.stack([x, y, x * x, y * y, x * y], axis=1)

@@ -51,12 +51,18 @@ def train_on_generated(
 
     Parameters
     ----------
-    generated, real, test : array, shape (n_trials, n_channels, n_times)
-        The draws, the real trials to train on and those to test on. The real trials must be those
-        the generator has learnt from, or as many of the same kind, and the test trials must be
-        known to neither.
-    y_generated, y_real, y_test : array, shape (n_trials,)
-        The class of each trial.
+    generated : array, shape (n_trials, n_channels, n_times)
+        The draws.
+    y_generated : array, shape (n_trials,)
+        The class of each draw.
+    real : array, shape (n_trials, n_channels, n_times)
+        The real trials to train on: those the generator has learnt from, or others of the kind.
+    y_real : array, shape (n_trials,)
+        The class of each.
+    test : array, shape (n_trials, n_channels, n_times)
+        The real trials to test on, known to neither.
+    y_test : array, shape (n_trials,)
+        The class of each.
     estimator : estimator | None
         Any scikit-learn or MNE classifier. One of scikit-learn's own gets sensors and times as one
         row per trial, everything else arrays of shape (n_trials, n_channels, n_times). ``None`` is

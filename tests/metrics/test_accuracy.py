@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from mne_img2brain.metrics import mse, normalized_r, pearson, r_map, time_mask, window_mean
+from mne_img2brain.metrics import (
+    difference_wave,
+    difference_wave_r,
+    mse,
+    normalized_r,
+    pearson,
+    r_map,
+    time_mask,
+    window_mean,
+)
 from mne_img2brain.metrics.accuracy import mse_by_image, pearson_by_image
 
 
@@ -45,6 +54,19 @@ def test_r_map_of_constants(rng):
     # 0.1 five times over has a spread of 1e-17, not zero.
     np.testing.assert_array_equal(r_map(y, np.full(y.shape, 0.1)), 0)
     assert np.isnan(r_map(np.full(y.shape, 0.1), y)).all()
+
+
+def test_difference_wave(rng):
+    y, labels = rng.standard_normal((8, 2, 6)), np.tile(["face", "house"], 4)
+    expected = y[1::2].mean(axis=0) - y[::2].mean(axis=0)
+    np.testing.assert_allclose(difference_wave(y, labels), expected)
+    # Two predictions, one for each condition, in the other order: the wave is the same.
+    p = rng.standard_normal((2, 2, 6))
+    r = difference_wave_r(y, labels, p, ["house", "face"])
+    assert r == pytest.approx(pearsonr(expected.ravel(), (p[0] - p[1]).ravel()).statistic)
+    assert difference_wave_r(y, labels, p[[0, 0]], ["house", "face"]) == 0
+    with pytest.raises(ValueError, match=r"8 labels of classes \['a'\] for 8 responses"):
+        difference_wave(y, ["a"] * 8)
 
 
 def test_normalized_r():
