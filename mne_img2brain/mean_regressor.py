@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._log import logger
 from .kernels import KERNELS, KernelMap, Views
-from .response_space import Whitener, average_trials, find_components
+from .response_space import Whitener, average_trials, check_responses, find_components
 from .splits import distinct_rows
 from .stacking import (
     correlation,
@@ -154,7 +154,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         """
         self._check_parameters()
         X = self._check_tokens(X)
-        y, weight = self._check_responses(X, y, sample_weight)
+        y, weight = check_responses(y, sample_weight, len(X), type(self).__name__)
         rows = np.flatnonzero(weight > 0)
         flat = y.reshape(len(y), -1)[rows]
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
@@ -200,9 +200,9 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         # With few images, errors are judged where noise is white: there the signal is seen best.
         judge = white.whiten if white and len(responses) < _FEW else None
         # Everything below is per unit: an image, or with few images a part of its trials.
-        models = []
+        models, mapped = [], {}
         for name, kernel in maps.items():
-            features = kernel.transform(shown)[unit_image]
+            features = mapped[name] = kernel.transform(shown)[unit_image]
             ridge = self.penalty if name == "linear" or self.kernel == name else None
             models += cross_validate(
                 name, features, responses, total, fold, spaces[1:], penalty=ridge, judge=judge
@@ -242,11 +242,10 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
             parts = [(model, b) for model, b in parts if b > 0]
             if parts:
                 self.maps_[name] = kernel
-                features = kernel.transform(shown)[unit_image]
             for model, b in parts:
                 key = f"{model['kind']} {name}"
                 y_ = responses if model["kind"] == "ridge" else spaces[0][0]
-                coef, offset = solve_model(model, features, y_, total)
+                coef, offset = solve_model(model, mapped[name], y_, total)
                 self.offset_[key] = b * offset
                 self.coef_[key] = b * (coef if kernel.plain_ else kernel.root_ @ coef)
         self._unweighted = None if len(rows) == len(y) else self.predict(X[weight <= 0])
@@ -395,27 +394,3 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
                 f"{self.views_.edges_[-1]}; embed the images in the same way."
             )
         return X
-
-    def _check_responses(self, X, y, sample_weight):
-        """Return responses and the weight of each row."""
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None; give "
-                "one response per row of X."
-            )
-        y = check_array(y, ensure_2d=False, allow_nd=True, input_name="y")
-        if y.ndim not in (1, 2, 3) or len(y) != len(X):
-            raise ValueError(
-                f"y has shape {y.shape}; expected one response for each of the {len(X)} rows of X, "
-                "in 1 to 3 dimensions."
-            )
-        weight = np.ones(len(y))
-        if sample_weight is not None:
-            weight = np.asarray(sample_weight, dtype=np.float64)
-        if weight.shape != (len(y),) or not (weight >= 0).all() or not weight.any():
-            raise ValueError(
-                f"sample_weight has shape {weight.shape} and sum {weight.sum():g}; expected "
-                f"{len(y)} weights that are not negative and not all zero: of how many trials "
-                "each row is the average."
-            )
-        return y, weight

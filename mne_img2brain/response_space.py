@@ -3,10 +3,36 @@
 import numpy as np
 from scipy import linalg, sparse
 from sklearn.utils.extmath import randomized_svd
+from sklearn.utils.validation import check_array
 
-__all__ = ["SignalPrior", "Whitener", "average_trials", "find_components"]
+__all__ = ["SignalPrior", "Whitener", "average_trials", "check_responses", "find_components"]
 
 _MAX_DEVIATIONS = 5000  # trials from which the noise covariance is estimated
+
+
+def check_responses(y, sample_weight, n_rows, name):
+    """Return responses and the weight of each row."""
+    if y is None:
+        raise ValueError(
+            f"{name} requires y to be passed, but the target y is None; give "
+            "one response per row of X."
+        )
+    y = check_array(y, ensure_2d=False, allow_nd=True, input_name="y")
+    if y.ndim not in (1, 2, 3) or len(y) != n_rows:
+        raise ValueError(
+            f"y has shape {y.shape}; expected one response for each of the {n_rows} rows of X, "
+            "in 1 to 3 dimensions."
+        )
+    weight = np.ones(len(y))
+    if sample_weight is not None:
+        weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != (len(y),) or not (weight >= 0).all() or not weight.any():
+        raise ValueError(
+            f"sample_weight has shape {weight.shape} and sum {weight.sum():g}; expected "
+            f"{len(y)} weights that are not negative and not all zero: of how many trials "
+            "each row is the average."
+        )
+    return y, weight
 
 
 def average_trials(flat, weight, image, unit):

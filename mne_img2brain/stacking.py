@@ -105,11 +105,14 @@ def _ridge(features, axes, responses, weight, fold, penalty, judge):
     judged = slice(None)
     if judge is None:
         judged = np.unique(np.linspace(0, len(per_target) - 1, _MAX_JUDGED).astype(np.intp))
-    for i, penalty in enumerate(grid if len(grid) > 1 else []):
-        for k, (rotated, (scores, mean)) in enumerate(zip(axes, projected, strict=True)):
-            out = fold == k
-            left = (features[out] - rotated["mean"]) @ solve(rotated, scores[:, judged], penalty)
-            left += (mean - responses[out])[:, judged]
+    # Held-out features on the axes of the fold: a penalty then costs one product.
+    turned = [(features[fold == k] - r["mean"]) @ r["vectors"] for k, r in enumerate(axes)]
+    for k, (rotated, (scores, mean)) in enumerate(zip(axes, projected, strict=True)):
+        out = fold == k
+        missed = (mean - responses[out])[:, judged]
+        values, scores = rotated["eigenvalues"][:, None], scores[:, judged]
+        for i, penalty in enumerate(grid if len(grid) > 1 else []):
+            left = turned[k] @ (np.sqrt(values) / (values + penalty) * scores) + missed
             left = judge(left) if judge else left
             loss[i] += weight[out] @ (left**2 @ per_target[judged])
     penalty = grid[loss.argmin()]
