@@ -1,0 +1,90 @@
+"""Training: learns what is there, stops where there is nothing."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from mne_img2brain._torch import evaluating, seeded_init
+from mne_img2brain.denoiser import BrainDiT
+from mne_img2brain.diffusion import NoiseScheduler, dpm_solver, train_denoiser
+
+
+def model(n_channels=2, n_times=6, n_features=1, **parameters):
+    with seeded_init(0):
+        return BrainDiT(
+            n_times, [0] * n_channels, n_features,
+            **{"hidden_size": 32, "n_layers": 1, "n_heads": 2, "patch_length": 3, **parameters},
+        )  # fmt: skip
+
+
+def test_draws_have_the_mean_and_sd_of_each_picture(rng):
+    """Two pictures: N(+1, 0.3^2) and N(-1, 0.3^2) everywhere."""
+    tokens = np.array([[[-1.0]], [[1.0]]], np.float32)
+    image = rng.integers(0, 2, 600)
+    x0 = 2.0 * image[:, None, None] - 1 + 0.3 * rng.standard_normal((600, 2, 6))
+    validation = np.arange(600) < 100
+    scheduler = NoiseScheduler()
+    denoiser = model()
+    history = train_denoiser(
+        denoiser, x0, tokens, image_index=image, scheduler=scheduler, validation=validation,
+        max_iter=600, learning_rate=3e-3,
+    )  # fmt: skip
+    assert history.best_iter > 0
+    assert min(history.validation_losses) < 0.5 * history.validation_losses[0]
+    noise = torch.as_tensor(rng.standard_normal((400, 2, 6)), dtype=torch.float32)
+    with evaluating(denoiser):
+        condition = denoiser.encode_condition(torch.as_tensor(tokens))
+        for picture, mean in [(0, -1.0), (1, 1.0)]:
+            given = condition[torch.full((400,), picture)]
+            draws = dpm_solver(
+                lambda x, t, given=given: denoiser(x, t, given), noise, scheduler,
+                scheduler.timesteps(25),
+            )  # fmt: skip
+            assert_allclose(draws.mean(), mean, atol=0.1)
+            assert_allclose(draws.std(dim=0).mean(), 0.3, atol=0.1)
+
+
+def test_where_there_is_nothing_to_learn_the_gaussian_stays(rng):
+    x0 = rng.standard_normal((60, 2, 6))
+    tokens = rng.standard_normal((60, 1, 1)).astype(np.float32)
+    denoiser = model()
+    history = train_denoiser(
+        denoiser, x0, tokens, image_index=np.arange(60), scheduler=NoiseScheduler(),
+        validation=np.arange(60) % 3 == 0, max_iter=300, eval_every=30, n_iter_no_change=2,
+        learning_rate=3e-3,
+    )  # fmt: skip
+    assert history.best_iter == 0
+    assert history.iterations[-1] < 300  # it did not wait for the end
+    # the loss of "zero" on white data is that of the velocity: 1 for every value
+    assert_allclose(history.validation_losses[0], 1, atol=0.1)
+    x = torch.ones(3, 2, 6)
+    with torch.no_grad():
+        out = denoiser(x, torch.tensor([1, 2, 3]), denoiser.null_condition(3))
+    assert torch.all(out == 0)
+
+
+def test_the_seed_decides_and_masked_sensors_do_not_count(rng):
+    x0 = rng.standard_normal((40, 2, 6)).astype(np.float32)
+    tokens = rng.standard_normal((40, 2, 1)).astype(np.float32)
+    mask = np.ones((40, 2), bool)
+    mask[:, 1] = False
+    other = x0.copy()
+    other[:, 1] = 100.0
+    losses = []
+    for data, seed in [(x0, 0), (x0, 0), (x0, 1)]:
+        history = train_denoiser(
+            model(), data, tokens, image_index=np.arange(40), scheduler=NoiseScheduler(),
+            max_iter=5, seed=seed,
+        )  # fmt: skip
+        losses.append(history.losses)
+    assert losses[0] == losses[1] != losses[2]
+    masked = [
+        train_denoiser(
+            model(), data, tokens, image_index=np.arange(40), scheduler=NoiseScheduler(),
+            y_mask=mask, max_iter=1, condition_dropout=0.0,
+        ).losses[0]
+        for data in (x0, other)
+    ]  # fmt: skip
+    # at the first step the output is zero: the loss is that of the first sensor alone
+    assert masked[0] == pytest.approx(masked[1], rel=1e-6)
