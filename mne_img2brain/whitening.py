@@ -12,8 +12,10 @@ _STRUCTURES = ("auto", "kronecker", "separate", "time_wise", "space_wise", "full
 _MAX_FULL = 2048
 _MAX_VALUES = 10**8  # numbers of the trials that a covariance is estimated from: 800 MB
 _RANK = 1e-12  # eigenvalues below this share of the largest are rounding
-_WEIGHTS = 1 - np.concatenate([[0.0], np.geomspace(1e-3, 1, 25)])[::-1]  # of the sample: 0 .. 1
-_MIN_REPEATED = 0.25  # share of trials above which repeats of a picture show the noise
+_WEIGHTS = (0, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_WEIGHTS += (0.95, 0.98, 0.99, 0.999)  # of the sample covariance
+_MIN_REPEATED = 0.25  # degrees of freedom per trial that show the SD within pictures
+_MOST_SD = 1.03  # of residuals, against that within pictures
 
 
 class ScaleWhitener:
@@ -96,8 +98,8 @@ class SpaceTimeWhitener:
         Structure and target -> held-out Gaussian log-likelihood of a trial, in nats.
     rank_ : int
         Dimensions of the subspace.
-    repeats_ : bool
-        Whether the covariance is that of trials about the mean of their picture.
+    mean_factor_ : float
+        What the mean residuals of pictures were multiplied with.
 
     References
     ----------
@@ -112,9 +114,12 @@ class SpaceTimeWhitener:
     def fit(self, residuals, groups=None, n_averaged=None):
         r"""Estimate the covariance.
 
-        Where pictures repeat, it is that of the trials about their picture's mean, with the
-        degrees of freedom that the means cost: the error of a prediction then is no part of it,
-        and draws vary about their mean as trials do. Else it is that of the residuals.
+        It is that of the residuals, the error of the prediction included: a trial of a new picture
+        deviates by noise and by that error, and draws without the latter lack power that a
+        classifier misses. Where pictures repeat, draws vary about their mean as trials do about
+        theirs: the pictures' mean residuals are multiplied by a factor, 1 or less, that keeps the
+        SD of residuals at most 1.03 times the SD within pictures, which is estimated with the
+        degrees of freedom that the means cost.
 
         Parameters
         ----------
@@ -143,7 +148,7 @@ class SpaceTimeWhitener:
                 f"residuals have the shape {residuals.shape}; give (n_trials, n_channels, n_times)."
             )
         rng = np.random.default_rng(self.seed)
-        noise, groups, self.repeats_ = _noise(residuals, groups, n_averaged, rng)
+        noise, groups, self.mean_factor_ = _noise(residuals, groups, n_averaged, rng)
         if not np.isfinite(noise).all():
             raise ValueError("residuals hold NaN or inf; leave those trials out.")
         self._fit_basis(noise)
@@ -262,7 +267,7 @@ class SpaceTimeWhitener:
 
 
 def _noise(residuals, groups, n_averaged, rng):
-    """Return what shows the noise of single trials, the group of each row, and if of repeats."""
+    """Return residuals, their groups, and the factor on the means of the groups."""
     n = len(residuals)
     labels = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
     weight = np.ones(n) if n_averaged is None else np.asarray(n_averaged, dtype=float)
@@ -279,19 +284,22 @@ def _noise(residuals, groups, n_averaged, rng):
         labels = np.unique(labels, return_inverse=True)[1].ravel()
     values = np.array(residuals, dtype=float)
     counts = np.bincount(labels)
-    repeats = bool(len(labels) - len(counts) >= _MIN_REPEATED * len(labels))
-    if not repeats:
-        return values, labels, repeats
-    # sum of n (y - mean)^2 over the rows of a picture, each with its share of the freedom
     total = np.bincount(labels, weights=weight)
     mean = np.zeros((len(counts), *values.shape[1:]))
     np.add.at(mean, labels, values * np.sqrt(weight)[:, None, None])
     mean /= total[:, None, None]
-    values -= np.sqrt(weight)[:, None, None] * mean[labels]
-    keep = counts[labels] > 1
-    values, labels, weight = values[keep], labels[keep], weight[keep]
-    values /= np.sqrt(1 - weight / total[labels])[:, None, None]
-    return values, labels, repeats
+    means = np.sqrt(weight)[:, None, None] * mean[labels]
+    several = counts[labels] > 1
+    freedom = several.sum() - np.sum(counts > 1)
+    factor = 1.0
+    if freedom >= _MIN_REPEATED * len(labels):
+        scale = np.mean(np.square(values), axis=(0, 2))[:, None]
+        scale = np.where(scale > 0, scale, 1.0)
+        within = np.sum(np.square(values - means)[several] / scale)
+        between = np.sum(np.square(means)[several] / scale)
+        allowed = _MOST_SD**2 * several.sum() / freedom * within - within
+        factor = float(np.sqrt(np.clip(allowed / between, 0, 1))) if between > 0 else 1.0
+    return values - (1 - factor) * means, labels, factor
 
 
 def _held_out(groups, rng):
