@@ -141,7 +141,8 @@ class Whitener:
         noise = (deviations / self.scale_).reshape(-1, n_channels, n_times)
         self.space_, self.time_ = self._symmetric(np.eye(n_channels)), None
         for _ in range(max_iter if n_channels > 1 else 1):
-            half = np.einsum("dc,nct->ndt", self.space_[1], noise)
+            space = self.space_[1]
+            half = noise * space[:, None] if space.ndim == 1 else space @ noise
             self.time_ = self._symmetric(self._covariance(half, 2, dof * n_channels))
             if n_channels > 1:
                 half = self._times(noise, self.time_[1])
@@ -178,7 +179,7 @@ class Whitener:
         x = self._times(x, self.time_[which])
         if self.shape[0] > 1:
             space = self.space_[which]
-            x = x * space[:, None] if space.ndim == 1 else np.einsum("dc,nct->ndt", space, x)
+            x = x * space[:, None] if space.ndim == 1 else space @ x
         return x.reshape(y.shape)
 
     def whiten(self, y):
@@ -226,8 +227,8 @@ class SignalPrior:
         if min(n_channels, n_times) < 2:
             return self
         x = whitened.reshape(-1, n_channels, n_times)
-        space, self.space_ = _descending(np.einsum("nct,ndt->cd", x, x))
-        time, self.time_ = _descending(np.einsum("nct,ncu->tu", x, x))
+        space, self.space_ = _descending(np.tensordot(x, x, axes=((0, 2), (0, 2))))
+        time, self.time_ = _descending(np.tensordot(x, x, axes=((0, 1), (0, 1))))
         # The noise is white: its level is that of the many axes without signal.
         time = time / np.median(time[len(time) // 2 :]) - 1
         space = space / space[space > 1e-6 * space[0]][-1] - 1
@@ -245,14 +246,14 @@ class SignalPrior:
         if self.gain_ is None:
             return whitened
         x = whitened.reshape(-1, *self.shape) @ self.time_
-        return (np.einsum("cd,nct->ndt", self.space_, x) * self.gain_).reshape(len(x), -1)
+        return ((self.space_.T @ x) * self.gain_).reshape(len(x), -1)
 
     def expand(self, reduced):
         """Undo :meth:`reduce`."""
         if self.gain_ is None:
             return reduced
         x = reduced.reshape(-1, *self.gain_.shape) / self.gain_
-        x = np.einsum("cd,ndt->nct", self.space_, x) @ self.time_.T
+        x = (self.space_ @ x) @ self.time_.T
         return x.reshape(len(x), -1)
 
 
