@@ -320,7 +320,9 @@ def _components(scatter):
 
 def _candidates(structure, shape, n_trials):
     """List the structures that can be estimated, with what each is drawn to."""
-    if 0 in shape or n_trials < 8:
+    if 0 in shape:
+        return [("separate", "itself")]
+    if n_trials < 8:
         return [("kronecker", "itself")]
     targets = {
         "kronecker": ("itself",),
