@@ -1,0 +1,108 @@
+"""The encoder learns the brain's response to pictures from real recordings.
+
+The numbers in the comments were measured with these very settings; bounds leave room.
+"""
+
+import numpy as np
+import pytest
+from recordings import checkerboards, meg_sample, n170, semireal
+from sklearn.linear_model import RidgeCV
+
+from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
+
+pytestmark = pytest.mark.filterwarnings("ignore:There are 2 distinct images:RuntimeWarning")
+
+SMALL = {"hidden_size": 32, "n_layers": 1, "n_heads": 2, "max_iter": 60, "random_state": 0}
+RIDGE = RidgeCV(np.logspace(-2, 7, 19))
+
+
+def split_half_r(a, b, window, rng, n_splits=50):
+    """Mean r between the difference waves of two random halves of the trials."""
+    values = []
+    for _ in range(n_splits):
+        halves = [rng.permutation(len(x)) for x in (a, b)]
+        waves = [a[halves[0][k::2]].mean(axis=0) - b[halves[1][k::2]].mean(axis=0) for k in (0, 1)]
+        values.append(np.corrcoef(*(w[:, window].ravel() for w in waves))[0, 1])
+    return float(np.mean(values))
+
+
+def n170_folds(folder, subject, regressors):
+    """r of predicted and left-out face-minus-house waves: one row a recording, one column each."""
+    pictures, epochs, image, face, recording = n170(folder, subject)
+    window = (epochs.times >= 0) & (epochs.times <= 0.6)
+    rows, ceilings = [], []
+    rng = np.random.default_rng(0)
+    for held in np.unique(recording):
+        train = np.flatnonzero(recording != held)
+        trials = epochs.get_data()[recording == held]
+        faces = face[recording == held].astype(bool)
+        wave = trials[faces].mean(axis=0) - trials[~faces].mean(axis=0)
+        ceilings.append(split_half_r(trials[faces], trials[~faces], window, rng))
+        row = []
+        for regressor in regressors:
+            encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
+            encoder.fit(pictures, epochs[train], image_ids=image[train])
+            predicted = encoder.predict(pictures).get_data()
+            difference = predicted[12:].mean(axis=0) - predicted[:12].mean(axis=0)
+            row.append(np.corrcoef(difference[:, window].ravel(), wave[:, window].ravel())[0, 1])
+        rows.append(row)
+    return np.array(rows), np.array(ceilings)
+
+
+@pytest.mark.slow
+def test_n170_face_minus_house_of_a_left_out_recording(shared_data):
+    r, _ = n170_folds(shared_data, "subject2", [DiffusionRegressor(**SMALL), RIDGE])
+    ours, ridge = r.mean(axis=0)
+    assert ours > 0.25
+    assert ours > ridge - 0.05
+
+
+def laterality(info, field):
+    """Right minus left of the mean field strength over posterior gradiometers."""
+    positions = np.array([channel["loc"][:3] for channel in info["chs"]])
+    back = positions[:, 1] < -0.02
+    right = back & (positions[:, 0] > 0.02)
+    left = back & (positions[:, 0] < -0.02)
+    return field[right].mean() - field[left].mean()
+
+
+def meg_encoder(folder, regressor, seed=0):
+    """Fit on two thirds of the visual trials; return predictions left, right, and the others."""
+    epochs, right = meg_sample(folder)
+    held = np.random.default_rng(seed).permutation(len(right)) % 3 == 0
+    encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
+    train = np.flatnonzero(~held)
+    encoder.fit(checkerboards(), epochs[train], image_ids=right[train])
+    return encoder.predict(checkerboards()), epochs[np.flatnonzero(held)], right[held]
+
+
+@pytest.mark.slow
+def test_meg_visual_field_is_contralateral(shared_data):
+    predicted, held, right = meg_encoder(shared_data, DiffusionRegressor(**SMALL))
+    first = (held.times >= 0.07) & (held.times <= 0.13)
+    recorded = np.stack([held.get_data()[right == side].mean(axis=0) for side in (0, 1)])
+    predicted = predicted.get_data()
+    for waves in (recorded, predicted):
+        strength = np.sqrt((waves[:, :, first] ** 2).mean(axis=2))
+        # a picture in the left field (row 0) drives the right hemisphere more, and vice versa
+        assert laterality(held.info, strength[0]) > laterality(held.info, strength[1])
+    difference = [
+        (waves[0] - waves[1])[:, held.times >= 0].ravel() for waves in (recorded, predicted)
+    ]
+    assert np.corrcoef(*difference)[0, 1] > 0.3
+    assert 1e-13 < np.abs(predicted).max() < 1e-10  # T/m, as recorded
+
+
+@pytest.mark.slow
+def test_semireal_beats_ridge_on_unseen_images(shared_data):
+    tokens, epochs, image = semireal(shared_data, "train")
+    new_tokens, new_epochs, new_image = semireal(shared_data, "val")
+    window = (new_epochs.times >= 0.05) & (new_epochs.times <= 0.6)
+    r = {}
+    for name, regressor in {"ours": DiffusionRegressor(max_iter=0), "ridge": RIDGE}.items():
+        encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
+        encoder.fit(tokens, epochs, image_ids=image)
+        score = encoder.score_evoked(new_tokens, new_epochs, image_ids=new_image)
+        r[name] = score.data[:, window].mean()
+    assert r["ours"] > r["ridge"] + 0.02
+    assert r["ours"] > 0.227
