@@ -1,19 +1,26 @@
 """Whitening of residuals in space and time, and back."""
 
 import numpy as np
-from scipy import linalg
 
 from ._log import logger
+from .noise_covariance import (
+    STRUCTURES,
+    average_diagonals,
+    components,
+    from_blocks,
+    into_blocks,
+    judge,
+    list_candidates,
+    raise_eigenvalues,
+    roots,
+    sample_covariance,
+    stationary_covariance,
+    target_covariance,
+)
 
 __all__ = ["ScaleWhitener", "SpaceTimeWhitener"]
 
-_STRUCTURES = ("auto", "kronecker", "separate", "time_wise", "space_wise", "full")
-# Rows of a covariance over all sensors and times that is still formed: 2048 take some seconds.
-_MAX_FULL = 2048
 _MAX_VALUES = 10**8  # numbers of the trials that a covariance is estimated from: 800 MB
-_RANK = 1e-12  # eigenvalues below this share of the largest are rounding
-_WEIGHTS = (0, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_WEIGHTS += (0.95, 0.98, 0.99, 0.999)  # of the sample covariance
 _MIN_REPEATED = 0.25  # degrees of freedom per trial that show the SD within pictures
 _MOST_SD = 1.03  # of residuals, against that within pictures
 
@@ -140,8 +147,8 @@ class SpaceTimeWhitener:
         ValueError
             If the structure is unknown, shapes do not agree, or values are not finite.
         """
-        if self.structure not in _STRUCTURES:
-            raise ValueError(f"structure={self.structure!r}; give one of {', '.join(_STRUCTURES)}.")
+        if self.structure not in STRUCTURES:
+            raise ValueError(f"structure={self.structure!r}; give one of {', '.join(STRUCTURES)}.")
         residuals = np.asarray(residuals)
         if residuals.ndim != 3 or not residuals.size:
             raise ValueError(
@@ -155,13 +162,13 @@ class SpaceTimeWhitener:
         z = self.space_.T @ noise @ self.time_
         del noise
         held = _held_out(groups, rng)
-        candidates = _candidates(self.structure, z.shape[1:], len(z))
+        candidates = list_candidates(self.structure, z.shape[1:], len(z))
         toeplitz = None
         if any("stationary" in candidate for candidate in candidates):
-            toeplitz = [_stationary(z[part], self.time_) for part in (~held, slice(None))]
+            toeplitz = [stationary_covariance(z[part], self.time_) for part in (~held, slice(None))]
         self.log_likelihoods_, best = {}, (-np.inf, None, None, None)
         for structure, target in candidates:
-            weights, gains = _judge(
+            weights, gains = judge(
                 z[~held], z[held], structure, target, toeplitz and toeplitz[0], len(candidates) == 1
             )
             score, weight = max(zip(gains, weights, strict=True))
@@ -170,11 +177,11 @@ class SpaceTimeWhitener:
                 best = (score, structure, target, weight)
         _, self.structure_, self.target_, weight = best
         self.weight_ = float(weight)
-        covariance = self.weight_ * _sample(z, self.structure_) if self.weight_ else 0.0
+        covariance = self.weight_ * sample_covariance(z, self.structure_) if self.weight_ else 0.0
         if self.weight_ < 1:
-            aim = _target(z, self.structure_, self.target_, toeplitz and toeplitz[1])
+            aim = target_covariance(z, self.structure_, self.target_, toeplitz and toeplitz[1])
             covariance = covariance + (1 - self.weight_) * aim
-        self.root_, self.inverse_root_ = _roots(covariance)
+        self.root_, self.inverse_root_ = roots(covariance)
         logger.info(
             f"Covariance of the residuals: {self.structure_}, weight {self.weight_:.3g} of the "
             f"sample against {self.target_}, rank {self.rank_} of {np.prod(self.shape_)}."
@@ -194,8 +201,8 @@ class SpaceTimeWhitener:
             space += trial @ trial.T
             time += trial.T @ trial
         if n * n_channels < 4 * n_times:  # too little for one covariance; assume stationarity
-            time = _positive(_toeplitz(time))
-        self.space_, self.time_ = _components(space), _components(time)
+            time = raise_eigenvalues(average_diagonals(time))
+        self.space_, self.time_ = components(space), components(time)
         self.rank_ = self.space_.shape[1] * self.time_.shape[1]
 
     def transform(self, residuals):
@@ -233,8 +240,10 @@ class SpaceTimeWhitener:
         result = np.empty(np.shape(values))
         for rows in _batches(len(values), max(1, 2 * 10**7 // max(1, values[0].size))):
             z = self.space_.T @ values[rows] @ self.time_
-            blocks = _blocks(z, self.structure_) @ matrices
-            result[rows] = self.space_ @ _unblocks(blocks, self.structure_, z.shape) @ self.time_.T
+            blocks = into_blocks(z, self.structure_) @ matrices
+            result[rows] = (
+                self.space_ @ from_blocks(blocks, self.structure_, z.shape) @ self.time_.T
+            )
         return result.astype(np.result_type(values, np.float32), copy=False)
 
     def get_state(self):
@@ -309,149 +318,6 @@ def _held_out(groups, rng):
         # too few pictures to leave one out: trials
         groups, names = np.arange(len(groups)), np.arange(len(groups))
     return np.isin(groups, rng.permutation(names)[: len(names) // 4])
-
-
-def _components(scatter):
-    """Return the eigenvectors of a covariance that are more than rounding, largest first."""
-    values, vectors = linalg.eigh(scatter)
-    keep = values > _RANK * max(values[-1], 0)
-    return np.ascontiguousarray(vectors[:, keep][:, ::-1])
-
-
-def _candidates(structure, shape, n_trials):
-    """List the structures that can be estimated, with what each is drawn to."""
-    if 0 in shape:
-        return [("separate", "itself")]
-    if n_trials < 8:
-        return [("kronecker", "itself")]
-    targets = {
-        "kronecker": ("itself",),
-        "separate": ("itself",),
-        "time_wise": ("separate",),
-        "space_wise": ("separate",),
-        "full": ("stationary", "time_wise", "space_wise", "separate"),
-    }
-    if structure != "auto":
-        return [(structure, target) for target in targets[structure]]
-    if np.prod(shape) > _MAX_FULL:
-        targets.pop("full")
-    elif 1 in shape:
-        targets = {"kronecker": ("itself",), "full": ("stationary", "separate")}
-    return [(one, target) for one, several in targets.items() for target in several]
-
-
-def _blocks(z, structure):
-    """Order coordinates (n, n_space, n_time) as (n_blocks, n, size); blocks are independent."""
-    n, n_space, n_time = z.shape
-    if structure == "time_wise":
-        return z.transpose(2, 0, 1)
-    if structure == "space_wise":
-        return z.transpose(1, 0, 2)
-    if structure == "full":
-        return z.reshape(1, n, n_space * n_time)
-    return z.reshape(n, n_space * n_time).T[:, :, None]
-
-
-def _unblocks(blocks, structure, shape):
-    """Undo :func:`_blocks`."""
-    if structure == "time_wise":
-        return blocks.transpose(1, 2, 0)
-    if structure == "space_wise":
-        return blocks.transpose(1, 0, 2)
-    return (blocks[0] if structure == "full" else blocks[:, :, 0].T).reshape(shape)
-
-
-def _sample(z, structure):
-    """Return the sample covariance: array, shape (n_blocks, size, size)."""
-    if structure in ("kronecker", "separate"):
-        return np.mean(np.square(z), axis=0).reshape(-1, 1, 1)
-    return np.stack([block.T @ block for block in _blocks(z, structure)]) / len(z)
-
-
-def _target(z, structure, target, stationary):
-    """Return what the sample covariance of a structure is drawn to, in the same blocks."""
-    variance = np.mean(np.square(z), axis=0)
-    if structure == "kronecker":
-        total = max(variance.mean(), np.finfo(float).tiny)
-        return (np.outer(variance.mean(axis=1), variance.mean(axis=0)) / total).reshape(-1, 1, 1)
-    if structure == "separate":
-        return variance.reshape(-1, 1, 1)
-    if target == "separate":
-        rows = _blocks(variance[None], structure)[:, 0]
-        return rows[:, :, None] * np.eye(rows.shape[1])
-    if target == "stationary":
-        return stationary[None]
-    n_space, n_time = variance.shape
-    full = np.zeros((n_space, n_time, n_space, n_time))
-    if target == "time_wise":
-        full[:, np.arange(n_time), :, np.arange(n_time)] = _sample(z, target)
-    else:
-        full[np.arange(n_space), :, np.arange(n_space)] = _sample(z, target)
-    return full.reshape(1, variance.size, variance.size)
-
-
-def _stationary(z, basis):
-    """Return the covariance over components that depends on the distance of two times alone."""
-    n_space, n_time = z.shape[1:]
-    flat = z.reshape(len(z), -1)
-    sample = (flat.T @ flat / len(z)).reshape(n_space, n_time, n_space, n_time)
-    over_times = basis @ sample.transpose(0, 2, 1, 3) @ basis.T
-    result = basis.T @ _toeplitz(over_times) @ basis
-    return _positive(result.transpose(0, 2, 1, 3).reshape(flat.shape[1], flat.shape[1]))
-
-
-def _toeplitz(matrices):
-    """Replace every diagonal of matrices (..., n, n) by its mean."""
-    result = np.empty_like(matrices)
-    n = matrices.shape[-1]
-    for lag in range(-n + 1, n):
-        rows = np.arange(max(0, -lag), min(n, n - lag))
-        mean = matrices[..., rows, rows + lag].mean(axis=-1, keepdims=True)
-        result[..., rows, rows + lag] = mean
-    return result
-
-
-def _positive(covariance):
-    """Raise the eigenvalues of an estimate that may have negative ones to a small share."""
-    values, vectors = linalg.eigh((covariance + covariance.T) / 2)
-    floor = 1e-9 * max(values[-1], 0)
-    if values[0] >= floor:
-        return covariance
-    return (vectors * np.maximum(values, floor)) @ vectors.T
-
-
-def _judge(train, test, structure, target, stationary, only):
-    """Return weights of the sample, and the log-likelihood of left-out trials with each.
-
-    In the coordinates that whiten the target, the sample covariance is diagonalised once for all.
-    """
-    if only and structure in ("kronecker", "separate"):
-        return [0.0], [0.0]
-    aim = _target(train, structure, target, stationary)
-    _, inverse = _roots(aim)
-    white = _blocks(test, structure) @ inverse
-    determinant = 2 * np.sum([np.linalg.slogdet(one)[1] for one in inverse])
-    if structure in ("kronecker", "separate"):
-        values, square = np.ones(white.shape[0]), np.mean(np.square(white), axis=1).ravel()
-        weights = [0.0]
-    else:
-        values, vectors = np.linalg.eigh(inverse @ _sample(train, structure) @ inverse)
-        square = np.mean(np.square(white @ vectors), axis=1).ravel()
-        values, weights = values.ravel(), _WEIGHTS
-    gains = []
-    for weight in weights:
-        mixed = np.maximum(weight * values + 1 - weight, 1e-12)
-        gains.append(0.5 * (determinant - np.sum(np.log(2 * np.pi * mixed) + square / mixed)))
-    return weights, gains
-
-
-def _roots(covariance):
-    """Return symmetric roots and inverse roots: two arrays, shape (n_blocks, size, size)."""
-    values, vectors = np.linalg.eigh(covariance)
-    largest = values.max(initial=0.0)
-    floor = 1e-3 * _RANK * largest if largest else 1.0
-    sd = np.sqrt(np.maximum(values, floor))[:, None]
-    return (vectors * sd) @ vectors.mT, (vectors / sd) @ vectors.mT
 
 
 def _batches(n, size):
