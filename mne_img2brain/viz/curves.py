@@ -37,7 +37,8 @@ def plot_r_time(r, ceiling=None, *, window=None, axes=None, show=True):
         axis.plot(evoked.times, np.nanmean(evoked.data, axis=0), label=name, **style)
         times = evoked.times
     if ceiling is not None:
-        mean = np.nanmean(ceiling.data, axis=0)
+        # Where there is no signal its estimate is noise around zero; a ceiling is not below it.
+        mean = np.clip(np.nanmean(ceiling.data, axis=0), 0, None)
         axis.plot(ceiling.times, mean, color=REFERENCE, lw=1.2, label="noise ceiling")
         axis.set_ylim(top=min(1.0, 1.1 * mean.max()))
     axis.axhline(0, color=REFERENCE, lw=0.8)
@@ -134,7 +135,7 @@ def plot_calibration(ranks, *, axes=None, show=True):
         ylabel="Frequency / expected",
         xlim=(0, 1),
     )
-    axes[0].set_ylim(bottom=0)
+    axes[0].set_ylim(0, max(1.4, 1.05 * axes[0].get_ylim()[1]))
     axes[1].plot([0, 100], [0, 100], color=REFERENCE, lw=1, ls=":")
     axes[1].set(
         xlabel="Central interval of draws (%)",
