@@ -1,0 +1,36 @@
+"""A long computation over pictures, said before it starts and timed after its first batch."""
+
+import time
+
+from .._log import logger, progress_bar
+
+
+def run_batches(items, batch_size, compute, *, what, without):
+    """Compute in batches; say how long it will take and how to do without.
+
+    Parameters
+    ----------
+    items : list
+        What to compute on.
+    batch_size : int
+        How many at once.
+    compute : callable
+        ``compute(some_items)``.
+    what : str
+        What is done, for the log: "Embedding", "Captioning".
+    without : str
+        How to do without it.
+    """
+    batches = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
+    start = time.perf_counter()
+    for number, batch in enumerate(progress_bar(batches, what)):
+        compute(batch)
+        if number == 0 and len(batches) > 1:
+            seconds = (time.perf_counter() - start) * (len(batches) - 1)
+            logger.info(f"{what}: about {_duration(seconds)} to go. {without}")
+
+
+def _duration(seconds):
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,132 @@
+"""Captions by a vision-language model."""
+
+from PIL import Image
+
+MAX_SIDE = 448  # pixels: what a caption needs, at a fraction of the cost of a photograph's all
+
+
+class Captioner:
+    """Describe pictures with an image-text-to-text model of the Hugging Face hub.
+
+    Any model that :class:`transformers.AutoModelForImageTextToText` loads will do: Qwen2-VL [1]_,
+    BLIP, GIT, LLaVA, Idefics3. Decoding is greedy: the same picture has the same caption.
+
+    Parameters
+    ----------
+    model : str
+        Name on the hub, or a local folder.
+    prompt : str
+        What the model is asked.
+    max_new_tokens : int
+        Longest answer.
+    batch_size : int
+        Pictures described at once.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
+
+    References
+    ----------
+    .. [1] Wang et al. (2024). Qwen2-VL: enhancing vision-language model's perception of the world
+       at any resolution. arXiv:2409.12191.
+    """
+
+    def __init__(
+        self,
+        model="Qwen/Qwen2-VL-2B-Instruct",
+        prompt="Describe this picture in one short sentence.",
+        max_new_tokens=40,
+        batch_size=8,
+        device="auto",
+    ):
+        self.model = model
+        self.prompt = prompt
+        self.max_new_tokens = max_new_tokens
+        self.batch_size = batch_size
+        self.device = device
+        self._loaded = None
+
+    def load(self):
+        """Load model and processor, once.
+
+        Returns
+        -------
+        model : transformers.PreTrainedModel
+            The model, on its device.
+        processor : transformers.ProcessorMixin
+            Its processor.
+
+        Raises
+        ------
+        OSError
+            If the weights are not there and cannot be downloaded.
+        """
+        if self._loaded is None:
+            import torch
+            from transformers import AutoModelForImageTextToText, AutoProcessor
+
+            from .._torch import resolve_device
+
+            device = resolve_device(self.device)
+            dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+            try:
+                processor = AutoProcessor.from_pretrained(self.model)
+                model = AutoModelForImageTextToText.from_pretrained(self.model, dtype=dtype)
+            except (OSError, ValueError) as error:
+                raise OSError(
+                    f"The captioner {self.model!r} could not be loaded ({_first_line(error)}). "
+                    "Download it where there is a network (huggingface-cli download "
+                    f"{self.model}) and give its folder as captioner=; or give captions=; or use "
+                    "captioner=None, which does without captions."
+                ) from error
+            if getattr(processor, "tokenizer", None) is not None:
+                processor.tokenizer.padding_side = "left"  # answers start where prompts end
+            self._loaded = model.to(device).eval(), processor
+        return self._loaded
+
+    def __call__(self, images):
+        """Describe pictures.
+
+        Parameters
+        ----------
+        images : list of PIL.Image.Image
+            RGB pictures.
+
+        Returns
+        -------
+        list of str
+            One caption per picture, without line breaks.
+        """
+        captions = []
+        for start in range(0, len(images), self.batch_size):
+            captions += self._describe(images[start : start + self.batch_size])
+        return captions
+
+    def _describe(self, images):
+        import torch
+
+        model, processor = self.load()
+        images = [_shrink(image) for image in images]
+        content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
+        messages = [{"role": "user", "content": content}]
+        text = processor.apply_chat_template(messages, add_generation_prompt=True)
+        inputs = processor(
+            text=[text] * len(images), images=images, padding=True, return_tensors="pt"
+        ).to(model.device)
+        with torch.no_grad():
+            tokens = model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False)
+        answers = tokens[:, inputs["input_ids"].shape[1] :]
+        texts = processor.batch_decode(answers, skip_special_tokens=True)
+        return [" ".join(answer.split()) for answer in texts]
+
+
+def _shrink(image):
+    """Bring the longer side down to what a caption needs."""
+    scale = MAX_SIDE / max(image.size)
+    if scale >= 1:
+        return image
+    size = [max(28, round(side * scale)) for side in image.size]
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,277 @@
+"""ClipEmbedder: CLIP image tokens, then the CLIP tokens of a caption."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from .._log import logger
+from ._open_clip import WITHOUT, ClipModel, check_activation, weights_identity
+from ._run import run_batches
+from .cache import Cache, cache_folder
+from .captions import Captioner
+from .images import check_images, load_rgb, unique_images
+
+PROMPT = "Describe this picture in one short sentence."
+
+
+class ClipEmbedder(TransformerMixin, BaseEstimator):
+    """Tokens of a picture and of its caption, by CLIP, concatenated.
+
+    The projected class token, the projected patch tokens, and the projected tokens of the caption
+    up to its end, so that picture and words are in one space [1]_ [2]_. Everything is computed once
+    and kept on disk in float16.
+
+    Parameters
+    ----------
+    model : str
+        Name of an open_clip model; ``"local-dir:PATH"`` or ``"hf-hub:NAME"`` too.
+    pretrained : str | None
+        Name of its weights, or a file. Not used for ``local-dir:`` and ``hf-hub:``.
+    captioner : str | callable | None
+        Who describes pictures that come without a caption: a model of the Hugging Face hub or its
+        folder, or a callable from a list of PIL images to a list of str. ``None`` leaves words out.
+    prompt : str
+        What the captioner is asked.
+    max_new_tokens : int
+        Longest caption, in its tokens.
+    batch_size : int
+        Pictures at once.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
+    cache_dir : path-like | None
+        Where tokens and captions are kept. ``None`` takes the environment variable
+        ``MNE_IMG2BRAIN_CACHE``, then the operating system's cache folder.
+
+    References
+    ----------
+    .. [1] Radford et al. (2021). Learning transferable visual models from natural language
+       supervision. ICML.
+    .. [2] Xu et al. (2025). Image-to-brain signal generation for visual prosthesis with CLIP
+       guided multimodal diffusion models. arXiv:2509.00787.
+    """
+
+    def __init__(
+        self,
+        model="ViT-L-14-quickgelu",
+        pretrained="openai",
+        captioner="Qwen/Qwen2-VL-2B-Instruct",
+        *,
+        prompt=PROMPT,
+        max_new_tokens=40,
+        batch_size=8,
+        device="auto",
+        cache_dir=None,
+    ):
+        self.model = model
+        self.pretrained = pretrained
+        self.captioner = captioner
+        self.prompt = prompt
+        self.max_new_tokens = max_new_tokens
+        self.batch_size = batch_size
+        self.device = device
+        self.cache_dir = cache_dir
+
+    def fit(self, images, y=None):
+        """Check the parameters; the model is frozen.
+
+        Parameters
+        ----------
+        images : list | array
+            Not used.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self : ClipEmbedder
+
+        Raises
+        ------
+        ValueError
+            If the model is not known, or its activation is not that of the weights.
+        """
+        check_activation(self.model, self.pretrained)
+        captioner = self.captioner
+        if not (captioner is None or isinstance(captioner, str) or callable(captioner)):
+            raise ValueError(
+                f"captioner={captioner!r}; give the name or folder of a model, a callable, or None."
+            )
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def transform(self, images, captions=None):
+        """Embed pictures and captions.
+
+        Parameters
+        ----------
+        images : list | array, shape (n_images, height, width, 3)
+            Pictures; those given many times are embedded once.
+        captions : list of str | None
+            One per picture, in place of the captioner's.
+
+        Returns
+        -------
+        array, shape (n_images, n_tokens, n_features)
+            Float32. Shorter captions are padded with NaN.
+
+        Raises
+        ------
+        OSError
+            If weights are not there and cannot be downloaded.
+        ValueError
+            If there is not one caption per picture.
+        """
+        self.fit(images)
+        images = check_images(images)
+        if captions is None:
+            captions = self.captions(images)
+        elif isinstance(captions, str) or len(captions) != len(images):
+            raise ValueError(f"captions must be a list of {len(images)} str, one per image.")
+        distinct, index, keys = unique_images(images)
+        of_image = self._image_tokens(distinct, keys)
+        if captions is None:
+            return np.stack([of_image[row] for row in index]).astype(np.float32)
+        of_text = self._text_tokens(list(dict.fromkeys(captions)))
+        longest = max(len(of_text[caption]) for caption in captions)
+        n_patches, n_features = of_image[0].shape
+        tokens = np.full((len(images), n_patches + longest, n_features), np.nan, dtype=np.float32)
+        for i, (row, caption) in enumerate(zip(index, captions, strict=True)):
+            tokens[i, :n_patches] = of_image[row]
+            tokens[i, n_patches : n_patches + len(of_text[caption])] = of_text[caption]
+        return tokens
+
+    def captions(self, images):
+        """Describe pictures; what was described before is read from the cache.
+
+        Parameters
+        ----------
+        images : list | array, shape (n_images, height, width, 3)
+            Pictures.
+
+        Returns
+        -------
+        list of str | None
+            One per picture; ``None`` where ``captioner=None``.
+        """
+        if self.captioner is None:
+            return None
+        distinct, index, keys = unique_images(check_images(images))
+        if not isinstance(self.captioner, str):
+            written = list(self.captioner([load_rgb(image) for image in distinct]))
+            if len(written) != len(distinct) or not all(isinstance(w, str) for w in written):
+                raise ValueError(
+                    f"The captioner returned {len(written)} captions for {len(distinct)} images; "
+                    "it must return one str for each."
+                )
+            return [written[row] for row in index]
+        settings = {
+            "captioner": self.captioner,
+            "prompt": self.prompt,
+            "max_new_tokens": self.max_new_tokens,
+        }
+        cache = Cache(self.cache_dir, "captions", settings)
+        texts = [cache.get_text(key) for key in keys]
+        new = [row for row, text in enumerate(texts) if text is None]
+        if new:
+            logger.info(
+                f"{len(new)} of {len(distinct)} distinct images have no caption yet; "
+                f"{self.captioner} will write them (its weights, some GB, are downloaded where "
+                f"they are not there). They are kept in {cache_folder(self.cache_dir)}."
+            )
+            captioner = Captioner(
+                self.captioner, self.prompt, self.max_new_tokens, self.batch_size, self.device
+            )
+
+            def describe(rows):
+                written = captioner([load_rgb(distinct[row], row) for row in rows])
+                for row, text in zip(rows, written, strict=True):
+                    texts[row] = text
+                    cache.put_text(keys[row], text)
+
+            without = "captions= takes your own; captioner=None does without."
+            run_batches(new, self.batch_size, describe, what="Captioning", without=without)
+        return [texts[row] for row in index]
+
+    def _image_tokens(self, images, keys):
+        """Tokens of distinct pictures, from the cache where they are there."""
+        cache = Cache(self.cache_dir, "clip-image", self._settings())
+        tokens = [cache.get_array(key) for key in keys]
+        new = [row for row, array in enumerate(tokens) if array is None]
+        if new:
+            logger.info(
+                f"{len(new)} of {len(images)} distinct images are new to {self.model} (its weights "
+                "are downloaded where they are not there). Tokens are kept in "
+                f"{cache_folder(self.cache_dir)}."
+            )
+
+            def embed(rows):
+                batch = self._clip().image_tokens([load_rgb(images[row], row) for row in rows])
+                for row, array in zip(rows, batch, strict=True):
+                    cache.put_array(keys[row], array)
+                    tokens[row] = array.astype(np.float16)
+
+            run_batches(new, self.batch_size, embed, what="Embedding", without=WITHOUT)
+        return tokens
+
+    def _text_tokens(self, captions):
+        """Tokens of distinct captions: dict of str -> array."""
+        cache = Cache(self.cache_dir, "clip-text", self._settings())
+        tokens = {caption: cache.get_array(caption) for caption in captions}
+        new = [caption for caption, array in tokens.items() if array is None]
+        for start in range(0, len(new), 256):
+            batch = new[start : start + 256]
+            for caption, array in zip(batch, self._clip().text_tokens(batch), strict=True):
+                cache.put_array(caption, array)
+                tokens[caption] = array.astype(np.float16)
+        return tokens
+
+    def _settings(self):
+        """What tokens depend on beside the picture and the caption."""
+        if getattr(self, "_identity", (None, None))[0] != (self.model, self.pretrained):
+            identity = weights_identity(self.model, self.pretrained)
+            self._identity = (self.model, self.pretrained), identity
+        return {
+            "model": self.model if not self.model.startswith("local-dir:") else "local",
+            "pretrained": str(self.pretrained),
+            "weights": self._identity[1],
+            "version": 1,
+        }
+
+    def _clip(self):
+        """The model, loaded when it is first needed."""
+        wanted = self.model, self.pretrained, self.device
+        if getattr(self, "_loaded", (None, None))[0] != wanted:
+            self._loaded = wanted, ClipModel(*wanted)
+        return self._loaded[1]
+
+    def __getstate__(self):
+        """Leave the loaded model out of copies; it is loaded again when needed."""
+        state = dict(super().__getstate__())
+        state.pop("_loaded", None)
+        return state
+
+    def get_state(self):
+        """Return the parameters, which are all there is to save.
+
+        Returns
+        -------
+        dict
+            For :meth:`from_state`.
+        """
+        return self.get_params(deep=False)
+
+    @classmethod
+    def from_state(cls, state):
+        """Make an embedder from :meth:`get_state`.
+
+        Parameters
+        ----------
+        state : dict
+            The parameters.
+
+        Returns
+        -------
+        ClipEmbedder
+        """
+        return cls(**state)

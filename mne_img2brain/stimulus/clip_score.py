@@ -1,0 +1,67 @@
+"""How well captions describe pictures, by CLIP."""
+
+import numpy as np
+
+from ._open_clip import ClipModel
+from .images import check_images, load_rgb
+
+
+def clip_score(
+    images, captions, *, model="ViT-L-14-quickgelu", pretrained="openai", device="auto",
+    batch_size=8, weight=2.5,
+):  # fmt: skip
+    r"""Return the CLIP score between each picture and its caption.
+
+    .. math:: s = w \max(\cos(E_I, E_C), 0)
+
+    with :math:`E_I` and :math:`E_C` CLIP's embeddings of the picture and the caption [1]_. (The
+    original puts "A photo depicts" before captions; here they are taken as they are, as they
+    are in the embedder.)
+
+    Parameters
+    ----------
+    images : list | array, shape (n_images, height, width, 3)
+        Pictures.
+    captions : list of str
+        One per picture.
+    model, pretrained : str
+        As in :class:`~mne_img2brain.ClipEmbedder`.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
+    batch_size : int
+        Pictures at once.
+    weight : float
+        :math:`w`; 1 gives the cosine, cut at 0.
+
+    Returns
+    -------
+    array, shape (n_images,)
+        0 to ``weight``.
+
+    Raises
+    ------
+    ValueError
+        If there is not one caption per picture.
+
+    References
+    ----------
+    .. [1] Hessel et al. (2021). CLIPScore: a reference-free evaluation metric for image
+       captioning. EMNLP.
+    """
+    images = check_images(images)
+    captions = [captions] if isinstance(captions, str) else list(captions)
+    if len(captions) != len(images):
+        raise ValueError(
+            f"There are {len(captions)} captions for {len(images)} images; give one per image."
+        )
+    clip = ClipModel(model, pretrained, device)
+    scores = []
+    for start in range(0, len(images), batch_size):
+        some = slice(start, start + batch_size)
+        pictures = [load_rgb(image, start + i) for i, image in enumerate(images[some])]
+        seen = clip.image_tokens(pictures)[:, 0]
+        read = np.stack([tokens[-1] for tokens in clip.text_tokens(captions[some])])
+        cosine = (seen * read).sum(axis=1)
+        cosine /= np.linalg.norm(seen, axis=1) * np.linalg.norm(read, axis=1)
+        scores.append(weight * np.maximum(cosine, 0))
+    return np.concatenate(scores)
