@@ -20,8 +20,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # design says it may.
 LAYERS = {
     "_log": 0, "_torch": 0,
-    "arrays": 1, "response_space": 1.2, "stacking": 1.2, "denoiser": 1, "diffusion": 1, "epochs": 1, "kernels": 1.2, "metrics": 1,
-    "mixed_model": 1.1, "pooling": 1, "regions": 1, "splits": 1, "stimulus": 1, "whitening": 1,
+    "arrays": 1, "denoiser": 1, "diffusion": 1, "epochs": 1, "metrics": 1,
+     "pooling": 1, "regions": 1, "splits": 1, "stimulus": 1, "whitening": 1,
     "mean_regressor": 1.5,
     "baselines": 2, "conditional_mean": 2, "datasets": 2, "residual": 2, "stimuli": 2,
     "persistence": 2.2, "regressor": 2.2, "response": 2.4,
@@ -31,8 +31,8 @@ LAYERS = {
 FORBIDDEN = {
     "stimulus": {"mne"}, "denoiser": {"mne", "transformers"}, "diffusion": {"mne", "transformers"},
     "epochs": {"torch"}, "regions": {"torch"}, "metrics": {"torch", "mne"},
-    "mean_regressor": {"torch", "mne"}, "mixed_model": {"torch", "mne"}, "whitening": {"torch", "mne"},
-    "kernels": {"torch", "mne"}, "pooling": {"torch", "mne"}, "splits": {"torch", "mne"},
+    "mean_regressor": {"torch", "mne"}, "whitening": {"torch", "mne"},
+    "pooling": {"torch", "mne"}, "splits": {"torch", "mne"},
     "regressor": {"mne"}, "residual": {"mne"}, "conditional_mean": {"mne", "torch"},
     "baselines": {"mne", "torch"}, "viz": {"torch"}, "encoder": {"torch", "matplotlib"},
 }  # fmt: skip

@@ -8,7 +8,7 @@ _HOME = {
     "ClipEmbedder": "clip",
     "GaborEmbedder": "gabor",
     "check_images": "images",
-    "clip_score": "clip_score",
+    "clip_score": "caption_score",
     "load_rgb": "images",
 }
 

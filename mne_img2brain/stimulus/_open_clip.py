@@ -165,10 +165,10 @@ def check_activation(name, pretrained):
         )
     quick = bool(config.get("quick_gelu", False))
     if weights and bool(weights.get("quick_gelu", False)) != quick:
-        other = name.removesuffix("-quickgelu") if quick else f"{name}-quickgelu"
         raise ValueError(
             f"model={name!r} has another activation than the weights {pretrained!r} were trained "
-            f"with, which would spoil every embedding; use model={other!r}."
+            "with, which would spoil every embedding; use "
+            f"model={name.removesuffix('-quickgelu') if quick else name + '-quickgelu'!r}."
         )
 
 

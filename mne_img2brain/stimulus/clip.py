@@ -227,7 +227,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         return tokens
 
     def _settings(self):
-        """What tokens depend on beside the picture and the caption."""
+        """Return what tokens depend on beside the picture and the caption."""
         if getattr(self, "_identity", (None, None))[0] != (self.model, self.pretrained):
             identity = weights_identity(self.model, self.pretrained)
             self._identity = (self.model, self.pretrained), identity
@@ -239,7 +239,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         }
 
     def _clip(self):
-        """The model, loaded when it is first needed."""
+        """Return the model, loaded when it is first needed."""
         wanted = self.model, self.pretrained, self.device
         if getattr(self, "_loaded", (None, None))[0] != wanted:
             self._loaded = wanted, ClipModel(*wanted)
@@ -259,7 +259,8 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         dict
             For :meth:`from_state`.
         """
-        return self.get_params(deep=False)
+        state = self.get_params(deep=False)
+        return state | {"cache_dir": None if self.cache_dir is None else str(self.cache_dir)}
 
     @classmethod
     def from_state(cls, state):

@@ -106,17 +106,15 @@ def load_rgb(image, index=0):
         if path.is_dir():
             raise ValueError(f"{where}, is a folder; give the picture's file.")
         try:
-            image = Image.open(path)
+            with Image.open(path) as image:
+                _decode(image, where)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{where}: there is no such file.") from error
         except UnidentifiedImageError as error:
             raise ValueError(
                 f"{where}: this file is not a picture that Pillow can read."
             ) from error
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{where}: the picture is damaged or cut off ({error}).") from error
+    _decode(image, where)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         return _from_deep_grey(image)
@@ -125,6 +123,14 @@ def load_rgb(image, index=0):
         grey = Image.new("RGBA", image.size, (128, 128, 128, 255))
         return Image.alpha_composite(grey, image).convert("RGB")
     return image.convert("RGB")
+
+
+def _decode(image, where):
+    """Read the pixels, or say that they cannot be read."""
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{where}: the picture is damaged or cut off ({error}).") from error
 
 
 def _from_deep_grey(image):

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import linalg, optimize
 
+from ..splits import canonical_order, fold_of, merge_groups
 from .mixed_model import fit_mixed_model, project, rotate, solve
-from .splits import canonical_order, fold_of, merge_groups
 
 __all__ = [
     "correlation",

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import linalg
 
-from .pooling import pool_tokens
+from ..pooling import pool_tokens
 
 __all__ = ["KERNELS", "KernelMap", "Views"]
 
@@ -67,6 +67,9 @@ class Views:
         """Return the views before standardisation."""
         views = {"pooled": np.asarray(pool_tokens(x, last=self.last_), dtype=np.float64)}
         if len(self.edges_):
+            missing = self.edges_[-1] - x.shape[1]
+            if missing > 0:
+                x = np.pad(x, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
             runs = zip(self.edges_[:-1], self.edges_[1:], strict=True)
             views["places"] = np.stack(
                 [x[:, a:b].mean(axis=1, dtype=np.float64) for a, b in runs], axis=1

@@ -5,10 +5,10 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from ._log import logger
+from .._log import logger
+from ..splits import distinct_rows
 from .kernels import KERNELS, KernelMap, Views
 from .response_space import Whitener, average_trials, check_responses, find_components
-from .splits import distinct_rows
 from .stacking import (
     correlation,
     cross_validate,
@@ -387,10 +387,5 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
                 f"X has {X.ndim} dimensions and {X.shape[-1]} features, but {type(self).__name__} "
                 f"is expecting {self.x_ndim_} dimensions and {self.n_features_in_} features as "
                 "input, as in fit."
-            )
-        if X.ndim == 3 and len(self.views_.edges_) and X.shape[1] < self.views_.edges_[-1]:
-            raise ValueError(
-                f"X has {X.shape[1]} tokens per image, but those of fit had at least "
-                f"{self.views_.edges_[-1]}; embed the images in the same way."
             )
         return X

@@ -1,0 +1,226 @@
+"""CLIP tokens and captions, on tiny models through the real loading code."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+from sklearn.base import clone
+
+from mne_img2brain import ClipEmbedder
+from mne_img2brain.persistence import is_savable, pack, unpack
+from mne_img2brain.stimulus import clip_score
+from mne_img2brain.stimulus._open_clip import ClipModel
+from mne_img2brain.stimulus.captions import Captioner
+
+WORDS = ["a dog", "a red cat on a mat", "a dog", "the sea", "a house"]
+
+
+@pytest.fixture
+def embedder(tiny_clip, tmp_path):
+    return ClipEmbedder(tiny_clip, captioner=None, device="cpu", cache_dir=tmp_path)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count the pictures that the towers see."""
+    seen = []
+    image_tokens = ClipModel.image_tokens
+
+    def count(self, images):
+        seen.extend(images)
+        return image_tokens(self, images)
+
+    monkeypatch.setattr(ClipModel, "image_tokens", count)
+    return seen
+
+
+def test_tokens_are_those_of_open_clip(embedder, pictures):
+    tokens = embedder.transform(pictures, captions=WORDS)
+    clip = embedder._clip()
+    batch = torch.stack([clip.preprocess(Image.fromarray(p)) for p in pictures])
+    with torch.no_grad():
+        images = clip.model.encode_image(batch).numpy()
+        texts = clip.model.encode_text(clip.tokenizer(WORDS)).numpy()
+        # every patch through the last norm and the projection of the class token
+        visual = clip.model.visual
+        hidden = visual._embeds(batch)
+        hidden = visual.ln_post(visual.transformer(hidden)) @ visual.proj
+    n_image = 1 + 16  # 32 / 8 squared patches
+    assert tokens.dtype == np.float32
+    assert_allclose(tokens[:, 0], images, rtol=2e-3, atol=2e-3)  # kept in half precision
+    assert_allclose(tokens[:, :n_image], hidden.numpy(), rtol=2e-3, atol=2e-3)
+    for row, caption in enumerate(WORDS):
+        real = tokens[row, n_image:][~np.isnan(tokens[row, n_image:, 0])]
+        # as many tokens as the caption has, and its end; the last is the whole caption's
+        assert len(real) == int(clip.tokenizer([caption]).argmax()) or len(real) > 1
+        assert_allclose(real[-1], texts[row], rtol=2e-3, atol=2e-3)
+    assert_array_equal(tokens[0, n_image:], embedder.transform(pictures, WORDS)[0, n_image:])
+
+
+def test_without_captions_there_are_image_tokens_only(embedder, pictures):
+    tokens = embedder.fit_transform(pictures)
+    assert tokens.shape == (5, 17, 16)
+    assert np.isfinite(tokens).all()
+    assert embedder.captions(pictures) is None
+
+
+def test_each_picture_is_seen_once_and_kept(embedder, pictures, counted):
+    first = embedder.transform([*pictures, *pictures])
+    assert len(counted) == 5
+    assert_array_equal(first[:5], first[5:])
+    again = clone(embedder).transform(pictures[:3])
+    assert len(counted) == 5
+    assert_array_equal(again, first[:3])
+
+
+def test_other_weights_are_another_cache(embedder, tiny_clip, pictures, counted, tmp_path):
+    import shutil
+
+    embedder.transform(pictures)
+    folder = tmp_path / "other"
+    shutil.copytree(tiny_clip.removeprefix("local-dir:"), folder)
+    config = folder / "open_clip_config.json"
+    config.write_text(config.read_text() + " ")
+    other = clone(embedder).set_params(model=f"local-dir:{folder}")
+    other.transform(pictures)
+    assert len(counted) == 10
+
+
+def test_a_cut_off_file_is_computed_again(embedder, pictures, counted, tmp_path):
+    expected = embedder.transform(pictures)
+    path = sorted(tmp_path.rglob("*.npy"))[0]
+    path.write_bytes(path.read_bytes()[:50])
+    assert_array_equal(embedder.transform(pictures), expected)
+    assert len(counted) == 6
+
+
+def test_captions_are_written_once(tiny_clip, tiny_captioner, pictures, tmp_path, monkeypatch):
+    embedder = ClipEmbedder(
+        tiny_clip, captioner=tiny_captioner, max_new_tokens=4, batch_size=2, device="cpu",
+        cache_dir=tmp_path,
+    )  # fmt: skip
+    captions = embedder.captions([*pictures, pictures[0]])
+    assert len(captions) == 6
+    assert all(isinstance(caption, str) for caption in captions)
+    assert captions[5] == captions[0]
+    tokens = embedder.transform(pictures)
+    assert tokens.shape[1] > 17
+
+    def never(self, images):
+        raise AssertionError("captions should come from the cache")
+
+    monkeypatch.setattr(Captioner, "__call__", never)
+    assert clone(embedder).captions(pictures) == captions[:5]
+    with pytest.raises(AssertionError):
+        clone(embedder).set_params(prompt="What is it?").captions(pictures)
+
+
+def test_batches_do_not_change_captions(tiny_captioner, pictures):
+    images = [Image.fromarray(p) for p in pictures]
+    one, many = (
+        Captioner(tiny_captioner, max_new_tokens=6, batch_size=n, device="cpu")(images)
+        for n in (1, 5)
+    )
+    assert one == many
+
+
+def test_a_callable_captioner(tiny_clip, pictures, tmp_path):
+    def describe(images):
+        return [f"{image.size[0]} pixels wide" for image in images]
+
+    embedder = ClipEmbedder(tiny_clip, captioner=describe, device="cpu", cache_dir=tmp_path)
+    assert embedder.captions(pictures) == ["50 pixels wide"] * 5
+    assert embedder.transform(pictures).shape[1] > 17
+    with pytest.raises(ValueError, match="one str for each"):
+        clone(embedder).set_params(captioner=lambda images: ["x"]).captions(pictures)
+
+
+def test_the_log_says_what_will_happen(embedder, pictures, caplog):
+    import mne
+
+    with mne.utils.use_log_level("INFO"), caplog.at_level(logging.INFO, logger="mne"):
+        embedder.set_params(batch_size=2).transform(pictures)
+    assert "5 of 5 distinct images are new" in caplog.text
+    assert "to go" in caplog.text
+    assert "GaborEmbedder works without" in caplog.text
+
+
+def test_the_wrong_activation_is_an_error():
+    with pytest.raises(ValueError, match="ViT-L-14-quickgelu"):
+        ClipEmbedder("ViT-L-14", "openai").fit(None)
+
+
+def test_wrong_parameters_are_named(embedder, pictures):
+    with pytest.raises(ValueError, match="'ViT-X' is not known"):
+        ClipEmbedder("ViT-X").fit(None)
+    with pytest.raises(ValueError, match="pretrained='mine' is not known"):
+        ClipEmbedder(pretrained="mine").fit(None)
+    with pytest.raises(ValueError, match="captioner=3"):
+        clone(embedder).set_params(captioner=3).fit(None)
+    with pytest.raises(ValueError, match="list of 5 str"):
+        embedder.transform(pictures, captions=["one"])
+
+
+def test_weights_that_are_not_there(pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    embedder = ClipEmbedder(
+        f"local-dir:{tmp_path}", captioner=None, device="cpu", cache_dir=tmp_path
+    )
+    with pytest.raises(OSError, match="GaborEmbedder works without"):
+        embedder.transform(pictures)
+    with pytest.raises(OSError, match="captioner=None"):
+        Captioner(str(tmp_path / "nobody"), device="cpu")([Image.new("RGB", (30, 30))])
+
+
+def test_saved_are_the_parameters(embedder):
+    arrays = {}
+    embedder._settings()
+    back = unpack(pack(embedder, arrays), arrays)
+    assert {k: str(v) for k, v in back.get_params().items()} == {
+        k: str(v) for k, v in embedder.get_params().items()
+    }
+    assert not is_savable(clone(embedder).set_params(captioner=len))
+
+
+def test_clip_score_is_the_cosine(tiny_clip, pictures):
+    scores = clip_score(pictures, WORDS, model=tiny_clip, device="cpu", batch_size=2)
+    clip = ClipModel(tiny_clip, None, "cpu")
+    batch = torch.stack([clip.preprocess(Image.fromarray(p)) for p in pictures])
+    with torch.no_grad():
+        seen = clip.model.encode_image(batch, normalize=True)
+        read = clip.model.encode_text(clip.tokenizer(WORDS), normalize=True)
+    expected = 2.5 * np.maximum((seen * read).sum(dim=1).numpy(), 0)  # Hessel et al., eq. 1
+    assert_allclose(scores, expected, atol=1e-5)
+    with pytest.raises(ValueError, match="1 captions for 5 images"):
+        clip_score(pictures, ["x"], model=tiny_clip)
+
+
+@pytest.mark.slow
+def test_a_full_size_model_gives_tokens_of_the_right_shape(tmp_path):
+    """ViT-L/14 with random weights: 1 + 16 x 16 image tokens of width 768."""
+    import json
+
+    import open_clip
+    from safetensors.torch import save_file
+
+    config = open_clip.get_model_config("ViT-L-14-quickgelu")
+    with torch.random.fork_rng(devices=[]):
+        model = open_clip.CLIP(**config)
+    (tmp_path / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": {}})
+    )
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()},
+        tmp_path / "open_clip_model.safetensors",
+    )
+    del model
+    embedder = ClipEmbedder(
+        f"local-dir:{tmp_path}", captioner=None, device="cpu", cache_dir=tmp_path
+    )
+    picture = np.zeros((1, 300, 200, 3), np.uint8)
+    tokens = embedder.transform(picture, captions=["a photograph of nothing"])
+    assert tokens.shape == (1, 257 + 5, 768)  # four words and the end token
+    assert np.isfinite(tokens).all()

@@ -1,0 +1,67 @@
+"""Gabor energies on gratings, whose orientation, frequency and place are known."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from mne_img2brain import GaborEmbedder
+
+
+def grating(frequency, angle, size=96):
+    """A grating of so many cycles per picture, as uint8 RGB."""
+    y, x = np.mgrid[:size, :size] / size
+    wave = np.sin(2 * np.pi * frequency * (x * np.cos(angle) + y * np.sin(angle)))
+    return np.repeat(np.round(127.5 + 100 * wave)[..., None], 3, axis=2).astype(np.uint8)
+
+
+def energies(embedder, picture):
+    tokens = embedder.fit([picture]).transform([picture])[0]
+    n = embedder.n_scales * embedder.n_orientations
+    return tokens[:, :n].reshape(-1, embedder.n_scales, embedder.n_orientations)
+
+
+def test_the_filter_of_the_grating_answers_most():
+    embedder = GaborEmbedder()
+    for scale, frequency in enumerate(embedder.frequencies()):
+        for orientation, angle in enumerate(embedder.orientations()):
+            whole = energies(embedder, grating(frequency, angle))[0]
+            assert np.unravel_index(whole.argmax(), whole.shape) == (scale, orientation)
+
+
+def test_energy_does_not_depend_on_phase():
+    embedder = GaborEmbedder()
+    picture = grating(12, 0)
+    moved = np.roll(picture, 2, axis=1)  # a quarter of the period of 8 pixels
+    a, b = (energies(embedder, p)[0, 1, 0] for p in (picture, moved))
+    assert abs(a - b) < 1e-3
+
+
+def test_the_cell_of_the_grating_answers():
+    picture = np.full((96, 96, 3), 127, np.uint8)
+    picture[48:72, 24:48] = grating(12, 0)[48:72, 24:48]
+    cells = energies(GaborEmbedder(), picture)[1:, 1, 0].reshape(4, 4)
+    assert np.unravel_index(cells.argmax(), (4, 4)) == (2, 1)
+
+
+def test_luminance_and_colour():
+    embedder = GaborEmbedder()
+    red = np.zeros((50, 40, 3), np.uint8)
+    red[..., 0] = 255
+    token = embedder.fit([red]).transform([red])[0, 0]
+    # luminance of sRGB's red primary; red - green; (red + green) / 2 - blue; no contrast
+    np.testing.assert_allclose(token[-6:], [0.2126, 1, 0.5, 0, 0, 0], atol=1e-3)
+    assert embedder.transform([red, red]).shape == (2, 17, 38)
+    assert clone(embedder).get_params() == embedder.get_params()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "match"),
+    [
+        ({"size": 0}, "size=0"),
+        ({"grid": 5}, "multiple of grid=5"),
+        ({"n_scales": 9}, "n_scales=9 is too many"),
+    ],
+)
+def test_wrong_parameters(parameters, match):
+    with pytest.raises(ValueError, match=match):
+        GaborEmbedder(**parameters).fit(None)

@@ -1,0 +1,131 @@
+"""Whatever a picture comes as, the RGB picture a person sees."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from PIL import Image
+
+from mne_img2brain.stimulus.images import (
+    check_images,
+    image_keys,
+    image_name,
+    load_rgb,
+    unique_images,
+)
+
+
+@pytest.fixture
+def picture(rng):
+    """A picture with a bright upper left corner."""
+    pixels = rng.integers(0, 100, (20, 30, 3), dtype=np.uint8)
+    pixels[:8, :8] = 250
+    return pixels
+
+
+def test_plain_pictures_come_back_as_they_are(picture, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(picture).save(path)
+    for image in (path, str(path), Image.open(path), picture):
+        assert_array_equal(np.asarray(load_rgb(image)), picture)
+
+
+def test_modes(picture, tmp_path):
+    grey = picture[:, :, 0]
+    assert_array_equal(np.asarray(load_rgb(grey)), np.repeat(grey[:, :, None], 3, axis=2))
+    assert_array_equal(np.asarray(load_rgb(grey[:, :, None]))[:, :, 0], grey)
+    # 16 bits: 257 * v is v in 8 bits
+    deep = tmp_path / "deep.png"
+    Image.fromarray(grey.astype(np.uint16) * 257).save(deep)
+    assert_array_equal(np.asarray(load_rgb(deep))[:, :, 1], grey)
+    assert_array_equal(np.asarray(load_rgb(grey.astype(np.uint16) * 257))[:, :, 1], grey)
+    # a palette holds colours, not indices
+    palette = Image.fromarray(picture).quantize(16)
+    assert_array_equal(np.asarray(load_rgb(palette)), np.asarray(palette.convert("RGB")))
+    # CMYK: no ink is white
+    cmyk = Image.new("CMYK", (4, 4), (0, 0, 0, 0))
+    cmyk.save(tmp_path / "c.jpg")
+    assert np.all(np.asarray(load_rgb(tmp_path / "c.jpg")) > 250)
+    # transparent is grey, half transparent is half way
+    rgba = np.zeros((1, 3, 4), np.uint8)
+    rgba[0, :, 0] = 255
+    rgba[0, :, 3] = [255, 0, 128]
+    got = np.asarray(load_rgb(rgba))[0]
+    assert_array_equal(got[0], [255, 0, 0])
+    assert_array_equal(got[1], [128, 128, 128])
+    assert np.abs(got[2].astype(int) - [191, 64, 64]).max() <= 1
+
+
+def test_exif_turns_the_picture(picture, tmp_path):
+    image = Image.fromarray(picture)
+    exif = image.getexif()
+    exif[0x0112] = 6  # to be seen turned by 90 degrees clockwise
+    image.save(tmp_path / "turned.png", exif=exif)
+    got = np.asarray(load_rgb(tmp_path / "turned.png"))
+    assert_array_equal(got, np.rot90(picture, -1))
+
+
+def test_equal_pictures_have_equal_keys(picture, tmp_path):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    Image.fromarray(picture).save(tmp_path / "b.bmp")
+    other = picture.copy()
+    other[0, 0, 0] += 1
+    images = [tmp_path / "a.png", picture, str(tmp_path / "b.bmp"), other]
+    keys = image_keys(images)
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+    distinct, index, _ = unique_images(images)
+    assert len(distinct) == 2
+    assert index.tolist() == [0, 0, 0, 1]
+    # the same pixels in another shape are another picture
+    assert image_keys([picture])[0] != image_keys([picture.reshape(30, 20, 3)])[0]
+
+
+def test_a_path_is_read_once(picture, tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.fromarray(picture).save(path)
+    opened = []
+    original = Image.open
+    monkeypatch.setattr(Image, "open", lambda p, *a, **k: opened.append(p) or original(p, *a, **k))
+    image_keys([path] * 10)
+    assert len(opened) == 1
+
+
+def test_names():
+    assert image_name(Path("x/y.png")) == str(Path("x/y.png"))
+    assert image_name(np.zeros((2, 2, 3), np.uint8)) == ""
+
+
+def test_what_is_no_picture_is_named(picture, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(picture).save(path)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(path.read_bytes()[:300])
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    with pytest.raises(FileNotFoundError, match=r"images\[1\].*missing\.png"):
+        image_keys([path, tmp_path / "missing.png"])
+    with pytest.raises(ValueError, match=r"images\[1\].*cut\.png.*damaged or cut off"):
+        image_keys([path, cut])
+    with pytest.raises(ValueError, match=r"images\[0\].*text\.png.*not a picture"):
+        image_keys([text])
+    with pytest.raises(ValueError, match="is a folder"):
+        image_keys([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "match"),
+    [
+        ("a.png", TypeError, "one path"),
+        (Image.new("RGB", (2, 2)), TypeError, "one picture"),
+        ([], ValueError, "empty"),
+        (3, TypeError, "int"),
+        ([3], TypeError, r"images\[0\] is a int"),
+        ([np.zeros((4, 4, 3))], ValueError, "float64; expected uint8"),
+        ([np.zeros((4, 4, 2), np.uint8)], ValueError, r"shape \(4, 4, 2\)"),
+        (np.zeros((4, 4), np.uint8), ValueError, r"shape \(4, 4\)"),
+    ],
+)
+def test_wrong_arguments(images, error, match):
+    with pytest.raises(error, match=match):
+        check_images(images)
