@@ -180,16 +180,18 @@ class ImageToBrainEncoder(BaseEstimator):
         captions = None if captions is None else [captions[i] for i in used]
         embedder = getattr(self, "embedder_", None)
         if fitting:
-            embedder = self._new_embedder().fit(images)
+            embedder = self._new_embedder(images)
         return row, present(images, embedder, captions), embedder
 
-    def _new_embedder(self):
-        """Return an unfitted embedder."""
+    def _new_embedder(self, images):
+        """Return a fitted embedder; None for tokens, where the user gave none."""
         if self.embedder is not None:
-            return clone(self.embedder)
+            return clone(self.embedder).fit(images)
+        if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+            return None
         from .stimulus import ClipEmbedder
 
-        return ClipEmbedder()
+        return ClipEmbedder().fit(images)
 
     def predict(self, images, *, captions=None, subject=None, metadata=None, event_id=None):
         """Predict the expected response to every picture.
@@ -418,7 +420,7 @@ class ImageToBrainEncoder(BaseEstimator):
         structure = {
             "format_version": FORMAT_VERSION,
             "mne_img2brain": __version__,
-            "embedder": type(embedder).__name__,
+            "embedder": None if embedder is None else type(embedder).__name__,
             "encoder": pack(state, arrays),
         }
         write_folder(fname, structure, arrays, {"recording-info.fif": self._write_info}, overwrite)
@@ -458,7 +460,7 @@ def read_encoder(fname, *, embedder=None):
     structure, arrays = read_folder(fname)
     state = unpack(structure["encoder"], arrays)
     saved_embedder = state.pop("embedder_")
-    if embedder is None and saved_embedder is None:
+    if embedder is None and saved_embedder is None and structure["embedder"] is not None:
         warn(
             f"The {structure['embedder']} of this encoder was not saved: it takes tokens only. "
             "Give embedder= to use pictures."

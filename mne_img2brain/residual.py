@@ -181,7 +181,8 @@ class ResidualDiffusion:
         r"""Return the mean of the model's whitened residuals, in one pass.
 
         At the last timestep of a schedule with zero terminal SNR the input is pure noise, and the
-        best prediction of :math:`x_0` from it is :math:`E[x_0 \mid \text{picture}]`.
+        best prediction of :math:`x_0` from it is :math:`E[x_0 \mid \text{picture}]`. Without zero
+        terminal SNR it is the mean of eight draws of 50 steps, whose noise is that of all pictures.
 
         Parameters
         ----------
@@ -199,6 +200,8 @@ class ResidualDiffusion:
         means = np.zeros((len(tokens), *shape), dtype=np.float32)
         if not self.trained_:
             return means
+        if not self.scheduler.zero_terminal_snr:
+            return self._mean_of_draws(tokens, subject)
         last = self.scheduler.n_timesteps - 1
         with evaluating(self.denoiser_):
             for rows in _batches(len(tokens), self.batch_size):
@@ -210,6 +213,23 @@ class ResidualDiffusion:
                 output = self.denoiser_(x, timestep, condition, _rows(subject, rows, device))
                 x0, _ = self.scheduler.predict_x0_noise(output, x, last)
                 means[rows] = x0.cpu().numpy()
+        return means
+
+    def _mean_of_draws(self, tokens, subject, n_draws=8, n_steps=50):
+        """Average draws from noise that is the same for every picture: in whitened space."""
+        rng = np.random.default_rng(0)
+        start = rng.standard_normal((n_draws, *self.architecture_shape), dtype=np.float32)
+        picture = np.repeat(np.arange(len(tokens)), n_draws)
+        means = np.zeros((len(tokens), *self.architecture_shape), dtype=np.float32)
+        for draws, drawn in self.draw(
+            tokens,
+            picture,
+            lambda draws, step: start[draws % n_draws],
+            subject=subject,
+            n_steps=n_steps,
+            solver="ddim",
+        ):
+            np.add.at(means, picture[draws], drawn / n_draws)
         return means
 
     def choose_mean_weight(self, residuals, tokens, image_index, weight, validation, subject=None):
@@ -295,7 +315,8 @@ class ResidualDiffusion:
         """
         gaussian = not self.trained_
         device = next(self.denoiser_.parameters()).device
-        timesteps = self.scheduler.timesteps(n_steps)
+        safe = 0.1 if self.scheduler.prediction_type == "noise" else 0.0
+        timesteps = self.scheduler.timesteps(n_steps, min_signal=safe)
         with evaluating(self.denoiser_):
             if not gaussian:
                 condition = self._condition(tokens)

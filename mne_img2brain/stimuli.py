@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ._log import logger
-from .stimulus.images import check_images, image_name, unique_images
+from .stimulus.images import check_images, image_keys, image_name, unique_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +86,23 @@ def load_tokens(images):
     return images
 
 
+def content_keys(images):
+    """Hash what each picture shows, or what its tokens are.
+
+    Parameters
+    ----------
+    images : list | array
+        What :func:`indexable` returned.
+
+    Returns
+    -------
+    list of str
+    """
+    if load_tokens(images) is None:
+        return image_keys(images)
+    return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in images]
+
+
 def indexable(images):
     """Return tokens, or pictures as a list, without reading a picture.
 
@@ -147,12 +164,13 @@ def present(images, embedder, captions=None):
     if tokens is not None:
         if captions is not None:
             check_captions(captions, len(tokens))
-        keys = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in tokens]
-        return Stimuli(tokens, np.arange(len(tokens)), keys, [""] * len(tokens), captions)
+        return Stimuli(
+            tokens, np.arange(len(tokens)), content_keys(tokens), [""] * len(tokens), captions
+        )
     if embedder is None:
         raise ValueError(
-            "This encoder was saved without its embedder; give it to "
-            "read_encoder(fname, embedder=...), or give tokens in place of images."
+            "This encoder has no embedder: it was fitted on tokens, or saved without its embedder. "
+            "Give tokens in place of images, or the embedder to read_encoder(fname, embedder=...)."
         )
     images = check_images(images)
     distinct, index, keys = unique_images(images)

@@ -194,6 +194,12 @@ def test_tokens_in_place_of_pictures(recorded, tmp_path):
     expected = by_picture.predict(pictures).get_data()
     assert_allclose(by_token.predict(tokens).get_data(), expected, rtol=1e-6, atol=1e-12)
     assert_allclose(by_file.predict(tokens).get_data(), expected, rtol=1e-6, atol=1e-12)
+    no_embedder = ImageToBrainEncoder(regressor=Ridge()).fit(tokens, epochs, image_ids=image)
+    assert_allclose(no_embedder.predict(tokens).get_data(), expected, rtol=1e-6, atol=1e-12)
+    no_embedder.save(tmp_path / "saved")
+    read_encoder(tmp_path / "saved").predict(tokens)
+    with pytest.raises(ValueError, match="has no embedder"):
+        no_embedder.predict(pictures)
     with pytest.raises(ValueError, match="looks like pictures"):
         by_token.fit(pictures / 255.0, epochs, image_ids=image)
     with pytest.raises(ValueError, match="features"):
@@ -382,7 +388,7 @@ def test_a_foreign_embedder_is_given_again(recorded, tmp_path):
     encoder.save(tmp_path / "encoder")
     with pytest.warns(RuntimeWarning, match="MeanColour"):
         back = read_encoder(tmp_path / "encoder")
-    with pytest.raises(ValueError, match="without its embedder"):
+    with pytest.raises(ValueError, match="has no embedder"):
         back.predict(pictures)
     expected = encoder.predict(pictures).get_data()
     tokens = MeanColour().transform(pictures)

@@ -166,8 +166,8 @@ class NoiseScheduler:
             return output, (x_t - a * output) / s.clamp(min=1e-12)
         return (x_t - s * output) / a, output
 
-    def timesteps(self, n_steps, spacing="trailing"):
-        """Choose the timesteps at which the denoiser is called, noisiest first.
+    def timesteps(self, n_steps, spacing="trailing", min_signal=0.0):
+        r"""Choose the timesteps at which the denoiser is called, noisiest first.
 
         Parameters
         ----------
@@ -176,13 +176,17 @@ class NoiseScheduler:
         spacing : "trailing" | "linspace" | "leading"
             Trailing always starts at the last timestep, leading always ends at the first,
             linspace does both.
+        min_signal : float
+            Least :math:`\sqrt{\bar\alpha_t}`. Predicted noise is turned into a response by dividing
+            by it, which magnifies errors without bound where it vanishes; 0.1 keeps them at
+            tenfold.
 
         Returns
         -------
         tensor of int, shape (n_steps,)
             Strictly decreasing.
         """
-        n = self.n_timesteps
+        n = int((self.alpha_bar.sqrt() >= min_signal).sum())
         if spacing not in SPACINGS:
             raise ValueError(f"spacing={spacing!r}; give one of {', '.join(SPACINGS)}.")
         if not 1 <= n_steps <= n:

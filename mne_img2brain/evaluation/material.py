@@ -1,15 +1,13 @@
 """What an evaluation looks at: real trials by picture, and what each encoder says of them."""
 
 import dataclasses
-import hashlib
 
 import mne
 import numpy as np
 
 from .._log import logger, warn
 from ..epochs import align, check_times, images_from_metadata, read_recording, take_channels
-from ..stimuli import indexable, load_tokens, take_images
-from ..stimulus.images import image_keys
+from ..stimuli import content_keys, indexable, take_images
 
 # Draws are asked for in calls of about this many numbers: 2e7 float64 are 160 MB.
 _NUMBERS_PER_CALL = 2e7
@@ -103,7 +101,7 @@ def gather(encoders, images, epochs, image_ids=None, captions=None, labels=None)
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"There are {len(labels)} labels for {len(images)} images.")
     # The same picture given once per trial is one picture.
-    keys = np.array(_keys(images), dtype=object)
+    keys = np.array(content_keys(images), dtype=object)
     used = np.unique(row)
     _, first_of = np.unique(keys[used].astype(str), return_index=True)
     chosen = used[np.sort(first_of)]
@@ -132,14 +130,6 @@ def gather(encoders, images, epochs, image_ids=None, captions=None, labels=None)
         info=info,
         times=np.asarray(first.times_, float),
     )
-
-
-def _keys(images):
-    """Return a content hash of every picture, or of its tokens, as the encoder makes them."""
-    tokens = load_tokens(images)
-    if tokens is None:
-        return image_keys(images)
-    return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in tokens]
 
 
 def refuse_training_images(encoders, recorded, allowed):

@@ -53,3 +53,12 @@ def test_grids(n_steps):
             assert grid[0] == 999
         if spacing == "leading" or (spacing == "linspace" and n_steps > 1):
             assert grid[-1] == 0
+
+
+def test_a_grid_that_keeps_some_signal():
+    scheduler = NoiseScheduler(1000, "linear", "noise", zero_terminal_snr=False)
+    grid = scheduler.timesteps(50, min_signal=0.1)
+    signal = scheduler.alpha_bar.sqrt()
+    assert signal[grid[0]] >= 0.1 > signal[grid[0] + 1]
+    assert len(grid) == 50
+    assert torch.all(grid[:-1] > grid[1:])
