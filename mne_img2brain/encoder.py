@@ -10,13 +10,10 @@ from ._log import logger, warn
 from .arrays import check_integers
 from .epochs import (
     ChannelScaler,
-    align,
     check_times,
     events_for,
     generated_metadata,
-    images_from_metadata,
     make_epochs,
-    metadata_column,
     project,
     read_recording,
     signal_basis,
@@ -24,10 +21,11 @@ from .epochs import (
     to_evoked_map,
 )
 from .metrics import r_map
+from .pairing import number_subjects, pair_trials, trial_groups
 from .persistence import FORMAT_VERSION, is_savable, pack, read_folder, unpack, write_folder
 from .regions import assign_regions
 from .response import fit_regressor, predict_regressor, sample_regressor
-from .stimuli import check_captions, indexable, present, take_images
+from .stimuli import present
 
 
 def _can_sample(encoder):
@@ -137,11 +135,13 @@ class ImageToBrainEncoder(BaseEstimator):
             two trials. The previous fit is then kept.
         """
         recording = read_recording(epochs, self.picks)
-        row, stimuli, embedder = self._see(recording, images, image_ids, captions, fitting=True)
+        images, row, captions = pair_trials(recording, images, image_ids, captions)
+        embedder = self._new_embedder(images)
+        stimuli = present(images, embedder, captions)
         scaler = ChannelScaler().fit(recording.data, recording.ch_types)
         basis = signal_basis(recording.data, recording.info, scaler)
         y = scaler.transform(recording.data, recording.ch_types)
-        names, subjects = _number_subjects(recording.subject)
+        names, subjects = number_subjects(recording.subject)
         regions = assign_regions(recording.info)
         regressor = fit_regressor(
             self.regressor,
@@ -149,7 +149,7 @@ class ImageToBrainEncoder(BaseEstimator):
             stimuli.index[row],
             y,
             sample_weight=recording.n_averaged,
-            groups=_groups(recording, groups),
+            groups=trial_groups(recording, groups),
             regions=np.unique(regions, return_inverse=True)[1],
             subjects=subjects,
             y_mask=None if recording.channel_mask.all() else recording.channel_mask,
@@ -162,26 +162,6 @@ class ImageToBrainEncoder(BaseEstimator):
         self.subjects_ = names
         self.training_image_keys_ = sorted(set(stimuli.keys))
         return self
-
-    def _see(self, recording, images, image_ids, captions, fitting=False):
-        """Match trials and pictures; embed the pictures that trials answer to."""
-        if isinstance(images, str) and not images.endswith(".npy"):
-            if image_ids is not None:
-                raise ValueError(
-                    f"images={images!r} names a metadata column, which tells the picture of every "
-                    "epoch; leave image_ids out."
-                )
-            images = images_from_metadata(recording, images)
-        images = indexable(images)
-        row = align(images, recording, image_ids)
-        captions = _captions_per_image(recording, captions, row, len(images))
-        used, row = np.unique(row, return_inverse=True)
-        images = take_images(images, used)
-        captions = None if captions is None else [captions[i] for i in used]
-        embedder = getattr(self, "embedder_", None)
-        if fitting:
-            embedder = self._new_embedder(images)
-        return row, present(images, embedder, captions), embedder
 
     def _new_embedder(self, images):
         """Return a fitted embedder; None for tokens, where the user gave none."""
@@ -374,7 +354,8 @@ class ImageToBrainEncoder(BaseEstimator):
         recording = read_recording(epochs, ch_names=self.ch_names_, min_trials=1)
         check_times(recording, self.times_, self.info_["sfreq"])
         data = take_channels(recording, self.ch_names_)
-        row, stimuli, _ = self._see(recording, images, image_ids, captions)
+        images, row, captions = pair_trials(recording, images, image_ids, captions)
+        stimuli = present(images, self.embedder_, captions)
         n_images = row.max() + 1
         if n_images < 3:
             raise ValueError(f"There are {n_images} images; r across images needs at least three.")
@@ -470,40 +451,3 @@ def read_encoder(fname, *, embedder=None):
     encoder.info_ = read_info(Path(fname) / "recording-info.fif", verbose="ERROR")
     vars(encoder).update(state)
     return encoder
-
-
-def _number_subjects(subject):
-    """Return the names of subjects and the number of each trial's; None for a single one."""
-    if subject[0] is None:
-        return [], None
-    names, codes = np.unique(subject.astype(str), return_inverse=True)
-    return names.tolist(), (codes if len(names) > 1 else None)
-
-
-def _groups(recording, groups):
-    """Return what splits keep together: as given, or from a metadata column."""
-    frame = recording.metadata
-    if groups is None and frame is not None and "concept" in frame:
-        if frame["concept"].isna().any():
-            logger.info("The metadata column 'concept' has gaps; trials are grouped by image only.")
-            return None
-        groups = "concept"
-    return metadata_column(recording, groups) if isinstance(groups, str) else groups
-
-
-def _captions_per_image(recording, captions, row, n_images):
-    """Return captions in the order of the images."""
-    if captions is None:
-        return None
-    if not isinstance(captions, str):
-        return check_captions(captions, n_images)
-    of_trial = metadata_column(recording, captions)
-    of_image = [""] * n_images
-    for image, caption in zip(row, of_trial, strict=True):
-        if of_image[image] not in ("", caption):
-            raise ValueError(
-                f"Trials of image {image} have different captions in the metadata column "
-                f"{captions!r}: {of_image[image]!r} and {caption!r}; an image has one caption."
-            )
-        of_image[image] = caption
-    return of_image

@@ -39,7 +39,7 @@ _HOMES = {
     "RidgeCV": "sklearn.linear_model",
     "RidgeGaussian": "mne_img2brain.baselines",
     "ScaleWhitener": "mne_img2brain.whitening",
-    "ScaledTokens": "mne_img2brain.residual",
+    "ScaledTokens": "mne_img2brain.scaled_tokens",
     "SpaceTimeWhitener": "mne_img2brain.whitening",
     "StandardScaler": "sklearn.preprocessing",
     "TrainingHistory": "mne_img2brain.diffusion",

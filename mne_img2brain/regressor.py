@@ -10,8 +10,8 @@ from ._log import use_log_level
 from ._torch import seed_from
 from .arrays import check_fit_arrays, check_integers, check_subjects, check_tokens
 from .conditional_mean import ConditionalMean
-from .diffusion import NoiseScheduler
-from .residual import SOLVERS, DrawNoise, ResidualDiffusion
+from .diffusion import DrawNoise, NoiseScheduler
+from .residual import SOLVERS, ResidualDiffusion
 from .splits import plan_splits
 from .whitening import ScaleWhitener, SpaceTimeWhitener
 

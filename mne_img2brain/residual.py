@@ -1,7 +1,5 @@
 """What the mean leaves over: whitened, learnt and drawn by a conditional diffusion transformer."""
 
-import dataclasses
-
 import numpy as np
 import torch
 
@@ -9,64 +7,9 @@ from ._log import logger
 from ._torch import evaluating, resolve_device, seeded_init
 from .denoiser import BrainDiT
 from .diffusion import ddim, dpm_solver, guided, train_denoiser
+from .scaled_tokens import ScaledTokens
 
 SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
-
-
-@dataclasses.dataclass
-class ScaledTokens:
-    """Standardised picture tokens, computed for the rows that are asked for.
-
-    The tokens of THINGS do not fit in memory in float32; a batch of them does.
-
-    Attributes
-    ----------
-    tokens : array, shape (n_images, n_tokens, n_features)
-        Any float type, memory-mapped or not; NaN pads.
-    mean, scale : array, shape (n_features,)
-        What is subtracted and divided by.
-    """
-
-    tokens: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
-
-    @classmethod
-    def fit(cls, tokens):
-        """Take mean and SD of every feature over the tokens that are not padding."""
-        count, total, square = 0, 0.0, 0.0
-        for image in tokens:
-            real = np.asarray(image, dtype=np.float64)
-            real = real[~np.isnan(real[:, 0])]
-            count, total = count + len(real), total + real.sum(axis=0)
-            square = square + (real**2).sum(axis=0)
-        mean = total / count
-        scale = np.sqrt(np.maximum(square / count - mean**2, 0))
-        # a feature that hardly varies says nothing; do not blow it up
-        scale = np.maximum(scale, max(1e-3 * scale.mean(), 1e-12))
-        return cls(tokens, mean.astype(np.float32), scale.astype(np.float32))
-
-    def of(self, tokens):
-        """Return the same scaling over other pictures."""
-        return dataclasses.replace(self, tokens=tokens)
-
-    @property
-    def shape(self):
-        """Shape (n_images, n_tokens, n_features)."""
-        return self.tokens.shape
-
-    def __len__(self):
-        return len(self.tokens)
-
-    def __getitem__(self, rows):
-        rows = np.asarray(rows)
-        scaled = (np.asarray(self.tokens[rows], dtype=np.float32) - self.mean) / self.scale
-        return np.nan_to_num(scaled)
-
-    @property
-    def mask(self):
-        """Which tokens are real: array of bool, shape (n_images, n_tokens)."""
-        return ~np.isnan(np.asarray(self.tokens[:, :, 0]))
 
 
 class ResidualDiffusion:
@@ -300,7 +243,7 @@ class ResidualDiffusion:
         noise : callable
             ``noise(draws, step)`` returns an array, shape (n_batch, n_channels, n_times): the
             standard normal numbers that draws start from (``step`` 0) and meet later (if
-            ``eta`` > 0), as :class:`DrawNoise` does.
+            ``eta`` > 0), as :class:`~mne_img2brain.diffusion.DrawNoise` does.
         subject : array of int, shape (n_images,) | None
             Whose residuals; ``None`` is the average subject.
         n_steps, solver, eta, guidance_scale
@@ -398,37 +341,6 @@ class ResidualDiffusion:
         self.device = device
         self.denoiser_.to(resolve_device(device))
         return self
-
-
-class DrawNoise:
-    """Standard normal numbers that depend on nothing but the seed, the picture and the draw.
-
-    Parameters
-    ----------
-    seed : int
-        The seed of all draws.
-    n_draws : int
-        Draws of each picture; draw ``i`` is of the picture at position ``i // n_draws``.
-    shape : tuple
-        (n_channels, n_times)
-    """
-
-    def __init__(self, seed, n_draws, shape):
-        self.seed = seed
-        self.n_draws = n_draws
-        self.shape = shape
-        self._running = []
-
-    def __call__(self, draws, step):
-        """Return the numbers that a batch of draws meets at a step, in the order of the steps."""
-        if step == 0:
-            self._running = [
-                np.random.default_rng(
-                    np.random.SeedSequence(self.seed, spawn_key=divmod(int(draw), self.n_draws))
-                )
-                for draw in draws
-            ]
-        return np.stack([one.standard_normal(self.shape, np.float32) for one in self._running])
 
 
 def _batches(n, batch_size):

@@ -22,10 +22,11 @@ LAYERS = {
     "_log": 0, "_torch": 0,
     "arrays": 1, "denoiser": 1, "diffusion": 1, "epochs": 1, "metrics": 1,
     "pooling": 1, "regions": 1, "splits": 1, "stimulus": 1, "noise_covariance": 1,
-    "whitening": 1.1,
+    "scaled_tokens": 1, "whitening": 1.1,
     "mean_regressor": 1.5,
     "baselines": 2, "conditional_mean": 2, "datasets": 2, "residual": 2, "stimuli": 2,
     "persistence": 2.2, "regressor": 2.2, "response": 2.4,
+    "pairing": 2.4,
     "encoder": 3, "viz": 4, "evaluation": 5,
 }  # fmt: skip
 # Room -> packages it must not import at the top of a module, nor inside functions.
