@@ -124,6 +124,24 @@ def judge(train, test, structure, target, stationary, only):
     """Return weights of the sample, and the log-likelihood of left-out trials with each.
 
     In the coordinates that whiten the target, the sample covariance is diagonalised once for all.
+
+    Parameters
+    ----------
+    train, test : array, shape (n_trials, n_space, n_time)
+        Trials in principal components, to estimate from and to judge on.
+    structure, target : str
+        As in :class:`~mne_img2brain.whitening.SpaceTimeWhitener`.
+    stationary : array | None
+        The stationary covariance, where it is the target.
+    only : bool
+        Whether there is no other candidate, so that the likelihood need not be known.
+
+    Returns
+    -------
+    weights : array, shape (n_weights,)
+        Weights of the sample covariance that were tried.
+    gains : list of float
+        The mean log-likelihood of a trial in ``test`` with each, in nats.
     """
     if only and structure in ("kronecker", "separate"):
         return [0.0], [0.0]
