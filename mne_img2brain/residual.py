@@ -261,39 +261,45 @@ class ResidualDiffusion:
         safe = 0.1 if self.scheduler.prediction_type == "noise" else 0.0
         timesteps = self.scheduler.timesteps(n_steps, min_signal=safe)
         with evaluating(self.denoiser_):
-            if not gaussian:
-                condition = self._condition(tokens)
-                nothing = self.denoiser_.null_condition(1)
-            for draws in _batches(len(picture), self.batch_size):
-                start = noise(draws, 0)
-                if gaussian:
-                    yield draws, start
-                    continue
-                whose = _rows(subject, picture[draws], device)
-                of_picture = condition[torch.as_tensor(picture[draws], device=device)]
-                of_nothing = nothing[torch.zeros(len(draws), dtype=torch.long, device=device)]
+            nothing = None if gaussian else self.denoiser_.null_condition(1)
+            # a few pictures at a time: they are projected once, for all draws and steps
+            for pictures in _batches(len(tokens), self.batch_size):
+                condition = None if gaussian else self._condition(tokens[pictures])
+                of_these = np.flatnonzero(np.isin(picture, pictures))
+                for rows in _batches(len(of_these), self.batch_size):
+                    draws = of_these[rows]
+                    start = noise(draws, 0)
+                    if gaussian:
+                        yield draws, start
+                        continue
+                    given = torch.as_tensor(picture[draws] - pictures[0], device=device)
+                    denoiser = self._denoiser(
+                        condition[given],
+                        nothing[torch.zeros_like(given)],
+                        _rows(subject, picture[draws], device),
+                        guidance_scale,
+                    )
 
-                def denoise(x, timestep, given, whose=whose):
-                    return self.denoiser_(x, timestep, given, whose)
+                    def later(step, draws=draws):
+                        return torch.as_tensor(noise(draws, step + 1), device=device)
 
-                def conditional(x, t, given=of_picture, denoise=denoise):
-                    return denoise(x, t, given)
+                    x = SOLVERS[solver](
+                        denoiser,
+                        torch.as_tensor(start, device=device),
+                        self.scheduler,
+                        timesteps,
+                        eta=eta,
+                        noise=later if eta > 0 else None,
+                    )
+                    yield draws, x.cpu().numpy()
 
-                def unconditional(x, t, given=of_nothing, denoise=denoise):
-                    return denoise(x, t, given)
-
-                def later(step, draws=draws):
-                    return torch.as_tensor(noise(draws, step + 1), device=device)
-
-                x = SOLVERS[solver](
-                    guided(conditional, unconditional, guidance_scale),
-                    torch.as_tensor(start, device=device),
-                    self.scheduler,
-                    timesteps,
-                    eta=eta,
-                    noise=later if eta > 0 else None,
-                )
-                yield draws, x.cpu().numpy()
+    def _denoiser(self, of_picture, of_nothing, subject, guidance_scale):
+        """Return the denoiser as a callable of noisy responses and timestep, guided."""
+        conditional, unconditional = (
+            lambda x, timestep, given=given: self.denoiser_(x, timestep, given, subject)
+            for given in (of_picture, of_nothing)
+        )
+        return guided(conditional, unconditional, guidance_scale)
 
     def get_state(self):
         """Return what prediction needs, weights as arrays.

@@ -35,3 +35,15 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip("the folder of real recordings, ../shared/data, is not there")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs an accelerator or the network, where these are not there."""
+    import torch
+
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.accelerator.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs an accelerator"))
+        if item.get_closest_marker("network") and not os.environ.get("MNE_IMG2BRAIN_NETWORK"):
+            reason = "needs the network: set MNE_IMG2BRAIN_NETWORK=1 and HF_HUB_OFFLINE=0"
+            item.add_marker(pytest.mark.skip(reason=reason))

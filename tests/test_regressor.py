@@ -317,3 +317,33 @@ def test_other_width_is_an_error(fitted):
     model, tokens = fitted
     with pytest.raises(ValueError, match="expecting 5 features"):
         model.predict(tokens[:, :, :4])
+
+
+@pytest.mark.gpu
+def test_an_accelerator_predicts_and_draws_the_same(fitted):
+    model, tokens = fitted
+    model.residual_mean_weight_ = 0.5
+    expected = model.predict(tokens), model.sample(tokens, 2, random_state=0)
+    model.residual_.to("auto")
+    scale = np.abs(expected[0]).max()
+    assert_allclose(model.predict(tokens), expected[0], rtol=1e-4, atol=1e-4 * scale)
+    got = model.sample(tokens, 2, random_state=0)
+    assert_allclose(got, expected[1], rtol=1e-3, atol=1e-3 * scale)
+
+
+def test_pictures_are_projected_once_a_call(fitted, monkeypatch):
+    model, tokens = fitted
+    projected = []
+    encode = model.residual_.denoiser_.encode_condition
+    monkeypatch.setattr(
+        model.residual_.denoiser_,
+        "encode_condition",
+        lambda *a: projected.append(len(a[0])) or encode(*a),
+    )
+    model.residual_.batch_size = 7
+
+    def silence(draws, step):
+        return np.zeros((len(draws), 4, 20), np.float32)
+
+    list(model.residual_.draw(tokens, np.repeat(np.arange(30), 4), silence, n_steps=5))
+    assert sum(projected) == 30

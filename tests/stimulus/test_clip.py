@@ -224,3 +224,12 @@ def test_a_full_size_model_gives_tokens_of_the_right_shape(tmp_path):
     tokens = embedder.transform(picture, captions=["a photograph of nothing"])
     assert tokens.shape == (1, 257 + 5, 768)  # four words and the end token
     assert np.isfinite(tokens).all()
+
+
+@pytest.mark.network
+def test_the_default_weights_tell_red_from_blue(tmp_path):
+    """The real ViT-L/14: a red picture is better described as red than as blue."""
+    red = np.zeros((1, 224, 224, 3), np.uint8)
+    red[..., 0] = 255
+    right, wrong = (clip_score(red, [f"a {c} square"])[0] for c in ("red", "blue"))
+    assert right > wrong

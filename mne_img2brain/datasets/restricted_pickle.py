@@ -1,0 +1,191 @@
+"""Read arrays and plain containers out of pickles, in place, running nothing the file asks for.
+
+A pickle is a program. This module follows the part of its language that arrays, strings, numbers
+and builtin containers are written in; it never imports or calls what a file names. Large byte
+strings stay in the file: arrays are views of a memory map.
+"""
+
+import mmap
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ._pickle_machine import RefusedError, TensorInsideError, run
+
+__all__ = [
+    "MappedFile",
+    "RefusedError",
+    "TensorInsideError",
+    "read_npy",
+    "read_pickle",
+    "read_torch_zip",
+]
+
+# Pages of the file that are kept in memory while it is streamed.
+_KEEP_BYTES = 64 * 2**20
+
+
+class MappedFile:
+    """A file as memory, whose pages can be handed back.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    buffer : mmap.mmap
+        Its content, read only.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"There is no file {self.path}.")
+        if self.path.stat().st_size == 0:
+            raise ValueError(f"{self.path} is empty; fetch or copy it again.")
+        with open(self.path, "rb") as stream:
+            self.buffer = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        self._n_seen = 0
+
+    def saw(self, n_bytes):
+        """Count bytes that were read, and hand pages back when there are many.
+
+        Parameters
+        ----------
+        n_bytes : int
+            How many bytes were read since the last call.
+        """
+        self._n_seen += n_bytes
+        if self._n_seen >= _KEEP_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            # the map is read only: what is dropped comes back from the file when it is touched
+            self.buffer.madvise(mmap.MADV_DONTNEED)
+            self._n_seen = 0
+
+
+def read_pickle(path, offset=0):
+    """Read a pickle of arrays and builtin containers.
+
+    Parameters
+    ----------
+    path : path-like | MappedFile
+        The file.
+    offset : int
+        Where in the file the pickle begins.
+
+    Returns
+    -------
+    value : object
+        What was pickled. Arrays are read-only views of the file.
+    mapped : MappedFile
+        The file they are views of.
+
+    Raises
+    ------
+    RefusedError
+        If the pickle asks for anything but arrays and builtin containers; it is named.
+    ValueError
+        If the file is cut short or is no pickle.
+    """
+    mapped = path if isinstance(path, MappedFile) else MappedFile(path)
+    return run(mapped.buffer, offset, str(mapped.path)), mapped
+
+
+def read_npy(path):
+    """Read what is under a name that ends in ``.npy``: an array, an object, or a bare pickle.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    value : array | object
+        The array, as a view of the file; what a 0-dimensional object array holds; or, where
+        there is no NPY header, what was pickled.
+    mapped : MappedFile
+        The file.
+
+    Raises
+    ------
+    RefusedError
+        If a pickle inside asks for anything but arrays and builtin containers.
+    ValueError
+        If the file is cut short, or neither an NPY file nor a pickle.
+    """
+    mapped = MappedFile(path)
+    if mapped.buffer[:6] != np.lib.format.MAGIC_PREFIX:
+        if mapped.buffer[:4] == b"PK\x03\x04":
+            raise ValueError(
+                f"{mapped.path} is a zip archive (.npz or .pt) under another name, not an .npy "
+                "file; give it its own name back."
+            )
+        return read_pickle(mapped)
+    with open(mapped.path, "rb") as stream:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            header = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            header = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"{mapped.path} has NPY format {version}; 1.0 and 2.0 are read.")
+        offset = stream.tell()
+    shape, fortran, dtype = header
+    if dtype.hasobject:
+        value, _ = read_pickle(mapped, offset)
+        return (
+            value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+        ), mapped
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if offset + n_bytes > len(mapped.buffer):
+        raise ValueError(
+            f"{mapped.path} is cut short: an array {shape} of {dtype} takes {n_bytes} bytes, but "
+            f"there are {len(mapped.buffer) - offset}. Fetch or copy it again."
+        )
+    order = "F" if fortran else "C"
+    return np.ndarray(shape, dtype, buffer=mapped.buffer, offset=offset, order=order), mapped
+
+
+def read_torch_zip(path):
+    """Read arrays that were put in a ``.pt`` file as NumPy arrays, without torch.
+
+    Parameters
+    ----------
+    path : path-like
+        A file that ``torch.save`` wrote.
+
+    Returns
+    -------
+    value : object
+        What was saved; arrays are views of the file.
+    mapped : MappedFile
+        The file.
+
+    Raises
+    ------
+    TensorInsideError
+        If it holds tensors, which torch has to read.
+    RefusedError
+        If it asks for anything but arrays and builtin containers.
+    ValueError
+        If it is not such a file.
+    """
+    mapped = MappedFile(path)
+    if not zipfile.is_zipfile(mapped.path):
+        raise ValueError(
+            f"{mapped.path} is not a file that torch.save writes since torch 1.6 (a zip archive)."
+        )
+    with zipfile.ZipFile(mapped.path) as archive:
+        inside = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
+    if len(inside) != 1 or inside[0].compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{mapped.path} holds no data.pkl; torch.save did not write it.")
+    start = inside[0].header_offset
+    # a local header is 30 bytes, a name and an extra field, whose lengths it tells
+    n_name, n_extra = struct.unpack_from("<HH", mapped.buffer, start + 26)
+    return read_pickle(mapped, start + 30 + n_name + n_extra)
