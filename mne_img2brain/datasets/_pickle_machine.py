@@ -68,6 +68,28 @@ def _encode(args):
     return text.encode("latin-1")
 
 
+def _bytearray(args):
+    """Return bytes that can be changed; never so many zeros as a number says."""
+    if not all(isinstance(arg, (bytes, memoryview)) for arg in args):
+        raise RefusedError("a bytearray of something that is not bytes")
+    return bytearray(*args)
+
+
+def _bytes(args):
+    """Protocols 0 to 2 write no bytes at all as a call; there is no other."""
+    if args:
+        raise RefusedError("bytes of something")
+    return b""
+
+
+_BUILTINS = {
+    **{
+        kind.__name__: (lambda args, kind=kind: kind(*args))
+        for kind in (set, frozenset, complex, list, tuple, dict)
+    },
+    "bytearray": _bytearray,
+    "bytes": _bytes,
+}
 _NUMPY = {"_reconstruct": _reconstruct, "scalar": _scalar}
 _CALLS = {
     **{f"numpy.{core}.multiarray.{n}": f for core in ("core", "_core") for n, f in _NUMPY.items()},
@@ -76,13 +98,9 @@ _CALLS = {
     "numpy.ndarray": None,  # named as what _reconstruct makes; never called
     "_codecs.encode": _encode,
     **{
-        f"{module}.{kind.__name__}": (lambda args, kind=kind: kind(*args))
+        f"{module}.{name}": function
         for module in ("builtins", "__builtin__")
-        for kind in (set, frozenset, complex, list, tuple, dict)
-    },
-    **{
-        f"{module}.bytearray": (lambda args: bytearray(*map(bytes, args)))
-        for module in ("builtins", "__builtin__")
+        for name, function in _BUILTINS.items()
     },
 }
 
@@ -216,9 +234,8 @@ def _array_of(state):
         if not isinstance(raw, list) or len(raw) != int(np.prod(shape, dtype=np.int64)):
             raise ValueError("an object array with too few or too many items")
         array = np.empty(len(raw), dtype=object)
-        array[:] = raw if len(raw) != 1 else [None]
-        if len(raw) == 1:
-            array[0] = raw[0]
+        for position, item in enumerate(raw):
+            array[position] = item
         return array.reshape(shape, order=order)
     return _array(shape, dtype, raw, order)
 
