@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
-from .mean_regressor import KernelMeanRegressor
+from .mean_regressor import FewImagesRegressor, KernelMeanRegressor
 from .pooling import pool_tokens
 
 
@@ -23,12 +23,16 @@ class ConditionalMean:
     Parameters
     ----------
     regressor : "auto" | sklearn regressor | None
-        ``"auto"`` is :class:`~mne_img2brain.mean_regressor.KernelMeanRegressor`. ``None`` is the
-        mean over trials.
+        ``"auto"`` is :class:`~mne_img2brain.mean_regressor.KernelMeanRegressor`, or
+        :class:`~mne_img2brain.mean_regressor.FewImagesRegressor` where ``by_trial``. ``None`` is
+        the mean over trials.
+    by_trial : bool
+        Whether folds part the trials of one picture: there are too few pictures to split these.
     """
 
-    def __init__(self, regressor="auto"):
+    def __init__(self, regressor="auto", by_trial=False):
         self.regressor = regressor
+        self.by_trial = by_trial
 
     def fit(self, tokens, image_index, y, weight, fold, group, subject=None):
         """Fit the mean and predict every trial by a model that has not seen its group.
@@ -75,6 +79,8 @@ class ConditionalMean:
         if self.regressor is None:
             mean = np.average(y, axis=0, weights=weight)
             return mean, np.broadcast_to(mean, y.shape).copy()
+        if isinstance(self.regressor, str) and self.by_trial:
+            return self._fit_few(tokens[image_index], y, weight, fold)
         if isinstance(self.regressor, str):
             model = KernelMeanRegressor()
             model.fit(tokens[image_index], y, sample_weight=weight, groups=group)
@@ -91,6 +97,16 @@ class ConditionalMean:
             predicted = np.asarray(part.predict(pooled[images]))
             out_of_fold[held] = predicted.reshape(len(images), *y.shape[1:])[rows]
         return fitted, out_of_fold
+
+    @staticmethod
+    def _fit_few(X, y, weight, fold):
+        """Fit on a handful of pictures; predict trials by models that have not seen them."""
+        out_of_fold = np.empty_like(y)
+        for one in np.unique(fold):
+            held, kept = fold == one, fold != one
+            part = FewImagesRegressor().fit(X[kept], y[kept], weight[kept])
+            out_of_fold[held] = part.predict(X[held])
+        return FewImagesRegressor().fit(X, y, weight), out_of_fold
 
     def _pool(self, tokens):
         return tokens[:, 0] if tokens.shape[1] == 1 else pool_tokens(tokens, last=self.pool_last_)

@@ -24,6 +24,7 @@ _HOMES = {
     "ClipEmbedder": "mne_img2brain.stimulus",
     "ConditionalMean": "mne_img2brain.conditional_mean",
     "DiffusionRegressor": "mne_img2brain.regressor",
+    "FewImagesRegressor": "mne_img2brain.mean_regressor",
     "GaborEmbedder": "mne_img2brain.stimulus",
     "KernelMeanRegressor": "mne_img2brain.mean_regressor",
     "KernelRidge": "sklearn.kernel_ridge",

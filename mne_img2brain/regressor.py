@@ -277,7 +277,7 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
         data, plan = plan_splits(data, self.min_images, self.n_folds, self.validation_fraction, rng)
         tokens, image = data.tokens, data.image_index
         # 2. mean and out-of-fold residuals
-        mean = ConditionalMean(self.mean_regressor)
+        mean = ConditionalMean(self.mean_regressor, plan.by_trial)
         out_of_fold = mean.fit(
             tokens, image, data.y, data.weight, plan.fold, plan.group, data.subject
         )

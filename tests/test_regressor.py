@@ -21,20 +21,8 @@ TINY = {
     "device": "cpu",
 }
 
-EXPECTED_FAILURES = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "sample_weight says of how many trials a row is the average: one row of weight 2 is an "
-        "average of two trials, which vary less than the row twice. The mean is the same, the "
-        "distribution rightly is not, nor the random splits over rows."
-    ),
-}
-
-
 @pytest.mark.filterwarnings("ignore:There are .* distinct images:RuntimeWarning")
-@parametrize_with_checks(
-    [DiffusionRegressor(**TINY, random_state=0)],
-    expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
-)
+@parametrize_with_checks([DiffusionRegressor(**TINY, random_state=0)])
 def test_sklearn_conventions(estimator, check):
     check(estimator)
 
