@@ -21,6 +21,7 @@ TINY = {
     "device": "cpu",
 }
 
+
 @pytest.mark.filterwarnings("ignore:There are .* distinct images:RuntimeWarning")
 @parametrize_with_checks([DiffusionRegressor(**TINY, random_state=0)])
 def test_sklearn_conventions(estimator, check):
