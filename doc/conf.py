@@ -34,13 +34,13 @@ html_theme_options = {
 html_sidebars = {"index": []}
 
 # The second entry is used where the first cannot be reached, so that the docs build offline.
-intersphinx_mapping = {
-    name: (url, ("_inv/fallback.inv",))
-    for name, url in {
-        "mne": "https://mne.tools/stable",
-        "sklearn": "https://scikit-learn.org/stable",
-    }.items()
+_projects = {
+    "mne": "https://mne.tools/stable",
+    "numpy": "https://numpy.org/doc/stable",
+    "sklearn": "https://scikit-learn.org/stable",
 }
+intersphinx_mapping = {name: (url, (None, f"_inv/{name}.inv")) for name, url in _projects.items()}
+intersphinx_timeout = 5
 
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],

@@ -1,38 +1,59 @@
-"""Write the inventory that the docs fall back on where no network is.
+"""Write the inventories that the docs fall back on where no network is.
 
-It holds the few names of other packages that our docs refer to: ``python doc/make_inventories.py``.
+They hold the few names of other packages that our docs refer to. Run it from anywhere:
+``python doc/make_inventories.py``.
 """
 
 import zlib
 from pathlib import Path
 
-CLASSES = {
-    "generated/{}.html": [
-        "mne.BaseEpochs",
-        "mne.Epochs",
-        "mne.EpochsArray",
-        "mne.Evoked",
-        "mne.EvokedArray",
-        "mne.Info",
-        "mne.Report",
+FOLDER = Path(__file__).parent / "_inv"
+# Project -> page of a name -> (role, names).
+NAMES = {
+    "mne": [
+        (
+            "generated/{}.html",
+            "class",
+            [
+                "mne.BaseEpochs",
+                "mne.Epochs",
+                "mne.EpochsArray",
+                "mne.Evoked",
+                "mne.EvokedArray",
+                "mne.Info",
+                "mne.Report",
+            ],
+        ),
+        ("generated/{}.html", "function", ["mne.compute_rank"]),
+        ("generated/mne.Evoked.html", "method", ["mne.Evoked.get_peak"]),
     ],
-    "modules/generated/{}.html": ["sklearn.linear_model.Ridge", "sklearn.linear_model.RidgeCV"],
+    "numpy": [
+        ("reference/generated/{}.html", "class", ["numpy.ndarray"]),
+        ("reference/generated/{}.html", "function", ["numpy.quantile"]),
+        ("reference/random/generator.html", "class", ["numpy.random.Generator"]),
+    ],
+    "sklearn": [
+        (
+            "modules/generated/{}.html",
+            "class",
+            ["sklearn.linear_model.Ridge", "sklearn.linear_model.RidgeCV"],
+        ),
+    ],
 }
-FUNCTIONS = {"generated/{}.html": ["mne.compute_rank"]}
 
 
-def write(path):
-    """Write an inventory in Sphinx's second format."""
+def inventory(project):
+    """Return the inventory of a project in Sphinx's second format, as bytes."""
     lines = [
         f"{name} py:{role} 1 {page.format(name)}#{name} -"
-        for role, table in [("class", CLASSES), ("function", FUNCTIONS)]
-        for page, names in table.items()
+        for page, role, names in NAMES[project]
         for name in names
     ]
-    head = "# Sphinx inventory version 2\n# Project: fallback\n# Version: \n"
+    head = f"# Sphinx inventory version 2\n# Project: {project}\n# Version: \n"
     head += "# The remainder of this file is compressed using zlib.\n"
-    path.write_bytes(head.encode() + zlib.compress("\n".join(sorted(lines)).encode() + b"\n"))
+    return head.encode() + zlib.compress("\n".join(sorted(lines)).encode() + b"\n")
 
 
 if __name__ == "__main__":
-    write(Path(__file__).parent / "_inv" / "fallback.inv")
+    for project in NAMES:
+        (FOLDER / f"{project}.inv").write_bytes(inventory(project))
