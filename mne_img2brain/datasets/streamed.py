@@ -1,0 +1,216 @@
+"""Epochs whose trials stay on disk until they are asked for."""
+
+import mne
+import numpy as np
+
+__all__ = ["Preparation", "Stream", "StreamedEpochs", "Trials"]
+
+
+class Trials:
+    """Trials on disk; readers say how one is fetched."""
+
+    def trial(self, address):
+        """Return one trial, array of shape (n_channels, n_times)."""
+        raise TypeError(f"{type(self).__name__} does not say how a trial is read.")
+
+    def mean(self, addresses):
+        """Return the mean of some trials, array of shape (n_channels, n_times)."""
+        total = np.array(self.trial(addresses[0]), dtype=np.float64)
+        for address in addresses[1:]:
+            total += self.trial(address)
+        return total / len(addresses) if len(addresses) > 1 else total
+
+
+class ArrayTrials(Trials):
+    """Trials of an array, shape (..., n_repetitions, n_channels, n_times), on disk.
+
+    Parameters
+    ----------
+    array : array
+        A view of a file; any number of leading axes count conditions.
+    rows : array of int
+        Which channels, in which order.
+    mapped : MappedFile | None
+        The file that ``array`` is a view of.
+    """
+
+    def __init__(self, array, rows, mapped=None):
+        self.array, self.rows, self.mapped = array, np.asarray(rows), mapped
+
+    def trial(self, address):
+        """Return the trial (condition, repetition)."""
+        return self.mean([address])
+
+    def mean(self, addresses):
+        """Return the mean of repetitions of one condition."""
+        # the leading axes are indexed, not merged: merging would copy an array in Fortran order
+        leading = np.unravel_index(addresses[0][0], self.array.shape[:-3])
+        repetitions = [repetition for _, repetition in addresses]
+        block = self.array[leading][repetitions]
+        if self.mapped is not None:
+            self.mapped.saw(block.nbytes)
+        # float16 and float32 files are summed in double precision
+        return block.mean(axis=0, dtype=np.float64)[self.rows]
+
+
+class Preparation:
+    """What is done to a trial, or to an average, between the file and the user.
+
+    Baseline, then resampling, then the choice of a time window: resampling the whole trial keeps
+    edge effects out of the window. All three are linear, so that they commute with averaging.
+
+    Parameters
+    ----------
+    times : array, shape (n_times,)
+        Seconds from image onset, as in the file.
+    baseline : tuple of float | None
+        First and last time of the baseline to subtract; None is none.
+    resample : float | None
+        Sampling rate to change to, in Hz.
+    tmin, tmax : float | None
+        First and last time to keep; None keeps all.
+
+    Attributes
+    ----------
+    times : array, shape (n_times,)
+        Seconds from image onset, afterwards.
+    sfreq : float
+        Sampling rate afterwards, in Hz.
+    baseline : tuple of float | None
+        First and last time of the baseline that is subtracted.
+    """
+
+    def __init__(self, times, *, baseline=None, resample=None, tmin=None, tmax=None):
+        times = np.asarray(times, dtype=float)
+        steps = np.diff(times)
+        if len(times) < 2 or steps.min() <= 0 or np.ptp(steps) > 0.01 * steps.mean():
+            raise ValueError(
+                "The times of the file are not evenly spaced and rising; at least two such times "
+                "are needed."
+            )
+        self._sfreq_in = round((len(times) - 1) / (times[-1] - times[0]), 4)
+        self.sfreq = self._sfreq_in if resample is None else float(resample)
+        if not self.sfreq > 0:
+            raise ValueError(f"resample={resample} Hz is not above 0.")
+        self._baseline = None if baseline is None else _window(times, *baseline, "baseline")
+        self.baseline = None
+        if baseline is not None:
+            part = times[self._baseline]
+            self.baseline = (float(part[0]), float(part[-1]))
+        self._resample = self.sfreq != self._sfreq_in
+        if self._resample:
+            first = times[0] * self.sfreq
+            if abs(first - round(first)) > 0.01:
+                raise ValueError(
+                    f"resample={resample} Hz has no sample at {times[0]:g} s, where the trials of "
+                    f"the file begin; choose a rate of which {times[0]:g} s is a whole number of "
+                    "samples."
+                )
+            n_times = round(len(times) * self.sfreq / self._sfreq_in)
+            times = (round(first) + np.arange(n_times)) / self.sfreq
+        self._kept = _window(times, tmin, tmax, "tmin, tmax")
+        self.times = times[self._kept]
+
+    def __call__(self, trial):
+        """Return the trial prepared, a new array of shape (n_channels, n_times)."""
+        if self._baseline is not None:
+            trial = trial - trial[:, self._baseline].mean(axis=1, keepdims=True)
+        if self._resample:
+            trial = mne.filter.resample(
+                np.ascontiguousarray(trial, dtype=np.float64), up=self.sfreq, down=self._sfreq_in,
+                npad="auto", pad="edge", verbose="error",
+            )  # fmt: skip
+        return np.array(trial[:, self._kept], dtype=np.float64)
+
+
+class Stream:
+    """Which trials make up each epoch, and what is done to them.
+
+    Parameters
+    ----------
+    trials : Trials
+        What is on disk.
+    addresses : list of list
+        For every epoch the trials it is the mean of.
+    preparation : Preparation
+        What is done to it.
+    """
+
+    def __init__(self, trials, addresses, preparation):
+        self.trials, self.addresses, self.preparation = trials, addresses, preparation
+
+    def __len__(self):
+        return len(self.addresses)
+
+    def __deepcopy__(self, memo):
+        # epochs are copied whenever they are indexed; what is on disk is not
+        return self
+
+    def read(self, row):
+        """Return one epoch, array of shape (n_channels, n_times)."""
+        return self.preparation(self.trials.mean(self.addresses[row]))
+
+
+class StreamedEpochs(mne.BaseEpochs):
+    """Epochs that read a trial from disk when it is asked for.
+
+    They are indexed like any epochs (``epochs[:100]``, ``epochs["aardvark"]``,
+    ``epochs["session == 1"]``) without reading anything; ``get_data`` and ``load_data`` read what
+    is left. MNE can pick channels or crop once they are loaded.
+
+    Parameters
+    ----------
+    stream : Stream
+        One item per epoch.
+    info : mne.Info
+        Of the channels.
+    events : array of int, shape (n_epochs, 3)
+        One event per epoch.
+    event_id : dict of str -> int
+        Names of the event codes.
+    metadata : pandas.DataFrame
+        One row per epoch.
+    baseline : tuple of float | None
+        The baseline that the trials have; recorded, not subtracted again.
+    """
+
+    def __init__(self, stream, info, events, event_id, metadata, baseline=None):
+        times = stream.preparation.times
+        self._stream = stream
+        super().__init__(
+            info, None, events, event_id, times[0], times[-1], baseline=None, proj=False,
+            metadata=metadata, verbose="error",
+        )  # fmt: skip
+        # the trials are what the file has: none is rejected or corrected on reading
+        self._do_baseline, self._bad_dropped = False, True
+        self.baseline = baseline
+
+    def _get_epoch_from_raw(self, idx, verbose=None):
+        """Read one epoch; ``selection`` is its place among all that there were at first."""
+        return self._stream.read(self.selection[idx])[self.picks]
+
+    def load_data(self):
+        """Read all trials that are left.
+
+        Returns
+        -------
+        StreamedEpochs
+            The object itself, now in memory.
+        """
+        super().load_data()
+        self._stream = None
+        return self
+
+
+def _window(times, first, last, label):
+    """Return the slice of times between two, to within half a sample."""
+    slack = 0.5 * (times[1] - times[0]) - 1e-9
+    first = times[0] if first is None else first
+    last = times[-1] if last is None else last
+    kept = np.flatnonzero((times >= first - slack) & (times <= last + slack))
+    if len(kept) == 0 or first < times[0] - slack or last > times[-1] + slack:
+        raise ValueError(
+            f"{label}: {first:g} to {last:g} s was asked for, but the trials last from "
+            f"{times[0]:g} to {times[-1]:g} s."
+        )
+    return slice(kept[0], kept[-1] + 1)

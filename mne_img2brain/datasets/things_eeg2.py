@@ -1,0 +1,374 @@
+"""Read THINGS-EEG2 (Gifford et al. 2022) in every form in which it circulates.
+
+========================  =====================================================================
+``variant``               files
+========================  =====================================================================
+``"gifford"``             ``sub-01/preprocessed_eeg_{training,test}.npy``, 17 channels, 100 Hz
+``"nice"``                same names, 63 channels, 250 Hz: NICE, ATM; pickles under ``.npy``
+``"ubp"``                 ``sub-01/{train,test}.pt``
+``"neurobridge"``         ``sub-01/{train,test}.npy``, with ``info.json`` or a dict inside
+``"raw"``                 ``sub-01/ses-01/raw_eeg_{training,test}.npy``, 1000 Hz, in volts
+========================  =====================================================================
+
+References
+----------
+Gifford, Dwivedi, Roig & Cichy (2022). A large and rich EEG dataset for modeling human visual
+object recognition. NeuroImage 264, 119754.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from .._log import logger
+from .restricted_pickle import TensorInsideError, read_npy, read_torch_zip
+from .streamed import ArrayTrials, Preparation
+from .things_eeg2_images import (
+    ACCESS,
+    fetch_image_metadata,
+    find_image_metadata,
+    locate_pictures,
+    picture_table,
+    read_image_metadata,
+    ubp_table,
+)
+from .things_eeg2_raw import load_raw
+from .things_layout import (
+    align_times,
+    build_epochs,
+    channel_rows,
+    check_folder,
+    check_shape,
+    eeg_info,
+    find_files,
+    trial_metadata,
+    unit_by_scale,
+)
+
+__all__ = ["fetch_image_metadata", "load", "read_image_metadata"]
+
+_DICT_FILES = {"train": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
+_FILES = {
+    "preprocessed": _DICT_FILES,
+    "ubp": {"train": "train.pt", "test": "test.pt"},
+    "neurobridge": {"train": "train.npy", "test": "test.npy"},
+    "raw": {"train": "raw_eeg_training.npy", "test": "raw_eeg_test.npy"},
+}
+_VARIANTS = ("auto", "gifford", "nice", "atm", "ubp", "neurobridge", "raw")
+_N_CHANNELS_GIFFORD = 17
+
+
+def load(
+    path,
+    subject=1,
+    split="train",
+    average=True,
+    variant="auto",
+    channels=None,
+    tmin=None,
+    tmax=None,
+    resample=None,
+    *,
+    baseline="auto",
+    mvnn=False,
+    metadata=None,
+    images_dir=None,
+):
+    """Read the trials of one subject and the pictures they answer to.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder that holds ``sub-01`` and so on, at most two folders down, or ``sub-01`` itself.
+    subject : int | str
+        ``1`` or ``"sub-01"``.
+    split : "train" | "test"
+        16,540 pictures shown 4 times, or 200 pictures of other concepts shown 80 times.
+    average : bool
+        True returns one epoch per picture, the mean over its repetitions, in memory. False returns
+        single trials, which stay on disk until they are asked for.
+    variant : "auto" | "gifford" | "nice" | "atm" | "ubp" | "neurobridge" | "raw"
+        Which files to read, see the top of this page. ``"auto"`` takes what is there, if that is
+        one.
+    channels : list of str | None
+        Sensors to keep, in this order; None is all, in the order of the file.
+    tmin, tmax : float | None
+        First and last time to keep, in seconds from image onset. None keeps what the file has; of
+        raw recordings, -0.2 to 1 s.
+    resample : float | None
+        Sampling rate to change to in Hz. Raw recordings have 1000 Hz, and averages of all pictures
+        at this rate take 10 GB: 250 or 100 is what others use.
+    baseline : "auto" | tuple of float | None
+        The baseline to subtract from every trial. ``"auto"`` is what comes before onset for raw
+        recordings; the other files were corrected by who made them.
+    mvnn : bool
+        Whiten raw recordings: per session, with the covariance of its *training* trials, whichever
+        split is read.
+    metadata : path-like | dict | None
+        ``image_metadata.npy``, or what :func:`read_image_metadata` returns. None looks beside and
+        above the data. UBP files name their pictures themselves.
+    images_dir : path-like | None
+        The folder that holds ``training_images`` and ``test_images``. None looks beside and above
+        the data; where there are none, the paths returned are relative.
+
+    Returns
+    -------
+    images : list of str
+        The path of the picture of each epoch.
+    epochs : mne.BaseEpochs
+        In V where the data have a unit. Data that were whitened or z-scored have none: the
+        metadata column ``unit`` is empty, ``info["description"]`` says so, and the unit of every
+        channel in ``info["chs"]`` is "none", also in saved files. Metadata: ``concept``, ``image``,
+        ``image_id`` (position in the split), ``subject``, ``n_averaged``, ``unit``; of single
+        trials also ``repetition`` (its position in the file, where repetitions are shuffled: it
+        says nothing of the session), and ``session`` where the file tells it. Events are called by
+        concept.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder, the subject, the split, the metadata or pictures are not there.
+    ValueError
+        If files of several variants are there, do not belong together, or are broken; if pictures
+        are those of THINGS-MEG; if channels or times are not in the data.
+
+    Notes
+    -----
+    Only arrays and builtin containers are read from pickles; they stay on disk while averages
+    are taken. Reading the averages of 16,540 pictures, 63 channels and 250 times from the pickled
+    file of 8.3 GB takes the memory of the result, 2.1 GB.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split={split!r}; give 'train' or 'test'.")
+    if variant not in _VARIANTS:
+        raise ValueError(f"variant={variant!r}; give one of {', '.join(_VARIANTS)}.")
+    path = check_folder(path).absolute()
+    name = _subject_name(subject)
+    family, files = _find_variant(path, name, variant, split)
+    options = {"channels": channels, "tmin": tmin, "tmax": tmax, "resample": resample}
+    if mvnn and family != "raw":
+        raise ValueError(
+            "mvnn=True whitens raw recordings; what is read here was preprocessed already. Give "
+            "variant='raw' and a folder with ses-01/raw_eeg_training.npy."
+        )
+    if family == "raw":
+        lists = _metadata(metadata, path, images_dir)
+        pictures = picture_table(lists, split, len(lists[f"{split}_img_files"]), "raw")
+        pictures = locate_pictures(pictures, split, path, images_dir)
+        return load_raw(
+            files, pictures, name, split, average=average, baseline=baseline, mvnn=mvnn, **options
+        )
+    (file,) = files
+    return _load_arrays(
+        path, file, family, variant, name, split, average, baseline, metadata, images_dir, options
+    )
+
+
+def _load_arrays(
+    path, file, family, variant, name, split, average, baseline, metadata, images_dir, options
+):
+    """Read a file that holds conditions x repetitions x channels x times."""
+    data, ch_names, times, named, sessions, mapped = _READERS[family](file, split)
+    n_leading = 2 if family == "neurobridge" else 1
+    check_shape(data, n_leading, ch_names, str(file))
+    kind = _preprocessed_kind(variant, ch_names, file) if family == "preprocessed" else family
+    n_conditions = int(np.prod(data.shape[:-3]))
+    if family == "preprocessed":
+        _check_partner(file, split, ch_names, data.shape[-1])
+    if named is not None:
+        pictures = ubp_table(named, split, n_conditions, str(file))
+    else:
+        lists = _metadata(metadata, path, images_dir)
+        pictures = picture_table(lists, split, n_conditions, str(file))
+    pictures = locate_pictures(pictures, split, path, images_dir)
+    rows = channel_rows(ch_names, options.pop("channels"), str(file))
+    preparation = Preparation(
+        align_times(times, data.shape[-1], str(file)),
+        baseline=None if baseline == "auto" else baseline,
+        **options,
+    )
+    unit = unit_by_scale(data)
+    trials = trial_metadata(pictures, name, unit, data.shape[-3])
+    if sessions is not None:
+        trials["session"] = _sessions(sessions, data.shape, str(file))
+    # the others cut their baseline off
+    made_with = (-0.2, 0.0) if kind == "gifford" else None
+    return build_epochs(
+        ArrayTrials(data, rows, mapped),
+        trials,
+        eeg_info([str(ch_names[row]) for row in rows], preparation.sfreq),
+        preparation,
+        average=average,
+        description=f"THINGS-EEG2 {name}, {split}, {kind} preprocessing",
+        baseline=preparation.baseline or made_with,
+    )
+
+
+def _subject_name(subject):
+    """Return ``sub-01``."""
+    match = re.fullmatch(r"(?:sub-?)?0*(\d+)", str(subject))
+    if match is None or int(match[1]) < 1:
+        raise ValueError(f"subject={subject!r}; give a number from 1 or a name such as 'sub-01'.")
+    return f"sub-{int(match[1]):02d}"
+
+
+def _find_variant(path, name, variant, split):
+    """Return the family of files there is for a subject, and the files of the split."""
+    known = [file for names in _FILES.values() for file in names.values()]
+    found = find_files(path if path.is_dir() else path.parent, known, depth=4)
+    if not found:
+        _say_what_is_there(path)
+    subjects = {}
+    for file in found:
+        owner = next((part for part in file.parts[::-1] if re.fullmatch(r"sub-\d+", part)), None)
+        subjects.setdefault(owner, []).append(file)
+    if name not in subjects:
+        there = ", ".join(sorted(filter(None, subjects))) or "no folder called sub-*"
+        raise FileNotFoundError(f"{path} has no data of {name}; there is {there}.")
+    families = {}
+    for file in subjects[name]:
+        family = next(key for key, names in _FILES.items() if file.name in names.values())
+        families.setdefault((family, _home(file, family)), []).append(file)
+    wanted = {"gifford": "preprocessed", "nice": "preprocessed", "atm": "preprocessed"}
+    if variant != "auto":
+        family = wanted.get(variant, variant)
+        families = {key: files for key, files in families.items() if key[0] == family}
+        if not families:
+            raise FileNotFoundError(
+                f"{path} has no files of variant {variant!r} for {name}; they are called "
+                f"{' and '.join(_FILES[family].values())}."
+            )
+    if len(families) > 1:
+        there = "; ".join(f"{family} in {home}" for family, home in sorted(families, key=str))
+        raise ValueError(
+            f"Several variants of {name} are mixed in {path}: {there}. Say which to read with "
+            "variant=, or give the folder of one."
+        )
+    (family, home), files = families.popitem()
+    chosen = [file for file in files if file.name == _FILES[family][split]]
+    if not chosen:
+        raise FileNotFoundError(f"{home} has no {_FILES[family][split]}, the {split} split.")
+    return family, chosen
+
+
+def _home(file, family):
+    """Return the folder of a subject that a file belongs to."""
+    return file.parent.parent if family == "raw" else file.parent
+
+
+def _say_what_is_there(path):
+    """Raise for a folder without any file of THINGS-EEG2."""
+    meg = find_files(path, ["preprocessed_P*-epo*.fif", "preprocessed_meg_*.pkl"], depth=3)
+    if meg:
+        raise ValueError(
+            f"{path} holds THINGS-MEG ({meg[0].name}), not THINGS-EEG2; read it with "
+            "mne_img2brain.datasets.things_meg.load."
+        )
+    expected = ", ".join(names["train"] for names in _FILES.values())
+    raise FileNotFoundError(
+        f"{path} is not a folder of THINGS-EEG2: none of {expected} is in it or up to four folders "
+        f"down. {ACCESS}"
+    )
+
+
+def _preprocessed_kind(variant, ch_names, file):
+    """Tell whose preprocessing it is, and check that it is the one asked for."""
+    kind = "gifford" if len(ch_names) == _N_CHANNELS_GIFFORD else "nice"
+    if variant in ("gifford", "nice", "atm") and kind != variant.replace("atm", "nice"):
+        raise ValueError(
+            f"variant={variant!r} was asked for, but {file} holds {len(ch_names)} channels: it is "
+            f"{kind!r}."
+        )
+    return kind
+
+
+def _check_partner(file, split, ch_names, n_times):
+    """Raise where the other split beside a file is of another variant."""
+    other = file.with_name(_DICT_FILES["test" if split == "train" else "train"])
+    if not other.is_file():
+        return
+    try:
+        partner, partner_names, *_ = _read_dict(other, split)
+    except ValueError as error:
+        logger.info("The other split cannot be read: %s", error)
+        return
+    if set(map(str, partner_names)) != set(map(str, ch_names)) or partner.shape[-1] != n_times:
+        raise ValueError(
+            f"Variants are mixed: {file} has {len(ch_names)} channels and {n_times} samples, "
+            f"{other.name} beside it {len(partner_names)} and {partner.shape[-1]}. Fetch both from "
+            "one source."
+        )
+
+
+def _metadata(metadata, path, images_dir):
+    """Return the lists of pictures."""
+    if isinstance(metadata, dict):
+        return metadata
+    if metadata is not None and not Path(metadata).is_file():
+        raise FileNotFoundError(f"metadata={str(metadata)!r} is not a file. {ACCESS}")
+    return read_image_metadata(metadata or find_image_metadata(path, images_dir))
+
+
+def _entries(found, keys, file):
+    """Take entries out of a dict, or say which are missing."""
+    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    if missing:
+        there = list(found) if isinstance(found, dict) else type(found).__name__
+        raise ValueError(f"{file} lacks {', '.join(missing)}; it holds {there}.")
+    return [found[key] for key in keys]
+
+
+def _read_dict(file, split):
+    """Gifford, NICE, ATM: a dict, in an object array or pickled bare."""
+    found, mapped = read_npy(file)
+    data, names, times = _entries(found, ["preprocessed_eeg_data", "ch_names", "times"], file)
+    return data, list(names), times, None, None, mapped
+
+
+def _read_neurobridge(file, split):
+    """NeuroBridge: an array with info.json beside it, or a dict."""
+    found, mapped = read_npy(file)
+    if isinstance(found, dict):
+        data, names, times = _entries(found, ["data", "ch_names", "times"], file)
+        return data, list(names), times, None, None, mapped
+    beside = [folder / "info.json" for folder in (file.parent, file.parent.parent)]
+    info = next((place for place in beside if place.is_file()), None)
+    if info is None:
+        raise FileNotFoundError(
+            f"There is no info.json beside {file} or one folder up; it names channels and times, "
+            "whose order nothing else tells."
+        )
+    names, times = _entries(json.loads(info.read_text()), ["ch_names", "times"], info)
+    return found, list(names), times, None, None, mapped
+
+
+def _read_ubp(file, split):
+    """UBP: arrays, which NumPy can map, or tensors, which torch maps."""
+    try:
+        found, mapped = read_torch_zip(file)
+    except TensorInsideError:
+        import torch
+
+        found, mapped = torch.load(file, weights_only=True, mmap=True, map_location="cpu"), None
+        found = {
+            key: value.numpy() if isinstance(value, torch.Tensor) else value
+            for key, value in found.items()
+        }
+    data, names, times, images = _entries(found, ["eeg", "ch_names", "times", "img"], file)
+    return data, list(names), times, images, found.get("session"), mapped
+
+
+def _sessions(sessions, shape, file):
+    """Return the session of every trial, counted from 1."""
+    sessions = np.asarray(sessions, dtype=float)
+    if sessions.shape != shape[:2]:
+        raise ValueError(
+            f"{file}: 'session' has shape {sessions.shape}, the trials have {shape[:2]}."
+        )
+    # the file counts sessions from 0, in floats
+    return sessions.ravel().astype(int) + 1
+
+
+_READERS = {"preprocessed": _read_dict, "neurobridge": _read_neurobridge, "ubp": _read_ubp}

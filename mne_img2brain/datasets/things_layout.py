@@ -1,0 +1,381 @@
+"""What the readers of THINGS-EEG2 and THINGS-MEG share: pictures, metadata, sensors, units."""
+
+import re
+from pathlib import Path
+
+import mne
+import numpy as np
+import pandas as pd
+from mne.io.constants import FIFF
+
+from .._log import logger
+from ..regions import site_montage
+from .streamed import Stream, StreamedEpochs
+
+# A scalp potential above 1 mV, or whitened data below 0.001, would both be broken files.
+_MAX_VOLTS = 1e-3
+
+
+def find_files(path, patterns, depth=3):
+    """Find files below a folder, not deeper than some folders.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The folder.
+    patterns : sequence of str
+        Patterns of file names.
+    depth : int
+        How many folders down.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Sorted.
+    """
+    found = set()
+    for pattern in patterns:
+        for level in range(depth + 1):
+            found.update(p for p in path.glob("*/" * level + pattern) if p.is_file())
+    return sorted(found)
+
+
+def check_folder(path):
+    """Return the path, or say that it is not there.
+
+    Parameters
+    ----------
+    path : path-like
+        A file or folder.
+
+    Returns
+    -------
+    pathlib.Path
+        The same.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"There is no folder {path}; give the one that holds the data.")
+    return path
+
+
+def align_times(times, n_times, label):
+    """Return the times of the samples there are.
+
+    Files of the 250 Hz variants list the 300 times of an epoch whose baseline was cut off.
+
+    Parameters
+    ----------
+    times : array-like
+        Seconds, as the file lists them.
+    n_times : int
+        Samples per trial.
+    label : str
+        What errors call the file.
+
+    Returns
+    -------
+    array, shape (n_times,)
+        The last ``n_times`` of the list.
+    """
+    times = np.array(times, dtype=float).ravel()
+    if len(times) < n_times:
+        raise ValueError(
+            f"{label} lists {len(times)} times for {n_times} samples per trial; it should list at "
+            "least as many. The file is broken, or two were mixed: fetch or make it again."
+        )
+    if len(times) > n_times:
+        logger.info(
+            "%s lists %d times for %d samples: the last %d are theirs (%g to %g s), since the "
+            "baseline was cut off after it was used.",
+            label, len(times), n_times, n_times, times[-n_times], times[-1],
+        )  # fmt: skip
+    return times[len(times) - n_times :]
+
+
+def channel_rows(ch_names, channels, label):
+    """Find the rows of the channels asked for.
+
+    Parameters
+    ----------
+    ch_names : sequence of str
+        As in the file.
+    channels : list of str | None
+        Names, in the order wanted; None is all, in the order of the file.
+    label : str
+        What errors call the file.
+
+    Returns
+    -------
+    array of int
+        Rows.
+    """
+    ch_names = [str(name) for name in ch_names]
+    if channels is None:
+        return np.arange(len(ch_names))
+    if isinstance(channels, str):
+        channels = [channels]
+    unknown = [name for name in channels if name not in ch_names]
+    if unknown:
+        raise ValueError(
+            f"channels: {', '.join(map(str, unknown))} not in {label}, which has "
+            f"{', '.join(ch_names)}."
+        )
+    if len(set(channels)) != len(channels):
+        raise ValueError("channels names a channel twice.")
+    return np.array([ch_names.index(name) for name in channels], dtype=int)
+
+
+def check_shape(array, n_leading, ch_names, label):
+    """Raise where an array is not conditions x repetitions x channels x times.
+
+    Parameters
+    ----------
+    array : array
+        The data.
+    n_leading : int
+        How many axes count conditions.
+    ch_names : sequence of str
+        Names of the channels.
+    label : str
+        What errors call the file.
+    """
+    shape = getattr(array, "shape", ())
+    if len(shape) != n_leading + 3:
+        raise ValueError(
+            f"{label} holds data of shape {shape}; expected {n_leading + 3} axes: "
+            f"{'condition' if n_leading == 1 else 'concept, image'}, repetition, channel, time."
+        )
+    if shape[-2] != len(ch_names):
+        raise ValueError(f"{label} names {len(ch_names)} channels, but its data have {shape[-2]}.")
+
+
+def unit_by_scale(array):
+    """Tell volts from data without unit by their size.
+
+    Parameters
+    ----------
+    array : array, shape (..., n_channels, n_times)
+        The data; a few trials are looked at.
+
+    Returns
+    -------
+    str
+        ``"V"``, or ``""`` for data that were whitened or z-scored.
+    """
+    flat = np.unique(np.linspace(0, len(array) - 1, 8).round().astype(int))
+    spread = np.nanmedian([np.nanstd(np.asarray(array[i], dtype=float)) for i in flat])
+    return "V" if 0 < spread < _MAX_VOLTS else ""
+
+
+def eeg_info(ch_names, sfreq):
+    """Make the Info of EEG channels at 10-05 sites.
+
+    Parameters
+    ----------
+    ch_names : list of str
+        Names.
+    sfreq : float
+        Sampling rate in Hz.
+
+    Returns
+    -------
+    mne.Info
+        With positions on MNE's template head.
+    """
+    info = mne.create_info(list(ch_names), sfreq, "eeg", verbose="error")
+    info.set_montage(site_montage(), on_missing="ignore", verbose="error")
+    lost = [ch["ch_name"] for ch in info["chs"] if not np.isfinite(ch["loc"][:3]).all()]
+    if lost:
+        raise ValueError(f"Channels {', '.join(lost)} are no sites of the 10-05 system.")
+    return info
+
+
+def ctf_info(ch_names, sfreq):
+    """Make the Info of CTF sensors from the helmet that MNE knows, picked by name.
+
+    Parameters
+    ----------
+    ch_names : list of str
+        Names such as ``"MLC11"`` or ``"MLC11-1609"``: what follows the dash is the system's.
+    sfreq : float
+        Sampling rate in Hz.
+
+    Returns
+    -------
+    mne.Info
+        In the order of ``ch_names``, under these names.
+    """
+    helmet = mne.channels.read_meg_canonical_info("ctf275")
+    row = {name.split("-")[0]: i for i, name in enumerate(helmet["ch_names"])}
+    unknown = [name for name in ch_names if name.split("-")[0] not in row]
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} of {len(ch_names)} channels are no sensors of a 275-sensor CTF "
+            f"helmet: {', '.join(unknown[:5])}."
+        )
+    info = mne.pick_info(helmet, [row[name.split("-")[0]] for name in ch_names], verbose="error")
+    mne.rename_channels(info, dict(zip(info["ch_names"], ch_names, strict=True)), verbose="error")
+    with info._unlock():
+        info["sfreq"], info["lowpass"] = float(sfreq), float(sfreq) / 2
+    return info
+
+
+def mark_unit(info, unit):
+    """Write into an Info whether the data have a unit; saved files keep it.
+
+    Parameters
+    ----------
+    info : mne.Info
+        Changed in place.
+    unit : str
+        ``""`` is none; anything else leaves the units of the channel types.
+    """
+    if unit == "":
+        for channel in info["chs"]:
+            channel["unit"], channel["unit_mul"] = FIFF.FIFF_UNIT_NONE, FIFF.FIFF_UNITM_NONE
+
+
+def has_unit(info):
+    """Tell whether the data of an Info have units, or were whitened or z-scored.
+
+    Parameters
+    ----------
+    info : mne.Info
+        Of epochs that a reader made, or that were saved since.
+
+    Returns
+    -------
+    bool
+        False where no channel has a unit.
+    """
+    return any(channel["unit"] != FIFF.FIFF_UNIT_NONE for channel in info["chs"])
+
+
+def concept_of_file(name):
+    """Return the concept in the name of a THINGS file: ``coat_rack_13s.jpg`` is a coat_rack.
+
+    Parameters
+    ----------
+    name : str
+        File name, with or without folders.
+
+    Returns
+    -------
+    str
+        The concept.
+    """
+    return re.sub(r"_\d+[a-z]*$", "", Path(str(name)).stem)
+
+
+def average_metadata(metadata):
+    """Reduce the metadata of single trials to one row per picture.
+
+    Parameters
+    ----------
+    metadata : pandas.DataFrame
+        One row per trial, with ``image_id``.
+
+    Returns
+    -------
+    metadata : pandas.DataFrame
+        One row per picture, in the order of ``image_id``; ``n_averaged`` counts its trials.
+    members : list of array of int
+        The trials of each.
+    """
+    members = metadata.groupby("image_id", sort=True).indices
+    shared = ["concept", "image", "image_id", "subject", "unit"]
+    rows = metadata[shared].iloc[[trials[0] for trials in members.values()]]
+    rows = rows.reset_index(drop=True)
+    rows.insert(4, "n_averaged", [len(trials) for trials in members.values()])
+    return rows, list(members.values())
+
+
+def build_epochs(trials, metadata, info, preparation, *, average, description, baseline=None):
+    """Make the epochs of a reader: averages in memory, single trials on disk.
+
+    Parameters
+    ----------
+    trials : Trials
+        What is on disk.
+    metadata : pandas.DataFrame
+        One row per trial, with ``concept``, ``image``, ``image_id``, ``subject``, ``unit`` and
+        ``address``, where the trial is.
+    info : mne.Info
+        Of the channels; changed in place.
+    preparation : Preparation
+        What is done to trials.
+    average : bool
+        Whether to average the trials of each picture.
+    description : str
+        Where the data come from, for ``info["description"]``.
+    baseline : tuple of float | None
+        The baseline that the trials have.
+
+    Returns
+    -------
+    images : list of str
+        The picture of each epoch.
+    epochs : StreamedEpochs
+        The epochs.
+    """
+    addresses = metadata.pop("address").tolist()
+    unit = metadata["unit"].iloc[0]
+    if average:
+        metadata, members = average_metadata(metadata)
+        addresses = [[addresses[i] for i in trials_of] for trials_of in members]
+    else:
+        metadata["n_averaged"], addresses = 1, [[address] for address in addresses]
+    mark_unit(info, unit)
+    with info._unlock():
+        info["lowpass"] = min(info["lowpass"], preparation.sfreq / 2)
+    no_unit = "; no unit: whitened or z-scored" if unit == "" else f"; unit {unit}"
+    info["description"] = description + no_unit
+    info["subject_info"] = {"his_id": str(metadata["subject"].iloc[0])}
+    times = preparation.times
+    if baseline is not None and not (
+        baseline[0] >= times[0] - 1e-6 and baseline[1] <= times[-1] + 1e-6
+    ):
+        baseline = None  # MNE has no word for a baseline that was cut off
+    names = sorted(set(metadata["concept"]))
+    event_id = {name: code for code, name in enumerate(names, start=1)}
+    events = np.zeros((len(metadata), 3), dtype=int)
+    events[:, 0] = np.arange(len(metadata)) * len(times)
+    events[:, 2] = metadata["concept"].map(event_id)
+    stream = Stream(trials, addresses, preparation)
+    epochs = StreamedEpochs(stream, info, events, event_id, metadata, baseline)
+    if average:
+        logger.info(
+            "Averages of %d pictures, %.2f GB.",
+            len(epochs), len(epochs) * len(info["ch_names"]) * len(times) * 8e-9,
+        )  # fmt: skip
+        epochs.load_data()
+    return metadata["image"].tolist(), epochs
+
+
+def trial_metadata(pictures, subject, unit, counts):
+    """Make the metadata of trials that a file stores by picture and repetition.
+
+    Parameters
+    ----------
+    pictures : pandas.DataFrame
+        One row per picture: ``concept`` and ``image``.
+    subject : str
+        Whose trials.
+    unit : str
+        Their unit.
+    counts : int
+        Repetitions of each picture.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per trial, with ``image_id``, ``repetition`` and ``address``.
+    """
+    image_id = np.repeat(np.arange(len(pictures)), counts)
+    repetition = np.tile(np.arange(counts), len(pictures))
+    frame = pictures.iloc[image_id].reset_index(drop=True)
+    frame["image_id"], frame["repetition"] = image_id, repetition
+    frame["subject"], frame["unit"] = subject, unit
+    frame["address"] = pd.Series(list(zip(image_id.tolist(), repetition.tolist(), strict=True)))
+    return frame

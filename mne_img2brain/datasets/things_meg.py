@@ -1,0 +1,296 @@
+"""Read THINGS-MEG (Hebart et al. 2023) in both forms in which it circulates.
+
+=============  ================================================================================
+``variant``    files
+=============  ================================================================================
+``"fif"``      ``preprocessed_P1-epo.fif`` with its parts ``-epo-1.fif`` ...; z-scored, 200 Hz
+``"atm"``      ``sub-01/preprocessed_meg_{training,zs_test}.pkl``, cut to 0 .. 1 s
+=============  ================================================================================
+
+Two splits of the trials circulate. Both test on 200 pictures shown 12 times:
+
+``"zero-shot"``
+    trains on 1,654 concepts x 12 pictures; the concepts of the test pictures are left out.
+``"standard"``
+    trains on all 1,854 concepts x 12 pictures; test concepts were seen, in other pictures.
+
+The pictures are not those of THINGS-EEG2.
+
+References
+----------
+Hebart, Contier, Teichmann et al. (2023). THINGS-data, a multimodal collection of large-scale
+datasets for investigating object representations in human brain and behavior. eLife 12, e82580.
+"""
+
+import re
+from pathlib import Path
+
+import mne
+import numpy as np
+
+from .._log import logger
+from .restricted_pickle import read_pickle
+from .streamed import ArrayTrials, Preparation, Trials
+from .things_layout import (
+    align_times,
+    build_epochs,
+    channel_rows,
+    check_folder,
+    check_shape,
+    ctf_info,
+    find_files,
+    trial_metadata,
+    unit_by_scale,
+)
+from .things_meg_images import (
+    ACCESS,
+    check_columns,
+    choose_trials,
+    locate_pictures,
+    picture_lists,
+)
+
+__all__ = ["load"]
+
+_VARIANTS = ("auto", "fif", "atm")
+_PROTOCOLS = ("zero-shot", "standard")
+_PICKLES = {"train": "preprocessed_meg_training.pkl", "test": "preprocessed_meg_zs_test.pkl"}
+
+
+def load(
+    path,
+    subject=1,
+    split="train",
+    average=True,
+    variant="auto",
+    channels=None,
+    tmin=None,
+    tmax=None,
+    resample=None,
+    *,
+    protocol="zero-shot",
+    metadata=None,
+    images_dir=None,
+):
+    """Read the trials of one subject and the pictures they answer to.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder that holds ``preprocessed_P1-epo.fif`` or ``sub-01``, at most three folders
+        down.
+    subject : int | str
+        ``1``, ``"P1"`` or ``"sub-01"``.
+    split : "train" | "test"
+        Training pictures, shown once each, or the 200 test pictures, shown 12 times.
+    average : bool
+        True returns one epoch per picture, the mean over its repetitions, in memory. False returns
+        single trials, which stay on disk until they are asked for.
+    variant : "auto" | "fif" | "atm"
+        Which files to read, see the top of this page. ``"auto"`` takes what is there, if that is
+        one.
+    channels : list of str | None
+        Sensors to keep, in this order; None is all, in the order of the file.
+    tmin, tmax : float | None
+        First and last time to keep, in seconds from image onset.
+    resample : float | None
+        Sampling rate to change to, in Hz.
+    protocol : "zero-shot" | "standard"
+        Which split, see the top of this page. ATM's pickles hold the zero-shot one alone.
+    metadata : path-like | None
+        For ATM's pickles, which do not name pictures: ``sample_attributes_P1.csv`` of the data
+        set. None looks for it beside and above the data, then for the folders of pictures.
+    images_dir : path-like | None
+        The folder that holds ``images_meg`` and ``images_test_meg``, or one folder per concept
+        as the THINGS database has them. None looks beside and above the data; where there are
+        none, the paths returned are relative.
+
+    Returns
+    -------
+    images : list of str
+        The path of the picture of each epoch.
+    epochs : mne.BaseEpochs
+        Of magnetometers. The data are z-scored and have no unit: the metadata column ``unit`` is
+        empty, ``info["description"]`` says so, and the unit of every channel in ``info["chs"]`` is
+        "none", also in saved files. Metadata: ``concept``, ``image``, ``image_id`` (position
+        among the pictures of the split), ``subject``, ``n_averaged``, ``unit``; of single trials
+        also ``repetition``, and from FIF files ``session``, ``run`` and ``trial`` (position in
+        the file). Events are called by concept.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder, the subject, a part of a split file, metadata or pictures are not there.
+    ValueError
+        If both variants are there, files are broken or lack metadata, pictures are those of
+        THINGS-EEG2, or channels or times are not in the data.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split={split!r}; give 'train' or 'test'.")
+    if variant not in _VARIANTS:
+        raise ValueError(f"variant={variant!r}; give one of {', '.join(_VARIANTS)}.")
+    if protocol not in _PROTOCOLS:
+        raise ValueError(f"protocol={protocol!r}; give one of {', '.join(_PROTOCOLS)}.")
+    path = check_folder(path).absolute()
+    number = _subject_number(subject)
+    variant, file = _find_variant(path, number, variant, split)
+    if variant == "atm" and protocol != "zero-shot" and split == "train":
+        raise ValueError(
+            f"{file} holds the zero-shot split, in which test concepts were left out; the "
+            "standard split is read from preprocessed_P*-epo.fif."
+        )
+    read = _load_fif if variant == "fif" else _load_pickle
+    options = {"tmin": tmin, "tmax": tmax, "resample": resample}
+    return read(
+        path, file, number, split, protocol, average, channels, options, metadata, images_dir
+    )
+
+
+class _FifTrials(Trials):
+    """Trials of epochs in FIF files: addresses are positions."""
+
+    def __init__(self, epochs, rows):
+        self.epochs, self.rows = epochs, rows
+
+    def trial(self, address):
+        """Return one trial."""
+        return self.epochs.get_data(item=[address], copy=False, verbose="error")[0][self.rows]
+
+
+def _load_fif(
+    path, file, number, split, protocol, average, channels, options, metadata, images_dir
+):
+    """Read MNE's split files."""
+    epochs = _read_fif(file)
+    if epochs.metadata is None:
+        raise ValueError(
+            f"{file} has no metadata, so nothing tells the picture of a trial; fetch "
+            f"preprocessed_P{number}-epo.fif again. {ACCESS}"
+        )
+    check_columns(epochs.metadata, str(file))
+    trials = choose_trials(epochs.metadata, epochs.events[:, 2], split, protocol)
+    trials["image"] = locate_pictures(trials["image"], path, images_dir)
+    trials["subject"], trials["unit"] = f"P{number}", ""
+    picks = mne.pick_types(epochs.info, meg=True, ref_meg=False, exclude=())
+    names = [epochs.ch_names[pick] for pick in picks]
+    rows = channel_rows(names, channels, str(file))
+    preparation = Preparation(epochs.times, **options)
+    info = mne.pick_info(epochs.info, picks[rows], verbose="error")
+    with info._unlock():
+        info["sfreq"] = preparation.sfreq
+    return build_epochs(
+        _FifTrials(epochs, picks[rows]),
+        trials,
+        info,
+        preparation,
+        average=average,
+        description=f"THINGS-MEG P{number}, {split}, {protocol} split, preprocessed FIF",
+        # the z-scores are those of the baseline
+        baseline=(float(epochs.times[0]), 0.0),
+    )
+
+
+def _read_fif(file):
+    """Open epochs without reading them; say which part of a split file is missing."""
+    try:
+        return mne.read_epochs(file, proj=False, preload=False, verbose="error")
+    except (FileNotFoundError, OSError) as error:
+        name = Path(str(getattr(error, "filename", "") or error)).name.strip("'\" ")
+        raise FileNotFoundError(
+            f"{file} goes on in other files, of which one is missing ({name}); all of "
+            f"{file.name.replace('.fif', '')}-1.fif, -2.fif ... must lie beside it. {ACCESS}"
+        ) from error
+
+
+def _load_pickle(
+    path, file, number, split, protocol, average, channels, options, metadata, images_dir
+):
+    """Read ATM's pickles."""
+    found, mapped = read_pickle(file)
+    keys = ("meg_data", "ch_names", "times")
+    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise ValueError(f"{file} lacks {', '.join(missing)}; it is none of ATM's MEG pickles.")
+    data, names = found["meg_data"], [str(name) for name in found["ch_names"]]
+    check_shape(data, 2, names, str(file))
+    pictures = picture_lists(path, number, metadata, images_dir)[split]
+    n_pictures = int(np.prod(data.shape[:2]))
+    if len(pictures) != n_pictures:
+        raise ValueError(
+            f"{file} holds {data.shape[0]} concepts x {data.shape[1]} pictures, but the lists name "
+            f"{len(pictures)} {split} pictures of the zero-shot split."
+        )
+    n_concepts = pictures["concept"].to_numpy().reshape(data.shape[:2])
+    if not (n_concepts == n_concepts[:, :1]).all():
+        raise ValueError(
+            f"{file} has {data.shape[1]} pictures of each concept, but the lists do not; they "
+            "belong to other data."
+        )
+    pictures["image"] = locate_pictures(pictures["image"], path, images_dir)
+    rows = channel_rows(names, channels, str(file))
+    times = align_times(found["times"], data.shape[-1], str(file))
+    preparation = Preparation(times, **options)
+    if unit_by_scale(data) == "V":
+        logger.info("%s: the values are small for z-scores; they are taken as such.", file)
+    return build_epochs(
+        ArrayTrials(data, rows, mapped),
+        trial_metadata(pictures, f"P{number}", "", data.shape[2]),
+        ctf_info([names[row] for row in rows], preparation.sfreq),
+        preparation,
+        average=average,
+        description=f"THINGS-MEG P{number}, {split}, {protocol} split, ATM pickle",
+    )
+
+
+def _subject_number(subject):
+    """Return the number in ``1``, ``"P1"`` or ``"sub-01"``."""
+    match = re.fullmatch(r"(?:P|sub-?(?:BIGMEG)?)?0*(\d+)", str(subject))
+    if match is None or int(match[1]) < 1:
+        raise ValueError(f"subject={subject!r}; give a number from 1 or a name such as 'P1'.")
+    return int(match[1])
+
+
+def _find_variant(path, number, variant, split):
+    """Return the variant and the file of a subject."""
+    if path.is_file() and path.suffix == ".fif" and re.search(r"-epo-\d+\.fif$", path.name):
+        raise ValueError(
+            f"{path} is the continuation of a split file; give the folder, or the file without "
+            "the last number."
+        )
+    folder = path if path.is_dir() else path.parent
+    fif = find_files(folder, ["preprocessed_P*-epo.fif"])
+    pickles = find_files(folder, list(_PICKLES.values()))
+    if not fif and not pickles:
+        eeg = find_files(folder, ["preprocessed_eeg_*.npy", "raw_eeg_*.npy", "train.pt"])
+        if eeg:
+            raise ValueError(
+                f"{path} holds THINGS-EEG2 ({eeg[0].name}), not THINGS-MEG; read it with "
+                "mne_img2brain.datasets.things_eeg2.load."
+            )
+        raise FileNotFoundError(
+            f"{path} is not a folder of THINGS-MEG: neither preprocessed_P1-epo.fif nor "
+            f"{_PICKLES['train']} is in it or up to three folders down. {ACCESS}"
+        )
+    mine = {
+        "fif": [file for file in fif if file.name == f"preprocessed_P{number}-epo.fif"],
+        "atm": [file for file in pickles if f"sub-{number:02d}" in file.parts],
+    }
+    mine = {key: files for key, files in mine.items() if files and variant in ("auto", key)}
+    if not mine:
+        there = ", ".join(str(file.relative_to(folder)) for file in [*fif, *pickles])
+        raise FileNotFoundError(
+            f"{path} has no data of subject {number} (variant {variant!r}); there is {there}."
+        )
+    if len(mine) > 1:
+        raise ValueError(
+            f"Several variants of P{number} are mixed in {path}: {mine['fif'][0].name} and "
+            f"{mine['atm'][0].name}. Say which to read with variant=."
+        )
+    (found, files) = mine.popitem()
+    if found == "atm":
+        files = [file for file in files if file.name == _PICKLES[split]]
+        if not files:
+            raise FileNotFoundError(f"{path} has no {_PICKLES[split]}, the {split} split.")
+    if len(files) > 1:
+        raise ValueError(f"{path} has P{number} more than once: {files[0]} and {files[1]}.")
+    return found, files[0]

@@ -1,0 +1,252 @@
+"""The trials and pictures of THINGS-MEG: which belong to a split, and where pictures are."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from .._log import logger
+from .things_layout import concept_of_file, find_files
+
+CATCH_CODE = 999999
+_COLUMNS = ("trial_type", "session_nr", "run_nr", "image_path")
+_FOLDERS = ("images_meg", "images_test_meg")
+_EEG_FOLDERS = ("training_images", "train_images", "test_images")
+
+ACCESS = (
+    "The data of THINGS-MEG are at https://openneuro.org/datasets/ds004212 (epochs in "
+    "derivatives/preprocessed, lists of trials in sourcedata). THINGS pictures may not be passed "
+    "on: their archives open with the password that the THINGS initiative gives, "
+    "https://osf.io/jum2f."
+)
+
+
+def check_columns(metadata, label):
+    """Raise where metadata lack the columns that tell trials apart.
+
+    Parameters
+    ----------
+    metadata : pandas.DataFrame
+        One row per trial.
+    label : str
+        What errors call them.
+    """
+    missing = [name for name in _COLUMNS if name not in metadata]
+    if missing:
+        raise ValueError(
+            f"The metadata of {label} lack {', '.join(missing)}; they have "
+            f"{', '.join(map(str, metadata.columns))}."
+        )
+
+
+def choose_trials(metadata, codes, split, protocol):
+    """Choose the trials of a split.
+
+    Parameters
+    ----------
+    metadata : pandas.DataFrame
+        One row per trial of the file.
+    codes : array of int, shape (n_trials,) | None
+        Event codes; 999999 are catch trials.
+    split : str
+        ``"train"`` or ``"test"``.
+    protocol : str
+        ``"zero-shot"`` or ``"standard"``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per trial chosen, in the order of the file: ``concept``, ``image``, ``image_id``,
+        ``session``, ``run``, ``trial``, ``repetition``, ``address``.
+    """
+    kind = metadata["trial_type"].astype(str).str.strip()
+    catch = kind.eq("catch").to_numpy()
+    if codes is not None:
+        catch |= codes == CATCH_CODE
+    of_test = kind.eq("test").to_numpy() & ~catch
+    of_train = kind.eq("exp").to_numpy() & ~catch
+    paths = metadata["image_path"].astype(str).str.replace("\\", "/")
+    concept = paths.map(_concept)
+    if protocol == "zero-shot":
+        of_train &= ~concept.isin(set(concept[of_test])).to_numpy()
+    chosen = of_train if split == "train" else of_test
+    logger.info(
+        "%d trials: %d of the training split, %d of the test split, %d catch trials left out.",
+        len(metadata), of_train.sum(), of_test.sum(), catch.sum(),
+    )  # fmt: skip
+    if not chosen.any():
+        raise ValueError(
+            f"No trial of the {split} split ({protocol}) is left; the types of trials are "
+            f"{', '.join(sorted(set(kind)))}."
+        )
+    frame = pd.DataFrame(
+        {
+            "concept": concept[chosen].to_numpy(),
+            "image": paths[chosen].to_numpy(),
+            "session": metadata["session_nr"][chosen].astype(int).to_numpy(),
+            "run": metadata["run_nr"][chosen].astype(int).to_numpy(),
+            "trial": chosen.nonzero()[0],
+        }
+    )
+    order = _in_order(frame)
+    position = {image: i for i, image in enumerate(order["image"])}
+    frame.insert(2, "image_id", frame["image"].map(position))
+    frame["repetition"] = frame.groupby("image_id").cumcount()
+    frame["address"] = frame["trial"]
+    return frame
+
+
+def picture_lists(path, number, metadata, images_dir):
+    """List the pictures of the zero-shot split in the order of ATM's pickles.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Where the data are.
+    number : int
+        The subject.
+    metadata : path-like | None
+        ``sample_attributes_P1.csv``.
+    images_dir : path-like | None
+        Where the pictures are.
+
+    Returns
+    -------
+    dict of str -> pandas.DataFrame
+        ``concept`` and ``image`` of the training and of the test pictures, ordered by concept and
+        file, which is the order of the THINGS numbers.
+    """
+    table = _attributes(path, number, metadata)
+    if table is not None:
+        found = {split: choose_trials(table, None, split, "zero-shot") for split in _SPLITS}
+        return {split: _in_order(frame) for split, frame in found.items()}
+    folder = _folder_of(path, images_dir, "images_meg")
+    test_folder = _folder_of(path, images_dir, "images_test_meg")
+    if folder is None or test_folder is None:
+        raise FileNotFoundError(
+            "ATM's pickles do not name their pictures. Give sample_attributes_P1.csv of the data "
+            "set as metadata=, or a folder with images_meg and images_test_meg as images_dir=. "
+            f"{ACCESS}"
+        )
+    test = [f"images_test_meg/{file.name}" for file in _pictures(test_folder)]
+    concepts = set(map(_concept, test))
+    train = [
+        f"images_meg/{sub.name}/{file.name}"
+        for sub in sorted(folder.iterdir())
+        if sub.is_dir() and sub.name not in concepts
+        for file in _pictures(sub)
+    ]
+    lists = {"train": train, "test": test}
+    frames = {k: pd.DataFrame({"concept": map(_concept, v), "image": v}) for k, v in lists.items()}
+    return {split: _in_order(frame) for split, frame in frames.items()}
+
+
+def locate_pictures(images, path, images_dir):
+    """Replace the paths of pictures by where they are on this machine.
+
+    Parameters
+    ----------
+    images : pandas.Series
+        Paths ``images_meg/<concept>/<file>`` or ``images_test_meg/<file>``.
+    path : pathlib.Path
+        Where the data are.
+    images_dir : path-like | None
+        Where the pictures are; None looks beside and above the data.
+
+    Returns
+    -------
+    list of str
+        Paths.
+    """
+    given = None if images_dir is None else Path(images_dir).expanduser()
+    if given is not None and not given.is_dir():
+        raise FileNotFoundError(f"images_dir={str(given)!r} is not there.")
+    name = Path(images.iloc[0]).parts[0]
+    base = _folder_of(path, given, name)
+    unique = list(dict.fromkeys(images))
+    if base is not None:
+        where = {image: base.parent / image for image in unique}
+    elif given is not None:
+        _refuse_eeg_pictures(given)
+        # as the THINGS database has them: one folder per concept
+        where = {image: given / _concept(image) / Path(image).name for image in unique}
+    else:
+        logger.info(
+            "No folder %s beside the data: paths of pictures are relative. Give images_dir= to "
+            "have them found.", name,
+        )  # fmt: skip
+        return images.tolist()
+    absent = [file for file in where.values() if not file.is_file()]
+    if absent:
+        raise FileNotFoundError(
+            f"{len(absent)} of {len(where)} pictures are missing, first {absent[0]}. {ACCESS}"
+        )
+    return [str(where[image]) for image in images]
+
+
+_SPLITS = ("train", "test")
+
+
+def _concept(path):
+    """Return the concept of a picture: its folder, or what its file is called."""
+    parts = Path(path).parts
+    return parts[-2] if len(parts) > 2 else concept_of_file(parts[-1])
+
+
+def _in_order(frame):
+    """Return one row per picture, ordered by concept and file."""
+    unique = frame[["concept", "image"]].drop_duplicates("image")
+    keys = [(c, Path(i).name) for c, i in zip(unique["concept"], unique["image"], strict=True)]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return unique.iloc[order].reset_index(drop=True)
+
+
+def _attributes(path, number, metadata):
+    """Read the list of trials of a subject, if it is there."""
+    name = f"sample_attributes_P{number}.csv"
+    if metadata is None:
+        places = [path, *list(path.parents)[:3]]
+        files = [place / sub / name for place in places for sub in ("", "sourcedata")]
+        file = next((file for file in files if file.is_file()), None)
+        if file is None:
+            file = next(iter(find_files(path, [name])), None) if path.is_dir() else None
+        if file is None:
+            return None
+    else:
+        file = Path(metadata)
+        if not file.is_file():
+            raise FileNotFoundError(f"metadata={str(metadata)!r} is not a file. {ACCESS}")
+        if file.suffix != ".csv":
+            hint = ""
+            if "image_metadata" in file.name:
+                hint = " It is that of THINGS-EEG2, which showed other pictures."
+            raise ValueError(f"metadata={str(metadata)!r} should be {name}.{hint}")
+    table = pd.read_csv(file)
+    check_columns(table, str(file))
+    return table
+
+
+def _folder_of(path, images_dir, name):
+    """Find a folder of pictures."""
+    if images_dir is not None:
+        given = Path(images_dir)
+        places = [given, given.parent] if given.name in _FOLDERS else [given]
+    else:
+        places = [path, *list(path.parents)[:3]]
+    return next((place / name for place in places if (place / name).is_dir()), None)
+
+
+def _refuse_eeg_pictures(folder):
+    """Raise for the pictures of THINGS-EEG2, whose folders of concepts are numbered."""
+    numbered = any(re.match(r"\d{5}_", sub.name) for sub in folder.iterdir() if sub.is_dir())
+    named = folder.name in _EEG_FOLDERS or any((folder / n).is_dir() for n in _EEG_FOLDERS)
+    if numbered or named:
+        raise ValueError(
+            f"{folder} holds the pictures of THINGS-EEG2, but these are data of THINGS-MEG, which "
+            f"showed others. Give the folder that holds {' and '.join(_FOLDERS)}."
+        )
+
+
+def _pictures(folder):
+    """List the pictures of a folder."""
+    return sorted(f for f in folder.iterdir() if f.suffix.lower() in (".jpg", ".jpeg", ".png"))
