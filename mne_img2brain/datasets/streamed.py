@@ -82,7 +82,7 @@ class Preparation:
 
     def __init__(self, times, *, baseline=None, resample=None, tmin=None, tmax=None):
         times = np.asarray(times, dtype=float)
-        steps = np.diff(times)
+        steps, whole = np.diff(times), times
         if len(times) < 2 or steps.min() <= 0 or np.ptp(steps) > 0.01 * steps.mean():
             raise ValueError(
                 "The times of the file are not evenly spaced and rising; at least two such times "
@@ -108,7 +108,8 @@ class Preparation:
                 )
             n_times = round(len(times) * self.sfreq / self._sfreq_in)
             times = (round(first) + np.arange(n_times)) / self.sfreq
-        self._kept = _window(times, tmin, tmax, "tmin, tmax")
+        # the last sample at the new rate may come a little before the last one of the file
+        self._kept = _window(times, tmin, tmax, "tmin, tmax", whole)
         self.times = times[self._kept]
 
     def __call__(self, trial):
@@ -202,15 +203,16 @@ class StreamedEpochs(mne.BaseEpochs):
         return self
 
 
-def _window(times, first, last, label):
-    """Return the slice of times between two, to within half a sample."""
-    slack = 0.5 * (times[1] - times[0]) - 1e-9
+def _window(times, first, last, label, whole=None):
+    """Return the slice of times between two, to within half a sample of the file."""
+    whole = times if whole is None else whole
+    slack = 0.5 * (whole[1] - whole[0]) - 1e-9
     first = times[0] if first is None else first
     last = times[-1] if last is None else last
     kept = np.flatnonzero((times >= first - slack) & (times <= last + slack))
-    if len(kept) == 0 or first < times[0] - slack or last > times[-1] + slack:
+    if len(kept) == 0 or first < whole[0] - slack or last > whole[-1] + slack:
         raise ValueError(
             f"{label}: {first:g} to {last:g} s was asked for, but the trials last from "
-            f"{times[0]:g} to {times[-1]:g} s."
+            f"{whole[0]:g} to {whole[-1]:g} s."
         )
     return slice(kept[0], kept[-1] + 1)

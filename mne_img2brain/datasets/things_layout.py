@@ -14,6 +14,7 @@ from .streamed import Stream, StreamedEpochs
 
 # A scalp potential above 1 mV, or whitened data below 0.001, would both be broken files.
 _MAX_VOLTS = 1e-3
+_NO_UNIT = "no unit: whitened or z-scored"
 
 
 def find_files(path, patterns, depth=3):
@@ -221,19 +222,24 @@ def ctf_info(ch_names, sfreq):
     return info
 
 
-def mark_unit(info, unit):
-    """Write into an Info whether the data have a unit; saved files keep it.
+def mark_unit(info, description, unit):
+    """Write into an Info where data come from and whether they have a unit; saved files keep it.
 
     Parameters
     ----------
     info : mne.Info
         Changed in place.
+    description : str
+        Where the data come from.
     unit : str
         ``""`` is none; anything else leaves the units of the channel types.
     """
     if unit == "":
         for channel in info["chs"]:
-            channel["unit"], channel["unit_mul"] = FIFF.FIFF_UNIT_NONE, FIFF.FIFF_UNITM_NONE
+            # MNE tells magnetometers from gradiometers by their unit: theirs has to stay
+            if channel["kind"] == FIFF.FIFFV_EEG_CH:
+                channel["unit"], channel["unit_mul"] = FIFF.FIFF_UNIT_NONE, FIFF.FIFF_UNITM_NONE
+    info["description"] = f"{description}; {_NO_UNIT if unit == '' else f'unit {unit}'}"
 
 
 def has_unit(info):
@@ -247,9 +253,9 @@ def has_unit(info):
     Returns
     -------
     bool
-        False where no channel has a unit.
+        False where ``info["description"]`` says that there is none.
     """
-    return any(channel["unit"] != FIFF.FIFF_UNIT_NONE for channel in info["chs"])
+    return _NO_UNIT not in (info["description"] or "")
 
 
 def concept_of_file(name):
@@ -326,11 +332,9 @@ def build_epochs(trials, metadata, info, preparation, *, average, description, b
         addresses = [[addresses[i] for i in trials_of] for trials_of in members]
     else:
         metadata["n_averaged"], addresses = 1, [[address] for address in addresses]
-    mark_unit(info, unit)
+    mark_unit(info, description, unit)
     with info._unlock():
         info["lowpass"] = min(info["lowpass"], preparation.sfreq / 2)
-    no_unit = "; no unit: whitened or z-scored" if unit == "" else f"; unit {unit}"
-    info["description"] = description + no_unit
     info["subject_info"] = {"his_id": str(metadata["subject"].iloc[0])}
     times = preparation.times
     if baseline is not None and not (

@@ -111,11 +111,11 @@ def load(
         The path of the picture of each epoch.
     epochs : mne.BaseEpochs
         Of magnetometers. The data are z-scored and have no unit: the metadata column ``unit`` is
-        empty, ``info["description"]`` says so, and the unit of every channel in ``info["chs"]`` is
-        "none", also in saved files. Metadata: ``concept``, ``image``, ``image_id`` (position
-        among the pictures of the split), ``subject``, ``n_averaged``, ``unit``; of single trials
-        also ``repetition``, and from FIF files ``session``, ``run`` and ``trial`` (position in
-        the file). Events are called by concept.
+        empty and ``info["description"]`` says so, also in saved files; that ``info["chs"]`` says
+        tesla is how MNE knows a magnetometer. Metadata: ``concept``, ``image``, ``image_id``
+        (position among the pictures of the split), ``subject``, ``n_averaged``, ``unit``; of
+        single trials also ``repetition``, and from FIF files ``session``, ``run`` and ``trial``
+        (position in the file). Events are called by concept.
 
     Raises
     ------

@@ -62,13 +62,13 @@ def choose_trials(metadata, codes, split, protocol):
     kind = metadata["trial_type"].astype(str).str.strip()
     catch = kind.eq("catch").to_numpy()
     if codes is not None:
-        catch |= codes == CATCH_CODE
+        catch = catch | (codes == CATCH_CODE)
     of_test = kind.eq("test").to_numpy() & ~catch
     of_train = kind.eq("exp").to_numpy() & ~catch
     paths = metadata["image_path"].astype(str).str.replace("\\", "/")
     concept = paths.map(_concept)
     if protocol == "zero-shot":
-        of_train &= ~concept.isin(set(concept[of_test])).to_numpy()
+        of_train = of_train & ~concept.isin(set(concept[of_test])).to_numpy()
     chosen = of_train if split == "train" else of_test
     logger.info(
         "%d trials: %d of the training split, %d of the test split, %d catch trials left out.",
