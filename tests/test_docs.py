@@ -21,7 +21,10 @@ def listed_names():
     return set(re.findall(r"^   ([A-Za-z]\w*(?:\.\w+)*)$", (DOC / "api.rst").read_text(), re.M))
 
 
-@pytest.mark.parametrize("module", ["", "baselines", "datasets", "metrics", "stimulus", "viz"])
+@pytest.mark.parametrize(
+    "module",
+    ["", "baselines", "datasets", "evaluation", "mean_regressor", "metrics", "stimulus", "viz"],
+)
 def test_the_api_page_has_every_public_name(module):
     public = importlib.import_module(f"mne_img2brain.{module}".rstrip("."))
     names = [
