@@ -19,6 +19,7 @@ FORMAT_VERSION = 1
 
 # Name in the file -> module that holds the class of that name.
 _HOMES = {
+    "BandGains": "mne_img2brain.band_gains",
     "BrainDiT": "mne_img2brain.denoiser",
     "ChannelScaler": "mne_img2brain.epochs",
     "ClipEmbedder": "mne_img2brain.stimulus",

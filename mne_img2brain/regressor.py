@@ -29,7 +29,8 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
     :math:`v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1 - \bar\alpha_t}\,x_0` and minimises
     :math:`E \lVert v_\theta(x_t, t, c) - v \rVert^2`. It starts at :math:`v_\theta = 0`, which for
     whitened residuals is the Gaussian model, and its training is kept only where it lowers that
-    loss on pictures held out.
+    loss on pictures held out. Where it is not kept, draws are Gaussian, but for the strength of
+    their rhythms, which varies from trial to trial as it does in the residuals.
 
     Parameters
     ----------
@@ -430,7 +431,7 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
             if own is not None:
                 # centre on the prediction: the mean of draws is predict
                 drawn = drawn + (self.residual_mean_weight_ - 1) * own[of]
-            scatter = self.residual_.whitener.inverse_transform(drawn)
+            scatter = self.residual_.colour(drawn, noise.more)
             result[draws] = expected[of] + scatter / np.sqrt(n_averaged)
         return result.reshape(len(tokens), n_draws, *self.target_shape_)
 

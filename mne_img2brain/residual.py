@@ -5,10 +5,12 @@ import torch
 
 from ._log import logger
 from ._torch import evaluating, resolve_device, seeded_init
+from .band_gains import BandGains
 from .denoiser import BrainDiT
 from .diffusion import ddim, dpm_solver, guided, train_denoiser
 from .scaled_tokens import ScaledTokens
 
+_MAX_FOR_GAINS = 4000  # trials from which gains are learnt: more say no more
 SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
 
 
@@ -102,8 +104,13 @@ class ResidualDiffusion:
                 **training,
             )
         self.trained_ = max_iter > 0 and self.history_.best_iter > 0
+        self.gains_ = None
         if not self.trained_:
             logger.info("The denoiser did not improve on Gaussian residuals; they stay Gaussian.")
+            rng = np.random.default_rng(seed)
+            some = residuals[rng.permutation(len(residuals))[:_MAX_FOR_GAINS]]
+            drawn = self.whitener.inverse_transform(rng.standard_normal(some.shape))
+            self.gains_ = BandGains().fit(some, drawn)
         self.scaled_ = self.scaled_.of(np.empty((0, *tokens.shape[1:]), np.float32))
         return self
 
@@ -300,6 +307,26 @@ class ResidualDiffusion:
             for given in (of_picture, of_nothing)
         )
         return guided(conditional, unconditional, guidance_scale)
+
+    def colour(self, drawn, more):
+        """Give whitened draws their covariance, and their rhythms the gains of a trial.
+
+        Parameters
+        ----------
+        drawn : array, shape (n_batch, n_channels, n_times)
+            In whitened space.
+        more : callable
+            ``more(n)`` returns ``n`` further standard normal numbers for each draw of the batch.
+
+        Returns
+        -------
+        array, shape (n_batch, n_channels, n_times)
+            Residuals of single trials.
+        """
+        scatter = self.whitener.inverse_transform(drawn)
+        if self.gains_ is None or not self.gains_.n_numbers:
+            return scatter
+        return self.gains_.apply(scatter, more(self.gains_.n_numbers))
 
     def get_state(self):
         """Return what prediction needs, weights as arrays.

@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     "_log": 0, "_torch": 0,
     "arrays": 1, "denoiser": 1, "diffusion": 1, "epochs": 1, "metrics": 1,
-    "pooling": 1, "regions": 1, "splits": 1, "stimulus": 1, "noise_covariance": 1,
+    "pooling": 1, "regions": 1, "splits": 1, "stimulus": 1, "band_gains": 1, "noise_covariance": 1,
     "scaled_tokens": 1, "whitening": 1.1,
     "mean_regressor": 1.5,
     "baselines": 2, "conditional_mean": 2, "datasets": 2, "residual": 2, "stimuli": 2,
