@@ -1,5 +1,6 @@
-"""Recordings to learn from: simulated ones, and readers of public data sets."""
+"""Recordings to learn from: simulated ones, and readers of THINGS-EEG2 and THINGS-MEG."""
 
+from . import things_eeg2, things_meg
 from .simulated import simulate_epochs, simulate_images
 
-__all__ = ["simulate_epochs", "simulate_images"]
+__all__ = ["simulate_epochs", "simulate_images", "things_eeg2", "things_meg"]

@@ -1,0 +1,87 @@
+"""Judge the default encoder and its baselines on recordings that are not shipped.
+
+``python doc/bars.py FOLDER`` writes ``semireal.csv`` and ``n170.csv`` to the current folder; FOLDER
+holds ``semireal/semireal.npz`` and ``n170/n170_epochs.npz``. The page "How good is it" has the
+table that came of it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import mne
+import numpy as np
+
+from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder, evaluate
+from mne_img2brain.baselines import MeanResponse, RidgeBaseline, RidgeGaussian
+from mne_img2brain.evaluation import TrialConvNet
+from mne_img2brain.metrics import default_classifiers
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "real"))
+import recordings
+
+
+def classifiers(convolutional):
+    """Return what tells draws from trials."""
+    network = {"convolutional": TrialConvNet(device="cpu")} if convolutional else {}
+    return {**default_classifiers(0), **network}
+
+
+def semireal(folder, convolutional):
+    """Fit on 700 photographs, judge on 100 others."""
+    tokens, epochs, image = recordings.semireal(folder, "train")
+    new_tokens, new_epochs, new_image = recordings.semireal(folder, "val")
+    encoders = {
+        "default": DiffusionRegressor(random_state=0),
+        "ridge, class token": RidgeBaseline(tokens="first"),
+        "ridge, all tokens": RidgeBaseline(tokens="all"),
+        "ridge + Gaussian": RidgeGaussian(),
+        "mean response": MeanResponse(),
+    }
+    encoders = {
+        name: ImageToBrainEncoder(regressor=regressor).fit(tokens, epochs, image_ids=image)
+        for name, regressor in encoders.items()
+    }
+    result = evaluate(
+        encoders, new_tokens, new_epochs, image_ids=new_image, n_draws=200,
+        classifiers=classifiers(convolutional),
+    )  # fmt: skip
+    for other in ("ridge, class token", "ridge, all tokens"):
+        mne.utils.logger.info(result.difference("default", other).to_string())
+    return result
+
+
+def n170(folder, convolutional):
+    """Fit on every other trial of one subject's recordings, judge on the others."""
+    pictures, epochs, image, face, _ = recordings.n170(folder, "subject1")
+    fitted, held = np.arange(0, len(epochs), 2), np.arange(1, len(epochs), 2)
+    # pictures were dealt in turn to each category; deal halves alike
+    encoders = {
+        name: ImageToBrainEncoder(GaborEmbedder(), regressor).fit(
+            pictures, epochs[fitted], image_ids=image[fitted]
+        )
+        for name, regressor in {
+            "default": DiffusionRegressor(random_state=0),
+            "ridge + Gaussian": RidgeGaussian(),
+        }.items()
+    }
+    labels = np.repeat([0, 1], 12)
+    return evaluate(
+        encoders, pictures, epochs[held], image_ids=image[held], n_draws=200, window=(0.0, 0.6),
+        bands={"1-4": (1, 4), "4-8": (4, 8), "8-13": (8, 13), "13-30": (13, 30)},
+        classifiers=classifiers(convolutional), labels=labels, allow_training_images=True,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", choices=["semireal", "n170"])
+    parser.add_argument("--convolutional", action="store_true", help="add a network; slow")
+    arguments = parser.parse_args()
+    mne.set_log_level("INFO")
+    for judge in (semireal, n170):
+        if arguments.only in (None, judge.__name__):
+            table = judge(arguments.folder, arguments.convolutional).table
+            table.to_csv(f"{judge.__name__}.csv", index=False)
+            mne.utils.logger.info("\n" + table.round(3).to_string())
