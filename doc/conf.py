@@ -15,12 +15,16 @@ extensions = [
     "numpydoc",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "sphinxcontrib.bibtex",
 ]
 exclude_patterns = ["_build", "auto_examples/**/*.ipynb"]
 autosummary_generate = True
 numpydoc_show_class_members = False
 # numpydoc would take its own short names for cross-references to classes of other packages
 numpydoc_xref_param_type = False
+
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
 
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
@@ -38,6 +42,7 @@ _projects = {
     "mne": "https://mne.tools/stable",
     "numpy": "https://numpy.org/doc/stable",
     "sklearn": "https://scikit-learn.org/stable",
+    "torch": "https://docs.pytorch.org/docs/stable",
 }
 intersphinx_mapping = {name: (url, (None, f"_inv/{name}.inv")) for name, url in _projects.items()}
 intersphinx_timeout = 5

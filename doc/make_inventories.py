@@ -22,6 +22,8 @@ NAMES = {
                 "mne.EvokedArray",
                 "mne.Info",
                 "mne.Report",
+                "mne.decoding.ReceptiveField",
+                "mne.decoding.SlidingEstimator",
             ],
         ),
         ("generated/{}.html", "function", ["mne.compute_rank"]),
@@ -38,6 +40,9 @@ NAMES = {
             "class",
             ["sklearn.linear_model.Ridge", "sklearn.linear_model.RidgeCV"],
         ),
+    ],
+    "torch": [
+        ("generated/{}.html", "class", ["torch.nn.Module"]),
     ],
 }
 

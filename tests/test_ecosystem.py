@@ -114,6 +114,23 @@ def test_an_embedder_may_be_a_pipeline(world):
     assert r > 0.2
 
 
+def test_himalaya_is_a_regressor(world):
+    """As good as ridge regression with one penalty for all."""
+    ridge = pytest.importorskip("himalaya.ridge")
+    images, _, epochs, truth, encoder = world
+    seen = epochs[np.flatnonzero(epochs.metadata["image_id"] < N_SEEN)]
+    new = truth[np.arange(N_SEEN, N_SEEN + N_NEW)]
+    alphas = np.logspace(-1, 6, 8)
+    scores = [
+        ImageToBrainEncoder(encoder.embedder, regressor)
+        .fit(images, seen, image_ids="image_id")
+        .score(images[N_SEEN:], new)
+        for regressor in (ridge.RidgeCV(alphas, fit_intercept=True), RidgeCV(alphas))
+    ]
+    assert scores[0] > scores[1] - 0.05
+    assert scores[1] > 0.3
+
+
 def test_a_decoder_trained_on_draws_reads_recordings(world, draws):
     """Above chance once there is a response, at chance before."""
     _, category, epochs, _, _ = world
