@@ -1,6 +1,7 @@
 """Sphinx configuration."""
 
 from importlib.metadata import version as package_version
+from pathlib import Path
 
 project = "mne_img2brain"
 author = "mne_img2brain developers"
@@ -29,13 +30,18 @@ bibtex_reference_style = "author_year"
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_title = "mne_img2brain"
 html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"index": []}
+# only pages with others below them have a list of these at their side
+html_sidebars = {
+    page.stem: [] for page in Path(__file__).parent.glob("*.rst") if page.stem != "api"
+}
+toc_object_entries_show_parents = "hide"
 
 # The second entry is used where the first cannot be reached, so that the docs build offline.
 _projects = {
@@ -54,6 +60,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "download_all_examples": False,
     "show_memory": False,
+    "capture_repr": ("_repr_html_",),
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
 }

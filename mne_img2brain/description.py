@@ -27,7 +27,7 @@ def describe(encoder):
     times, info = encoder.times_, encoder.info_
     lines = {
         "sensors": _counts(_KINDS.get(kind, kind) for kind in info.get_channel_types()),
-        "over": _counts(lobe_of(encoder.regions_)),
+        "regions": _counts(lobe_of(encoder.regions_)),
         "times": f"{_seconds(times[0])} to {_seconds(times[-1])} s from image onset, "
         f"{len(times)} points at {info['sfreq']:g} Hz",
         "band": f"{info['highpass']:g} to {info['lowpass']:g} Hz",

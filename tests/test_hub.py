@@ -239,7 +239,7 @@ def test_names_in_a_notebook_are_no_code(recorded):
 
 def test_the_description_in_numbers(fitted):
     lines = describe(fitted)
-    regions = lines["over"].split(", ")
+    regions = lines["regions"].split(", ")
     assert sum(int(part.split()[0]) for part in regions) == 32
     assert lines["baseline"] == "-0.1 to 0 s"
     assert lines["subjects"] == "not told apart"
