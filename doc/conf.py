@@ -21,6 +21,7 @@ extensions = [
 exclude_patterns = ["_build", "auto_examples/**/*.ipynb"]
 autosummary_generate = True
 numpydoc_show_class_members = False
+autodoc_typehints = "none"  # the docstrings say more: shapes and units
 # numpydoc would take its own short names for cross-references to classes of other packages
 numpydoc_xref_param_type = False
 

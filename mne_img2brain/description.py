@@ -2,6 +2,7 @@
 
 import collections
 import html
+from typing import Any
 
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
@@ -11,7 +12,7 @@ from .regions import lobe_of
 _KINDS = {"eeg": "EEG", "mag": "magnetometers", "grad": "gradiometers"}
 
 
-def describe(encoder):
+def describe(encoder: Any) -> dict[str, str]:
     """Describe a fitted encoder, line by line.
 
     Parameters

@@ -1,6 +1,11 @@
 """ImageToBrainEncoder: pictures and epochs in, generated epochs out."""
 
+import os
+from typing import Any, Self
+
+import mne
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -76,13 +81,15 @@ class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimato
     mne_img2brain.evaluate : Judges an encoder against recordings.
     """
 
-    def __init__(self, embedder=None, regressor=None, *, picks=None):
+    def __init__(
+        self, embedder: Any = None, regressor: Any = None, *, picks: str | list | None = None
+    ):
         self.embedder = embedder
         self.regressor = regressor
         self.picks = picks
 
     @classmethod
-    def xu2025(cls, **parameters):
+    def xu2025(cls, **parameters: Any) -> Self:
         """Return the model of Xu et al. (2025), as far as the paper tells it.
 
         CLIP ViT-L/14 image tokens and the CLIP tokens of a Qwen2-VL caption condition a diffusion
@@ -102,7 +109,15 @@ class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimato
 
         return cls(ClipEmbedder(), DiffusionRegressor.xu2025(**parameters))
 
-    def fit(self, images, epochs, *, image_ids=None, captions=None, groups=None):
+    def fit(
+        self,
+        images: list | np.ndarray | str,
+        epochs: mne.BaseEpochs | list[mne.BaseEpochs] | dict | mne.Evoked | list[mne.Evoked],
+        *,
+        image_ids: np.ndarray | str | None = None,
+        captions: list[str] | str | None = None,
+        groups: np.ndarray | str | None = None,
+    ) -> Self:
         """Learn the responses to pictures.
 
         Parameters
@@ -173,7 +188,15 @@ class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimato
 
         return ClipEmbedder().fit(images)
 
-    def predict(self, images, *, captions=None, subject=None, metadata=None, event_id=None):
+    def predict(
+        self,
+        images: list | np.ndarray,
+        *,
+        captions: list[str] | None = None,
+        subject: str | None = None,
+        metadata: pd.DataFrame | None = None,
+        event_id: dict | list[str] | str | None = None,
+    ) -> mne.EpochsArray:
         """Predict the expected response to every picture.
 
         Deterministic, and the same whichever other pictures share the call.
@@ -215,17 +238,17 @@ class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimato
     @available_if(_can_sample)
     def sample(
         self,
-        images,
-        n_draws=1,
+        images: list | np.ndarray,
+        n_draws: int = 1,
         *,
-        captions=None,
-        subject=None,
-        metadata=None,
-        event_id=None,
-        random_state=None,
-        guidance_scale=1.0,
-        n_averaged=1,
-    ):
+        captions: list[str] | str | None = None,
+        subject: str | None = None,
+        metadata: pd.DataFrame | None = None,
+        event_id: dict[str, int] | list[str] | str | None = None,
+        random_state: int | np.random.Generator | None = None,
+        guidance_scale: float = 1.0,
+        n_averaged: int = 1,
+    ) -> mne.EpochsArray:
         """Draw single-trial responses to every picture.
 
         Parameters
@@ -310,7 +333,7 @@ class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimato
         types = self.info_.get_channel_types()
         return self.scaler_.inverse_transform(project(data, self.basis_), types)
 
-    def save(self, fname, *, overwrite=False):
+    def save(self, fname: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Save the fitted encoder to a folder: JSON, safetensors and the Info; no pickle.
 
         Parameters
@@ -331,7 +354,7 @@ class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimato
         write_encoder(self, fname, overwrite=overwrite)
 
 
-def read_encoder(fname, *, embedder=None):
+def read_encoder(fname: str | os.PathLike, *, embedder: Any = None) -> Any:
     """Read a saved encoder.
 
     Parameters

@@ -1,8 +1,10 @@
 """Encoders on the Hugging Face Hub, with a model card written from the fit."""
 
 import copy
+import os
 import tempfile
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -31,20 +33,22 @@ expected = encoder.predict(images)  # mne.EpochsArray, one epoch per image
 class HubMixin:
     """The way of an encoder to the Hugging Face Hub, and back."""
 
+    embedder_: Any
+
     def push_to_hub(
         self,
-        repo_id,
+        repo_id: str,
         *,
-        evaluation=None,
-        data=None,
-        limits=None,
-        licence=None,
-        folder=None,
-        private=True,
-        revision=None,
-        commit_message="Fitted encoder",
-        token=None,
-    ):
+        evaluation: Any = None,
+        data: str | None = None,
+        limits: str | None = None,
+        licence: str | None = None,
+        folder: str | os.PathLike | None = None,
+        private: bool = True,
+        revision: str | None = None,
+        commit_message: str = "Fitted encoder",
+        token: str | None = None,
+    ) -> str:
         """Upload the fitted encoder to the Hugging Face Hub, with a model card.
 
         The card says what was learnt (pictures, trials, subjects, sensors, times), how well, and
@@ -118,7 +122,15 @@ class HubMixin:
         return str(commit.commit_url)
 
     @classmethod
-    def from_pretrained(cls, repo_id, *, embedder=None, revision=None, cache_dir=None, token=None):
+    def from_pretrained(
+        cls,
+        repo_id: str | os.PathLike,
+        *,
+        embedder: Any = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        token: str | None = None,
+    ) -> Self:
         """Read a fitted encoder from the Hugging Face Hub, or from a folder.
 
         Reading runs nothing that the repository holds: arrays are safetensors, the rest is JSON
@@ -155,7 +167,14 @@ class HubMixin:
         return restore_encoder(cls, folder, embedder)
 
 
-def model_card(encoder, repo_id, evaluation=None, data=None, limits=None, licence=None):
+def model_card(
+    encoder: Any,
+    repo_id: str,
+    evaluation: Any = None,
+    data: str | None = None,
+    limits: str | None = None,
+    licence: str | None = None,
+) -> str:
     """Write the model card of a fitted encoder.
 
     Parameters

@@ -1,5 +1,9 @@
 """How far the predictions of an encoder follow recordings."""
 
+from collections.abc import Callable
+from typing import Any
+
+import mne
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -13,7 +17,23 @@ from .stimuli import present
 class ScoringMixin:
     """The scores of an encoder."""
 
-    def score(self, images, epochs, *, image_ids=None, captions=None):
+    ch_names_: list[str]
+    embedder_: Any
+    info_: mne.Info
+    regressor_: Any
+    times_: np.ndarray
+    tmin_: float
+    _in_units: Callable
+    _shape: Any
+
+    def score(
+        self,
+        images: Any,
+        epochs: Any,
+        *,
+        image_ids: np.ndarray | list[int] | str | None = None,
+        captions: list[str] | str | None = None,
+    ) -> float:
         """Return the mean of r across images, over sensors and times after image onset.
 
         Trials of an image are averaged first. Bad sensors are left out of the mean.
@@ -32,7 +52,14 @@ class ScoringMixin:
         after = r.times > 0 if np.any(r.times > 0) else np.ones(len(r.times), bool)
         return float(np.nanmean(r.data[:, after]))
 
-    def score_evoked(self, images, epochs, *, image_ids=None, captions=None):
+    def score_evoked(
+        self,
+        images: Any,
+        epochs: Any,
+        *,
+        image_ids: np.ndarray | list[int] | str | None = None,
+        captions: list[str] | str | None = None,
+    ) -> mne.EvokedArray:
         """Return Pearson's r across images, for every sensor and time.
 
         Parameters
