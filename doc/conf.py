@@ -27,11 +27,12 @@ numpydoc_xref_param_type = False
 
 bibtex_bibfiles = ["references.bib"]
 bibtex_reference_style = "author_year"
+bibtex_default_style = "plain"
 
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
-html_css_files = ["wide.css"]
+html_css_files = ["site.css"]
 html_title = "mne_img2brain"
 html_theme_options = {
     "show_toc_level": 2,

@@ -61,7 +61,7 @@ class DescriptionMixin:
             f'<td style="{cell}">{html.escape(text)}</td></tr>'
             for name, text in describe(self).items()
         )
-        table = f'<table style="border-collapse:collapse;margin-top:0.5em">{rows}</table>'
+        table = f'<table style="border-collapse:collapse;margin:0.5em 0">{rows}</table>'
         return f"<div>{diagram}{table}</div>"
 
 
