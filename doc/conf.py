@@ -58,11 +58,11 @@ intersphinx_timeout = 5
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
     "gallery_dirs": ["auto_examples"],
+    "capture_repr": ("_repr_html_",),
     "filename_pattern": r"plot_",
     "remove_config_comments": True,
     "download_all_examples": False,
     "show_memory": False,
-    "capture_repr": ("_repr_html_",),
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
 }

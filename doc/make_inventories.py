@@ -22,12 +22,12 @@ NAMES = {
                 "mne.EvokedArray",
                 "mne.Info",
                 "mne.Report",
-                "mne.decoding.ReceptiveField",
                 "mne.decoding.SlidingEstimator",
             ],
         ),
         ("generated/{}.html", "function", ["mne.compute_rank"]),
         ("generated/mne.Evoked.html", "method", ["mne.Evoked.get_peak"]),
+        ("generated/{}.html", "class", ["mne.decoding.ReceptiveField"]),
     ],
     "numpy": [
         ("reference/generated/{}.html", "class", ["numpy.ndarray"]),
