@@ -92,7 +92,11 @@ def test_names_of_other_packages_are_in_the_inventories():
         for _, _, names in entries
         for name in names
     }
-    files = [*DOC.glob("*.rst"), *(ROOT / "mne_img2brain").rglob("*.py"), *ROOT.glob("examples/*")]
+    files = [
+        *DOC.glob("*.rst"),
+        *(ROOT / "mne_img2brain").rglob("*.py"),
+        *ROOT.glob("examples/*.py"),
+    ]
     used = {
         name
         for path in files
