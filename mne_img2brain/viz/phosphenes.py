@@ -109,14 +109,15 @@ def _draw_responses(axes, names, responses, picks):
         raise ValueError(f"picks are of types {', '.join(kinds)}, which cannot be averaged.")
     scale, unit = unit_of(first.info, kinds[0])
     of_sensor = {n: scale * responses[n].copy().pick(picks).data.mean(axis=0) for n in names}
-    limit = 1.1 * max(np.abs(course).max() for course in of_sensor.values()) or 1.0
+    low, high = (f([f(course) for course in of_sensor.values()]) for f in (np.min, np.max))
+    room = 0.08 * (high - low) or 1.0
     for axis, name in zip(axes, names, strict=True):
         axis.axhline(0, color=REFERENCE, lw=0.8)
         axis.plot(first.times, of_sensor[names[0]], color=REAL, lw=1.2)
         if name != names[0]:
             axis.plot(first.times, of_sensor[name], color=COLORS[1], lw=1.8, ls="--")
         time_axis(axis, first.times)
-        axis.set(xlabel="Time (s)", ylim=(-limit, limit))
+        axis.set(xlabel="Time (s)", ylim=(low - room, high + room))
         if name != names[0]:
             axis.set_yticklabels([])
         tidy(axis)
