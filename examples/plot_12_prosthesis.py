@@ -181,7 +181,7 @@ for row, (who, part) in zip(axes, differences.items(), strict=True):
         difference.plot_topomap(
             time, axes=axis, vlim=(-limit, limit), colorbar=False, time_format="", show=False
         )
-        axis.set_title(name if row is axes[0] else "", fontsize=10)
+        axis.set_title(name if who == "encoder" else "", fontsize=10)
     row[0].set_ylabel(who)
 scale = plt.cm.ScalarMappable(plt.Normalize(-limit, limit), cmap="RdBu_r")
 figure.colorbar(scale, ax=axes, label="µV", shrink=0.7)
