@@ -75,10 +75,10 @@ for row, which in zip(axes, (order[:-9:-1], order[:8]), strict=True):
     for axis, k in zip(row, which, strict=True):
         axis.imshow(candidates[k])
         axis.set(xticks=[], yticks=[])
-        axis.set_title(f"{amplitude[k]:.1f} µV", fontsize=9)
+        axis.set_title(f"{round(amplitude[k], 1) + 0.0} µV", fontsize=9)
 for axis, label in zip(axes[:, 0], ("strongest", "weakest"), strict=True):
     axis.set_ylabel(label)
-figure.suptitle("Predicted amplitude of the negative wave")
+figure.suptitle("Predicted size of the negative wave")
 
 # %%
 # The responses to the two ends, as predicted, and as the brain really gives them:
@@ -94,6 +94,12 @@ for axis, source, title in zip(axes, (predicted, truth[np.arange(300, 1300)]),
     axis.set(xlabel="Time from image onset (s)", title=title)
 axes[0].set_ylabel("P7, PO7, P8, PO8 (µV)")
 axes[0].legend(frameon=False)
+
+# %%
+# The figures also say what the encoder has found. Pictures of low contrast come first, and what
+# they lack is the positive wave before: the mean over a window takes the tail of its neighbour with
+# it. Had the question been about the negative wave itself, a measure from peak to peak would
+# have been the one to maximise. Look at the responses before you book the laboratory.
 
 # %%
 # Was it worth it?
