@@ -136,6 +136,8 @@ def plot_score_joint(r, *, times="peaks", ch_type=None, title=None, axes=None, s
     axes[0].set(ylabel="Pearson r")
     for time in when:
         axes[0].axvline(time, color=REFERENCE, lw=0.8, ls="--")
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(low, high + 0.15 * (high - low))  # room for the legend
     axes[0].legend(frameon=False, fontsize=9, loc="upper right")
     if len(when):
         place, info = _one_per_place(r.info)
