@@ -95,12 +95,13 @@ for n, color, width in [(2, "0.75", 3), (4, "0.5", 2), (10, "#56B4E9", 2), (25, 
     axes[0].plot(encoder.times_, one, color=color, lw=width, label=f"{n} steps")
 axes[0].set(xlabel="Time from image onset (s)", ylabel="PO8 (µV)", title="One draw")
 axes[0].legend(frameon=False, fontsize=9)
-for solver, style, marker in (("dpm", "-", "o"), ("ddim", "--", "s")):
-    axes[1].plot(n_steps, [spread[solver, n] for n in n_steps], f"{marker}{style}", label=solver)
+for solver, style, color in (("dpm", "o-", "#0072B2"), ("ddim", "s--", "#D55E00")):
+    ratios = [spread[solver, n] for n in n_steps]
+    axes[1].plot(n_steps, ratios, style, color=color, label=solver)
     means = [by_solver[solver, n].mean(axis=(0, 1)) for n in n_steps]
     last = by_solver["dpm", 25].mean(axis=(0, 1))
     change = [np.sqrt(np.mean((m - last) ** 2) / np.mean(last**2)) for m in means]
-    axes[2].plot(n_steps, 100 * np.array(change), f"{marker}{style}", label=solver)
+    axes[2].plot(n_steps, 100 * np.array(change), style, color=color, label=solver)
 axes[1].axhline(1, color="0.45", lw=0.8, ls=":")
 axes[1].set(ylabel="SD over draws / recorded", title="Spread", ylim=(0, 1.3))
 axes[2].set(ylabel="Change from 25 dpm steps (%)", title="Mean over draws", ylim=(0, None))
@@ -193,5 +194,5 @@ for name, regressor in {
 
 # %%
 # A regression finds more of what a picture does than this small diffusion model. Longer training
-# narrows the gap, but recordings of a few thousand trials are where a regression is
-# hard to beat; that is why the default leaves the expected response to one.
+# narrows the gap, but with recordings of a few thousand trials a regression is hard to beat; that
+# is why the default leaves the expected response to one.
