@@ -39,7 +39,7 @@ encoder = ImageToBrainEncoder(GaborEmbedder(), DiffusionRegressor(max_iter=0, ra
 encoder.fit(images, epochs[train], image_ids=image_id[train])
 
 kind = category[new]
-draws = encoder.sample(images[new], n_draws=32, event_id=kind.tolist(), random_state=0)
+draws = encoder.sample(images[new], n_draws=64, event_id=kind.tolist(), random_state=0)
 draws
 
 # %%
@@ -49,7 +49,7 @@ draws
 # sensors and times is MNE's, as on recorded data.
 
 n_new = len(kind)
-data = draws.get_data().reshape(n_new, 32, len(draws.ch_names), len(draws.times))
+data = draws.get_data().reshape(n_new, 64, len(draws.ch_names), len(draws.times))
 of_picture = data[:, :4].mean(axis=1)
 groups = [of_picture[kind == one].transpose(0, 2, 1) for one in ("grating", "texture")]
 adjacency, _ = mne.channels.find_ch_adjacency(draws.info, "eeg")
@@ -104,7 +104,7 @@ def smallest_p(first, second):
     return p.min()
 
 
-counts = [1, 2, 4, 8, 16, 32]
+counts = [1, 2, 4, 8, 16, 32, 64]
 p_of = {}
 for name, (first, second) in comparisons.items():
     for n in counts:
