@@ -22,6 +22,7 @@ NAMES = {
                 "mne.EvokedArray",
                 "mne.Info",
                 "mne.Report",
+                "mne.decoding.SlidingEstimator",
             ],
         ),
         ("generated/{}.html", "function", ["mne.compute_rank"]),

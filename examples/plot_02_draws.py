@@ -173,7 +173,7 @@ for name, one in {"Recorded": recorded, "Draws": four_each}.items():
     power[name] = 10 * tfr.data.mean(axis=0)
 power["Difference"] = power["Draws"] - power["Recorded"]
 
-figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(9, 3), sharey=True, layout="constrained")
 limit = np.abs(power["Recorded"]).max()
 for axis, (name, decibel) in zip(axes, power.items(), strict=True):
     shown = axis.pcolormesh(tfr.times, freqs, decibel, cmap="RdBu_r", vmin=-limit, vmax=limit)

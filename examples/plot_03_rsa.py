@@ -88,7 +88,7 @@ movies["recorded"]
 # contrast, orientation and colour, and knows no categories.
 
 when = np.abs(centres - 0.2).argmin()
-figure, axes = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
+figure, axes = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained")
 for axis, (name, movie) in zip(axes, movies.items(), strict=True):
     matrix = movie.get_matrices()[when]
     ranks = matrix.ravel().argsort().argsort().reshape(matrix.shape) / matrix.size
@@ -113,7 +113,7 @@ def over_time(first, second):
 half = recorded.metadata["repetition"].to_numpy() < 2
 halves = [dissimilarities(recorded[np.flatnonzero(h)], of_trial[h]) for h in (half, ~half)]
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.2), sharey=True, layout="constrained")
 for axis, other in zip(axes, ("recorded", "true"), strict=True):
     against = {name: (centres, over_time(movies[name], movies[other])) for name in encoders}
     ceiling = over_time(*halves) if other == "recorded" else None
@@ -138,7 +138,7 @@ models = {
     "categories": pdist(kinds[:, None], lambda a, b: float(a[0] != b[0])),
     "Gabor embedding": pdist((features - features.mean(axis=0)) / (features.std(axis=0) + 1e-9)),
 }
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.2), sharey=True, layout="constrained")
 for axis, (name, vector) in zip(axes, models.items(), strict=True):
     model = RDMs(vector[None])
     fits = {
@@ -165,8 +165,12 @@ draws = encoders["encoder"].sample(images[new], n_draws=4, random_state=0)
 movies["draws"] = dissimilarities(draws, np.repeat(place, 4))
 
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
-looks = {"recorded": ("black", "-", 3), "draws": ("#0072B2", "--", 2),
-         "true": ("black", ":", 2), "encoder": ("#D55E00", "-.", 2)}  # fmt: skip
+looks = {
+    "recorded": ("black", "-", 3),
+    "draws": ("#0072B2", "--", 2),
+    "true": ("black", ":", 2),
+    "encoder": ("#D55E00", "-.", 2),
+}
 for name, (color, style, width) in looks.items():
     level = movies[name].dissimilarities.mean(axis=1)
     axis.plot(centres, level, color=color, ls=style, lw=width, label=name)

@@ -1,10 +1,10 @@
 """
-How good can it get? Noise ceiling, identification, equivalent trials
-=====================================================================
+How good can it get?
+====================
 
 A correlation of 0.2 may be poor, or all that the noise of the recording allows. This page puts
-predictions beside three things: the noise ceiling, which no model can be expected to pass; chance;
-and a linear baseline, which every model should pass. One call does it: ``evaluate``.
+predictions beside three things: the noise ceiling, an estimate of what a perfect model would get;
+chance; and a linear baseline, which every model should pass. One call does it: ``evaluate``.
 """
 
 # %%
@@ -50,7 +50,13 @@ for name, regressor in encoders.items():
 # pictures. ``evaluate`` refuses pictures that an encoder was trained on. Here only predictions are
 # judged; ``n_draws`` would add rows on single-trial draws.
 
-result = evaluate(encoders, images, epochs[test], image_ids=image_id[test], n_draws=0, n_splits=50)
+result = evaluate(
+    encoders,
+    images,
+    epochs[test],
+    image_ids=image_id[test],
+    n_draws=0,
+)
 result.compare().round(2)
 
 # %%

@@ -39,9 +39,11 @@ epochs, _ = simulate_epochs(images, n_trials=4, snr=0.5, category=category, rand
 image_id = epochs.metadata["image_id"].to_numpy()
 
 picture = np.arange(len(images))
-known, planned, tested = picture < 200, (picture >= 200) & (picture < 300), picture >= 300
-print(f"{known.sum()} pictures for the encoder, {planned.sum()} for the decoder, "
-      f"{tested.sum()} for the test")  # fmt: skip
+known = picture < 200
+planned = (picture >= 200) & (picture < 300)
+tested = picture >= 300
+for purpose, chosen in {"encoder": known, "decoder": planned, "test": tested}.items():
+    print(f"{chosen.sum()} pictures for the {purpose}")
 
 
 def trials_of(pictures):

@@ -105,16 +105,19 @@ def smallest_p(first, second):
 
 
 counts = [1, 2, 4, 8, 16, 32, 64]
-p_of = {}
-for name, (first, second) in comparisons.items():
+p_of = {(name, what): [] for name in comparisons for what in ("draws", "pictures")}
+for name, pair in comparisons.items():
     for n in counts:
-        few = parietal[:, :n]
-        as_draws = [few[pictures].reshape(-1, few.shape[-1]) for pictures in (first, second)]
-        as_pictures = [few[pictures].mean(axis=1) for pictures in (first, second)]
-        p_of.setdefault((name, "draws"), []).append(smallest_p(*as_draws))
-        p_of.setdefault((name, "pictures"), []).append(smallest_p(*as_pictures))
+        few = [parietal[pictures, :n] for pictures in pair]
+        as_draws = [one.reshape(-1, one.shape[-1]) for one in few]
+        as_pictures = [one.mean(axis=1) for one in few]
+        p_of[name, "draws"].append(smallest_p(*as_draws))
+        p_of[name, "pictures"].append(smallest_p(*as_pictures))
 
-figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.4), sharey=True, layout="constrained")
+# %%
+# Against the number of draws of each picture, on logarithmic axes:
+
+figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.3), sharey=True, layout="constrained")
 for axis, name in zip(axes, comparisons, strict=True):
     axis.plot(counts, p_of[name, "draws"], "o--", color="#D55E00", label="every draw counts")
     axis.plot(counts, p_of[name, "pictures"], "s-", color="black", label="every picture counts")
@@ -151,10 +154,13 @@ for of_subject in subjects.values():
     expected = encoder.predict(tokens[new], event_id=kind.tolist())
     shown = of_subject[np.flatnonzero(new[image_id])]
     for one, differences in ((expected, predicted), (shown, recorded)):
-        both = [one[name].average().data[channels].mean(axis=0) for name in ("grating", "texture")]
-        differences.append(both[0] - both[1])
+        grating, texture = (one[name].average().data for name in ("grating", "texture"))
+        differences.append((grating - texture)[channels].mean(axis=0))
 
-figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.4), sharey=True, layout="constrained")
+# %%
+# A cluster test against zero, over all flips of sign of the eight subjects:
+
+figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.3), sharey=True, layout="constrained")
 for axis, (name, differences) in zip(
     axes, {"Predicted": predicted, "Recorded": recorded}.items(), strict=True
 ):

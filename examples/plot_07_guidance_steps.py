@@ -78,7 +78,7 @@ def draw(**settings):
 # ---------------
 # ``n_steps`` and ``solver`` can be changed on the fitted regressor. ``random_state`` fixes the
 # noise that a draw starts from, so the same draw can be followed while it is made in more and more
-# steps. On the right, the mean over all draws and pictures.
+# steps.
 
 n_steps = [2, 3, 4, 6, 10, 16, 25]
 spread, by_solver = {}, {}
@@ -88,7 +88,11 @@ for solver in ("ddim", "dpm"):
         by_solver[solver, n] = draw()
         spread[solver, n] = within_image_sd(by_solver[solver, n]).mean() / real_sd
 
-figure, axes = plt.subplots(1, 3, figsize=(11, 3.3), layout="constrained")
+# %%
+# On the left one draw, in the middle the standard deviation over draws, on the right how much the
+# mean over all draws and pictures still changes.
+
+figure, axes = plt.subplots(1, 3, figsize=(9, 3.1), layout="constrained")
 sensor = encoder.ch_names_.index("PO8")
 for n, color, width in [(2, "0.75", 3), (4, "0.5", 2), (10, "#56B4E9", 2), (25, "black", 1)]:
     one = 1e6 * by_solver["dpm", n][0, 0, sensor]
@@ -116,8 +120,8 @@ for axis in axes[1:]:
 # settles at is for the training to answer: after two hundred gradient steps it need not be 1.
 
 for n in (4, 10, 25):
-    print(f"{n:2d} steps: SD over draws / recorded  dpm {spread['dpm', n]:.2f}  "
-          f"ddim {spread['ddim', n]:.2f}")  # fmt: skip
+    ratios = {solver: round(float(spread[solver, n]), 2) for solver in ("dpm", "ddim")}
+    print(f"{n:2d} steps, SD over draws / recorded: {ratios}")
 
 # %%
 # Guidance
@@ -146,12 +150,15 @@ for g in scales:
     error.append(np.sqrt(np.mean((effect - true) ** 2)) / true.std())
     width.append(within_image_sd(draws[g]).mean() / real_sd)
 
-figure, axes = plt.subplots(1, 3, figsize=(11, 3.3), layout="constrained")
+# %%
+# Size, likeness and error of the effect, and the spread of draws, against the guidance scale:
+
+figure, axes = plt.subplots(1, 3, figsize=(9, 3.1), layout="constrained")
 axes[0].plot(scales, size, "o-", color="#0072B2", label="effect of pictures / true")
 axes[0].plot(scales, width, "s--", color="#D55E00", label="SD over draws / recorded")
-axes[0].set(ylabel="Ratio", title="Size", ylim=(0, None))
+axes[0].set(ylabel="Ratio", title="Size", ylim=(0, 2.5))
 axes[0].axhline(1, color="0.45", lw=0.8, ls=":")
-axes[0].legend(frameon=False, fontsize=9)
+axes[0].legend(frameon=False, fontsize=9, loc="upper left")
 axes[1].plot(scales, likeness, "o-", color="#0072B2")
 axes[1].set(ylabel="r with the true effect", title="Likeness", ylim=(0, 1))
 axes[2].plot(scales, error, "o-", color="#0072B2")
@@ -163,9 +170,10 @@ for axis in axes:
     axis.set(xlabel="guidance_scale")
 
 # %%
-# The effect of the picture grows in proportion to :math:`g`, the spread shrinks a little, and the
-# likeness does not change at all: **guidance stretches what the model knows and adds nothing to
-# it.** At 1 the effect is smaller than the true one because the model is unsure, and that is the
+# The effect of the picture grows nearly in proportion to :math:`g`, the spread shrinks a little,
+# and the likeness does not change: **guidance stretches what the model knows and adds nothing to
+# it.**
+# At 1 the effect is smaller than the true one because the model is unsure, and that is about the
 # right size for what it knows: the error is least there. Guidance that makes the effect as large as
 # the true one makes the error larger than that of a model without any effect. So leave
 # ``guidance_scale=1`` for anything that is measured; use more to see what the model thinks a
