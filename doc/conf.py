@@ -1,7 +1,10 @@
 """Sphinx configuration."""
 
+import sys
 from importlib.metadata import version as package_version
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
 
 project = "mne_img2brain"
 author = "mne_img2brain developers"
@@ -63,6 +66,6 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "download_all_examples": False,
     "show_memory": False,
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.QuickstartFirst",
     "abort_on_example_error": True,
 }
