@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mne_img2brain import viz
+from mne_img2brain.datasets.things_layout import mark_unit
 
 EASY = ["Fz", "Cz", "Pz", "Oz", "P7", "P8", "O1", "O2", "T7", "T8"]
 
@@ -56,6 +57,18 @@ def test_prediction_shows_units_times_and_difference(rng):
         "Difference",
     ]
     assert figure.axes[-1].get_ylabel() == "µV"
+
+
+def test_prediction_of_data_without_a_unit_claims_no_microvolts(rng):
+    recorded = eeg(rng, scale=1.0)
+    mark_unit(recorded.info, "whitened", "")
+    figure = viz.plot_prediction(
+        recorded, recorded, labels=("Training subjects", "Test subject"), show=False
+    )
+    assert figure.axes[0].get_ylabel() == "Amplitude (a.u.)"
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), recorded.data[0])
+    assert figure.axes[-1].get_ylabel() == "a.u."
+    assert figure.axes[1].get_title() == figure.axes[4].get_ylabel() == "Test subject"
 
 
 def test_prediction_matches_sensors_by_name(rng):

@@ -7,6 +7,7 @@ from matplotlib.colors import Normalize
 from mne.io.constants import FIFF
 from scipy.signal import find_peaks
 
+from ..datasets.things_layout import has_unit
 from .canvas import REAL, REFERENCE, finish, get_axes, time_axis
 
 # What a value in SI is multiplied by, and the unit then.
@@ -14,7 +15,15 @@ _UNITS = {"eeg": (1e6, "µV"), "mag": (1e15, "fT"), "grad": (1e13, "fT/cm")}
 
 
 def plot_prediction(
-    predicted, recorded, *, times="peaks", ch_type=None, title=None, axes=None, show=True
+    predicted,
+    recorded,
+    *,
+    times="peaks",
+    ch_type=None,
+    labels=("Recorded", "Predicted"),
+    title=None,
+    axes=None,
+    show=True,
 ):
     """Draw a predicted beside a recorded response, with topographies and their difference.
 
@@ -27,6 +36,8 @@ def plot_prediction(
         field strength after image onset.
     ch_type : str | None
         ``"eeg"``, ``"mag"`` or ``"grad"``; ``None`` is the first that there is.
+    labels : tuple of str
+        What ``recorded`` and ``predicted`` are called.
     title : str | None
         What stands above.
     axes : array-like of matplotlib.axes.Axes | None
@@ -48,13 +59,14 @@ def plot_prediction(
         If sensors or times do not match.
     """
     predicted, recorded, ch_type = _matched(predicted, recorded, ch_type)
-    scale, unit = _UNITS.get(ch_type, (1.0, "a.u."))
+    # Whitened and z-scored data have no unit: no number of microvolts may be read off.
+    scale, unit = _UNITS.get(ch_type, (1.0, "a.u.")) if has_unit(recorded.info) else (1.0, "a.u.")
     pair = (scale * recorded.data, scale * predicted.data)
     when = _times(recorded, times) if _has_positions(recorded.info) else np.array([])
     figure, axes = _grid(axes, len(when))
     colors = _front_to_back(recorded.info)
     limit = 1.05 * max(np.abs(data).max() for data in pair)
-    for axis, data, name in zip(axes[:2], pair, ("Recorded", "Predicted"), strict=True):
+    for axis, data, name in zip(axes[:2], pair, labels, strict=True):
         for channel, color in zip(data, colors, strict=True):
             axis.plot(recorded.times, channel, color=color, lw=0.8)
         axis.axhline(0, color=REFERENCE, lw=0.8)
@@ -71,7 +83,7 @@ def plot_prediction(
         # Of two planar gradiometers the root of the mean square, which is strongest over a source.
         paired = place.max() + 1 < len(place)
         there, expected = (_by_place(data, place, squared=paired) for data in pair)
-        kinds = {"Recorded": there, "Predicted": expected, "Difference": expected - there}
+        kinds = {labels[0]: there, labels[1]: expected, "Difference": expected - there}
         _topographies(axes[2:], recorded.times, info, kinds, when, unit)
     if title is not None:
         figure.suptitle(title)
