@@ -27,7 +27,7 @@ LAYERS = {
     "baselines": 2, "conditional_mean": 2, "datasets": 2, "residual": 2, "stimuli": 2,
     "persistence": 2.2, "regressor": 2.2, "response": 2.4,
     "pairing": 2.4,
-    "encoder": 3, "viz": 4, "evaluation": 5,
+    "encoder": 3, "viz": 4, "evaluation": 5, "experiments": 6,
 }  # fmt: skip
 # Room -> packages it must not import at the top of a module, nor inside functions.
 FORBIDDEN = {
