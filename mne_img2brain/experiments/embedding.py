@@ -11,7 +11,7 @@ from .._log import logger
 from ..stimuli import load_tokens
 from .settings import write_json
 
-__all__ = ["given_tokens", "read_captions", "shared_tokens"]
+__all__ = ["captions_of", "check_captions", "given_tokens", "read_captions", "shared_tokens"]
 
 _CHUNK = 256  # pictures; 300 tokens of 768 features are 0.24 GB
 
@@ -83,6 +83,25 @@ def captions_of(captions, images):
             f"{Path(missing[0]).name!r}; give one for each."
         )
     return [captions[Path(image).name] for image in images]
+
+
+def check_captions(captions, images):
+    """Complain where a picture of any split has no caption, if there are any.
+
+    Parameters
+    ----------
+    captions : dict of str to str | None
+        From :func:`read_captions`.
+    images : dict of str to list of str
+        Pictures of ``"train"`` and ``"test"``.
+
+    Raises
+    ------
+    ValueError
+        If a picture has none.
+    """
+    for pictures in images.values():
+        captions_of(captions, pictures)
 
 
 def given_tokens(tokens, n_pictures, chosen):
@@ -166,39 +185,40 @@ def shared_tokens(folder, images, embedder, captions=None):
     FileNotFoundError
         If pictures are not there.
     """
+    files = {split: folder / f"tokens-{split}.npy" for split in images}
+    to_do = [split for split, file in files.items() if not file.is_file()]
+    for split in to_do:
+        _check_there(images[split])
     folder.mkdir(parents=True, exist_ok=True)
     takes = "captions" in inspect.signature(embedder.transform).parameters
-    written, parts = folder / "captions.json", {}
+    written = folder / "captions.json"
     if captions is None and written.is_file():
         captions = json.loads(written.read_text(encoding="utf-8"))
-    elif captions is None and not _finished(folder, images) and hasattr(embedder, "captions"):
-        texts = embedder.fit(images["train"]).captions(_there(images["train"] + images["test"]))
+    elif captions is None and to_do and hasattr(embedder, "captions"):
+        everything = [image for pictures in images.values() for image in pictures]
+        texts = embedder.fit(everything).captions(everything)
         if texts is not None:
-            names = [Path(image).name for image in images["train"] + images["test"]]
+            names = [Path(image).name for image in everything]
             captions = dict(zip(names, texts, strict=True))
             write_json(written, captions)
     if captions is not None and not takes:
         logger.info("%s takes no captions; they are only scored.", type(embedder).__name__)
-    for split, pictures in images.items():
-        if not (folder / f"tokens-{split}.npy").is_file():
-            texts = captions_of(captions, pictures) if takes else None
-            parts[split] = _embed_parts(folder, split, _there(pictures), embedder, texts)
-    if parts:
-        # captions of train and test may differ in length; models want one
-        width = max(array.shape[1] for files in parts.values() for array in map(_map, files))
-        for split, files in parts.items():
-            _join(folder / f"tokens-{split}.npy", files, len(images[split]), width)
-            shutil.rmtree(folder / f"parts-{split}")
-    return {split: _map(folder / f"tokens-{split}.npy") for split in images}, captions
+    parts = {}
+    for split in to_do:
+        texts = captions_of(captions, images[split]) if takes else None
+        parts[split] = _embed_parts(folder, split, images[split], embedder, texts)
+    # captions of train and test may differ in length; models want one
+    shapes = [_map(part).shape for of_split in parts.values() for part in of_split]
+    shapes += [_map(file).shape for file in files.values() if file.is_file()]
+    width = max(shape[1] for shape in shapes)
+    for split, of_split in parts.items():
+        _join(files[split], of_split, len(images[split]), width)
+        shutil.rmtree(folder / f"parts-{split}")
+    return {split: _map(file) for split, file in files.items()}, captions
 
 
-def _finished(folder, images):
-    """Tell whether all tokens are there."""
-    return all((folder / f"tokens-{split}.npy").is_file() for split in images)
-
-
-def _there(images):
-    """Return pictures, or say that they are not there."""
+def _check_there(images):
+    """Complain where pictures are not there."""
     missing = [image for image in images if not Path(image).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -206,7 +226,6 @@ def _there(images):
             "THINGS pictures beside the recordings, give reader={'images_dir': ...}, or give "
             "tokens= that were computed elsewhere."
         )
-    return images
 
 
 def _embed_parts(folder, split, images, embedder, captions):

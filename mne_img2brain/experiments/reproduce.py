@@ -10,7 +10,7 @@ import pandas as pd
 from .._log import logger, use_log_level
 from ..arrays import check_integers
 from .caption_scores import score_captions
-from .embedding import given_tokens, read_captions, shared_tokens
+from .embedding import check_captions, given_tokens, read_captions, shared_tokens
 from .recordings import Recordings
 from .settings import SCALES, check_parameters, fingerprint, write_json, write_text
 from .tables import accuracy_table, draws_table, long_table
@@ -143,16 +143,17 @@ def reproduce(
                 "dataset": dataset, "data_dir": str(Path(data_dir).resolve()),
                 "subjects": subjects, "scale": scale, "sizes": vars(SCALES[scale]),
                 "embedder": fingerprint(embedder), "captions": fingerprint(captions),
-                "tokens": fingerprint(tokens), "reader": fingerprint(reader),
+                "tokens": fingerprint(tokens), "reader": fingerprint(recordings.reader),
                 "random_state": int(random_state),
             }  # fmt: skip
-            check_parameters(out, parameters)
             images = recordings.same_pictures(subjects)
             chosen = recordings.chosen(len(images["train"]))
             if tokens is not None:
                 counts = {split: len(pictures) for split, pictures in images.items()}
                 tokens = given_tokens(tokens, counts, chosen)
             images["train"] = [images["train"][row] for row in chosen]
+            check_captions(captions, images)
+            check_parameters(out, parameters)
             if tokens is None:
                 tokens, captions = shared_tokens(out / "tokens", images, embedder, captions)
             _run(units, out / "units", recordings, tokens, embedder, random_state)
@@ -168,7 +169,7 @@ def _default_embedder(scale):
     """Return the embedder of a scale."""
     from ..stimulus import ClipEmbedder, GaborEmbedder
 
-    return GaborEmbedder() if scale == "small" else ClipEmbedder()
+    return ClipEmbedder() if scale == "paper" else GaborEmbedder()
 
 
 def _run(units, folder, recordings, tokens, embedder, random_state):

@@ -136,15 +136,16 @@ def check_parameters(folder, parameters):
     """
     file = folder / "parameters.json"
     wanted = json.loads(json.dumps(parameters))
-    if not file.is_file():
-        strange = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-        if strange:
-            raise FileExistsError(
-                f"{folder} holds {strange[0]!r} and no parameters.json: it is no folder of results "
-                "of reproduce. Give a new or an empty folder."
-            )
+    there = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    if set(there) <= {file.name}:
+        # nothing was made with earlier parameters, if there were any
         write_json(file, {"parameters": wanted, "versions": versions()})
         return
+    if not file.is_file():
+        raise FileExistsError(
+            f"{folder} holds {there[0]!r} and no parameters.json: it is no folder of results "
+            "of reproduce. Give a new or an empty folder."
+        )
     there = json.loads(file.read_text(encoding="utf-8"))["parameters"]
     keys = sorted(set(there) | set(wanted))
     changed = [key for key in keys if there.get(key) != wanted.get(key)]
