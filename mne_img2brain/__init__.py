@@ -14,7 +14,7 @@ _HOME = {
     "evaluate": "evaluation",
     "read_encoder": "encoder",
 }
-_MODULES = ("baselines", "datasets", "metrics", "stimulus", "viz")
+_MODULES = ("baselines", "datasets", "experiments", "metrics", "stimulus", "viz")
 
 __all__ = ["__version__", *sorted([*_HOME, *_MODULES])]
 

@@ -23,7 +23,17 @@ def listed_names():
 
 @pytest.mark.parametrize(
     "module",
-    ["", "baselines", "datasets", "evaluation", "mean_regressor", "metrics", "stimulus", "viz"],
+    [
+        "",
+        "baselines",
+        "datasets",
+        "evaluation",
+        "experiments",
+        "mean_regressor",
+        "metrics",
+        "stimulus",
+        "viz",
+    ],
 )
 def test_the_api_page_has_every_public_name(module):
     public = importlib.import_module(f"mne_img2brain.{module}".rstrip("."))

@@ -72,7 +72,6 @@ def _draw_r(units, protocol, file):
             [maps[f"{name}: r"] for maps in units]
         )
         for name in names
-        if name != "mean response"
     }
     ceiling = None
     if all("ceiling of r" in maps for maps in units):
