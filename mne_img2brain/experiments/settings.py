@@ -18,6 +18,9 @@ __all__ = ["SCALES", "Scale", "check_parameters", "fingerprint", "new_regressors
 
 _PACKAGES = ("mne", "numpy", "open_clip_torch", "scikit-learn", "scipy", "torch", "transformers")
 
+# Parameters of embedders that change how tokens are computed, not the tokens.
+_WITHOUT_EFFECT = ("batch_size", "cache_dir", "device")
+
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
@@ -114,7 +117,14 @@ def fingerprint(value):
         return [fingerprint(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    return str(value) if isinstance(value, Path) else repr(value)
+    if hasattr(value, "get_params"):
+        given = value.get_params(deep=False)
+        given = {name: item for name, item in given.items() if name not in _WITHOUT_EFFECT}
+        return {"class": type(value).__qualname__, **fingerprint(given)}
+    if isinstance(value, Path):
+        return str(value)
+    # a repr may hold an address, which differs from run to run
+    return getattr(value, "__qualname__", None) or type(value).__qualname__
 
 
 def check_parameters(folder, parameters):

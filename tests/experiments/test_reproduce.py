@@ -1,10 +1,11 @@
 import gc
-import importlib
+import importlib.util
 import json
 import logging
 import sys
 import types
 import weakref
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -17,12 +18,13 @@ from mne_img2brain import ImageToBrainEncoder, read_encoder
 from mne_img2brain.datasets import things_eeg2, things_meg
 from mne_img2brain.experiments import reproduce
 from mne_img2brain.metrics import mse, pearson, r_map, time_mask
-from mne_img2brain.stimulus import GaborEmbedder
+from mne_img2brain.stimulus import ClipEmbedder, GaborEmbedder, clip_score
 
 module = importlib.import_module("mne_img2brain.experiments.reproduce")
 recordings = importlib.import_module("mne_img2brain.experiments.recordings")
 embedding = importlib.import_module("mne_img2brain.experiments.embedding")
 settings = importlib.import_module("mne_img2brain.experiments.settings")
+STIMULUS = Path(__file__).parents[1] / "stimulus"
 N_MODELS = 4
 EEG = {"reader": {"resample": 50, "tmax": 0.6}}
 MEG = {"reader": {"resample": 50, "tmax": 0.6}, "scale": "no draws"}
@@ -244,7 +246,7 @@ def test_other_parameters_are_refused(eeg, eeg_folder, tmp_path):
         reproduce("things-eeg2", eeg_folder, out, random_state=1, **EEG)
     with pytest.raises(ValueError, match=r"reader was \{'resample': 50.*now \{\}"):
         reproduce("things-eeg2", eeg_folder, out)
-    with pytest.raises(ValueError, match="embedder was 'GaborEmbedder"):
+    with pytest.raises(ValueError, match="embedder was .*'grid': 4.*now .*'grid': 2"):
         reproduce("things-eeg2", eeg_folder, out, embedder=GaborEmbedder(grid=2), **EEG)
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(FileExistsError, match="'thesis.tex' and no parameters.json"):
@@ -366,6 +368,40 @@ def test_captions_from_a_file(tmp_path):
         embedding.read_captions({"cat.jpg": 3})
 
 
+def test_clip_tokens_and_captions(eeg_folder, tmp_path):
+    """As with scale="paper", on tiny models through the real code."""
+    spec = importlib.util.spec_from_file_location("tiny", STIMULUS / "tiny_models.py")
+    tiny = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tiny)
+    clip = tiny.make_tiny_clip(tmp_path / "clip")
+    captioner = tiny.make_tiny_qwen2_vl(tmp_path / "qwen2-vl")
+    options = {"within": False, "cross": False, "reader": EEG["reader"]}
+    for batch_size in (8, 4):
+        # how many pictures at once makes no difference, and is no reason to begin anew
+        embedder = ClipEmbedder(
+            clip, captioner=captioner, max_new_tokens=3, batch_size=batch_size,
+            device="cpu", cache_dir=tmp_path / "cache",
+        )  # fmt: skip
+        tables = reproduce(
+            "things-eeg2", eeg_folder, tmp_path / "out", embedder=embedder, **options
+        )
+    captions = json.loads((tmp_path / "out" / "tokens" / "captions.json").read_text())
+    assert len(captions) == 26
+    tokens = np.load(tmp_path / "out" / "tokens" / "tokens-test.npy")
+    assert tokens.dtype == np.float16
+    lists = np.load(eeg_folder / "image_metadata.npy", allow_pickle=True).item()
+    names = lists["test_img_files"]
+    paths = [str(next(eeg_folder.rglob(name))) for name in names]
+    expected = embedder.transform(paths, captions=[captions[name] for name in names])
+    np.testing.assert_array_equal(tokens[:, : expected.shape[1]], expected)
+    assert np.isnan(tokens[:, expected.shape[1] :]).all()
+    scores = tables["clip_scores"]["clip_score"].to_numpy()[-6:]
+    texts = [captions[name] for name in names]
+    np.testing.assert_allclose(
+        scores, clip_score(paths, texts, model=clip, device="cpu"), rtol=1e-5
+    )
+
+
 def test_clip_scores(eeg_folder, tmp_path, monkeypatch):
     """Own captions beside those of other pictures; without weights the reason is written."""
     lists = np.load(eeg_folder / "image_metadata.npy", allow_pickle=True).item()
@@ -379,11 +415,11 @@ def test_clip_scores(eeg_folder, tmp_path, monkeypatch):
     skipped = json.loads((tmp_path / "skipped.json").read_text())
     assert "CLIP weights are not there" in skipped["clip_scores"]
 
-    def clip_score(images, captions):
+    def ends_match(images, captions):
         pairs = zip(images, captions, strict=True)
         return np.array([float(c.endswith(i.split("/")[-1])) for i, c in pairs])
 
-    monkeypatch.setattr("mne_img2brain.stimulus.caption_score.clip_score", clip_score)
+    monkeypatch.setattr("mne_img2brain.stimulus.caption_score.clip_score", ends_match)
     scores = reproduce("things-eeg2", eeg_folder, tmp_path, **options)["clip_scores"]
     assert scores["split"].value_counts().to_dict() == {"train": 20, "test": 6}
     assert (scores["clip_score"] == 1).all()
