@@ -13,8 +13,8 @@ _GENERATORS = ("diffusion", "xu2025")
 _PROTOCOLS = {"within": "Within subject", "cross": "Unseen subject"}
 _AXES = {
     "mse": "MSE (SD² of each sensor)",
-    "pcc": "PCC within pictures",
-    "r": "Pearson r across pictures",
+    "pcc": "PCC over sensors and times\nof a picture",
+    "r": "Pearson r across pictures\n(mean over sensors, 0.05-0.6 s)",
 }
 
 
@@ -102,32 +102,41 @@ def draw_accuracy(table, protocol, file):
     subjects = list(dict.fromkeys(table["subject"]))
     methods = [name for name in dict.fromkeys(table["method"]) if name != CEILING]
     figure, axes = plt.subplots(
-        1, len(_AXES), figsize=(4.2 + 0.9 * len(subjects) * len(_AXES) ** 0.5, 3.6),
-        layout="constrained",
-    )  # fmt: skip
+        1, len(_AXES), figsize=(5 + 1.5 * len(subjects), 3.8), layout="constrained"
+    )
     look = styles(methods)
     places = np.arange(len(subjects)) + 0.5 * (np.array(subjects) == AVERAGE)
+    values = table.set_index(["method", "subject"])
     for axis, (metric, label) in zip(axes, _AXES.items(), strict=True):
-        ceiling = table[table["method"] == CEILING].set_index("subject")[metric][subjects]
+        by_method = {name: values.loc[name, metric][subjects].to_numpy() for name in methods}
         axis.hlines(
-            ceiling, places - 0.42, places + 0.42, color=REFERENCE, lw=2.5, label="noise ceiling"
-        )
-        for number, method in enumerate(methods):
-            values = table[table["method"] == method].set_index("subject")[metric][subjects]
-            shift = 0.6 * ((number + 0.5) / len(methods) - 0.5)
+            values.loc[CEILING, metric][subjects], places - 0.42, places + 0.42,
+            color=REFERENCE, lw=2.5, label="noise ceiling",
+        )  # fmt: skip
+        # A model that has learnt little may be far off, and would squeeze all others into a line.
+        top = 1.6 * by_method[methods[0]].max() if metric == "mse" else np.inf
+        for number, (name, of_subjects) in enumerate(by_method.items()):
+            at = places + 0.6 * ((number + 0.5) / len(methods) - 0.5)
+            color, inside = look[name]["color"], of_subjects <= top
             axis.plot(
-                places + shift, values, marker="osD^v"[number % 5], ms=6, ls="none",
-                color=look[method]["color"], label=method,
+                at[inside], of_subjects[inside], "osD^v"[number % 5], ms=6, ls="none",
+                color=color, label=name,
             )  # fmt: skip
+            for where, value in zip(at[~inside], of_subjects[~inside], strict=True):
+                axis.annotate(
+                    f"{value:.3g}", (where, top), (0, -24), textcoords="offset points",
+                    ha="center", size=8, color=color,
+                    arrowprops={"arrowstyle": "->", "color": color},
+                )  # fmt: skip
         axis.axvline(places[-1] - 0.75, color=REFERENCE, lw=0.6, ls=":")
         axis.set_xticks(places, subjects, rotation=45 if len(subjects) > 4 else 0)
         axis.set(ylabel=label, xlim=(places[0] - 0.6, places[-1] + 0.6))
-        if metric != "mse":
-            axis.axhline(0, color=REFERENCE, lw=0.8)
-        else:
-            axis.set_ylim(bottom=0)
+        axis.axhline(0, color=REFERENCE, lw=0.8)
+        if metric == "mse":
+            far = max(map(np.max, by_method.values())) > top
+            axis.set_ylim(0, top if far else 1.1 * axis.get_ylim()[1])
         tidy(axis)
-    handles, labels = axes[0].get_legend_handles_labels()
+    handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(_PROTOCOLS[protocol])
     return _save(figure, file)
