@@ -5,6 +5,8 @@ import pytest
 
 from mne_img2brain import viz
 from mne_img2brain.datasets.things_layout import mark_unit
+from mne_img2brain.regions import site_montage
+from mne_img2brain.viz.topography import _head_outline
 
 EASY = ["Fz", "Cz", "Pz", "Oz", "P7", "P8", "O1", "O2", "T7", "T8"]
 
@@ -188,3 +190,17 @@ def test_spectra_sd_and_rsa(rng):
     # What is not defined is not in the legend either.
     names = [t.get_text() for t in figure.axes[0].get_legend().texts]
     assert names == ["a", "two halves of the trials"]
+
+
+def test_sensors_of_a_template_head_stand_in_the_middle_of_its_outline():
+    """Left and right, front and back are as far from the outline's middle as each other."""
+    names = ["Fp1", "Fp2", "T7", "T8", "O1", "O2", "Cz", "Pz", "Fz"]
+    info = mne.create_info(names, 100.0, "eeg").set_montage(site_montage())
+    x, y, z, radius = _head_outline(info)
+    at = {ch["ch_name"]: ch["loc"][:3] for ch in info["chs"]}
+    ring = np.array([at[name] for name in names[:6]]) - (x, y, z)
+    np.testing.assert_allclose(np.linalg.norm(ring[:, :2], axis=1), radius, rtol=0.2)
+    np.testing.assert_allclose(ring.mean(axis=0), 0, atol=0.003)
+    # the middle of MNE's template is not between the ears
+    assert y > 0.01 or z > 0.02
+    assert _head_outline(mne.pick_info(info, np.arange(1, 9))) is None

@@ -56,8 +56,9 @@ def draw_units(results, folder):
             figure = viz.plot_prediction(
                 own,
                 mean_evoked(others),
-                labels=(f"Training subjects ({len(others)})", f"Test subject {subject}"),
-                title="Recorded responses to the test pictures",
+                labels=("Training subjects", f"Test: {subject}"),
+                title=f"Recorded responses to the test pictures: {subject} and the mean of "
+                f"{len(others)} other{'s' * (len(others) > 1)}",
                 show=False,
             )
             written.append(_save(figure, folder / f"topographies-{subject}.png"))

@@ -228,6 +228,21 @@ def _grid(axes, n_times):
     return get_axes(axes, 2 + (3 * n_times + 1 if n_times else 0))
 
 
+def _head_outline(info):
+    """Return the circle through six sites of the 10-20 system, at which EEG's outline is drawn.
+
+    MNE's own stands on the fiducials: on its template heads all sensors are then too far in front.
+    None, which is MNE's own, where a site is missing.
+    """
+    at = {ch["ch_name"].upper(): ch["loc"][:3] for ch in info["chs"]}
+    if any(site not in at for site in ("FP1", "FP2", "T7", "T8", "O1", "O2")):
+        return None
+    ring = np.array([at[site] for site in ("FP1", "FP2", "T7", "T8", "O1", "O2")])
+    # The front and the back pair are as far from the middle as each other; so are left and right.
+    middle = np.array([ring[2:4, 0].mean(), ring[[0, 1, 4, 5], 1].mean(), ring[:, 2].mean()])
+    return (*middle, np.linalg.norm((ring - middle)[:, :2], axis=1).mean())
+
+
 def _topographies(axes, times, info, kinds, when, unit):
     """Draw one row of topographies for each kind of data, on one scale, and a colour bar."""
     columns = [int(np.abs(times - time).argmin()) for time in when]
@@ -235,6 +250,7 @@ def _topographies(axes, times, info, kinds, when, unit):
     limit = limit if limit > 0 else 1.0
     # The same levels everywhere: lines in a weak map would draw its noise.
     levels = np.array([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75]) * limit
+    sphere = _head_outline(info)
     for row, (name, data) in enumerate(kinds.items()):
         for position, column in enumerate(columns):
             axis = axes[row * len(when) + position]
@@ -247,6 +263,7 @@ def _topographies(axes, times, info, kinds, when, unit):
                 vlim=(-limit, limit),
                 contours=levels,
                 sensors=True,
+                sphere=sphere,
                 # Nothing is shown where no sensor is near, whatever the outline of the head.
                 extrapolate="local",
             )
