@@ -22,7 +22,7 @@ _HOME = {
     "evaluate": "evaluation",
     "read_encoder": "encoder",
 }
-_MODULES = ("attribution", "baselines", "datasets", "metrics", "stimulus", "viz")
+_MODULES = ("attribution", "baselines", "datasets", "experiments", "metrics", "stimulus", "viz")
 
 __all__ = ["__version__", *sorted([*_HOME, *_MODULES])]
 

@@ -29,6 +29,7 @@ def listed_names():
         "baselines",
         "datasets",
         "evaluation",
+        "experiments",
         "mean_regressor",
         "metrics",
         "stimulus",

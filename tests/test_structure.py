@@ -29,7 +29,7 @@ LAYERS = {
     "description": 2.6, "hub": 2.8, "scoring": 2.8,
     "persistence": 2.2, "regressor": 2.2, "response": 2.4,
     "pairing": 2.4, "attribution": 2.4,
-    "encoder": 3, "viz": 4, "evaluation": 5,
+    "encoder": 3, "viz": 4, "evaluation": 5, "experiments": 6,
 }  # fmt: skip
 # Room -> packages it must not import at the top of a module, nor inside functions.
 FORBIDDEN = {

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from mne_img2brain import viz
+from mne_img2brain.datasets.things_layout import mark_unit
+from mne_img2brain.regions import site_montage
+from mne_img2brain.viz.topography import _head_outline
 
 EASY = ["Fz", "Cz", "Pz", "Oz", "P7", "P8", "O1", "O2", "T7", "T8"]
 
@@ -56,6 +59,18 @@ def test_prediction_shows_units_times_and_difference(rng):
         "Difference",
     ]
     assert figure.axes[-1].get_ylabel() == "µV"
+
+
+def test_prediction_of_data_without_a_unit_claims_no_microvolts(rng):
+    recorded = eeg(rng, scale=1.0)
+    mark_unit(recorded.info, "whitened", "")
+    figure = viz.plot_prediction(
+        recorded, recorded, labels=("Training subjects", "Test subject"), show=False
+    )
+    assert figure.axes[0].get_ylabel() == "Amplitude (no unit)"
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), recorded.data[0])
+    assert figure.axes[-1].get_ylabel() == "no unit"
+    assert figure.axes[1].get_title() == figure.axes[4].get_ylabel() == "Test subject"
 
 
 def test_prediction_matches_sensors_by_name(rng):
@@ -259,3 +274,15 @@ def test_phosphenes_that_do_not_match(rng):
         viz.plot_phosphenes(
             pictures, dict.fromkeys(pictures, meg), picks=meg.ch_names[:3], show=False
         )
+def test_sensors_of_a_template_head_stand_in_the_middle_of_its_outline():
+    """Left and right, front and back are as far from the outline's middle as each other."""
+    names = ["Fp1", "Fp2", "T7", "T8", "O1", "O2", "Cz", "Pz", "Fz"]
+    info = mne.create_info(names, 100.0, "eeg").set_montage(site_montage())
+    x, y, z, radius = _head_outline(info)
+    at = {ch["ch_name"]: ch["loc"][:3] for ch in info["chs"]}
+    ring = np.array([at[name] for name in names[:6]]) - (x, y, z)
+    np.testing.assert_allclose(np.linalg.norm(ring[:, :2], axis=1), radius, rtol=0.2)
+    np.testing.assert_allclose(ring.mean(axis=0), 0, atol=0.003)
+    # the middle of MNE's template is not between the ears
+    assert y > 0.01 or z > 0.02
+    assert _head_outline(mne.pick_info(info, np.arange(1, 9))) is None

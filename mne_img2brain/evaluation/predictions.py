@@ -10,6 +10,7 @@ from ..metrics import (
     identification_ranks,
     normalized_r,
     r_map,
+    spearman_brown,
     split_half_ceiling,
     time_mask,
     top_k,
@@ -17,6 +18,7 @@ from ..metrics import (
 )
 from ..metrics.accuracy import mse_by_image, pearson_by_image
 from ..metrics.identification import n_way_accuracy, pairwise_by_image
+from ..metrics.noise_ceiling import random_halves
 from ..metrics.uncertainty import r_from_moments, r_moments
 from . import rsa
 
@@ -87,11 +89,18 @@ def judge_prediction(
     scale = np.where(scale > 0, scale, 1.0)[:, None]
     errors = mse_by_image(real / scale, prediction / scale)
     spread = mse_by_image(real / scale, np.broadcast_to((real / scale).mean(axis=0), real.shape))
+    floor, best = _best_within_images(recorded, scale, seed)
     rows.add(
-        "mse", errors.mean(), errors, chance=spread.mean(), better="lower", unit="SD of sensor ^ 2"
+        "mse",
+        errors.mean(),
+        errors,
+        chance=spread.mean(),
+        ceiling=floor,
+        better="lower",
+        unit="SD of sensor ^ 2",
     )
     within = pearson_by_image(real / scale, prediction / scale)
-    rows.add("pcc", within.mean(), within, chance=0.0)
+    rows.add("pcc", within.mean(), within, chance=0.0, ceiling=best)
     r = r_map(real, prediction)
     full = np.nan if ceiling is None else window_mean(ceiling.full, times, *window)
     moments = r_moments(real[..., inside], prediction[..., inside])
@@ -138,6 +147,29 @@ def judge_prediction(
         rows.add("rsa", value, chance=0.0, ceiling=best, n=n_images)
     _components(rows, recorded, prediction, components)
     return maps, curves
+
+
+def _best_within_images(recorded, scale, seed, n_splits=10):
+    r"""Return the MSE and the PCC of the noise-free response with the mean of all trials.
+
+    The MSE is the variance of that mean, ``s^2 / n``. The PCC is ``sqrt(rho)``, rho the correlation
+    of two halves brought to the full number of trials (Spearman-Brown). NaN without repeats.
+    """
+    repeated = [of_image for of_image in recorded.trials if len(of_image) > 1]
+    if not repeated:
+        return np.nan, np.nan
+    floor = [((t / scale).var(axis=0, ddof=1) / len(t)).mean() for t in repeated]
+    rng = np.random.default_rng(seed)
+    between = []
+    for _ in range(n_splits):
+        halves = random_halves([len(of_image) for of_image in repeated], rng)
+        pair = [
+            np.stack([t[of[k]].mean(axis=0) for t, of in zip(repeated, halves, strict=True)])
+            for k in (0, 1)
+        ]
+        between.append(pearson_by_image(*(half / scale for half in pair)).mean())
+    reliability = spearman_brown(np.mean(between))
+    return np.mean(floor), np.sign(reliability) * np.sqrt(np.abs(reliability))
 
 
 def _identify(rows, recorded, prediction, inside):

@@ -11,7 +11,15 @@ from .canvas import REAL, REFERENCE, UNITS, finish, get_axes, time_axis, unit_of
 
 
 def plot_prediction(
-    predicted, recorded, *, times="peaks", ch_type=None, title=None, axes=None, show=True
+    predicted,
+    recorded,
+    *,
+    times="peaks",
+    ch_type=None,
+    labels=("Recorded", "Predicted"),
+    title=None,
+    axes=None,
+    show=True,
 ):
     """Draw a predicted beside a recorded response, with topographies and their difference.
 
@@ -24,6 +32,8 @@ def plot_prediction(
         field strength after image onset.
     ch_type : str | None
         ``"eeg"``, ``"mag"`` or ``"grad"``; ``None`` is the first that there is.
+    labels : tuple of str
+        What ``recorded`` and ``predicted`` are called.
     title : str | None
         What stands above.
     axes : array-like of matplotlib.axes.Axes | None
@@ -51,7 +61,7 @@ def plot_prediction(
     figure, axes = _grid(axes, len(when))
     colors = _front_to_back(recorded.info)
     limit = 1.05 * max(np.abs(data).max() for data in pair)
-    for axis, data, name in zip(axes[:2], pair, ("Recorded", "Predicted"), strict=True):
+    for axis, data, name in zip(axes[:2], pair, labels, strict=True):
         for channel, color in zip(data, colors, strict=True):
             axis.plot(recorded.times, channel, color=color, lw=0.8)
         axis.axhline(0, color=REFERENCE, lw=0.8)
@@ -68,7 +78,7 @@ def plot_prediction(
         # Of two planar gradiometers the root of the mean square, which is strongest over a source.
         paired = place.max() + 1 < len(place)
         there, expected = (_by_place(data, place, squared=paired) for data in pair)
-        kinds = {"Recorded": there, "Predicted": expected, "Difference": expected - there}
+        kinds = {labels[0]: there, labels[1]: expected, "Difference": expected - there}
         _topographies(axes[2:], recorded.times, info, kinds, when, unit)
     if title is not None:
         figure.suptitle(title)
@@ -222,6 +232,21 @@ def _grid(axes, n_times):
     return get_axes(axes, 2 + (3 * n_times + 1 if n_times else 0))
 
 
+def _head_outline(info):
+    """Return the circle through six sites of the 10-20 system, at which EEG's outline is drawn.
+
+    MNE's own stands on the fiducials: on its template heads all sensors are then too far in front.
+    None, which is MNE's own, where a site is missing.
+    """
+    at = {ch["ch_name"].upper(): ch["loc"][:3] for ch in info["chs"]}
+    if any(site not in at for site in ("FP1", "FP2", "T7", "T8", "O1", "O2")):
+        return None
+    ring = np.array([at[site] for site in ("FP1", "FP2", "T7", "T8", "O1", "O2")])
+    # The front and the back pair are as far from the middle as each other; so are left and right.
+    middle = np.array([ring[2:4, 0].mean(), ring[[0, 1, 4, 5], 1].mean(), ring[:, 2].mean()])
+    return (*middle, np.linalg.norm((ring - middle)[:, :2], axis=1).mean())
+
+
 def _topographies(axes, times, info, kinds, when, unit):
     """Draw one row of topographies for each kind of data, on one scale, and a colour bar."""
     columns = [int(np.abs(times - time).argmin()) for time in when]
@@ -230,6 +255,7 @@ def _topographies(axes, times, info, kinds, when, unit):
     limit = limit if limit > 0 else 1.0
     # The same levels everywhere: lines in a weak map would draw its noise.
     levels = np.array([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75]) * limit
+    sphere = _head_outline(info)
     for row, (name, data) in enumerate(kinds.items()):
         for position, column in enumerate(columns):
             axis = axes[row * len(when) + position]
@@ -251,6 +277,7 @@ def _topographies(axes, times, info, kinds, when, unit):
                 vlim=(-limit, limit),
                 contours=levels,
                 sensors=True,
+                sphere=sphere,
                 # Nothing is shown where no sensor is near, whatever the outline of the head.
                 extrapolate="local",
             )

@@ -233,15 +233,21 @@ def meg_trials(n_exemplars=3, n_repetitions=4):
     return table
 
 
-def write_meg_fif(folder, n_sensors=4, metadata=True, split_size="2GB"):
+def write_meg_fif(
+    folder, n_sensors=4, metadata=True, split_size="2GB", *, subject=1, table=None, responses=None
+):
     """preprocessed_P1-epo.fif: 281 samples, -0.1 .. 1.3 s, 200 Hz, z-scored."""
-    table = meg_trials()
+    table = meg_trials() if table is None else table
     helmet = mne.channels.read_meg_canonical_info("ctf275")
-    info = mne.pick_info(helmet, np.arange(n_sensors), verbose="error")
+    sensors = np.arange(n_sensors) if np.ndim(n_sensors) == 0 else n_sensors
+    info = mne.pick_info(helmet, sensors, verbose="error")
     with info._unlock():
         info["sfreq"], info["lowpass"] = 200.0, 40.0
     rng = np.random.default_rng(1)
-    data = rng.standard_normal((len(table), n_sensors, 281)) + np.arange(len(table))[:, None, None]
+    data = responses
+    if data is None:
+        data = rng.standard_normal((len(table), len(sensors), 281))
+        data += np.arange(len(table))[:, None, None]
     events = np.column_stack(
         [
             np.arange(len(table)) * 400 + 7,
@@ -254,7 +260,10 @@ def write_meg_fif(folder, n_sensors=4, metadata=True, split_size="2GB"):
     )
     folder.mkdir(parents=True, exist_ok=True)
     epochs.save(
-        folder / "preprocessed_P1-epo.fif", split_size=split_size, fmt="single", verbose="error"
+        folder / f"preprocessed_P{subject}-epo.fif",
+        split_size=split_size,
+        fmt="single",
+        verbose="error",
     )
     return table, epochs.get_data(copy=True)
 

@@ -1,0 +1,62 @@
+"""The distribution of CLIP scores of captions."""
+
+import numpy as np
+import pandas as pd
+
+from .._log import logger
+from .embedding import captions_of
+
+__all__ = ["score_captions"]
+
+
+def score_captions(file, images, captions, embedder):
+    """Score captions against their pictures, once.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The table; it is read where it is there.
+    images : dict of str to list of str
+        Pictures of ``"train"`` and ``"test"``.
+    captions : dict of str to str | None
+        By file name of the picture.
+    embedder : transformer | None
+        A :class:`~mne_img2brain.ClipEmbedder` says which CLIP model to use.
+
+    Returns
+    -------
+    scores : pandas.DataFrame | None
+        ``split``, ``image``, ``caption``, ``clip_score`` and, as the chance level, ``shuffled``:
+        the score of a picture with the caption of another.
+    reason : str | None
+        Why there are no scores.
+    """
+    if file.is_file():
+        return pd.read_csv(file, keep_default_na=False), None
+    if captions is None:
+        return None, "there are no captions; give captions=, or an embedder that writes them"
+    from ..stimulus import clip_score
+
+    model = {
+        name: getattr(embedder, name)
+        for name in ("model", "pretrained", "device", "batch_size")
+        if hasattr(embedder, name)
+    }
+    parts = []
+    for split, pictures in images.items():
+        texts = captions_of(captions, pictures)
+        # every picture with its neighbour's caption: another picture, whatever the order
+        others = np.roll(texts, len(texts) // 2).tolist()
+        try:
+            scores = [clip_score(pictures, some, **model) for some in (texts, others)]
+        except OSError as error:
+            return None, f"pictures or CLIP weights are not there ({str(error).splitlines()[0]})"
+        frame = {"split": split, "image": pictures, "caption": texts}
+        parts.append(pd.DataFrame({**frame, "clip_score": scores[0], "shuffled": scores[1]}))
+        logger.info("CLIP scores of %d %s captions: %.3f.", len(texts), split, scores[0].mean())
+    scores = pd.concat(parts, ignore_index=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".part")
+    scores.to_csv(partial, index=False)
+    partial.replace(file)
+    return scores, None

@@ -1,0 +1,289 @@
+"""Tokens of all pictures, computed once and shared by all fits of an experiment."""
+
+import inspect
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from .._log import logger
+from ..stimuli import load_tokens
+from .settings import write_json
+
+__all__ = ["captions_of", "check_captions", "given_tokens", "read_captions", "shared_tokens"]
+
+_CHUNK = 256  # pictures; 300 tokens of 768 features are 0.24 GB
+
+
+def read_captions(captions):
+    """Read captions by the file name of their picture.
+
+    Parameters
+    ----------
+    captions : dict of str to str | path-like | None
+        File names (or paths) to captions, or a JSON file that holds such a dict.
+
+    Returns
+    -------
+    dict of str to str | None
+        By file name without folders.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it does not hold names and captions.
+    """
+    if captions is None:
+        return None
+    if not isinstance(captions, dict):
+        path = Path(captions)
+        if not path.is_file():
+            raise FileNotFoundError(f"captions={str(captions)!r} is not a file.")
+        captions = json.loads(path.read_text(encoding="utf-8"))
+    wrong = not isinstance(captions, dict) or [
+        name for name, text in captions.items() if not isinstance(text, str)
+    ]
+    if wrong:
+        raise ValueError(
+            "captions are a dict of file names of pictures to captions, or a JSON file with one; "
+            f"given was {str(captions)[:60]}."
+        )
+    return {Path(name).name: text for name, text in captions.items()}
+
+
+def captions_of(captions, images):
+    """Return the captions of pictures in their order.
+
+    Parameters
+    ----------
+    captions : dict of str to str | None
+        From :func:`read_captions`.
+    images : list of str
+        Paths of pictures.
+
+    Returns
+    -------
+    list of str | None
+        One per picture.
+
+    Raises
+    ------
+    ValueError
+        If a picture has none.
+    """
+    if captions is None:
+        return None
+    missing = [image for image in images if Path(image).name not in captions]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(images)} pictures have no caption, first "
+            f"{Path(missing[0]).name!r}; give one for each."
+        )
+    return [captions[Path(image).name] for image in images]
+
+
+def check_captions(captions, images):
+    """Complain where a picture of any split has no caption, if there are any.
+
+    Parameters
+    ----------
+    captions : dict of str to str | None
+        From :func:`read_captions`.
+    images : dict of str to list of str
+        Pictures of ``"train"`` and ``"test"``.
+
+    Raises
+    ------
+    ValueError
+        If a picture has none.
+    """
+    for pictures in images.values():
+        captions_of(captions, pictures)
+
+
+def given_tokens(tokens, n_pictures, chosen):
+    """Check tokens that the user computed, and take those of the chosen pictures.
+
+    Parameters
+    ----------
+    tokens : dict of str to array | dict of str to path-like
+        ``"train"`` and ``"test"``: floats, shape (n_images, n_tokens, n_features), or ``.npy``
+        files that hold them.
+    n_pictures : dict of str to int
+        How many pictures the recordings have, by split.
+    chosen : array of int
+        Which of the training pictures are used.
+
+    Returns
+    -------
+    dict of str to array
+        Memory-mapped where all rows of a file are used.
+
+    Raises
+    ------
+    ValueError
+        If they are no tokens, or not one row for each picture.
+    """
+    if not isinstance(tokens, dict) or set(tokens) != {"train", "test"}:
+        raise ValueError(
+            "tokens holds 'train' and 'test': arrays of floats or names of .npy files, one row for "
+            "each picture in the order of image_id."
+        )
+    loaded = {}
+    for split, value in tokens.items():
+        array = load_tokens(str(value) if isinstance(value, Path) else value)
+        if array is None:
+            raise ValueError(
+                f"tokens[{split!r}] is a {type(value).__name__}; give an array of floats or the "
+                "name of a .npy file."
+            )
+        if len(array) != n_pictures[split]:
+            raise ValueError(
+                f"tokens[{split!r}] has {len(array)} rows, but there are {n_pictures[split]} "
+                f"{split} pictures; give one row for each, in the order of image_id."
+            )
+        loaded[split] = array
+    if loaded["train"].shape[2:] != loaded["test"].shape[2:]:
+        raise ValueError(
+            f"Tokens of train have shape {loaded['train'].shape}, of test {loaded['test'].shape}; "
+            "embed both with one embedder."
+        )
+    if len(chosen) < len(loaded["train"]):
+        loaded["train"] = loaded["train"][chosen]
+    return loaded
+
+
+def shared_tokens(folder, images, embedder, captions=None):
+    """Embed all pictures once; what was embedded before is read.
+
+    Parts of a few hundred pictures are written as they are ready, so that a killed run goes on
+    where it was.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where tokens are kept.
+    images : dict of str to list of str
+        Pictures of ``"train"`` and ``"test"``.
+    embedder : transformer
+        Turns pictures into tokens.
+    captions : dict of str to str | None
+        By file name; for embedders that take captions.
+
+    Returns
+    -------
+    tokens : dict of str to array, shape (n_images, n_tokens, n_features)
+        Memory-mapped; float16 where that loses nothing.
+    captions : dict of str to str | None
+        The captions, also those that the embedder wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If pictures are not there.
+    """
+    files = {split: folder / f"tokens-{split}.npy" for split in images}
+    to_do = [split for split, file in files.items() if not file.is_file()]
+    for split in to_do:
+        _check_there(images[split])
+    folder.mkdir(parents=True, exist_ok=True)
+    takes = "captions" in inspect.signature(embedder.transform).parameters
+    written = folder / "captions.json"
+    if captions is None and written.is_file():
+        captions = json.loads(written.read_text(encoding="utf-8"))
+    elif captions is None and to_do and hasattr(embedder, "captions"):
+        everything = [image for pictures in images.values() for image in pictures]
+        texts = embedder.fit(everything).captions(everything)
+        if texts is not None:
+            names = [Path(image).name for image in everything]
+            captions = dict(zip(names, texts, strict=True))
+            write_json(written, captions)
+    if captions is not None and not takes:
+        logger.info("%s takes no captions; they are only scored.", type(embedder).__name__)
+    parts = {}
+    for split in to_do:
+        texts = captions_of(captions, images[split]) if takes else None
+        parts[split] = _embed_parts(folder, split, images[split], embedder, texts)
+    # captions of train and test may differ in length; models want one
+    shapes = [_map(part).shape for of_split in parts.values() for part in of_split]
+    shapes += [_map(file).shape for file in files.values() if file.is_file()]
+    width = max(shape[1] for shape in shapes)
+    for split, of_split in parts.items():
+        _join(files[split], of_split, len(images[split]), width)
+        shutil.rmtree(folder / f"parts-{split}")
+    return {split: _map(file) for split, file in files.items()}, captions
+
+
+def _check_there(images):
+    """Complain where pictures are not there."""
+    missing = [image for image in images if not Path(image).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(images)} pictures are not there, first {missing[0]}. Put the "
+            "THINGS pictures beside the recordings, give reader={'images_dir': ...}, or give "
+            "tokens= that were computed elsewhere."
+        )
+
+
+def _embed_parts(folder, split, images, embedder, captions):
+    """Embed pictures in parts, each written in one step; return the files."""
+    place = folder / f"parts-{split}"
+    place.mkdir(exist_ok=True)
+    embedder = embedder.fit(images)
+    files = []
+    for start in range(0, len(images), _CHUNK):
+        file = place / f"{start:06d}.npy"
+        files.append(file)
+        if file.is_file():
+            continue
+        some = slice(start, start + _CHUNK)
+        arguments = {} if captions is None else {"captions": captions[some]}
+        tokens = np.asarray(embedder.transform(images[some], **arguments))
+        if tokens.ndim == 2:
+            tokens = tokens[:, None]
+        tokens = tokens.reshape(len(tokens), -1, tokens.shape[-1])
+        _save(file, _halved(tokens))
+        done = min(start + _CHUNK, len(images))
+        logger.info("Embedded %d of %d %s pictures.", done, len(images), split)
+    return files
+
+
+def _halved(tokens):
+    """Return tokens in float16 where that loses nothing, as with what CLIP's cache holds."""
+    with np.errstate(over="ignore"):
+        half = tokens.astype(np.float16)
+    return half if np.array_equal(half, tokens, equal_nan=True) else tokens.astype(np.float32)
+
+
+def _save(file, array):
+    """Write an array in one step."""
+    partial = file.with_suffix(".part")
+    with partial.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+    partial.replace(file)
+
+
+def _map(file):
+    """Open an array without reading it."""
+    return np.load(file, mmap_mode="r", allow_pickle=False)
+
+
+def _join(file, parts, n_images, width):
+    """Put parts together, padded with NaN to one number of tokens."""
+    arrays = [_map(part) for part in parts]
+    dtype = np.result_type(*(array.dtype for array in arrays))
+    partial = file.with_suffix(".part")
+    shape = (n_images, width, arrays[0].shape[2])
+    whole = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+    start = 0
+    for array in arrays:
+        stop = start + len(array)
+        whole[start:stop, : array.shape[1]] = array
+        whole[start:stop, array.shape[1] :] = np.nan
+        start = stop
+    whole.flush()
+    del whole
+    partial.replace(file)

@@ -1,0 +1,247 @@
+"""reproduce: the paper's experiments on THINGS-EEG2 and THINGS-MEG."""
+
+import shutil
+import time
+from pathlib import Path
+
+import filelock
+import pandas as pd
+
+from .._log import logger, use_log_level
+from ..arrays import check_integers
+from .caption_scores import score_captions
+from .embedding import check_captions, given_tokens, read_captions, shared_tokens
+from .recordings import Recordings
+from .settings import SCALES, check_parameters, fingerprint, write_json, write_text
+from .tables import accuracy_table, draws_table, long_table
+from .units import plan_units, read_unit, run_unit
+
+__all__ = ["reproduce"]
+
+
+def reproduce(
+    dataset,
+    data_dir,
+    out,
+    *,
+    subjects=None,
+    within=True,
+    cross=True,
+    ablations=False,
+    scale="small",
+    embedder=None,
+    captions=None,
+    tokens=None,
+    reader=None,
+    random_state=0,
+    verbose=None,
+):
+    """Repeat the experiments of Xu et al. [1]_, beside baselines and noise ceilings.
+
+    The paper's model, this library's default, ridge regression with Gaussian noise and the mean
+    response learn from the averages of the training pictures and are judged, by
+    :func:`mne_img2brain.evaluate`, on all trials of the test pictures, which are of other concepts.
+    *Within subject* a model learns from the subject it is tested on. *Across subjects* it learns
+    from all others, and is asked for their average subject: subject and pictures are both new.
+
+    A subject in one protocol is a unit of work, whose folder appears when all is in it. A run that
+    was killed goes on with the units that are not there. In ``out`` are
+
+    ====================  ====================================================================
+    ``parameters.json``   parameters and versions
+    ``tables``            CSV: ``within``, ``cross``, ``draws``, ``all`` (every metric with its
+                          interval), ``ablations``, ``clip_scores``, ``units`` (time, memory)
+    ``figures``           PNG: MSE, PCC and r by subject, r over time, generated beside recorded
+                          responses, topographies of training and test subjects, CLIP scores
+    ``units``             of each unit its table, its maps (FIF), seeds, versions, and encoders
+                          for :func:`mne_img2brain.read_encoder`
+    ``tokens``            tokens of all pictures and their captions
+    ``skipped.json``      what was left out, and why
+    ====================  ====================================================================
+
+    Parameters
+    ----------
+    dataset : "things-eeg2" | "things-meg"
+        Which data set.
+    data_dir : path-like
+        Its folder, as for :func:`mne_img2brain.datasets.things_eeg2.load` or
+        :func:`mne_img2brain.datasets.things_meg.load`.
+    out : path-like
+        The folder of results, new, empty or that of a run to go on with.
+    subjects : list of int | list of str | None
+        Which subjects; ``None`` is all in the folder.
+    within, cross, ablations : bool
+        Which experiments to run. Tables and figures show all that the folder holds.
+    scale : "small" | "paper"
+        ``"small"``: at most 1,000 training pictures and 20 trials of each test picture, small
+        denoisers, Gabor tokens, nothing downloaded. ``"paper"``: everything, CLIP ViT-L/14 tokens
+        of pictures and of captions by Qwen2-VL.
+    embedder : transformer | None
+        Turns pictures into tokens; ``None`` goes by the scale.
+    captions : dict of str to str | path-like | None
+        Captions by file name of the picture, or a JSON file with these. ``None`` leaves them to the
+        embedder.
+    tokens : dict of str to array | dict of str to path-like | None
+        Tokens in place of pictures: ``"train"`` and ``"test"``, arrays of floats or ``.npy`` files
+        of shape (n_images, n_tokens, n_features), in the order of ``image_id``.
+    reader : dict | None
+        More arguments of the reader, for example ``{"resample": 100}`` or ``{"variant": "ubp"}``.
+    random_state : int
+        The seed of every fit, draw, split and resample.
+    verbose : bool | str | int | None
+        As everywhere in MNE.
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+        The tables.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` holds results of other parameters, or subjects saw different pictures.
+    FileExistsError
+        If ``out`` holds something else.
+    FileNotFoundError
+        If recordings, subjects or pictures are not there.
+    RuntimeError
+        If another process writes to ``out``.
+
+    Notes
+    -----
+    MSE is of responses scaled to an SD of one for each sensor, over test pictures and times; PCC is
+    over sensors and times of one picture, as :func:`mne_img2brain.metrics.pearson` describes. The
+    paper does not say how it scales responses, or how many trials its test responses average; here
+    it is all that there are.
+
+    References
+    ----------
+    .. [1] Xu et al. (2025). Image-to-brain signal generation for visual prosthesis with CLIP
+       guided multimodal diffusion models. arXiv:2509.00787.
+    """
+    check_integers(random_state=(random_state, 0))
+    if scale not in SCALES:
+        raise ValueError(f"scale={scale!r}; give one of {', '.join(SCALES)}.")
+    if tokens is not None and embedder is not None:
+        raise ValueError("Both embedder and tokens were given; tokens are what an embedder makes.")
+    with use_log_level(verbose):
+        recordings = Recordings(dataset, data_dir, SCALES[scale], reader)
+        subjects = recordings.subjects(subjects)
+        units = plan_units(subjects, within, cross)
+        captions = read_captions(captions)
+        if embedder is None and tokens is None:
+            embedder = _default_embedder(scale)
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(out / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise RuntimeError(f"Another process writes to {out}; wait, or stop it.") from None
+        try:
+            parameters = {
+                "dataset": dataset, "data_dir": str(Path(data_dir).resolve()),
+                "subjects": subjects, "scale": scale, "sizes": vars(SCALES[scale]),
+                "embedder": fingerprint(embedder), "captions": fingerprint(captions),
+                "tokens": fingerprint(tokens), "reader": fingerprint(recordings.reader),
+                "random_state": int(random_state),
+            }  # fmt: skip
+            images = recordings.same_pictures(subjects)
+            chosen = recordings.chosen(len(images["train"]))
+            if tokens is not None:
+                counts = {split: len(pictures) for split, pictures in images.items()}
+                tokens = given_tokens(tokens, counts, chosen)
+            images["train"] = [images["train"][row] for row in chosen]
+            check_captions(captions, images)
+            check_parameters(out, parameters)
+            if tokens is None:
+                tokens, captions = shared_tokens(out / "tokens", images, embedder, captions)
+            _run(units, out / "units", recordings, tokens, embedder, random_state)
+            tables = {}
+            if ablations:
+                tables["ablations"] = _ablate(out, recordings, subjects, tokens["train"])
+            return _present(out, tables, images, captions, embedder)
+        finally:
+            lock.release()
+
+
+def _default_embedder(scale):
+    """Return the embedder of a scale."""
+    from ..stimulus import ClipEmbedder, GaborEmbedder
+
+    return ClipEmbedder() if scale == "paper" else GaborEmbedder()
+
+
+def _run(units, folder, recordings, tokens, embedder, random_state):
+    """Run the units that are not there."""
+    to_do = [unit for unit in units if not (folder / unit.name).is_dir()]
+    logger.info("%d of %d units of work are there already.", len(units) - len(to_do), len(units))
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".*"):
+        # what a killed run had begun
+        shutil.rmtree(left)
+    started = time.perf_counter()
+    for number, unit in enumerate(to_do, start=1):
+        logger.info("Unit %d of %d: %s.", number, len(to_do), unit.name)
+        run_unit(unit, folder, recordings, tokens, embedder, random_state)
+        spent = time.perf_counter() - started
+        left = spent / number * (len(to_do) - number)
+        logger.info("Done in %.0f s so far; about %.0f s are left.", spent, left)
+
+
+def _ablate(out, recordings, subjects, tokens):
+    """Run the ablations of every subject, one table each."""
+    from .ablations import ablate
+
+    parts = []
+    for subject in subjects:
+        file = out / "ablations" / f"{subject}.csv"
+        if not file.is_file():
+            logger.info("Ablations of %s.", subject)
+            table = ablate(tokens, recordings.training(subject), out / "ablations" / subject)
+            write_text(file, pd.DataFrame(table).to_csv(index=False))
+        part = pd.read_csv(file)
+        part.insert(0, "subject", subject)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _present(out, tables, images, captions, embedder):
+    """Write the tables and figures of all that a folder holds."""
+    from .figures import draw_accuracy, draw_clip_scores, draw_units
+
+    folders = sorted(path for path in (out / "units").iterdir() if (path / "unit.json").is_file())
+    results = {folder.name: read_unit(folder) for folder in folders}
+    figures, skipped = out / "figures", {}
+    if results:
+        long = tables["all"] = long_table(results)
+        for protocol in dict.fromkeys(long["protocol"]):
+            tables[protocol] = accuracy_table(long, protocol)
+            draw_accuracy(tables[protocol], protocol, figures / f"accuracy-{protocol}.png")
+        tables["draws"] = draws_table(long)
+        tables["units"] = _costs(results)
+        draw_units(results, figures)
+        if len({about["subject"] for about, _, _ in results.values()}) < 2:
+            skipped["topographies"] = "there is one subject only, and none to compare it with"
+    file = out / "tables" / "clip_scores.csv"
+    scores, reason = score_captions(file, images, captions, embedder)
+    if scores is None:
+        skipped["clip_scores"] = reason
+    else:
+        tables["clip_scores"] = scores
+        draw_clip_scores(scores, figures / "clip-scores.png")
+    for name, reason in skipped.items():
+        logger.info("No %s: %s.", name.replace("_", " "), reason)
+    write_json(out / "skipped.json", skipped)
+    for name, table in tables.items():
+        write_text(out / "tables" / f"{name}.csv", table.to_csv(index=False))
+    return tables
+
+
+def _costs(results):
+    """Return what each unit cost."""
+    rows = []
+    for name, (about, _, _) in results.items():
+        seconds = {f"{what} (s)": value for what, value in about["seconds"].items()}
+        rows.append({"unit": name, **seconds, "peak memory (GiB)": about["peak_memory_gib"]})
+    return pd.DataFrame(rows)

@@ -1,0 +1,201 @@
+"""What a folder of results was made with: scales, models, parameters, versions."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from .. import __version__
+from ..baselines import MeanResponse, RidgeGaussian
+
+__all__ = ["SCALES", "Scale", "check_parameters", "fingerprint", "new_regressors", "versions"]
+
+_PACKAGES = ("mne", "numpy", "open_clip_torch", "scikit-learn", "scipy", "torch", "transformers")
+
+# Parameters of embedders that change how tokens are computed, not the tokens.
+_WITHOUT_EFFECT = ("batch_size", "cache_dir", "device")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How large an experiment is.
+
+    Attributes
+    ----------
+    n_pictures : int | None
+        Training pictures at most, evenly spaced over the concepts; None is all.
+    n_repetitions : int | None
+        Trials of each test picture at most; None is all.
+    n_draws : int
+        Draws of each test picture.
+    network : dict
+        Parameters of both diffusion models that differ from their defaults.
+    """
+
+    n_pictures: int | None
+    n_repetitions: int | None
+    n_draws: int
+    network: dict
+
+
+SCALES = {
+    "small": Scale(1000, 20, 8, {"hidden_size": 64, "n_layers": 2, "max_iter": 200}),
+    "paper": Scale(None, None, 20, {}),
+}
+
+
+def new_regressors(scale, random_state):
+    """Return the models that are compared, not fitted.
+
+    Parameters
+    ----------
+    scale : Scale
+        How large they are.
+    random_state : int
+        The seed of those that draw random numbers in ``fit``.
+
+    Returns
+    -------
+    dict of str to regressor
+        ``"mean response"``, ``"ridge + Gaussian"``, ``"diffusion"`` (this library's default) and
+        ``"xu2025"`` (the paper's model, as far as the paper tells it).
+    """
+    from ..regressor import DiffusionRegressor
+
+    network = {**scale.network, "random_state": random_state}
+    return {
+        "mean response": MeanResponse(),
+        "ridge + Gaussian": RidgeGaussian(),
+        "diffusion": DiffusionRegressor(**network),
+        "xu2025": DiffusionRegressor.xu2025(**network),
+    }
+
+
+def versions():
+    """Return the versions of what results depend on.
+
+    Returns
+    -------
+    dict of str to str
+        By package; those that are not installed are left out.
+    """
+    found = {"python": platform.python_version(), "mne_img2brain": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def fingerprint(value):
+    """Describe a parameter so that it can be compared with that of another run.
+
+    Parameters
+    ----------
+    value : object
+        An array, a path of tokens, an embedder, captions, or plain numbers and strings.
+
+    Returns
+    -------
+    object
+        JSON-able. Of arrays the shape and a hash of sixteen rows.
+    """
+    if isinstance(value, np.ndarray):
+        rows = np.unique(np.linspace(0, len(value) - 1, 16).astype(int))
+        digest = hashlib.sha256(np.ascontiguousarray(value[rows]).tobytes()).hexdigest()
+        return f"array {value.shape} of {value.dtype}, {digest[:16]}"
+    if isinstance(value, dict):
+        return {str(key): fingerprint(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [fingerprint(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if hasattr(value, "get_params"):
+        given = value.get_params(deep=False)
+        given = {name: item for name, item in given.items() if name not in _WITHOUT_EFFECT}
+        return {"class": type(value).__qualname__, **fingerprint(given)}
+    if isinstance(value, Path):
+        return str(value)
+    # a repr may hold an address, which differs from run to run
+    return getattr(value, "__qualname__", None) or type(value).__qualname__
+
+
+def check_parameters(folder, parameters):
+    """Write the parameters of a folder of results, or check that they are still the same.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder of results.
+    parameters : dict
+        What results depend on, JSON-able.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds results of other parameters.
+    FileExistsError
+        If the folder holds something else.
+    """
+    file = folder / "parameters.json"
+    wanted = json.loads(json.dumps(parameters))
+    there = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    if set(there) <= {file.name}:
+        # nothing was made with earlier parameters, if there were any
+        write_json(file, {"parameters": wanted, "versions": versions()})
+        return
+    if not file.is_file():
+        raise FileExistsError(
+            f"{folder} holds {there[0]!r} and no parameters.json: it is no folder of results "
+            "of reproduce. Give a new or an empty folder."
+        )
+    there = json.loads(file.read_text(encoding="utf-8"))["parameters"]
+    keys = sorted(set(there) | set(wanted))
+    changed = [key for key in keys if there.get(key) != wanted.get(key)]
+    if changed:
+        shown = "; ".join(f"{k} was {there.get(k)!r}, now {wanted.get(k)!r}" for k in changed)
+        raise ValueError(
+            f"{folder} holds results of other parameters: {shown}. Give the parameters of "
+            "parameters.json to go on, or another folder to begin anew."
+        )
+
+
+def write_json(path, content):
+    """Write JSON in one step: whole, or not at all.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    content : object
+        JSON-able.
+    """
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_text(path, text):
+    """Write a text file in one step: whole, or not at all.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    text : str
+        What is in it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

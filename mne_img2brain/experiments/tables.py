@@ -1,0 +1,114 @@
+"""Tables of an experiment, from the results of its units."""
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["CEILING", "accuracy_table", "draws_table", "long_table"]
+
+CEILING = "noise ceiling"
+AVERAGE = "average"
+# Of the predictions; the first two are the paper's.
+_PREDICTION = (
+    "mse",
+    "pcc",
+    "r",
+    "r / ceiling",
+    "top-1",
+    "top-5",
+    "mean rank",
+    "pairwise accuracy",
+    "equivalent trials",
+    "rsa",
+)
+# Of these what noise allows is known; of the others only what is perfect.
+_WITH_CEILING = ("mse", "pcc", "r", "rsa")
+
+
+def long_table(results):
+    """Put the tables of units below each other.
+
+    Parameters
+    ----------
+    results : dict of str to tuple
+        What :func:`mne_img2brain.experiments.units.read_unit` returned, by unit.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``protocol``, ``subject`` and the columns of an evaluation's table. The prediction of ridge
+        regression with Gaussian noise is that of ridge regression, and is called ``ridge``.
+    """
+    parts = []
+    for about, table, _ in results.values():
+        table = table.rename(columns={"encoder": "method"})
+        plain = (table["method"] == "ridge + Gaussian") & table["metric"].isin(_PREDICTION)
+        table.loc[plain, "method"] = "ridge"
+        table.insert(0, "subject", about["subject"])
+        table.insert(0, "protocol", about["protocol"])
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+def accuracy_table(long, protocol):
+    """Make the paper's table of one protocol: methods by subject, and their average.
+
+    Parameters
+    ----------
+    long : pandas.DataFrame
+        From :func:`long_table`.
+    protocol : "within" | "cross"
+        Which.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per method and subject, then the average over subjects and, in columns ``mse SD``
+        and so on, its standard deviation over subjects. One column per metric. The rows of the
+        method ``"noise ceiling"`` hold what the noise-free response would get.
+    """
+    rows = long[(long["protocol"] == protocol) & long["metric"].isin(_PREDICTION)]
+    ceilings = rows[rows["metric"].isin(_WITH_CEILING)]
+    ceilings = ceilings.groupby(["subject", "metric"], sort=False, as_index=False).first()
+    ceilings = ceilings.assign(method=CEILING, value=ceilings["ceiling"])
+    rows = pd.concat([rows, ceilings])
+    wide = rows.pivot(index=["method", "subject"], columns="metric", values="value")
+    methods, subjects = (list(dict.fromkeys(rows[name])) for name in ("method", "subject"))
+    columns = [name for name in _PREDICTION if name in wide]
+    wide = wide[columns]
+    average = (
+        wide.groupby("method").mean().assign(subject=AVERAGE).set_index("subject", append=True)
+    )
+    if len(subjects) > 1:
+        spread = wide.groupby("method").std(ddof=1)
+        for name in columns[:3]:
+            average[f"{name} SD"] = spread[name].reindex(average.index.get_level_values(0)).values
+    whole = pd.concat([wide, average])
+    order = [(method, subject) for method in methods for subject in [*subjects, AVERAGE]]
+    whole = whole.reindex(pd.MultiIndex.from_tuples(order, names=["method", "subject"]))
+    whole.columns.name = None
+    return whole.reset_index()
+
+
+def draws_table(long):
+    """Make the table of single-trial draws against real trials, averaged over subjects.
+
+    Parameters
+    ----------
+    long : pandas.DataFrame
+        From :func:`long_table`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per protocol, metric and method: the mean and the standard deviation over subjects,
+        and what real trials get against real ones. Empty where draws were not judged.
+    """
+    rows = long[~long["metric"].isin(_PREDICTION) & (long["method"] != "mean response")]
+    keys = ["protocol", "metric", "method"]
+    columns = {
+        "value": ("value", "mean"),
+        "SD": ("value", lambda values: values.std(ddof=1) if len(values) > 1 else np.nan),
+        "real": ("ceiling", "mean"),
+        "n_subjects": ("value", "size"),
+    }
+    return rows.groupby(keys, sort=False).agg(**columns).reset_index()

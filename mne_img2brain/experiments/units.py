@@ -1,0 +1,210 @@
+"""One unit of work: the models of one subject and one protocol, fitted, judged and saved."""
+
+import dataclasses
+import json
+import shutil
+import sys
+import time
+
+import mne
+import numpy as np
+import pandas as pd
+
+from .._log import logger
+from ..encoder import ImageToBrainEncoder
+from ..evaluation import evaluate
+from .settings import new_regressors, versions, write_json
+
+__all__ = ["Unit", "plan_units", "read_unit", "run_unit"]
+
+# Encoders that are kept; baselines are fitted again in seconds.
+_KEPT = ("diffusion", "xu2025")
+# A fit holds at its peak so many arrays of the size of all training averages: measured with 300
+# pictures of 63 sensors x 250 times, of one subject (17) and of three (19).
+_ARRAYS_IN_FIT = 19
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """Who is tested, and who was learnt from.
+
+    Attributes
+    ----------
+    protocol : "within" | "cross"
+        Whether models learn from the subject that they are tested on, or from all others.
+    subject : str
+        Who is tested.
+    trained_on : tuple of str
+        Who was learnt from.
+    """
+
+    protocol: str
+    subject: str
+    trained_on: tuple
+
+    @property
+    def name(self):
+        """Name of the unit's folder."""
+        return f"{self.protocol}-{self.subject}"
+
+
+def plan_units(subjects, within, cross):
+    """List the units of an experiment.
+
+    Parameters
+    ----------
+    subjects : list of str
+        The subjects.
+    within, cross : bool
+        Which protocols.
+
+    Returns
+    -------
+    list of Unit
+        Within-subject ones first.
+
+    Raises
+    ------
+    ValueError
+        If there is one subject and the protocol is cross-subject.
+    """
+    units = [Unit("within", one, (one,)) for one in subjects] if within else []
+    if cross:
+        if len(subjects) < 2:
+            raise ValueError(
+                f"cross=True learns from other subjects, but there is only {subjects[0]}; give "
+                "cross=False or more subjects."
+            )
+        units += [
+            Unit("cross", one, tuple(other for other in subjects if other != one))
+            for one in subjects
+        ]
+    return units
+
+
+def run_unit(unit, folder, recordings, tokens, embedder, random_state):
+    """Fit and judge the models of a unit; its folder appears when everything is in it.
+
+    Parameters
+    ----------
+    unit : Unit
+        Who is tested and learnt from.
+    folder : pathlib.Path
+        Where units are kept.
+    recordings : Recordings
+        The data set.
+    tokens : dict of str to array
+        Of the training and the test pictures.
+    embedder : transformer | None
+        What made them, saved with the encoders so that they take pictures.
+    random_state : int
+        The seed of fits, draws, splits and resamples.
+    """
+    started = time.perf_counter()
+    partial = folder / f".{unit.name}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    encoders, seconds, n_trained = _fit(unit, recordings, tokens["train"], embedder, random_state)
+    for name in _KEPT:
+        encoders[name].save(partial / "encoders" / name)
+    trials = recordings.test(unit.subject)
+    began = time.perf_counter()
+    evaluation = evaluate(
+        encoders,
+        tokens["test"],
+        trials,
+        image_ids="image_id",
+        n_draws=recordings.scale.n_draws,
+        random_state=random_state,
+    )
+    seconds["evaluate"] = time.perf_counter() - began
+    evaluation.table.to_csv(partial / "table.csv", index=False)
+    maps = list(evaluation.maps.items())
+    for name, evoked in maps:
+        evoked.comment = name
+    mne.write_evokeds(partial / "maps-ave.fif", [evoked for _, evoked in maps], verbose="error")
+    seconds["all"] = time.perf_counter() - started
+    write_json(
+        partial / "unit.json",
+        {
+            **dataclasses.asdict(unit),
+            "n_training_averages": n_trained,
+            "n_training_pictures": len(tokens["train"]),
+            "n_test_pictures": evaluation.n_images,
+            "n_test_trials": len(trials),
+            "random_state": random_state,
+            "seconds": {name: round(value, 2) for name, value in seconds.items()},
+            "peak_memory_gib": peak_memory(),
+            "versions": versions(),
+        },
+    )
+    partial.rename(folder / unit.name)
+
+
+def _fit(unit, recordings, tokens, embedder, random_state):
+    """Fit all models of a unit on averages that are given back to memory afterwards."""
+    epochs, several = {}, len(unit.trained_on) > 1
+    for subject in unit.trained_on:
+        epochs[subject] = recordings.training(subject)
+        if len(epochs) == 1:
+            size = len(unit.trained_on) * _gib(epochs[subject])
+            logger.info(
+                "%s: averages of %d subject%s are %.2f GiB; fitting will need about %.1f GiB.",
+                unit.name, len(unit.trained_on), "s" * several, size, _ARRAYS_IN_FIT * size,
+            )  # fmt: skip
+    image_ids = np.tile(np.arange(len(tokens)), len(epochs))
+    n_averages = len(image_ids)
+    if not several:
+        (epochs,) = epochs.values()
+    encoders, seconds = {}, {}
+    for name, regressor in new_regressors(recordings.scale, random_state).items():
+        logger.info("%s: fitting %s to %d averages.", unit.name, name, n_averages)
+        began = time.perf_counter()
+        encoder = ImageToBrainEncoder(embedder, regressor)
+        encoders[name] = encoder.fit(tokens, epochs, image_ids=image_ids)
+        seconds[f"fit {name}"] = time.perf_counter() - began
+    return encoders, seconds, n_averages
+
+
+def _gib(epochs):
+    """Return the size of epochs."""
+    return len(epochs) * len(epochs.ch_names) * len(epochs.times) * 8 / 2**30
+
+
+def peak_memory():
+    """Return the most memory that the process ever had, in GiB.
+
+    Returns
+    -------
+    float | None
+        None where the operating system does not tell.
+    """
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**30 if sys.platform == "darwin" else 2**20), 3)
+
+
+def read_unit(folder):
+    """Read the results of a unit.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Its folder.
+
+    Returns
+    -------
+    about : dict
+        What is in ``unit.json``.
+    table : pandas.DataFrame
+        As in :class:`mne_img2brain.evaluation.Evaluation`.
+    maps : dict of str to mne.Evoked
+        Likewise.
+    """
+    about = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
+    table = pd.read_csv(folder / "table.csv")
+    maps = mne.read_evokeds(folder / "maps-ave.fif", proj=False, verbose="error")
+    return about, table, {evoked.comment: evoked for evoked in maps}
