@@ -67,5 +67,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "within_subsection_order": "gallery_order.QuickstartFirst",
+    # what plotting returns is not shown beneath the figure
+    "ignore_repr_types": r"matplotlib|Figure",
     "abort_on_example_error": True,
 }

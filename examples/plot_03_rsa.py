@@ -79,7 +79,8 @@ movies = {
 }
 for name, encoder in encoders.items():
     movies[name] = dissimilarities(encoder.predict(images[new]), place)
-movies["recorded"]
+for name, movie in movies.items():
+    print(f"{name:8s}: {movie.n_rdm} matrices of {movie.n_cond} pictures")
 
 # %%
 # Matrices at 200 ms, which is a good moment for the prediction, as the next figure shows. Ranks of
