@@ -94,6 +94,9 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
         The fitted mean.
     residual_ : ResidualDiffusion
         The fitted distribution of residuals.
+    residual_averaged_ : float
+        Of how many trials each residual is the average: 1, for residuals are scaled to single
+        trials, but without a mean regressor that of the training data.
     residual_mean_weight_ : float
         Weight of the diffusion model's own mean in :meth:`predict`, chosen on held-out pictures.
     n_features_in_ : int
@@ -283,12 +286,17 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
             tokens, image, data.y, data.weight, plan.fold, plan.group, data.subject
         )
         residuals = data.y - out_of_fold
-        # 3. an average over n trials varies by 1 / sqrt(n) of a trial
-        residuals *= np.sqrt(data.weight)[:, None, None]
+        # 3. an average over n trials varies by 1 / sqrt(n) of a trial; without a mean regressor
+        # the response to the picture is in the residuals too, and does not
+        weight, averaged = data.weight, 1.0
+        if self.mean_regressor is None:
+            averaged = float(1 / np.mean(1 / weight))
+            weight = np.ones(len(weight))
+        residuals *= np.sqrt(weight)[:, None, None]
         if data.y_mask is not None:
             residuals[~data.y_mask] = 0
         whitener = SpaceTimeWhitener() if self.whitening == "covariance" else ScaleWhitener()
-        whitener.fit(residuals, None if plan.by_trial else image, data.weight)
+        whitener.fit(residuals, None if plan.by_trial else image, weight)
         # 4. diffusion
         residual = ResidualDiffusion(
             whitener,
@@ -329,7 +337,7 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
             condition_dropout=self.condition_dropout,
             n_iter_no_change=self.n_iter_no_change,
         )
-        self.mean_, self.residual_ = mean, residual
+        self.mean_, self.residual_, self.residual_averaged_ = mean, residual, averaged
         self.average_response_ = np.average(data.y, axis=0, weights=data.weight)
         self.target_shape_ = data.target_shape
         self.n_iter_ = residual.history_.iterations[-1] if self.max_iter else 0
@@ -427,12 +435,14 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
             tokens, picture, noise, subject=subjects, n_steps=self.n_steps, solver=self.solver,
             eta=self.eta, guidance_scale=guidance_scale,
         ):  # fmt: skip
-            of = picture[draws]
+            of, centre = picture[draws], expected[picture[draws]]
             if own is not None:
                 # centre on the prediction: the mean of draws is predict
-                drawn = drawn + (self.residual_mean_weight_ - 1) * own[of]
+                weighted = self.residual_mean_weight_ * own[of]
+                centre = centre + self.residual_.whitener.inverse_transform(weighted)
+                drawn = drawn - own[of]
             scatter = self.residual_.colour(drawn, noise.more)
-            result[draws] = expected[of] + scatter / np.sqrt(n_averaged)
+            result[draws] = centre + scatter * np.sqrt(self.residual_averaged_ / n_averaged)
         return result.reshape(len(tokens), n_draws, *self.target_shape_)
 
     def _means(self, tokens, subjects):

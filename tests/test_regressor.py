@@ -158,6 +158,25 @@ def test_averages_count_as_many_trials(rng):
     assert_allclose(averaged.std(axis=1).mean(), 2.03 / 3, rtol=0.05)
 
 
+def test_averages_do_not_scale_the_response_of_the_pure_form(rng):
+    """What the denoiser says of a picture does not depend on how many trials were averaged."""
+    X = np.repeat(np.array([[-1.0], [1.0]]), 30, axis=0) + 0.01 * rng.standard_normal((60, 1))
+    y = 2 * np.sign(X)[:, :, None] + 0.3 * rng.standard_normal((60, 2, 10))
+    parameters = {**TINY, "max_iter": 200, "prediction_type": "v", "random_state": 0}
+    model = DiffusionRegressor.xu2025(**parameters)
+    single, tokens = clone(model).fit(X, y), X[::10]
+    ninth = clone(model).fit(X, y, sample_weight=np.full(len(y), 9))
+    assert (single.residual_averaged_, ninth.residual_averaged_) == (1, 9)
+    assert single.residual_.trained_
+    assert_allclose(ninth.predict(tokens), single.predict(tokens), rtol=1e-9)
+    averages = ninth.sample(tokens, 3, random_state=0, n_averaged=9)
+    assert_allclose(averages, single.sample(tokens, 3, random_state=0), rtol=1e-6)
+    # single trials lie around the same mean, three times as far
+    trials = ninth.sample(tokens, 3, random_state=0)
+    mean = ninth.predict(tokens)[:, None]
+    assert_allclose(trials - mean, 3 * (averages - mean), rtol=1e-6, atol=1e-9)
+
+
 def test_the_global_generators_are_untouched(linear):
     tokens, image, y = linear
     numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
