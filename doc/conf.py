@@ -51,4 +51,6 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
+    # a figure is shown; what Python calls it need not be
+    "ignore_repr_types": r"matplotlib\.(axes|figure|text|lines|collections|legend)",
 }
