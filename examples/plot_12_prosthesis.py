@@ -45,7 +45,7 @@ except ImportError:
     ScoreboardModel = None
 
 mne.set_log_level("WARNING")
-N_PIXELS, DEGREES, MICRONS = 96, 16, 280  # picture's width; of visual field; of retina per degree
+N_PIXELS, DEGREES, MICRONS = 96, 16, 270  # picture's width; of visual field; of retina per degree
 
 
 def make_prosthesis(n_side):
@@ -102,7 +102,7 @@ encoder.fit(everything, epochs[learnt], image_ids=image_id[learnt])
 # %%
 # What is seen, and the response to it
 # ------------------------------------
-# One picture, at the sensor that answers to it most. Black is the response to the intact picture,
+# One picture, and a sensor over occipital cortex. Black is the response to the intact picture,
 # repeated in every panel; dashed the response to what the prosthesis shows of it.
 
 predicted = {name: encoder.predict(pictures) for name, pictures in vision.items()}
@@ -111,6 +111,7 @@ one = 1
 plot_phosphenes(
     {name: pictures[one] for name, pictures in vision.items()},
     {name: epochs[one].average() for name, epochs in predicted.items()},
+    picks="PO8",
     show=False,
 )
 
@@ -121,6 +122,7 @@ plot_phosphenes(
     {name: pictures[one] for name, pictures in vision.items()},
     {name: epochs[one].average() for name, epochs in true.items()},
     title="True responses",
+    picks="PO8",
     show=False,
 )
 
@@ -157,6 +159,11 @@ print(f"{'':16s} encoder   brain       encoder   brain")
 for name in vision:
     (d, i), (true_d, true_i) = ([part[name] for part in answer] for answer in answers.values())
     print(f"{name:16s} {d:7.2f} {true_d:7.2f}       {i:6.0%}  {true_i:6.0%}")
+
+# %%
+# The distance does not simply fall with the number of electrodes: no percept has colour, and all
+# are crossed by the dark gaps between spots, which shifts the responses to all pictures alike. What
+# tells one picture from another is another matter.
 
 # %%
 # Where are they different?
