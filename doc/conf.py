@@ -71,5 +71,4 @@ sphinx_gallery_conf = {
     "ignore_repr_types": r"matplotlib|Figure",
     "abort_on_example_error": True,
     # a figure is shown; what Python calls it need not be
-    "ignore_repr_types": r"matplotlib\.(axes|figure|text|lines|collections|legend)",
 }

@@ -59,19 +59,25 @@ def evaluating(module):
 
 
 @contextlib.contextmanager
-def seeded_init(seed):
-    """Let ``torch.nn`` initialise from ``seed`` and leave the global generators as they were.
+def seeded_init(seed, device="cpu"):
+    """Let ``torch.nn`` draw from ``seed`` and leave the global generators as they were.
 
-    ``torch.nn.init`` draws from the global generator only; this forks it, so that nothing outside
-    notices.
+    ``torch.nn.init`` and dropout draw from the global generators only; this forks them, so that
+    nothing outside notices.
 
     Parameters
     ----------
     seed : int
         The seed.
+    device : torch.device | str
+        Where dropout happens.
     """
-    with torch.random.fork_rng(devices=[]):
+    device = torch.device(device)
+    accelerated = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if accelerated else []):
         torch.random.default_generator.manual_seed(int(seed))
+        if accelerated:
+            torch.cuda.manual_seed(int(seed))
         yield
 
 

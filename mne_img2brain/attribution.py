@@ -159,7 +159,7 @@ def attribute_tokens(encoder, images, weights, *, reference=None, n_steps=32, ba
             f"reference has shape {reference.shape}, but one picture has tokens of shape "
             f"{tokens.shape[1:]}."
         )
-    pull = _pull_back(encoder, residual.whitener, weights)
+    pull = _pull_back(encoder, residual.whitener.pooled, weights)
     start, _ = _scaled(residual, reference[None])
     middles = (torch.arange(n_steps, device=start.device) + 0.5) / n_steps
     result = np.empty(tokens.shape[:2])

@@ -5,7 +5,11 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from .mean_regressor import FewImagesRegressor, KernelMeanRegressor
+from .missing_sensors import fill_sensors
 from .pooling import pool_tokens
+from .spatial_layer import SpatialLayer
+
+_LEAST_IMAGES = 10  # of a subject, for a regression of its own
 
 
 class ConditionalMean:
@@ -17,8 +21,10 @@ class ConditionalMean:
     weight; for least squares with a penalty that is the model fitted on single trials, and it
     costs a fraction.
 
-    With subjects, the mean is ``shared(picture) + part_s(picture)``: the part of a subject is the
-    same kind of regressor, fitted on what the shared part leaves over of that subject's trials.
+    With subjects, the mean is ``shared(picture) + part_s(picture)``. The part of a subject is a
+    :class:`~mne_img2brain.spatial_layer.SpatialLayer` over the shared response and, where it helps
+    on pictures left out, the same kind of regressor on what that leaves over. Subjects that were
+    learnt later have their part over the response of the average subject.
 
     Parameters
     ----------
@@ -34,7 +40,7 @@ class ConditionalMean:
         self.regressor = regressor
         self.by_trial = by_trial
 
-    def fit(self, tokens, image_index, y, weight, fold, group, subject=None):
+    def fit(self, tokens, image_index, y, weight, fold, group, subject=None, y_mask=None):
         """Fit the mean and predict every trial by a model that has not seen its group.
 
         Parameters
@@ -53,6 +59,8 @@ class ConditionalMean:
             What no fold parts.
         subject : array of int, shape (n_trials,) | None
             The subject of each trial.
+        y_mask : array of bool, shape (n_trials, n_channels) | None
+            Which sensors each trial has.
 
         Returns
         -------
@@ -62,17 +70,52 @@ class ConditionalMean:
         # Padding means captions, and the last token of a caption stands for all of it.
         self.pool_last_ = bool(np.isnan(tokens[..., 0]).any())
         self.response_shape_ = y.shape[1:]
-        trials = (image_index, y, weight, fold, group)
-        self.shared_, out_of_fold = self._fit_part(tokens, *trials)
+        filled = y if y_mask is None else fill_sensors(y, y_mask)
+        self.shared_, out_of_fold = self._fit_part(tokens, image_index, filled, weight, fold, group)
         self.parts_ = []
         for one in [] if subject is None else range(subject.max() + 1):
             rows = np.flatnonzero(subject == one)
-            image_index, y, weight, fold, group = (values[rows] for values in trials)
-            rest = y - out_of_fold[rows]
-            part, of_part = self._fit_part(tokens, image_index, rest, weight, fold, group)
+            of_one = (values[rows] for values in (image_index, y, weight, fold, group))
+            mask = None if y_mask is None else y_mask[rows]
+            part, added = self._fit_subject(tokens, out_of_fold[rows], *of_one, mask)
             self.parts_.append(part)
-            out_of_fold[rows] += of_part
+            out_of_fold[rows] += added
+        self.n_average_ = len(self.parts_)
         return out_of_fold
+
+    def fit_new_subject(self, tokens, image_index, y, weight, fold, group, y_mask=None):
+        """Fit the part of a subject that was not in :meth:`fit`.
+
+        Parameters
+        ----------
+        tokens, image_index, y, weight, fold, group, y_mask
+            As in :meth:`fit`, of one subject.
+
+        Returns
+        -------
+        part : tuple
+            For the caller to append to ``parts_``.
+        out_of_fold : array, shape (n_trials, n_channels, n_times)
+            The predictions of models that have not seen the group.
+        """
+        base = self.predict(tokens)[image_index]
+        part, added = self._fit_subject(tokens, base, image_index, y, weight, fold, group, y_mask)
+        return part, base + added
+
+    def _fit_subject(self, tokens, base, image_index, y, weight, fold, group, y_mask):
+        """Fit what a subject adds to the response of all; predict it for trials left out."""
+        if y_mask is not None:
+            y = np.where(y_mask[:, :, None], y, base)
+        layer = SpatialLayer()
+        added = layer.fit(base, y, image_index, weight, fold)
+        several = len(np.unique(image_index)) >= _LEAST_IMAGES or self.by_trial
+        if self.regressor is None or not several:
+            return (layer, None), added
+        target = y - base - added
+        rest, of_rest = self._fit_part(tokens, image_index, target, weight, fold, group)
+        if not _helps(of_rest, target, image_index, weight):
+            return (layer, None), added
+        return (layer, rest), added + of_rest
 
     def _fit_part(self, tokens, image_index, y, weight, fold, group):
         """Fit one regressor on all trials, and predict each by one that has not seen it."""
@@ -126,14 +169,30 @@ class ConditionalMean:
         array, shape (n_images, n_channels, n_times)
         """
         inputs = tokens if isinstance(self.regressor, str) else self._pool(tokens)
-        mean = self._predict_part(self.shared_, inputs)
-        for one, part in enumerate(self.parts_):
-            if subject is None:
-                mean += self._predict_part(part, inputs) / len(self.parts_)
-            elif np.any(subject == one):
-                rows = np.flatnonzero(subject == one)
-                mean[rows] += self._predict_part(part, inputs[rows])
+        shared = self._predict_part(self.shared_, inputs)
+        known = subject is not None and np.all(subject < self.n_average_)
+        average = None if known else self._average(shared, inputs)
+        if subject is None:
+            return average
+        mean = np.empty_like(shared)
+        for one in np.unique(subject):
+            rows = np.flatnonzero(subject == one)
+            base = (shared if one < self.n_average_ else average)[rows]
+            mean[rows] = base + self._add(one, base, inputs[rows])
         return mean
+
+    def _average(self, shared, inputs):
+        """Return the mean response of the subjects of :meth:`fit`."""
+        average = shared.copy()
+        for one in range(self.n_average_):
+            average += self._add(one, shared, inputs) / self.n_average_
+        return average
+
+    def _add(self, one, base, inputs):
+        """Return what the part of a subject adds."""
+        layer, rest = self.parts_[one]
+        added = layer.apply(base)
+        return added if rest is None else added + self._predict_part(rest, inputs)
 
     def _predict_part(self, part, inputs):
         """Predict with a fitted regressor, or repeat a plain mean."""
@@ -143,6 +202,14 @@ class ConditionalMean:
         else:
             predicted[:] = np.asarray(part.predict(inputs)).reshape(predicted.shape)
         return predicted
+
+
+def _helps(predicted, target, image_index, weight):
+    """Tell whether predictions lessen the squared error by more than its standard error."""
+    images, rows = np.unique(image_index, return_inverse=True)
+    error = np.square(target).sum(axis=(1, 2)) - np.square(target - predicted).sum(axis=(1, 2))
+    gain = np.bincount(rows, weights=weight * error)
+    return gain.sum() > gain.std() * np.sqrt(len(images))
 
 
 def _fit_averages(model, pooled, image_index, y, weight):

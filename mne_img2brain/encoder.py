@@ -28,6 +28,7 @@ from .regions import assign_regions
 from .response import fit_regressor, predict_regressor, sample_regressor
 from .scoring import ScoringMixin
 from .stimuli import present
+from .subjects import SubjectsMixin
 
 
 def _can_sample(encoder):
@@ -36,7 +37,7 @@ def _can_sample(encoder):
     return regressor is None or hasattr(regressor, "sample")
 
 
-class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimator):
+class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixin, BaseEstimator):
     """The M/EEG response to pictures.
 
     Pictures become tokens (``embedder``), tokens become responses (``regressor``), responses
@@ -69,7 +70,9 @@ class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimato
     left_out_ : list of str
         Channels of the training epochs that were not learnt (bad, or no data channels).
     subjects_ : list of str
-        Subjects, in the order in which the regressor numbers them; empty where there is one.
+        Subjects: those of ``fit``, sorted (none where there was no name), then those of ``adapt``.
+    n_training_subjects_ : int
+        How many of these are of ``fit``.
     training_image_keys_ : list of str
         Content hashes of the training pictures.
     n_trials_ : int
@@ -173,7 +176,7 @@ class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimato
         self.tmin_, self.baseline_ = recording.tmin, recording.baseline
         self.ch_names_ = list(recording.info["ch_names"])
         self.regions_, self.basis_, self.left_out_ = regions, basis, list(recording.left_out)
-        self.subjects_ = names
+        self.subjects_, self.n_training_subjects_ = names, len(names)
         self.training_image_keys_ = sorted(set(stimuli.keys))
         self.n_trials_ = round(recording.n_averaged.sum())
         return self
@@ -295,22 +298,13 @@ class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimato
     def _shape(self):
         return len(self.ch_names_), len(self.times_)
 
-    def _subject_codes(self, subject, n_images):
-        """Return the regressor's number of a subject, once per image."""
-        if subject is None:
-            return None
-        if subject not in self.subjects_:
-            known = ", ".join(map(repr, self.subjects_)) or "none: there was no subject column"
-            raise ValueError(f"subject={subject!r} was not in fit; known subjects: {known}.")
-        return np.full(n_images, self.subjects_.index(subject))
-
     def _generated(self, data, stimuli, n_draws, subject, metadata, event_id):
         """Give standardised responses their unit, rank, events and metadata."""
         frame = generated_metadata(
             len(stimuli),
             names=stimuli.names,
             captions=stimuli.captions,
-            subject=subject or (self.subjects_[0] if len(self.subjects_) == 1 else None),
+            subject=subject or (self.subjects_[0] if self.n_training_subjects_ == 1 else None),
             n_draws=n_draws,
             metadata=metadata,
         )

@@ -47,7 +47,9 @@ _HOMES = {
     "ScaleWhitener": "mne_img2brain.whitening",
     "ScaledTokens": "mne_img2brain.scaled_tokens",
     "SpaceTimeWhitener": "mne_img2brain.whitening",
+    "SpatialLayer": "mne_img2brain.spatial_layer",
     "StandardScaler": "sklearn.preprocessing",
+    "SubjectWhitener": "mne_img2brain.subject_whitener",
     "TrainingHistory": "mne_img2brain.diffusion",
 }
 

@@ -8,15 +8,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._log import use_log_level
 from ._torch import seed_from
+from .adaptation import AdaptingMixin
 from .arrays import check_fit_arrays, check_integers, check_subjects, check_tokens
 from .conditional_mean import ConditionalMean
 from .diffusion import DrawNoise, NoiseScheduler
+from .missing_sensors import fill_sensors
 from .residual import SOLVERS, ResidualDiffusion
 from .splits import plan_splits
+from .subject_whitener import SubjectWhitener
 from .whitening import ScaleWhitener, SpaceTimeWhitener
 
 
-class DiffusionRegressor(RegressorMixin, BaseEstimator):
+class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
     r"""Expected responses by regression, single trials by diffusion.
 
     A response :math:`y` to a picture with tokens :math:`c` is modelled as
@@ -283,7 +286,7 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
         # 2. mean and out-of-fold residuals
         mean = ConditionalMean(self.mean_regressor, plan.by_trial)
         out_of_fold = mean.fit(
-            tokens, image, data.y, data.weight, plan.fold, plan.group, data.subject
+            tokens, image, data.y, data.weight, plan.fold, plan.group, data.subject, data.y_mask
         )
         residuals = data.y - out_of_fold
         # 3. an average over n trials varies by 1 / sqrt(n) of a trial; without a mean regressor
@@ -294,9 +297,11 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
             weight = np.ones(len(weight))
         residuals *= np.sqrt(weight)[:, None, None]
         if data.y_mask is not None:
-            residuals[~data.y_mask] = 0
-        whitener = SpaceTimeWhitener() if self.whitening == "covariance" else ScaleWhitener()
-        whitener.fit(residuals, None if plan.by_trial else image, weight)
+            residuals = fill_sensors(residuals, data.y_mask, same_variance=True)
+        kind = SpaceTimeWhitener if self.whitening == "covariance" else ScaleWhitener
+        whitener = SubjectWhitener(kind()).fit(
+            residuals, None if plan.by_trial else image, weight, data.subject, data.y_mask
+        )
         # 4. diffusion
         residual = ResidualDiffusion(
             whitener,
@@ -374,7 +379,7 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
         expected, own = self._means(tokens, subjects)
         if own is not None:
             weighted = self.residual_mean_weight_ * own
-            expected = expected + self.residual_.whitener.inverse_transform(weighted)
+            expected = expected + self.residual_.whitener.inverse_transform(weighted, subjects)
         return expected.reshape(len(tokens), *self.target_shape_)
 
     def sample(
@@ -436,12 +441,13 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
             eta=self.eta, guidance_scale=guidance_scale,
         ):  # fmt: skip
             of, centre = picture[draws], expected[picture[draws]]
+            whose = None if subjects is None else subjects[of]
             if own is not None:
                 # centre on the prediction: the mean of draws is predict
                 weighted = self.residual_mean_weight_ * own[of]
-                centre = centre + self.residual_.whitener.inverse_transform(weighted)
+                centre = centre + self.residual_.whitener.inverse_transform(weighted, whose)
                 drawn = drawn - own[of]
-            scatter = self.residual_.colour(drawn, noise.more)
+            scatter = self.residual_.colour(drawn, noise.more, whose)
             result[draws] = centre + scatter * np.sqrt(self.residual_averaged_ / n_averaged)
         return result.reshape(len(tokens), n_draws, *self.target_shape_)
 
@@ -454,7 +460,7 @@ class DiffusionRegressor(RegressorMixin, BaseEstimator):
     def _check_predict(self, X, token_mask, subjects):
         check_is_fitted(self)
         tokens = check_tokens(self, X, token_mask, reset=False)
-        subjects = check_subjects(subjects, len(tokens), self.residual_.architecture["n_subjects"])
+        subjects = check_subjects(subjects, len(tokens), len(self.mean_.parts_))
         return tokens, subjects
 
     def _check_parameters(self):

@@ -24,7 +24,7 @@ class ResidualDiffusion:
 
     Parameters
     ----------
-    whitener : object with ``transform`` and ``inverse_transform``
+    whitener : SubjectWhitener
         Fitted on the residuals.
     scheduler : NoiseScheduler
         The forward process.
@@ -85,7 +85,7 @@ class ResidualDiffusion:
         """
         self.scaled_ = ScaledTokens.fit(tokens)
         self._build(seed)
-        whitened = self.whitener.transform(residuals).astype(np.float32)
+        whitened = self.whitener.transform(residuals, subject).astype(np.float32)
         if max_iter > 0:
             self.history_ = train_denoiser(
                 self.denoiser_,
@@ -108,9 +108,10 @@ class ResidualDiffusion:
         if not self.trained_:
             logger.info("The denoiser did not improve on Gaussian residuals; they stay Gaussian.")
             rng = np.random.default_rng(seed)
-            some = residuals[rng.permutation(len(residuals))[:_MAX_FOR_GAINS]]
-            drawn = self.whitener.inverse_transform(rng.standard_normal(some.shape))
-            self.gains_ = BandGains().fit(some, drawn)
+            rows = rng.permutation(len(residuals))[:_MAX_FOR_GAINS]
+            white = rng.standard_normal((len(rows), *residuals.shape[1:]))
+            drawn = self.whitener.colour(white, _pick(subject, rows))
+            self.gains_ = BandGains().fit(residuals[rows], drawn)
         self.scaled_ = self.scaled_.of(np.empty((0, *tokens.shape[1:]), np.float32))
         return self
 
@@ -218,7 +219,7 @@ class ResidualDiffusion:
         np.add.at(target, inverse, residuals[rows] * np.sqrt(weight[rows])[:, None, None])
         target /= np.bincount(inverse, weights=weight[rows])[:, None, None]
         own = self.mean(tokens[pairs[:, 0]], None if subject is None else pairs[:, 1])
-        own = self.whitener.inverse_transform(own)
+        own = self.whitener.inverse_transform(own, None if subject is None else pairs[:, 1])
         cross, square = (own * target).sum(axis=(1, 2)), (own**2).sum(axis=(1, 2))
         best = float(np.clip(cross.sum() / max(square.sum(), np.finfo(float).tiny), 0, 1))
         gain = 2 * best * cross - best**2 * square
@@ -308,7 +309,7 @@ class ResidualDiffusion:
         )
         return guided(conditional, unconditional, guidance_scale)
 
-    def colour(self, drawn, more):
+    def colour(self, drawn, more, subject=None):
         """Give whitened draws their covariance, and their rhythms the gains of a trial.
 
         Parameters
@@ -317,13 +318,17 @@ class ResidualDiffusion:
             In whitened space.
         more : callable
             ``more(n)`` returns ``n`` further standard normal numbers for each draw of the batch.
+        subject : array of int, shape (n_batch,) | None
+            Whose residuals; ``None`` is the average subject.
 
         Returns
         -------
         array, shape (n_batch, n_channels, n_times)
             Residuals of single trials.
         """
-        scatter = self.whitener.inverse_transform(drawn)
+        if self.trained_:
+            return self.whitener.inverse_transform(drawn, subject)
+        scatter = self.whitener.colour(drawn, subject)
         if self.gains_ is None or not self.gains_.n_numbers:
             return scatter
         return self.gains_.apply(scatter, more(self.gains_.n_numbers))
@@ -378,6 +383,10 @@ class ResidualDiffusion:
 
 def _batches(n, batch_size):
     return [np.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+
+
+def _pick(subject, rows):
+    return None if subject is None else subject[rows]
 
 
 def _rows(subject, rows, device):

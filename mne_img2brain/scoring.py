@@ -25,6 +25,7 @@ class ScoringMixin:
     tmin_: float
     _in_units: Callable
     _shape: Any
+    _subject_codes: Callable
 
     def score(
         self,
@@ -33,6 +34,7 @@ class ScoringMixin:
         *,
         image_ids: np.ndarray | list[int] | str | None = None,
         captions: list[str] | str | None = None,
+        subject: str | None = None,
     ) -> float:
         """Return the mean of r across images, over sensors and times after image onset.
 
@@ -42,13 +44,17 @@ class ScoringMixin:
         ----------
         images, epochs, image_ids, captions
             As in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`, at least three images.
+        subject : str | None
+            Whose predicted response; ``None`` is the average subject.
 
         Returns
         -------
         float
             Between -1 and 1. Not corrected for the noise in ``epochs``.
         """
-        r = self.score_evoked(images, epochs, image_ids=image_ids, captions=captions)
+        r = self.score_evoked(
+            images, epochs, image_ids=image_ids, captions=captions, subject=subject
+        )
         after = r.times > 0 if np.any(r.times > 0) else np.ones(len(r.times), bool)
         return float(np.nanmean(r.data[:, after]))
 
@@ -59,6 +65,7 @@ class ScoringMixin:
         *,
         image_ids: np.ndarray | list[int] | str | None = None,
         captions: list[str] | str | None = None,
+        subject: str | None = None,
     ) -> mne.EvokedArray:
         """Return Pearson's r across images, for every sensor and time.
 
@@ -67,6 +74,8 @@ class ScoringMixin:
         images, epochs, image_ids, captions
             As in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`, at least three images. Sensors
             match by name in any order; extra ones are ignored.
+        subject : str | None
+            Whose predicted response; ``None`` is the average subject.
 
         Returns
         -------
@@ -93,7 +102,8 @@ class ScoringMixin:
         recorded = np.zeros((n_images, *self._shape))
         np.add.at(recorded, row, data * weight[:, None, None])
         recorded /= np.bincount(row, weights=weight)[:, None, None]
-        predicted = predict_regressor(self.regressor_, stimuli.tokens, self._shape)
+        codes = self._subject_codes(subject, len(stimuli.tokens))
+        predicted = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
         good = np.isfinite(recorded).all(axis=(0, 2))
         r = np.full(self._shape, np.nan)
         r[good] = r_map(recorded[:, good], self._in_units(predicted[stimuli.index])[:, good])

@@ -56,6 +56,10 @@ class ScaleWhitener:
         """Multiply: array, shape (n, n_channels, n_times)."""
         return whitened * self.scale_
 
+    def colour(self, noise):
+        """Multiply: array, shape (n, n_channels, n_times)."""
+        return noise * self.scale_
+
 
 class SpaceTimeWhitener:
     r"""Make residuals white over sensors and times, every value staying in its place.
@@ -105,6 +109,8 @@ class SpaceTimeWhitener:
         Structure and target -> held-out Gaussian log-likelihood of a trial, in nats.
     rank_ : int
         Dimensions of the subspace.
+    noise_root_ : array | None
+        The root of the sample covariance, where noise is coloured by it.
     mean_factor_ : float
         What the mean residuals of pictures were multiplied with.
 
@@ -182,6 +188,10 @@ class SpaceTimeWhitener:
             aim = target_covariance(z, self.structure_, self.target_, toeplitz and toeplitz[1])
             covariance = covariance + (1 - self.weight_) * aim
         self.root_, self.inverse_root_ = roots(covariance)
+        # Noise needs no inverse, which is what makes the sample's small eigenvalues costly.
+        self.noise_root_ = None
+        if self.structure_ == "full" and self.weight_ < 1 and len(z) > np.prod(z.shape[1:]):
+            self.noise_root_ = roots(sample_covariance(z, "full"))[0]
         logger.info(
             f"Covariance of the residuals: {self.structure_}, weight {self.weight_:.3g} of the "
             f"sample against {self.target_}, rank {self.rank_} of {np.prod(self.shape_)}."
@@ -234,6 +244,27 @@ class SpaceTimeWhitener:
             In the unit of the residuals.
         """
         return self._multiply(whitened, self.root_) * self.scale_
+
+    def colour(self, noise):
+        """Turn white noise into residuals.
+
+        As :meth:`inverse_transform`, but with the sample covariance where there are more trials
+        than sensors times times. Whitening takes the inverse of a covariance and wants one that is
+        safe there; noise does not, and a network tells the safe one from real trials by what it
+        leaves out (see the page "What we tried").
+
+        Parameters
+        ----------
+        noise : array, shape (n_trials, n_channels, n_times)
+            White noise.
+
+        Returns
+        -------
+        array, shape (n_trials, n_channels, n_times)
+            In the unit of the residuals.
+        """
+        root = self.root_ if self.noise_root_ is None else self.noise_root_
+        return self._multiply(noise, root) * self.scale_
 
     def _multiply(self, values, matrices):
         """Apply a symmetric matrix that is given in blocks over components."""

@@ -274,6 +274,8 @@ def test_phosphenes_that_do_not_match(rng):
         viz.plot_phosphenes(
             pictures, dict.fromkeys(pictures, meg), picks=meg.ch_names[:3], show=False
         )
+
+
 def test_sensors_of_a_template_head_stand_in_the_middle_of_its_outline():
     """Left and right, front and back are as far from the outline's middle as each other."""
     names = ["Fp1", "Fp2", "T7", "T8", "O1", "O2", "Cz", "Pz", "Fz"]

@@ -60,7 +60,7 @@ class Condition:
     def pooled(self):
         """Mean of the real tokens: (n_images, hidden_size)."""
         weight = self.mask[:, :, None].to(self.tokens.dtype)
-        return (self.tokens * weight).sum(1) / weight.sum(1)
+        return (self.tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 class BrainDiT(nn.Module):
@@ -92,6 +92,8 @@ class BrainDiT(nn.Module):
         Whether a token spans a region or one sensor; the latter is many times as costly.
     n_subjects : int
         Subjects with an embedding of their own; 0 for none.
+    n_adapted : int
+        How many of these, the last ones, do not count in the average subject.
     dropout : float
         Dropout of every branch.
 
@@ -116,6 +118,7 @@ class BrainDiT(nn.Module):
         position="both",
         tokens="region",
         n_subjects=0,
+        n_adapted=0,
         dropout=0.0,
     ):
         super().__init__()
@@ -139,6 +142,7 @@ class BrainDiT(nn.Module):
             self.patches.n_regions, self.patches.n_patches, hidden_size, position
         )
         self.timestep = TimestepEmbedding(hidden_size)
+        self.n_average = n_subjects - n_adapted
         self.subject = nn.Embedding(n_subjects, hidden_size) if n_subjects else None
         if n_subjects:
             nn.init.normal_(self.subject.weight, std=0.02)
@@ -223,13 +227,18 @@ class BrainDiT(nn.Module):
         h = torch.addcmul(shift, self.norm(h), 1 + scale)  # (b, region x patch, h)
         return self.patches.project(h)  # (b, channel, time)
 
+    def average_subject(self):
+        """Return the mean embedding of the subjects of the training: (hidden_size,)."""
+        weight = self.subject.weight
+        return weight[: self.n_average].sum(0) / max(self.n_average, 1)
+
     def _prepare(self, x, timestep, condition, subject):
         """Embed responses, timestep and subject; say which keys are real."""
         h = self.position(self.patches.embed(x))  # (b, region x patch, h)
         time = self.timestep(timestep)  # (b, h)
         if self.subject is not None:
-            everyone = self.subject.weight.mean(0)  # (h,)
-            time = time + (everyone if subject is None else self.subject(subject))
+            whose = self.average_subject() if subject is None else self.subject(subject)
+            time = time + whose
         if self.conditioning == "addition":
             return h, F.silu(time + condition.pooled()), None
         mask = condition.mask  # (b, t)

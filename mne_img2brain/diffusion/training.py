@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .._log import logger, progress_bar
-from .._torch import evaluating
+from .._torch import evaluating, seeded_init
 
 _N_VALIDATION_TIMESTEPS = 8
 _MAX_VALIDATION = 512
@@ -118,12 +118,25 @@ def train_denoiser(
     Returns
     -------
     TrainingHistory
+
+    Raises
+    ------
+    ValueError
+        If responses are not finite, or ``validation`` is not one bool for each trial or holds out
+        all of them.
     """
     rng = np.random.default_rng(seed)
     model.to(device)
     x0 = torch.as_tensor(np.ascontiguousarray(x0, dtype=np.float32))
     image_index = np.asarray(image_index)
+    if not bool(torch.isfinite(x0).all()):
+        raise ValueError("x0 holds NaN or infinity; leave those trials out.")
     held = np.zeros(len(x0), bool) if validation is None else np.asarray(validation)
+    if held.shape != (len(x0),) or held.dtype != bool or held.all():
+        raise ValueError(
+            f"validation has shape {held.shape} and type {held.dtype} and holds out {held.sum()} "
+            f"of {len(x0)} trials; give one bool for each trial, and leave some to train on."
+        )
     train_rows = np.flatnonzero(~held)
     judge = _Judge(np.flatnonzero(held), rng, x0.shape[1:], scheduler) if held.any() else None
 
@@ -165,40 +178,41 @@ def train_denoiser(
         logger.info(f"Denoiser, held-out loss untrained: {best_loss:.4f}.")
     model.train()
     running, order, waited = [], np.empty(0, np.intp), 0
-    for i in progress_bar(range(max_iter), "Training the denoiser"):
-        if len(order) < batch_size:
-            order = np.concatenate([order, rng.permutation(train_rows)])
-        rows, order = order[:batch_size], order[batch_size:]
-        rate = min((i + 1) / warmup, 0.5 * (1 + math.cos(math.pi * i / max_iter)))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * rate
-        # one timestep from each slice of the schedule: less variance than uniform draws
-        uniform = (rng.permutation(len(rows)) + rng.random(len(rows))) / len(rows)
-        timestep = torch.as_tensor((uniform * scheduler.n_timesteps).astype(np.int64))
-        noise = rng.standard_normal((len(rows), *x0.shape[1:]), dtype=np.float32)
-        loss = batch(
-            rows, timestep, torch.as_tensor(noise), rng.random(len(rows)) < condition_dropout
-        )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
-        optimizer.step()
-        _update_average(average, model, min(ema_decay, (1 + i) / (10 + i)))
-        running.append(loss.detach())
-        if (i + 1) % eval_every and i + 1 < max_iter:
-            continue
-        history.losses.append(float(torch.stack(running).mean()))
-        running = []
-        if judge is None:
-            best, history.best_iter = average.state_dict(), i + 1
-            continue
-        loss = _evaluate(history, i + 1, judge, model, average, batch)
-        waited += 1
-        if loss < best_loss:
-            best, best_loss, waited = copy.deepcopy(average.state_dict()), loss, 0
-            history.best_iter = i + 1
-        if waited >= n_iter_no_change:
-            break
+    with seeded_init(seed, device):  # dropout draws from the global generators
+        for i in progress_bar(range(max_iter), "Training the denoiser"):
+            if len(order) < batch_size:
+                order = np.concatenate([order, rng.permutation(train_rows)])
+            rows, order = order[:batch_size], order[batch_size:]
+            rate = min((i + 1) / warmup, 0.5 * (1 + math.cos(math.pi * i / max_iter)))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * rate
+            # one timestep from each slice of the schedule: less variance than uniform draws
+            uniform = (rng.permutation(len(rows)) + rng.random(len(rows))) / len(rows)
+            timestep = torch.as_tensor((uniform * scheduler.n_timesteps).astype(np.int64))
+            noise = rng.standard_normal((len(rows), *x0.shape[1:]), dtype=np.float32)
+            loss = batch(
+                rows, timestep, torch.as_tensor(noise), rng.random(len(rows)) < condition_dropout
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
+            optimizer.step()
+            _update_average(average, model, min(ema_decay, (1 + i) / (10 + i)))
+            running.append(loss.detach())
+            if (i + 1) % eval_every and i + 1 < max_iter:
+                continue
+            history.losses.append(float(torch.stack(running).mean()))
+            running = []
+            if judge is None:
+                best, history.best_iter = average.state_dict(), i + 1
+                continue
+            loss = _evaluate(history, i + 1, judge, model, average, batch)
+            waited += 1
+            if loss < best_loss:
+                best, best_loss, waited = copy.deepcopy(average.state_dict()), loss, 0
+                history.best_iter = i + 1
+            if waited >= n_iter_no_change:
+                break
     model.load_state_dict(best)
     model.eval()
     if judge is not None:
