@@ -13,6 +13,7 @@ import pandas as pd
 from .._log import logger
 from ..encoder import ImageToBrainEncoder
 from ..evaluation import evaluate
+from ..metrics import default_classifiers
 from .settings import new_regressors, versions, write_json
 
 __all__ = ["Unit", "plan_units", "read_unit", "run_unit"]
@@ -115,6 +116,8 @@ def run_unit(unit, folder, recordings, tokens, embedder, random_state):
         trials,
         image_ids="image_id",
         n_draws=recordings.scale.n_draws,
+        # Boosting would take most of the time of a unit, longer than ten minutes at full size.
+        classifiers={"linear": default_classifiers(random_state)["linear"]},
         random_state=random_state,
     )
     seconds["evaluate"] = time.perf_counter() - began

@@ -4,9 +4,6 @@ import importlib
 
 import made_recordings
 import pytest
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-from mne_img2brain.metrics import two_sample
 
 settings = importlib.import_module("mne_img2brain.experiments.settings")
 NETWORK = {
@@ -35,8 +32,4 @@ def _tiny():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(settings.SCALES, "small", settings.Scale(20, 5, 2, NETWORK))
         patch.setitem(settings.SCALES, "no draws", settings.Scale(20, 5, 0, NETWORK))
-        # boosting takes most of the time of an evaluation this small
-        patch.setattr(
-            two_sample, "default_classifiers", lambda seed: {"lda": LinearDiscriminantAnalysis()}
-        )
         yield
