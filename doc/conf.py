@@ -1,6 +1,10 @@
 """Sphinx configuration."""
 
+import sys
 from importlib.metadata import version as package_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
 
 project = "mne_img2brain"
 author = "mne_img2brain developers"
@@ -15,29 +19,41 @@ extensions = [
     "numpydoc",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "sphinxcontrib.bibtex",
 ]
 exclude_patterns = ["_build", "auto_examples/**/*.ipynb"]
 autosummary_generate = True
 numpydoc_show_class_members = False
+autodoc_typehints = "none"  # the docstrings say more: shapes and units
 # numpydoc would take its own short names for cross-references to classes of other packages
 numpydoc_xref_param_type = False
+
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
+bibtex_default_style = "plain"
 
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = "mne_img2brain"
 html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"index": []}
+# only pages with others below them have a list of these at their side
+html_sidebars = {
+    page.stem: [] for page in Path(__file__).parent.glob("*.rst") if page.stem != "api"
+}
+toc_object_entries_show_parents = "hide"
 
 # The second entry is used where the first cannot be reached, so that the docs build offline.
 _projects = {
     "mne": "https://mne.tools/stable",
     "numpy": "https://numpy.org/doc/stable",
     "sklearn": "https://scikit-learn.org/stable",
+    "torch": "https://docs.pytorch.org/docs/stable",
 }
 intersphinx_mapping = {name: (url, (None, f"_inv/{name}.inv")) for name, url in _projects.items()}
 intersphinx_timeout = 5
@@ -45,10 +61,15 @@ intersphinx_timeout = 5
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
     "gallery_dirs": ["auto_examples"],
+    "capture_repr": ("_repr_html_",),
     "filename_pattern": r"plot_",
     "remove_config_comments": True,
     "download_all_examples": False,
     "show_memory": False,
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.QuickstartFirst",
+    # what plotting returns is not shown beneath the figure
+    "ignore_repr_types": r"matplotlib|Figure",
     "abort_on_example_error": True,
+    # a figure is shown; what Python calls it need not be
+    "ignore_repr_types": r"matplotlib\.(axes|figure|text|lines|collections|legend)",
 }

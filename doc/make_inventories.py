@@ -22,10 +22,12 @@ NAMES = {
                 "mne.EvokedArray",
                 "mne.Info",
                 "mne.Report",
+                "mne.decoding.SlidingEstimator",
             ],
         ),
         ("generated/{}.html", "function", ["mne.compute_rank"]),
         ("generated/mne.Evoked.html", "method", ["mne.Evoked.get_peak"]),
+        ("generated/{}.html", "class", ["mne.decoding.ReceptiveField"]),
     ],
     "numpy": [
         ("reference/generated/{}.html", "class", ["numpy.ndarray"]),
@@ -38,6 +40,9 @@ NAMES = {
             "class",
             ["sklearn.linear_model.Ridge", "sklearn.linear_model.RidgeCV"],
         ),
+    ],
+    "torch": [
+        ("generated/{}.html", "class", ["torch.nn.Module"]),
     ],
 }
 

@@ -52,9 +52,10 @@ encoder.fit(images, epochs[seen_trials], image_ids=image_id[seen_trials])
 # Predict pictures that were never shown
 # --------------------------------------
 # ``predict`` gives the expected response, one epoch per picture, with the sensors, the units and
-# the times of the training data.
+# the times of the training data. ``event_id`` names the conditions, so that ``generated["disc"]``
+# works.
 
-generated = encoder.predict(images[new])
+generated = encoder.predict(images[new], event_id=category[new].tolist())
 generated
 
 # %%

@@ -1,6 +1,14 @@
 """The M/EEG response to a picture: images and epochs in, generated epochs out."""
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what __getattr__ finds when it is asked
+    from . import baselines, datasets, metrics, stimulus, viz
+    from .encoder import ImageToBrainEncoder, read_encoder
+    from .evaluation import evaluate
+    from .regressor import DiffusionRegressor
+    from .stimulus import ClipEmbedder, GaborEmbedder
 
 __version__ = "0.1.0.dev0"
 
@@ -14,7 +22,7 @@ _HOME = {
     "evaluate": "evaluation",
     "read_encoder": "encoder",
 }
-_MODULES = ("baselines", "datasets", "experiments", "metrics", "stimulus", "viz")
+_MODULES = ("attribution", "baselines", "datasets", "experiments", "metrics", "stimulus", "viz")
 
 __all__ = ["__version__", *sorted([*_HOME, *_MODULES])]
 

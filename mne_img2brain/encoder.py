@@ -1,30 +1,32 @@
 """ImageToBrainEncoder: pictures and epochs in, generated epochs out."""
 
+import os
+from typing import Any, Self
+
+import mne
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from . import __version__
-from ._log import logger, warn
 from .arrays import check_integers
+from .description import DescriptionMixin
 from .epochs import (
     ChannelScaler,
-    check_times,
     events_for,
     generated_metadata,
     make_epochs,
     project,
     read_recording,
     signal_basis,
-    take_channels,
-    to_evoked_map,
 )
-from .metrics import r_map
+from .hub import HubMixin
 from .pairing import number_subjects, pair_trials, trial_groups
-from .persistence import FORMAT_VERSION, is_savable, pack, read_folder, unpack, write_folder
+from .persistence import restore_encoder, write_encoder
 from .regions import assign_regions
 from .response import fit_regressor, predict_regressor, sample_regressor
+from .scoring import ScoringMixin
 from .stimuli import present
 
 
@@ -34,7 +36,7 @@ def _can_sample(encoder):
     return regressor is None or hasattr(regressor, "sample")
 
 
-class ImageToBrainEncoder(BaseEstimator):
+class ImageToBrainEncoder(ScoringMixin, HubMixin, DescriptionMixin, BaseEstimator):
     """The M/EEG response to pictures.
 
     Pictures become tokens (``embedder``), tokens become responses (``regressor``), responses
@@ -70,6 +72,8 @@ class ImageToBrainEncoder(BaseEstimator):
         Subjects, in the order in which the regressor numbers them; empty where there is one.
     training_image_keys_ : list of str
         Content hashes of the training pictures.
+    n_trials_ : int
+        How many trials were learnt from; averages count by how many they are of.
 
     See Also
     --------
@@ -77,13 +81,15 @@ class ImageToBrainEncoder(BaseEstimator):
     mne_img2brain.evaluate : Judges an encoder against recordings.
     """
 
-    def __init__(self, embedder=None, regressor=None, *, picks=None):
+    def __init__(
+        self, embedder: Any = None, regressor: Any = None, *, picks: str | list | None = None
+    ):
         self.embedder = embedder
         self.regressor = regressor
         self.picks = picks
 
     @classmethod
-    def xu2025(cls, **parameters):
+    def xu2025(cls, **parameters: Any) -> Self:
         """Return the model of Xu et al. (2025), as far as the paper tells it.
 
         CLIP ViT-L/14 image tokens and the CLIP tokens of a Qwen2-VL caption condition a diffusion
@@ -103,7 +109,15 @@ class ImageToBrainEncoder(BaseEstimator):
 
         return cls(ClipEmbedder(), DiffusionRegressor.xu2025(**parameters))
 
-    def fit(self, images, epochs, *, image_ids=None, captions=None, groups=None):
+    def fit(
+        self,
+        images: list | np.ndarray | str,
+        epochs: mne.BaseEpochs | list[mne.BaseEpochs] | dict | mne.Evoked | list[mne.Evoked],
+        *,
+        image_ids: np.ndarray | str | None = None,
+        captions: list[str] | str | None = None,
+        groups: np.ndarray | str | None = None,
+    ) -> Self:
         """Learn the responses to pictures.
 
         Parameters
@@ -161,6 +175,7 @@ class ImageToBrainEncoder(BaseEstimator):
         self.regions_, self.basis_, self.left_out_ = regions, basis, list(recording.left_out)
         self.subjects_ = names
         self.training_image_keys_ = sorted(set(stimuli.keys))
+        self.n_trials_ = round(recording.n_averaged.sum())
         return self
 
     def _new_embedder(self, images):
@@ -173,7 +188,15 @@ class ImageToBrainEncoder(BaseEstimator):
 
         return ClipEmbedder().fit(images)
 
-    def predict(self, images, *, captions=None, subject=None, metadata=None, event_id=None):
+    def predict(
+        self,
+        images: list | np.ndarray,
+        *,
+        captions: list[str] | None = None,
+        subject: str | None = None,
+        metadata: pd.DataFrame | None = None,
+        event_id: dict | list[str] | str | None = None,
+    ) -> mne.EpochsArray:
         """Predict the expected response to every picture.
 
         Deterministic, and the same whichever other pictures share the call.
@@ -215,17 +238,17 @@ class ImageToBrainEncoder(BaseEstimator):
     @available_if(_can_sample)
     def sample(
         self,
-        images,
-        n_draws=1,
+        images: list | np.ndarray,
+        n_draws: int = 1,
         *,
-        captions=None,
-        subject=None,
-        metadata=None,
-        event_id=None,
-        random_state=None,
-        guidance_scale=1.0,
-        n_averaged=1,
-    ):
+        captions: list[str] | str | None = None,
+        subject: str | None = None,
+        metadata: pd.DataFrame | None = None,
+        event_id: dict[str, int] | list[str] | str | None = None,
+        random_state: int | np.random.Generator | None = None,
+        guidance_scale: float = 1.0,
+        n_averaged: int = 1,
+    ) -> mne.EpochsArray:
         """Draw single-trial responses to every picture.
 
         Parameters
@@ -310,66 +333,7 @@ class ImageToBrainEncoder(BaseEstimator):
         types = self.info_.get_channel_types()
         return self.scaler_.inverse_transform(project(data, self.basis_), types)
 
-    def score(self, images, epochs, *, image_ids=None, captions=None):
-        """Return the mean of r across images, over sensors and times after image onset.
-
-        Trials of an image are averaged first. Bad sensors are left out of the mean.
-
-        Parameters
-        ----------
-        images, epochs, image_ids, captions
-            As in :meth:`fit`, at least three images.
-
-        Returns
-        -------
-        float
-            Between -1 and 1. Not corrected for the noise in ``epochs``.
-        """
-        r = self.score_evoked(images, epochs, image_ids=image_ids, captions=captions)
-        after = r.times > 0 if np.any(r.times > 0) else np.ones(len(r.times), bool)
-        return float(np.nanmean(r.data[:, after]))
-
-    def score_evoked(self, images, epochs, *, image_ids=None, captions=None):
-        """Return Pearson's r across images, for every sensor and time.
-
-        Parameters
-        ----------
-        images, epochs, image_ids, captions
-            As in :meth:`fit`, at least three images. Sensors match by name in any order; extra
-            ones are ignored.
-
-        Returns
-        -------
-        mne.EvokedArray
-            r has no unit; :func:`mne_img2brain.viz.plot_score_joint` draws it so. NaN where the
-            sensor is bad in ``epochs``.
-
-        Raises
-        ------
-        ValueError
-            If sensors are missing, times or sampling rate differ, or there are fewer than three
-            images.
-        """
-        check_is_fitted(self)
-        recording = read_recording(epochs, ch_names=self.ch_names_, min_trials=1)
-        check_times(recording, self.times_, self.info_["sfreq"])
-        data = take_channels(recording, self.ch_names_)
-        images, row, captions = pair_trials(recording, images, image_ids, captions)
-        stimuli = present(images, self.embedder_, captions)
-        n_images = row.max() + 1
-        if n_images < 3:
-            raise ValueError(f"There are {n_images} images; r across images needs at least three.")
-        weight = recording.n_averaged
-        recorded = np.zeros((n_images, *self._shape))
-        np.add.at(recorded, row, data * weight[:, None, None])
-        recorded /= np.bincount(row, weights=weight)[:, None, None]
-        predicted = predict_regressor(self.regressor_, stimuli.tokens, self._shape, None)
-        good = np.isfinite(recorded).all(axis=(0, 2))
-        r = np.full(self._shape, np.nan)
-        r[good] = r_map(recorded[:, good], self._in_units(predicted[stimuli.index])[:, good])
-        return to_evoked_map(r, self.info_, tmin=self.tmin_, comment="r across images")
-
-    def save(self, fname, *, overwrite=False):
+    def save(self, fname: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Save the fitted encoder to a folder: JSON, safetensors and the Info; no pickle.
 
         Parameters
@@ -387,32 +351,10 @@ class ImageToBrainEncoder(BaseEstimator):
             If the folder is there and ``overwrite`` is False.
         """
         check_is_fitted(self)
-        arrays = {}
-        state = {name: value for name, value in vars(self).items() if name.endswith("_")}
-        del state["info_"]
-        embedder = state.pop("embedder_")
-        if is_savable(embedder):
-            state["embedder_"] = embedder
-        else:
-            logger.info(
-                f"A {type(embedder).__name__} is not saved; give it to read_encoder(embedder=...)."
-            )
-            state["embedder_"] = None
-        structure = {
-            "format_version": FORMAT_VERSION,
-            "mne_img2brain": __version__,
-            "embedder": None if embedder is None else type(embedder).__name__,
-            "encoder": pack(state, arrays),
-        }
-        write_folder(fname, structure, arrays, {"recording-info.fif": self._write_info}, overwrite)
-
-    def _write_info(self, path):
-        from mne.io import write_info
-
-        write_info(path, self.info_, verbose="ERROR")
+        write_encoder(self, fname, overwrite=overwrite)
 
 
-def read_encoder(fname, *, embedder=None):
+def read_encoder(fname: str | os.PathLike, *, embedder: Any = None) -> Any:
     """Read a saved encoder.
 
     Parameters
@@ -434,20 +376,4 @@ def read_encoder(fname, *, embedder=None):
     ValueError
         If it is damaged or of a newer format.
     """
-    from pathlib import Path
-
-    from mne.io import read_info
-
-    structure, arrays = read_folder(fname)
-    state = unpack(structure["encoder"], arrays)
-    saved_embedder = state.pop("embedder_")
-    if embedder is None and saved_embedder is None and structure["embedder"] is not None:
-        warn(
-            f"The {structure['embedder']} of this encoder was not saved: it takes tokens only. "
-            "Give embedder= to use pictures."
-        )
-    encoder = ImageToBrainEncoder(embedder or saved_embedder, state["regressor_"])
-    encoder.embedder_ = embedder or saved_embedder
-    encoder.info_ = read_info(Path(fname) / "recording-info.fif", verbose="ERROR")
-    vars(encoder).update(state)
-    return encoder
+    return restore_encoder(ImageToBrainEncoder, fname, embedder)

@@ -15,7 +15,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from . import __version__
+from ._log import logger, warn
+
 FORMAT_VERSION = 1
+ENCODER_FILES = ("encoder.json", "arrays.safetensors", "recording-info.fif")
 
 # Name in the file -> module that holds the class of that name.
 _HOMES = {
@@ -267,3 +271,84 @@ def read_folder(fname):
             f"{FORMAT_VERSION}; update mne_img2brain."
         )
     return structure, arrays
+
+
+def write_encoder(encoder, fname, *, overwrite=False, embedder=True):
+    """Write a fitted encoder to a folder.
+
+    Parameters
+    ----------
+    encoder : ImageToBrainEncoder
+        Fitted.
+    fname : path-like
+        The folder to make.
+    overwrite : bool
+        Whether an encoder saved there before is replaced.
+    embedder : bool
+        Whether the embedder is written, where it can be.
+
+    Raises
+    ------
+    TypeError
+        If the regressor cannot be saved; nothing is written then.
+    FileExistsError
+        If the folder is there and ``overwrite`` is False.
+    """
+    from mne.io import write_info
+
+    arrays = {}
+    state = {name: value for name, value in vars(encoder).items() if name.endswith("_")}
+    info, fitted = state.pop("info_"), state["embedder_"]
+    if not embedder or not is_savable(fitted):
+        logger.info(
+            f"A {type(fitted).__name__} is not saved; give it when you read, as embedder=..."
+        )
+        state["embedder_"] = None
+    structure = {
+        "format_version": FORMAT_VERSION,
+        "mne_img2brain": __version__,
+        "embedder": None if fitted is None else type(fitted).__name__,
+        "encoder": pack(state, arrays),
+    }
+    extras = {"recording-info.fif": lambda path: write_info(path, info, verbose="ERROR")}
+    write_folder(fname, structure, arrays, extras, overwrite)
+
+
+def restore_encoder(kind, fname, embedder=None):
+    """Make a fitted encoder of what :func:`write_encoder` wrote.
+
+    Parameters
+    ----------
+    kind : type
+        The class of the encoder.
+    fname : path-like
+        The folder.
+    embedder : transformer | None
+        Used in place of the saved one.
+
+    Returns
+    -------
+    ImageToBrainEncoder
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged or of a newer format.
+    """
+    from mne.io import read_info
+
+    structure, arrays = read_folder(fname)
+    state = unpack(structure["encoder"], arrays)
+    if embedder is not None:
+        state["embedder_"] = embedder
+    elif state["embedder_"] is None and structure["embedder"] is not None:
+        warn(
+            f"The {structure['embedder']} of this encoder was not saved: it takes tokens only. "
+            "Give embedder= to use pictures."
+        )
+    encoder = kind(state["embedder_"], state["regressor_"])
+    vars(encoder).update(state)
+    encoder.info_ = read_info(Path(fname) / "recording-info.fif", verbose="ERROR")
+    return encoder

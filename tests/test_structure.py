@@ -1,6 +1,7 @@
 """What holds for the whole package: layers, imports, names, docstrings, nothing dangerous."""
 
 import ast
+import importlib
 import inspect
 import re
 import subprocess
@@ -25,8 +26,9 @@ LAYERS = {
     "scaled_tokens": 1, "whitening": 1.1,
     "mean_regressor": 1.5,
     "baselines": 2, "conditional_mean": 2, "datasets": 2, "residual": 2, "stimuli": 2,
+    "description": 2.6, "hub": 2.8, "scoring": 2.8,
     "persistence": 2.2, "regressor": 2.2, "response": 2.4,
-    "pairing": 2.4,
+    "pairing": 2.4, "attribution": 2.4,
     "encoder": 3, "viz": 4, "evaluation": 5, "experiments": 6,
 }  # fmt: skip
 # Room -> packages it must not import at the top of a module, nor inside functions.
@@ -220,3 +222,32 @@ def test_the_readme_s_code_runs(tmp_path, monkeypatch):
     assert len(names["trials"]) == 80
     assert np.isfinite(names["r"].data).all()
     assert (tmp_path / "my_encoder" / "encoder.json").is_file()
+
+
+# Rooms whose public functions say the types of all they take and return.
+TYPED = {"encoder", "hub", "scoring", "description", "baselines", "metrics"}
+
+
+def test_public_functions_have_types():
+    """Of the package's front: its classes, and the names that the rooms above give out."""
+    assert (PACKAGE / "py.typed").is_file()
+    missing = []
+    for room in sorted(TYPED):
+        module = importlib.import_module(f"mne_img2brain.{room}")
+        for name in getattr(module, "__all__", dir(module)):
+            thing = getattr(module, name)
+            if not str(getattr(thing, "__module__", "")).startswith(f"mne_img2brain.{room}"):
+                continue
+            functions = {name: thing} if inspect.isfunction(thing) else vars(thing)
+            for inner, function in functions.items():
+                function = getattr(function, "__func__", function)
+                if inner.startswith("_") or not inspect.isfunction(function):
+                    continue
+                signature = inspect.signature(function)
+                types = [p.annotation for p in signature.parameters.values()]
+                types = (
+                    [*types[1:], signature.return_annotation] if function is not thing else types
+                )
+                if inspect.Signature.empty in types:
+                    missing.append(f"{room}.{name}.{inner}")
+    assert not missing

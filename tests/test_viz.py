@@ -5,6 +5,8 @@ import pytest
 
 from mne_img2brain import viz
 from mne_img2brain.datasets.things_layout import mark_unit
+from mne_img2brain.regions import site_montage
+from mne_img2brain.viz.topography import _head_outline
 
 EASY = ["Fz", "Cz", "Pz", "Oz", "P7", "P8", "O1", "O2", "T7", "T8"]
 
@@ -65,9 +67,9 @@ def test_prediction_of_data_without_a_unit_claims_no_microvolts(rng):
     figure = viz.plot_prediction(
         recorded, recorded, labels=("Training subjects", "Test subject"), show=False
     )
-    assert figure.axes[0].get_ylabel() == "Amplitude (a.u.)"
+    assert figure.axes[0].get_ylabel() == "Amplitude (no unit)"
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), recorded.data[0])
-    assert figure.axes[-1].get_ylabel() == "a.u."
+    assert figure.axes[-1].get_ylabel() == "no unit"
     assert figure.axes[1].get_title() == figure.axes[4].get_ylabel() == "Test subject"
 
 
@@ -188,3 +190,99 @@ def test_spectra_sd_and_rsa(rng):
     # What is not defined is not in the legend either.
     names = [t.get_text() for t in figure.axes[0].get_legend().texts]
     assert names == ["a", "two halves of the trials"]
+
+
+def test_what_has_no_unit_is_not_called_microvolts(rng):
+    recorded = eeg(rng, scale=2.0)
+    recorded.info["description"] = "some recording; no unit: whitened or z-scored"
+    figure = viz.plot_prediction(recorded, recorded, show=False)
+    assert figure.axes[0].get_ylabel() == "Amplitude (no unit)"
+    assert figure.axes[-1].get_ylabel() == "no unit"
+    lines = np.array([line.get_ydata() for line in figure.axes[0].lines[: len(EASY)]])
+    np.testing.assert_allclose(lines, recorded.data)
+
+
+def test_score_joint_where_r_is_not_defined(rng):
+    r = eeg(rng, scale=0.2)
+    r.data[:, r.times < 0.05] = np.nan
+    r.data[2, r.times < 0.15] = np.nan
+    r.data[:, np.isclose(r.times, 0.3)] = np.nan
+    figure = viz.plot_score_joint(r, times=[0.1, 0.3], show=False)
+    mean = figure.axes[0].lines[len(EASY)].get_ydata()
+    defined = np.isfinite(r.data).any(axis=0)
+    np.testing.assert_array_equal(np.isfinite(mean), defined)
+    np.testing.assert_allclose(mean[defined], np.nanmean(r.data[:, defined], axis=0))
+    # A map of the nine sensors that have a value, and words where there is none.
+    titles = [axis.get_title() for axis in figure.axes[1:3]]
+    assert titles == ["100 ms", "300 ms"]
+    assert len(figure.axes[1].images) == 1
+    assert not figure.axes[2].images
+    assert [text.get_text() for text in figure.axes[2].texts] == ["not defined"]
+    # Peaks are looked for where there are values.
+    figure = viz.plot_score_joint(r, show=False)
+    assert "not defined" not in [text.get_text() for axis in figure.axes for text in axis.texts]
+
+
+def test_phosphenes_show_what_a_percept_changes(rng):
+    intact = eeg(rng)
+    seen = intact.copy()
+    seen.data *= 0.5
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[2:4] = 255
+    pictures = {"intact": picture, "16": np.full((6, 6), 0.25)}
+    figure = viz.plot_phosphenes(pictures, {"16": seen, "intact": intact}, show=False)
+    assert [axis.get_title() for axis in figure.axes] == ["intact", "16", "", ""]
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), picture / 255)
+    np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), 0.25)
+    # The strongest sensor, in microvolts; below the percept the intact response again.
+    strongest = np.abs(intact.data).max(axis=1).argmax()
+    assert figure.axes[2].get_ylabel() == f"{EASY[strongest]} (µV)"
+    lines = [line.get_ydata() for line in figure.axes[3].lines]
+    of_sensor = 1e6 * intact.data[strongest]
+    np.testing.assert_allclose(lines[1], of_sensor)
+    np.testing.assert_allclose(lines[2], of_sensor / 2)
+    assert figure.axes[2].get_ylim() == figure.axes[3].get_ylim()
+    # Several sensors are averaged; values above 1 are made to fit.
+    figure, axes = plt.subplots(2, 2)
+    pictures["16"] = np.full((6, 6), 4.0)
+    responses = {"intact": intact, "16": seen}
+    viz.plot_phosphenes(pictures, responses, picks=["O1", "O2"], axes=axes, show=False)
+    assert axes[1, 0].get_ylabel() == "2 sensors (µV)"
+    both = [EASY.index("O1"), EASY.index("O2")]
+    np.testing.assert_allclose(
+        axes[1, 0].lines[1].get_ydata(), 1e6 * intact.data[both].mean(axis=0)
+    )
+    assert axes[0, 1].images[0].get_array().max() == 1
+    assert len(viz.plot_phosphenes(pictures, show=False).axes) == 2
+
+
+def test_phosphenes_that_do_not_match(rng):
+    evoked = eeg(rng)
+    pictures = {"intact": np.zeros((4, 4)), "16": np.zeros((4, 4))}
+    with pytest.raises(ValueError, match="Pictures without a response: 16"):
+        viz.plot_phosphenes(pictures, {"intact": evoked}, show=False)
+    late = evoked.copy().crop(tmin=0)
+    with pytest.raises(ValueError, match="'16' has other times or sensors than 'intact'"):
+        viz.plot_phosphenes(pictures, {"intact": evoked, "16": late}, show=False)
+    with pytest.raises(ValueError, match=r"'intact' has shape \(4,\)"):
+        viz.plot_phosphenes({"intact": np.zeros(4)}, show=False)
+    with pytest.raises(ValueError, match="pictures is empty"):
+        viz.plot_phosphenes({}, show=False)
+    meg = mne.channels.read_meg_canonical_info("neuromag")
+    meg = mne.EvokedArray(np.ones((len(meg["chs"]), 5)), meg, verbose=False)
+    with pytest.raises(ValueError, match="which cannot be averaged"):
+        viz.plot_phosphenes(
+            pictures, dict.fromkeys(pictures, meg), picks=meg.ch_names[:3], show=False
+        )
+def test_sensors_of_a_template_head_stand_in_the_middle_of_its_outline():
+    """Left and right, front and back are as far from the outline's middle as each other."""
+    names = ["Fp1", "Fp2", "T7", "T8", "O1", "O2", "Cz", "Pz", "Fz"]
+    info = mne.create_info(names, 100.0, "eeg").set_montage(site_montage())
+    x, y, z, radius = _head_outline(info)
+    at = {ch["ch_name"]: ch["loc"][:3] for ch in info["chs"]}
+    ring = np.array([at[name] for name in names[:6]]) - (x, y, z)
+    np.testing.assert_allclose(np.linalg.norm(ring[:, :2], axis=1), radius, rtol=0.2)
+    np.testing.assert_allclose(ring.mean(axis=0), 0, atol=0.003)
+    # the middle of MNE's template is not between the ears
+    assert y > 0.01 or z > 0.02
+    assert _head_outline(mne.pick_info(info, np.arange(1, 9))) is None

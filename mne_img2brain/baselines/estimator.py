@@ -1,6 +1,7 @@
 """What the baselines share: the arrays of ``DiffusionRegressor``, one model for each subject."""
 
 import dataclasses
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -20,17 +21,17 @@ class Baseline(RegressorMixin, BaseEstimator):
 
     def fit(
         self,
-        X,
-        y,
+        X: np.ndarray,
+        y: np.ndarray,
         *,
-        sample_weight=None,
-        groups=None,
-        token_mask=None,
-        regions=None,
-        subjects=None,
-        y_mask=None,
-        image_index=None,
-    ):
+        sample_weight: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+        token_mask: np.ndarray | None = None,
+        regions: np.ndarray | None = None,
+        subjects: np.ndarray | None = None,
+        y_mask: np.ndarray | None = None,
+        image_index: np.ndarray | None = None,
+    ) -> Self:
         """Fit on trials or on averages of trials.
 
         Parameters
@@ -140,7 +141,12 @@ class Baseline(RegressorMixin, BaseEstimator):
             residuals[held] = part.data.y[held] - predicted.reshape(-1, *part.data.y.shape[1:])
         return residuals
 
-    def predict(self, X, token_mask=None, subjects=None):
+    def predict(
+        self,
+        X: np.ndarray,
+        token_mask: np.ndarray | None = None,
+        subjects: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Predict the expected response.
 
         Parameters

@@ -1,5 +1,7 @@
 """Gaussian noise with the covariance of residuals in space and time."""
 
+from typing import Any, Self
+
 import numpy as np
 from scipy.linalg import eigh
 
@@ -40,7 +42,11 @@ class GaussianResiduals:
         The symmetric root of the covariance over times, where it is a product.
     """
 
-    def fit(self, residuals, y_mask=None):
+    root_: Any
+    root_channels_: Any
+    root_times_: Any
+
+    def fit(self, residuals: np.ndarray, y_mask: np.ndarray | None = None) -> Self:
         """Estimate the covariance.
 
         Parameters
@@ -76,7 +82,7 @@ class GaussianResiduals:
         self.root_channels_, self.root_times_ = _root(channels), _root(times)
         return self
 
-    def draw(self, generators):
+    def draw(self, generators: list[np.random.Generator]) -> np.ndarray:
         """Draw responses, one from each generator.
 
         Parameters
@@ -102,7 +108,7 @@ def _root(covariance):
     return (vectors * np.sqrt(np.where(values > floor, values, 0.0))) @ vectors.T
 
 
-def draw_generators(seed, image, n_draws):
+def draw_generators(seed: int, image: int, n_draws: int) -> list[np.random.Generator]:
     """Return the generators of the draws of one image.
 
     Parameters

@@ -1,5 +1,7 @@
 """Baselines that learn nothing: the mean response, and that to the nearest training image."""
 
+from typing import Literal
+
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
@@ -59,7 +61,7 @@ class NearestNeighbor(Baseline):
         One model for each subject.
     """
 
-    def __init__(self, n_neighbors=1, *, metric="cosine"):
+    def __init__(self, n_neighbors: int = 1, *, metric: Literal["cosine", "euclidean"] = "cosine"):
         self.n_neighbors = n_neighbors
         self.metric = metric
 

@@ -1,5 +1,7 @@
 """Ridge regression, and ridge regression with Gaussian noise."""
 
+from typing import Literal
+
 import numpy as np
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import PredefinedSplit
@@ -55,13 +57,13 @@ class RidgeBaseline(Baseline):
 
     def __init__(
         self,
-        alphas=_ALPHAS,
+        alphas: tuple[float, ...] = _ALPHAS,
         *,
-        tokens="pooled",
-        per_target=False,
-        solver="sklearn",
-        min_images=10,
-        n_folds=5,
+        tokens: Literal["pooled", "first", "all"] = "pooled",
+        per_target: bool = False,
+        solver: Literal["sklearn", "himalaya"] = "sklearn",
+        min_images: int = 10,
+        n_folds: int = 5,
     ):
         self.alphas = alphas
         self.tokens = tokens
@@ -178,14 +180,14 @@ class RidgeGaussian(RidgeBaseline):
 
     def sample(
         self,
-        X,
-        n_draws=1,
+        X: np.ndarray,
+        n_draws: int = 1,
         *,
-        random_state=None,
-        n_averaged=1,
-        token_mask=None,
-        subjects=None,
-    ):
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+        n_averaged: int = 1,
+        token_mask: np.ndarray | None = None,
+        subjects: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Draw single-trial responses.
 
         The noise of a draw comes from ``SeedSequence(seed, spawn_key=(image position, draw))``: it

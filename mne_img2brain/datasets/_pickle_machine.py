@@ -84,7 +84,7 @@ def _bytes(args):
 
 _BUILTINS = {
     **{
-        kind.__name__: (lambda args, kind=kind: kind(*args))
+        kind.__name__: (lambda args, kind=kind: kind(*args))  # type: ignore[misc]
         for kind in (set, frozenset, complex, list, tuple, dict)
     },
     "bytearray": _bytearray,

@@ -1,5 +1,7 @@
 """Pictures made from random numbers, and the low-level features simulated sources see."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
@@ -7,7 +9,9 @@ from scipy.ndimage import gaussian_filter
 CATEGORIES = ("texture", "grating", "disc", "rectangle", "star")
 
 
-def simulate_images(n_images, *, size=96, random_state=None):
+def simulate_images(
+    n_images: int, *, size: int = 96, random_state: int | np.random.Generator | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw pictures: a coloured 1/f background and, on most, an object of one of four kinds.
 
     Parameters
@@ -33,7 +37,7 @@ def simulate_images(n_images, *, size=96, random_state=None):
     return images, categories
 
 
-def image_features(images, n_pixels=32):
+def image_features(images: Any, n_pixels: int = 32) -> np.ndarray:
     """Measure contrast, orientation, colour and luminance in each quarter of the visual field.
 
     Parameters

@@ -6,6 +6,7 @@ strings stay in the file: arrays are views of a memory map.
 """
 
 import mmap
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -43,7 +44,7 @@ class MappedFile:
         Its content, read only.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"There is no file {self.path}.")
@@ -53,7 +54,7 @@ class MappedFile:
             self.buffer = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         self._n_seen = 0
 
-    def saw(self, n_bytes):
+    def saw(self, n_bytes: int) -> None:
         """Count bytes that were read, and hand pages back when there are many.
 
         Parameters
@@ -68,7 +69,7 @@ class MappedFile:
             self._n_seen = 0
 
 
-def read_pickle(path, offset=0):
+def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[object, MappedFile]:
     """Read a pickle of arrays and builtin containers.
 
     Parameters
@@ -96,7 +97,7 @@ def read_pickle(path, offset=0):
     return run(mapped.buffer, offset, str(mapped.path)), mapped
 
 
-def read_npy(path):
+def read_npy(path: str | os.PathLike) -> tuple[object, MappedFile]:
     """Read what is under a name that ends in ``.npy``: an array, an object, or a bare pickle.
 
     Parameters
@@ -148,11 +149,12 @@ def read_npy(path):
             f"{mapped.path} is cut short: an array {shape} of {dtype} takes {n_bytes} bytes, but "
             f"there are {len(mapped.buffer) - offset}. Fetch or copy it again."
         )
-    order = "F" if fortran else "C"
-    return np.ndarray(shape, dtype, buffer=mapped.buffer, offset=offset, order=order), mapped
+    return np.ndarray(
+        shape, dtype, buffer=mapped.buffer, offset=offset, order="F" if fortran else "C"
+    ), mapped
 
 
-def read_torch_zip(path):
+def read_torch_zip(path: str | os.PathLike) -> tuple[object, MappedFile]:
     """Read arrays that were put in a ``.pt`` file as NumPy arrays, without torch.
 
     Parameters

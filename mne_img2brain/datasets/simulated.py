@@ -1,5 +1,7 @@
 """Simulated recordings whose true response is known."""
 
+from collections.abc import Sequence
+
 import mne
 import numpy as np
 import pandas as pd
@@ -35,18 +37,20 @@ _N_NOISE_SOURCES = 48
 
 
 def simulate_epochs(
-    images,
+    images: list | np.ndarray,
     *,
-    n_trials=4,
-    n_subjects=None,
-    info=None,
-    tmin=-0.1,
-    tmax=0.6,
-    sfreq=100.0,
-    snr=0.2,
-    category=None,
-    random_state=None,
-):
+    n_trials: int = 4,
+    n_subjects: int | None = None,
+    info: mne.Info | None = None,
+    tmin: float = -0.1,
+    tmax: float = 0.6,
+    sfreq: float = 100.0,
+    snr: float = 0.2,
+    category: Sequence | np.ndarray | None = None,
+    random_state: int | np.random.Generator | None = None,
+) -> tuple[
+    mne.EpochsArray | dict[str, mne.EpochsArray], mne.EpochsArray | dict[str, mne.EpochsArray]
+]:
     r"""Simulate trials of people who look at pictures, over real sensor positions.
 
     Ten sources (V1, V2, lateral occipital, fusiform and parietal cortex of both hemispheres)

@@ -1,7 +1,10 @@
 """Epochs whose trials stay on disk until they are asked for."""
 
+from typing import Any, Self
+
 import mne
 import numpy as np
+import pandas as pd
 
 __all__ = ["Preparation", "Stream", "StreamedEpochs", "Trials"]
 
@@ -9,7 +12,7 @@ __all__ = ["Preparation", "Stream", "StreamedEpochs", "Trials"]
 class Trials:
     """Trials on disk; readers say how one is fetched."""
 
-    def trial(self, address):
+    def trial(self, address) -> None:
         """Return one trial, array of shape (n_channels, n_times)."""
         raise TypeError(f"{type(self).__name__} does not say how a trial is read.")
 
@@ -34,7 +37,7 @@ class ArrayTrials(Trials):
         The file that ``array`` is a view of.
     """
 
-    def __init__(self, array, rows, mapped=None):
+    def __init__(self, array: np.ndarray, rows: np.ndarray, mapped=None):
         self.array, self.rows, self.mapped = array, np.asarray(rows), mapped
 
     def trial(self, address):
@@ -80,7 +83,15 @@ class Preparation:
         First and last time of the baseline that is subtracted.
     """
 
-    def __init__(self, times, *, baseline=None, resample=None, tmin=None, tmax=None):
+    def __init__(
+        self,
+        times: np.ndarray,
+        *,
+        baseline: tuple | None = None,
+        resample: float | None = None,
+        tmin: float | None = None,
+        tmax: float | None = None,
+    ):
         times = np.asarray(times, dtype=float)
         steps, whole = np.diff(times), times
         if len(times) < 2 or steps.min() <= 0 or np.ptp(steps) > 0.01 * steps.mean():
@@ -92,7 +103,9 @@ class Preparation:
         self.sfreq = self._sfreq_in if resample is None else float(resample)
         if not self.sfreq > 0:
             raise ValueError(f"resample={resample} Hz is not above 0.")
-        self._baseline = None if baseline is None else _window(times, *baseline, "baseline")
+        self._baseline = (
+            None if baseline is None else _window(times, baseline[0], baseline[1], "baseline")
+        )
         self.baseline = None
         if baseline is not None:
             part = times[self._baseline]
@@ -137,7 +150,7 @@ class Stream:
         What is done to it.
     """
 
-    def __init__(self, trials, addresses, preparation):
+    def __init__(self, trials: Trials, addresses: list[list], preparation: Preparation):
         self.trials, self.addresses, self.preparation = trials, addresses, preparation
 
     def __len__(self):
@@ -175,9 +188,17 @@ class StreamedEpochs(mne.BaseEpochs):
         The baseline that the trials have; recorded, not subtracted again.
     """
 
-    def __init__(self, stream, info, events, event_id, metadata, baseline=None):
+    def __init__(
+        self,
+        stream: Stream,
+        info: mne.Info,
+        events: np.ndarray,
+        event_id: dict[str, int],
+        metadata: pd.DataFrame,
+        baseline: tuple | None = None,
+    ):
         times = stream.preparation.times
-        self._stream = stream
+        self._stream: Any = stream
         super().__init__(
             info, None, events, event_id, times[0], times[-1], baseline=None, proj=False,
             metadata=metadata, verbose="error",
@@ -190,7 +211,7 @@ class StreamedEpochs(mne.BaseEpochs):
         """Read one epoch; ``selection`` is its place among all that there were at first."""
         return self._stream.read(self.selection[idx])[self.picks]
 
-    def load_data(self):
+    def load_data(self) -> Self:
         """Read all trials that are left.
 
         Returns

@@ -17,9 +17,12 @@ object recognition. NeuroImage 264, 119754.
 """
 
 import json
+import os
 import re
 from pathlib import Path
+from typing import Any, Literal
 
+import mne
 import numpy as np
 
 from .._log import logger
@@ -61,21 +64,21 @@ _N_CHANNELS_GIFFORD = 17
 
 
 def load(
-    path,
-    subject=1,
-    split="train",
-    average=True,
-    variant="auto",
-    channels=None,
-    tmin=None,
-    tmax=None,
-    resample=None,
+    path: str | os.PathLike,
+    subject: int | str = 1,
+    split: Literal["train", "test"] = "train",
+    average: bool = True,
+    variant: Literal["auto", "gifford", "nice", "atm", "ubp", "neurobridge", "raw"] = "auto",
+    channels: list[str] | None = None,
+    tmin: float | None = None,
+    tmax: float | None = None,
+    resample: float | None = None,
     *,
-    baseline="auto",
-    mvnn=False,
-    metadata=None,
-    images_dir=None,
-):
+    baseline: Literal["auto"] | tuple | None = "auto",
+    mvnn: bool = False,
+    metadata: str | os.PathLike | dict | None = None,
+    images_dir: str | os.PathLike | None = None,
+) -> tuple[list[str], mne.BaseEpochs]:
     """Read the trials of one subject and the pictures they answer to.
 
     Parameters
@@ -149,7 +152,12 @@ def load(
     path = check_folder(path).absolute()
     name = _subject_name(subject)
     family, files = _find_variant(path, name, variant, split)
-    options = {"channels": channels, "tmin": tmin, "tmax": tmax, "resample": resample}
+    options: dict[str, Any] = {
+        "channels": channels,
+        "tmin": tmin,
+        "tmax": tmax,
+        "resample": resample,
+    }
     if mvnn and family != "raw":
         raise ValueError(
             "mvnn=True whitens raw recordings; what is read here was preprocessed already. Give "

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +35,7 @@ ACCESS = (
 )
 
 
-def fetch_image_metadata(folder=None):
+def fetch_image_metadata(folder: str | os.PathLike | None = None) -> Path:
     """Fetch ``image_metadata.npy`` of THINGS-EEG2, which names the picture of every condition.
 
     The recordings and pictures have to be fetched by hand: the former are large, the latter
@@ -71,14 +73,14 @@ def fetch_image_metadata(folder=None):
     return path
 
 
-def content_hash(metadata):
+def content_hash(metadata: dict[str, list[str]]) -> str:
     """Return the SHA-256 of the six lists, however they are stored."""
     lists = {key: [str(item) for item in metadata[key]] for key in _KEYS}
     text = json.dumps(lists, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_image_metadata(path):
+def read_image_metadata(path: str | os.PathLike) -> dict[str, list[str]]:
     """Read ``image_metadata.npy``, or the same lists as JSON.
 
     Parameters
@@ -97,6 +99,7 @@ def read_image_metadata(path):
         If lists are missing or of different lengths.
     """
     path = Path(path)
+    found: Any
     if path.suffix == ".json":
         found = json.loads(path.read_text())
     else:
@@ -114,7 +117,7 @@ def read_image_metadata(path):
     return lists
 
 
-def find_image_metadata(path, images_dir):
+def find_image_metadata(path: Path, images_dir: str | os.PathLike | None) -> Path:
     """Look for the metadata beside the data, above them, and beside the pictures.
 
     Parameters
@@ -144,7 +147,9 @@ def find_image_metadata(path, images_dir):
     )
 
 
-def picture_table(metadata, split, n_conditions, label):
+def picture_table(
+    metadata: dict[str, list[str]], split: str, n_conditions: int, label: str
+) -> pd.DataFrame:
     """List the picture of every condition, in the order of conditions.
 
     Parameters
@@ -180,7 +185,7 @@ def picture_table(metadata, split, n_conditions, label):
     return pd.DataFrame({"concept": concepts, "image": paths})
 
 
-def ubp_table(images, split, n_conditions, label):
+def ubp_table(images: np.ndarray, split: str, n_conditions: int, label: str) -> pd.DataFrame:
     """List the pictures that a UBP file names itself.
 
     Parameters
@@ -214,7 +219,9 @@ def ubp_table(images, split, n_conditions, label):
     return pd.DataFrame({"concept": concepts, "image": paths})
 
 
-def locate_pictures(table, split, path, images_dir):
+def locate_pictures(
+    table: pd.DataFrame, split: str, path: Path, images_dir: str | os.PathLike | None
+) -> pd.DataFrame:
     """Replace the paths of pictures by where they are on this machine.
 
     Parameters

@@ -1,6 +1,8 @@
 """Epochs of the raw recordings of THINGS-EEG2: events, baseline, whitening."""
 
 import re
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -81,7 +83,18 @@ class _RawTrials(Trials):
 
 
 def load_raw(
-    files, pictures, name, split, *, average, baseline, mvnn, channels, tmin, tmax, resample
+    files: list[Path],
+    pictures: pd.DataFrame,
+    name: str,
+    split: str,
+    *,
+    average: bool,
+    baseline: Literal["auto"] | tuple | None,
+    mvnn: bool,
+    channels: list[str] | None,
+    tmin: float | None,
+    tmax: float | None,
+    resample: float | None,
 ):
     """Cut raw recordings into epochs.
 
@@ -210,7 +223,7 @@ def _fit_whiteners(trials, sessions, preparation, split, channels):
         logger.info("%s: whitener of %d trials.", fitted.file, len(samples))
 
 
-def shrunk_covariance(trial):
+def shrunk_covariance(trial: np.ndarray) -> np.ndarray:
     """Return the covariance of channels over the times of a trial, shrunk to its diagonal.
 
     Parameters
@@ -237,7 +250,7 @@ def shrunk_covariance(trial):
     return covariance * np.outer(scale, scale)
 
 
-def inverse_root(covariance):
+def inverse_root(covariance: np.ndarray) -> np.ndarray:
     """Return the symmetric matrix W with W C W = 1.
 
     Parameters

@@ -1,6 +1,8 @@
 """What the readers of THINGS-EEG2 and THINGS-MEG share: pictures, metadata, sensors, units."""
 
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import mne
@@ -17,7 +19,7 @@ _MAX_VOLTS = 1e-3
 _NO_UNIT = "no unit: whitened or z-scored"
 
 
-def find_files(path, patterns, depth=3):
+def find_files(path: Path, patterns: Sequence[str], depth: int = 3) -> list[Path]:
     """Find files below a folder, not deeper than some folders.
 
     Parameters
@@ -41,7 +43,7 @@ def find_files(path, patterns, depth=3):
     return sorted(found)
 
 
-def check_folder(path):
+def check_folder(path: str | os.PathLike) -> Path:
     """Return the path, or say that it is not there.
 
     Parameters
@@ -60,7 +62,7 @@ def check_folder(path):
     return path
 
 
-def align_times(times, n_times, label):
+def align_times(times: Sequence | np.ndarray, n_times: int, label: str) -> np.ndarray:
     """Return the times of the samples there are.
 
     Files of the 250 Hz variants list the 300 times of an epoch whose baseline was cut off.
@@ -94,7 +96,7 @@ def align_times(times, n_times, label):
     return times[len(times) - n_times :]
 
 
-def channel_rows(ch_names, channels, label):
+def channel_rows(ch_names: Sequence[str], channels: list[str] | None, label: str) -> np.ndarray:
     """Find the rows of the channels asked for.
 
     Parameters
@@ -127,7 +129,7 @@ def channel_rows(ch_names, channels, label):
     return np.array([ch_names.index(name) for name in channels], dtype=int)
 
 
-def check_shape(array, n_leading, ch_names, label):
+def check_shape(array: np.ndarray, n_leading: int, ch_names: Sequence[str], label: str) -> None:
     """Raise where an array is not conditions x repetitions x channels x times.
 
     Parameters
@@ -141,7 +143,7 @@ def check_shape(array, n_leading, ch_names, label):
     label : str
         What errors call the file.
     """
-    shape = getattr(array, "shape", ())
+    shape: tuple[int, ...] = getattr(array, "shape", ())
     if len(shape) != n_leading + 3:
         raise ValueError(
             f"{label} holds data of shape {shape}; expected {n_leading + 3} axes: "
@@ -151,7 +153,7 @@ def check_shape(array, n_leading, ch_names, label):
         raise ValueError(f"{label} names {len(ch_names)} channels, but its data have {shape[-2]}.")
 
 
-def unit_by_scale(array):
+def unit_by_scale(array: np.ndarray) -> str:
     """Tell volts from data without unit by their size.
 
     Parameters
@@ -169,7 +171,7 @@ def unit_by_scale(array):
     return "V" if 0 < spread < _MAX_VOLTS else ""
 
 
-def eeg_info(ch_names, sfreq):
+def eeg_info(ch_names: list[str], sfreq: float) -> mne.Info:
     """Make the Info of EEG channels at 10-05 sites.
 
     Parameters
@@ -192,7 +194,7 @@ def eeg_info(ch_names, sfreq):
     return info
 
 
-def ctf_info(ch_names, sfreq):
+def ctf_info(ch_names: list[str], sfreq: float) -> mne.Info:
     """Make the Info of CTF sensors from the helmet that MNE knows, picked by name.
 
     Parameters
@@ -222,7 +224,7 @@ def ctf_info(ch_names, sfreq):
     return info
 
 
-def mark_unit(info, description, unit):
+def mark_unit(info: mne.Info, description: str, unit: str) -> None:
     """Write into an Info where data come from and whether they have a unit; saved files keep it.
 
     Parameters
@@ -242,7 +244,7 @@ def mark_unit(info, description, unit):
     info["description"] = f"{description}; {_NO_UNIT if unit == '' else f'unit {unit}'}"
 
 
-def has_unit(info):
+def has_unit(info: mne.Info) -> bool:
     """Tell whether the data of an Info have units, or were whitened or z-scored.
 
     Parameters
@@ -258,7 +260,7 @@ def has_unit(info):
     return _NO_UNIT not in (info["description"] or "")
 
 
-def concept_of_file(name):
+def concept_of_file(name: str) -> str:
     """Return the concept in the name of a THINGS file: ``coat_rack_13s.jpg`` is a coat_rack.
 
     Parameters
@@ -274,7 +276,7 @@ def concept_of_file(name):
     return re.sub(r"_\d+[a-z]*$", "", Path(str(name)).stem)
 
 
-def average_metadata(metadata):
+def average_metadata(metadata: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndarray]]:
     """Reduce the metadata of single trials to one row per picture.
 
     Parameters
@@ -297,7 +299,16 @@ def average_metadata(metadata):
     return rows, list(members.values())
 
 
-def build_epochs(trials, metadata, info, preparation, *, average, description, baseline=None):
+def build_epochs(
+    trials,
+    metadata: pd.DataFrame,
+    info: mne.Info,
+    preparation,
+    *,
+    average: bool,
+    description: str,
+    baseline: tuple | None = None,
+) -> tuple[list[str], StreamedEpochs]:
     """Make the epochs of a reader: averages in memory, single trials on disk.
 
     Parameters
@@ -357,7 +368,7 @@ def build_epochs(trials, metadata, info, preparation, *, average, description, b
     return metadata["image"].tolist(), epochs
 
 
-def trial_metadata(pictures, subject, unit, counts):
+def trial_metadata(pictures: pd.DataFrame, subject: str, unit: str, counts: int) -> pd.DataFrame:
     """Make the metadata of trials that a file stores by picture and repetition.
 
     Parameters

@@ -22,8 +22,10 @@ Hebart, Contier, Teichmann et al. (2023). THINGS-data, a multimodal collection o
 datasets for investigating object representations in human brain and behavior. eLife 12, e82580.
 """
 
+import os
 import re
 from pathlib import Path
+from typing import Literal
 
 import mne
 import numpy as np
@@ -58,20 +60,20 @@ _PICKLES = {"train": "preprocessed_meg_training.pkl", "test": "preprocessed_meg_
 
 
 def load(
-    path,
-    subject=1,
-    split="train",
-    average=True,
-    variant="auto",
-    channels=None,
-    tmin=None,
-    tmax=None,
-    resample=None,
+    path: str | os.PathLike,
+    subject: int | str = 1,
+    split: Literal["train", "test"] = "train",
+    average: bool = True,
+    variant: Literal["auto", "fif", "atm"] = "auto",
+    channels: list[str] | None = None,
+    tmin: float | None = None,
+    tmax: float | None = None,
+    resample: float | None = None,
     *,
-    protocol="zero-shot",
-    metadata=None,
-    images_dir=None,
-):
+    protocol: Literal["zero-shot", "standard"] = "zero-shot",
+    metadata: str | os.PathLike | None = None,
+    images_dir: str | os.PathLike | None = None,
+) -> tuple[list[str], mne.BaseEpochs]:
     """Read the trials of one subject and the pictures they answer to.
 
     Parameters

@@ -1,8 +1,10 @@
 """The trials and pictures of THINGS-MEG: which belong to a split, and where pictures are."""
 
+import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from .._log import logger
@@ -21,7 +23,7 @@ ACCESS = (
 )
 
 
-def check_columns(metadata, label):
+def check_columns(metadata: pd.DataFrame, label: str) -> None:
     """Raise where metadata lack the columns that tell trials apart.
 
     Parameters
@@ -39,7 +41,9 @@ def check_columns(metadata, label):
         )
 
 
-def choose_trials(metadata, codes, split, protocol):
+def choose_trials(
+    metadata: pd.DataFrame, codes: np.ndarray | None, split: str, protocol: str
+) -> pd.DataFrame:
     """Choose the trials of a split.
 
     Parameters
@@ -96,7 +100,12 @@ def choose_trials(metadata, codes, split, protocol):
     return frame
 
 
-def picture_lists(path, number, metadata, images_dir):
+def picture_lists(
+    path: Path,
+    number: int,
+    metadata: str | os.PathLike | None,
+    images_dir: str | os.PathLike | None,
+) -> dict[str, pd.DataFrame]:
     """List the pictures of the zero-shot split in the order of ATM's pickles.
 
     Parameters
@@ -141,7 +150,9 @@ def picture_lists(path, number, metadata, images_dir):
     return {split: _in_order(frame) for split, frame in frames.items()}
 
 
-def locate_pictures(images, path, images_dir):
+def locate_pictures(
+    images: pd.Series, path: Path, images_dir: str | os.PathLike | None
+) -> list[str]:
     """Replace the paths of pictures by where they are on this machine.
 
     Parameters

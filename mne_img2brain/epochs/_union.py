@@ -9,7 +9,7 @@ import pandas as pd
 from .._log import logger
 
 
-def check_same_times(part, first, name, first_name):
+def check_same_times(part, first, name, first_name) -> None:
     """Raise where two recordings differ in sampling rate, times or baseline."""
     if not np.isclose(part.sfreq, first.sfreq, rtol=1e-6):
         raise ValueError(

@@ -1,5 +1,6 @@
 """Which picture each trial answers to."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import pandas as pd
 from .._log import logger
 
 
-def align(images, recording, image_ids=None):
+def align(
+    images: Sequence, recording, image_ids: Sequence | np.ndarray | str | None = None
+) -> np.ndarray:
     """Find the picture of every trial.
 
     Without ``image_ids``, pictures and trials are matched by order: one picture per trial, or,
@@ -77,7 +80,7 @@ def align(images, recording, image_ids=None):
     return rows
 
 
-def metadata_column(recording, column):
+def metadata_column(recording, column: str) -> np.ndarray:
     """Return a column of the metadata, one value per trial, none missing.
 
     Parameters
@@ -116,7 +119,7 @@ def metadata_column(recording, column):
     return values.to_numpy()
 
 
-def images_from_metadata(recording, column):
+def images_from_metadata(recording, column: str) -> list[str]:
     """Read the path of every trial's picture from a metadata column.
 
     Parameters

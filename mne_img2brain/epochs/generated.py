@@ -1,5 +1,6 @@
 """Arrays back to MNE objects: generated epochs with their events and metadata, and maps."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import mne
@@ -7,7 +8,16 @@ import numpy as np
 import pandas as pd
 
 
-def make_epochs(data, info, *, tmin, baseline=None, metadata=None, event_codes=None, event_id=None):
+def make_epochs(
+    data: np.ndarray,
+    info: mne.Info,
+    *,
+    tmin: float,
+    baseline: tuple | None = None,
+    metadata: pd.DataFrame | None = None,
+    event_codes: np.ndarray | None = None,
+    event_id: dict[str, int] | None = None,
+) -> mne.EpochsArray:
     """Make epochs of an array, leaving the array, the projectors and the baseline as they are.
 
     ``mne.EpochsArray`` would apply projectors that are not active and subtract the baseline, in
@@ -75,7 +85,9 @@ def make_epochs(data, info, *, tmin, baseline=None, metadata=None, event_codes=N
     return epochs
 
 
-def to_evoked_map(values, info, *, tmin, comment=""):
+def to_evoked_map(
+    values: np.ndarray, info: mne.Info, *, tmin: float, comment: str = ""
+) -> mne.EvokedArray:
     """Wrap a map over sensors and times, such as r, so that MNE can plot it.
 
     Parameters
@@ -103,8 +115,14 @@ def to_evoked_map(values, info, *, tmin, comment=""):
 
 
 def generated_metadata(
-    n_images, *, names=None, captions=None, subject=None, n_draws=None, metadata=None
-):
+    n_images: int,
+    *,
+    names: list[str] | None = None,
+    captions: list[str] | None = None,
+    subject: str | Sequence | np.ndarray | None = None,
+    n_draws: int | None = None,
+    metadata: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Make the metadata of generated epochs: one row per image, or per image and draw.
 
     Parameters
@@ -160,7 +178,13 @@ def generated_metadata(
     return frame
 
 
-def events_for(n_images, *, event_id=None, names=None, metadata=None):
+def events_for(
+    n_images: int,
+    *,
+    event_id: str | list[str] | dict[str, int] | None = None,
+    names: list[str] | None = None,
+    metadata: pd.DataFrame | None = None,
+) -> tuple[np.ndarray, dict[str, int]]:
     """Choose the event code of every image, so that ``generated["face"]`` selects its epochs.
 
     Parameters

@@ -5,7 +5,7 @@ import numpy as np
 from .._log import warn
 
 
-def match_channels(recording, ch_names):
+def match_channels(recording, ch_names: list[str]) -> np.ndarray:
     """Find channels by name.
 
     Parameters
@@ -42,7 +42,7 @@ def match_channels(recording, ch_names):
     return np.array([position.get(name, -1) for name in ch_names], dtype=int)
 
 
-def take_channels(recording, ch_names):
+def take_channels(recording, ch_names: list[str]) -> np.ndarray:
     """Return the data of some channels in a given order, NaN where a channel is bad.
 
     Parameters
@@ -68,7 +68,7 @@ def take_channels(recording, ch_names):
     return data
 
 
-def check_times(recording, times, sfreq):
+def check_times(recording, times: np.ndarray, sfreq: float) -> None:
     """Raise where a recording has other times than the training data.
 
     Parameters

@@ -1,5 +1,6 @@
 """What the encoder needs to know of a recording, read without touching the user's object."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -88,7 +89,13 @@ class Recording:
         return np.array(self.info.get_channel_types())
 
 
-def read_recording(epochs, picks=None, *, ch_names=None, min_trials=2):
+def read_recording(
+    epochs: mne.BaseEpochs | mne.Evoked | list | dict,
+    picks: str | Sequence | np.ndarray | slice | None = None,
+    *,
+    ch_names: list[str] | None = None,
+    min_trials: int = 2,
+) -> Recording:
     """Read trials, sensors, events and subjects; the object passed is left as it was.
 
     Parameters
@@ -141,7 +148,7 @@ def read_recording(epochs, picks=None, *, ch_names=None, min_trials=2):
     return recording
 
 
-def check_data(recording):
+def check_data(recording) -> None:
     """Raise where data are not finite or a channel is flat, and say which."""
     data, mask = recording.data, recording.channel_mask
     finite = np.isfinite(data).all(axis=2) | ~mask

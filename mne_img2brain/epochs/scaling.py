@@ -1,6 +1,8 @@
 """Units and rank: one scale per channel type, and the space the recording lives in."""
 
 import math
+from collections.abc import Sequence
+from typing import Self
 
 import mne
 import numpy as np
@@ -28,7 +30,7 @@ class ChannelScaler:
         The scale of each channel type, in SI units.
     """
 
-    def fit(self, data, ch_types):
+    def fit(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> Self:
         """Measure the scale of every channel type.
 
         Parameters
@@ -63,7 +65,7 @@ class ChannelScaler:
         self.scales_ = scales
         return self
 
-    def transform(self, data, ch_types):
+    def transform(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> np.ndarray:
         """Divide by the scales.
 
         Parameters
@@ -80,7 +82,7 @@ class ChannelScaler:
         """
         return data / self._column(data, ch_types)
 
-    def inverse_transform(self, data, ch_types):
+    def inverse_transform(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> np.ndarray:
         """Multiply by the scales.
 
         Parameters
@@ -97,7 +99,7 @@ class ChannelScaler:
         """
         return np.asarray(data, dtype=np.float64) * self._column(data, ch_types)
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Return the state as a dict that JSON can hold.
 
         Returns
@@ -108,7 +110,7 @@ class ChannelScaler:
         return {"scales": dict(self.scales_)}
 
     @classmethod
-    def from_dict(cls, state):
+    def from_dict(cls, state: dict) -> Self:
         """Make a fitted scaler from :meth:`to_dict`.
 
         Parameters
@@ -139,7 +141,7 @@ class ChannelScaler:
         return np.array([self.scales_[ch_type] for ch_type in ch_types.tolist()])[:, np.newaxis]
 
 
-def signal_basis(data, info, scaler):
+def signal_basis(data: np.ndarray, info: mne.Info, scaler: ChannelScaler) -> np.ndarray:
     """Find the part of sensor space that a recording lives in.
 
     The average reference, signal-space separation, removed components and applied projectors leave
@@ -182,7 +184,7 @@ def signal_basis(data, info, scaler):
     return np.concatenate(columns, axis=1)
 
 
-def project(data, basis):
+def project(data: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Keep the part of the data that lies in a sensor space.
 
     Parameters

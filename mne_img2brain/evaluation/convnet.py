@@ -1,5 +1,7 @@
 """A small convolutional network that tells trials apart."""
 
+from typing import Self
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -42,13 +44,13 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_filters=16,
-        filter_length=15,
-        n_passes=20,
-        batch_size=64,
-        learning_rate=2e-3,
-        device="auto",
-        random_state=0,
+        n_filters: int = 16,
+        filter_length: int = 15,
+        n_passes: int = 20,
+        batch_size: int = 64,
+        learning_rate: float = 2e-3,
+        device: str = "auto",
+        random_state: int = 0,
     ):
         self.n_filters = n_filters
         self.filter_length = filter_length
@@ -58,7 +60,7 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X, y):
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
         """Train on labelled trials.
 
         Parameters
@@ -112,7 +114,7 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
                 schedule.step()
         return self
 
-    def decision_function(self, X):
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
         """Return the evidence for the second label.
 
         Parameters
@@ -136,7 +138,7 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
             parts = [self.network_(part.to(device)).squeeze(1).cpu() for part in scaled.split(512)]
         return torch.cat(parts).numpy()
 
-    def predict(self, X):
+    def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the more likely label.
 
         Parameters

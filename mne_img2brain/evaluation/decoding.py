@@ -1,12 +1,22 @@
 """Train on draws, test on real trials, within an evaluation."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from ..metrics import train_on_generated
 
 
-def judge_usefulness(rows, draws, trials, labels, estimator, n_repeats, seed):
+def judge_usefulness(
+    rows,
+    draws: np.ndarray,
+    trials: list[np.ndarray],
+    labels: np.ndarray,
+    estimator: Any,
+    n_repeats: int,
+    seed: int,
+) -> None:
     """Add how well a decoder trained on draws decodes real trials, and one trained on real ones.
 
     Images are cut into folds where every class has two or more, and the decoder is tested on real

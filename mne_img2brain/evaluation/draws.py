@@ -30,7 +30,7 @@ class Real:
         Of random halves.
     """
 
-    def __init__(self, recorded, classifiers, seed):
+    def __init__(self, recorded, classifiers: dict | None, seed: int):
         self.keep = [index for index, t in enumerate(recorded.trials) if len(t) >= 2]
         self.trials = [recorded.trials[index] for index in self.keep]
         self.scale = np.sqrt(within_image_variance(self.trials).mean(axis=(0, 2)))
@@ -44,7 +44,9 @@ class Real:
         self.autocorrelation = lag_one(self.trials)
 
 
-def judge_draws(rows, recorded, draws, prediction, real, options):
+def judge_draws(
+    rows, recorded, draws: np.ndarray, prediction: np.ndarray, real: Real, options
+) -> tuple[dict[str, np.ndarray], dict]:
     """Add the rows on one encoder's draws.
 
     Parameters
@@ -83,7 +85,7 @@ def judge_draws(rows, recorded, draws, prediction, real, options):
     draws = draws[real.keep]
     generated, there = within_image_variance(draws), within_image_variance(trials)
     sd = [np.sqrt(v.mean(axis=0)) for v in (generated, there)]
-    ratio = np.divide(*sd, out=np.full_like(sd[0], np.nan), where=sd[1] > 0)
+    ratio = np.divide(sd[0], sd[1], out=np.full_like(sd[0], np.nan), where=sd[1] > 0)
     rows.add(
         "SD / real",
         np.nanmedian(ratio[:, inside]),
@@ -93,7 +95,7 @@ def judge_draws(rows, recorded, draws, prediction, real, options):
         ceiling=1.0,
         better="ceiling",
     )
-    curves = {"sd": (times, *(s.mean(axis=0) for s in _scaled(sd, real.scale)))}
+    curves: dict = {"sd": (times, *(s.mean(axis=0) for s in _scaled(sd, real.scale)))}
     curves["spectrum"] = _spectra(rows, draws, trials, real.scale, recorded.sfreq, options.bands)
     covariances = [channel_covariance(y) for y in (draws, trials)]
     rows.add(

@@ -1,7 +1,9 @@
 """evaluate: encoders against recordings, in one table on the same split."""
 
 import dataclasses
+from typing import Any
 
+import mne
 import numpy as np
 
 from .._log import logger, use_log_level, warn
@@ -28,29 +30,29 @@ class Options:
 
 
 def evaluate(
-    encoder,
-    images,
-    epochs,
+    encoder: Any,
+    images: list | np.ndarray | str,
+    epochs: mne.BaseEpochs | list | dict[str, mne.BaseEpochs],
     *,
-    image_ids=None,
-    captions=None,
-    subject=None,
-    n_draws=50,
-    window=(0.05, 0.6),
-    draw_window=(0.0, 0.6),
-    components=None,
-    bands=None,
-    classifiers=None,
-    training_epochs=None,
-    labels=None,
-    decoder=None,
-    n_splits=100,
-    n_bootstrap=1000,
-    level=0.95,
-    allow_training_images=False,
-    random_state=0,
-    verbose=None,
-):
+    image_ids: np.ndarray | str | dict | None = None,
+    captions: list[str] | None = None,
+    subject: str | None = None,
+    n_draws: int = 50,
+    window: tuple[float, ...] = (0.05, 0.6),
+    draw_window: tuple[float, ...] = (0.0, 0.6),
+    components: dict[str, tuple] | None = None,
+    bands: dict[str, tuple] | None = None,
+    classifiers: dict[str, Any] | None = None,
+    training_epochs: mne.BaseEpochs | list | None = None,
+    labels: np.ndarray | None = None,
+    decoder: Any = None,
+    n_splits: int = 100,
+    n_bootstrap: int = 1000,
+    level: float = 0.95,
+    allow_training_images: bool = False,
+    random_state: int = 0,
+    verbose: bool | str | int | None = None,
+) -> Evaluation:
     """Judge encoders against recorded responses to pictures they have not seen.
 
     Every encoder is judged on the same trials, with the same random halves and the same resamples

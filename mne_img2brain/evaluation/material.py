@@ -1,6 +1,7 @@
 """What an evaluation looks at: real trials by picture, and what each encoder says of them."""
 
 import dataclasses
+from typing import Any
 
 import mne
 import numpy as np
@@ -55,7 +56,14 @@ class Recorded:
         return float(self.info["sfreq"])
 
 
-def gather(encoders, images, epochs, image_ids=None, captions=None, labels=None):
+def gather(
+    encoders: dict[str, Any],
+    images: list | np.ndarray | str,
+    epochs: mne.BaseEpochs | list,
+    image_ids: Any = None,
+    captions: list[str] | None = None,
+    labels: np.ndarray | None = None,
+) -> Recorded:
     """Read real trials and put those of one picture together.
 
     Parameters
@@ -132,7 +140,7 @@ def gather(encoders, images, epochs, image_ids=None, captions=None, labels=None)
     )
 
 
-def refuse_training_images(encoders, recorded, allowed):
+def refuse_training_images(encoders, recorded, allowed) -> None:
     """Raise where an encoder was fitted to pictures it is to be judged on."""
     for name, encoder in encoders.items():
         seen = set(getattr(encoder, "training_image_keys_", ()))
@@ -151,7 +159,7 @@ def refuse_training_images(encoders, recorded, allowed):
         warn(f"{message}: what they score says nothing about new images.")
 
 
-def predicted(encoder, recorded, subject=None):
+def predicted(encoder, recorded, subject: str | None = None):
     """Return an encoder's expected responses, shape (n_images, n_channels, n_times)."""
     epochs = encoder.predict(recorded.images, **_given(recorded, subject))
     return _data(epochs, recorded)

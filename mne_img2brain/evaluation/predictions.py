@@ -23,7 +23,7 @@ from ..metrics.uncertainty import r_from_moments, r_moments
 from . import rsa
 
 
-def ceilings(recorded, n_splits, seed):
+def ceilings(recorded, n_splits: int, seed: int):
     """Return the split-half ceilings over images with two trials or more, or None.
 
     Parameters
@@ -46,7 +46,15 @@ def ceilings(recorded, n_splits, seed):
     return split_half_ceiling(repeated, n_splits=n_splits, random_state=seed)
 
 
-def judge_prediction(rows, recorded, prediction, ceiling, window, components, seed):
+def judge_prediction(
+    rows,
+    recorded,
+    prediction: np.ndarray,
+    ceiling,
+    window: tuple[float, ...],
+    components: dict,
+    seed: int,
+) -> tuple[dict[str, np.ndarray], dict]:
     """Add the rows on one encoder's prediction.
 
     Parameters

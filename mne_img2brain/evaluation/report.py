@@ -9,7 +9,7 @@ import numpy as np
 from .. import viz
 
 
-def make_report(evaluation):
+def make_report(evaluation) -> mne.Report:
     """Put an evaluation's table and figures on one page.
 
     Parameters

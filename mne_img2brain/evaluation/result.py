@@ -1,7 +1,9 @@
 """What an evaluation found."""
 
 import dataclasses
+import os
 
+import mne
 import numpy as np
 import pandas as pd
 
@@ -63,7 +65,7 @@ class Evaluation:
         """Names of the encoders."""
         return list(self.curves)
 
-    def value(self, metric, encoder=None):
+    def value(self, metric: str, encoder: str | None = None) -> float:
         """Look a value up.
 
         Parameters
@@ -90,7 +92,7 @@ class Evaluation:
             raise KeyError(f"{encoder!r} has no metric {metric!r}; it has {known}.")
         return float(found["value"].iloc[0])
 
-    def difference(self, first, second):
+    def difference(self, first: str, second: str) -> pd.DataFrame:
         """Compare two encoders, metric by metric.
 
         Parameters
@@ -131,7 +133,7 @@ class Evaluation:
             )
         return pd.DataFrame(rows, columns=["metric", "difference", "ci_low", "ci_high", "se"])
 
-    def compare(self):
+    def compare(self) -> pd.DataFrame:
         """Put encoders side by side.
 
         Returns
@@ -144,7 +146,9 @@ class Evaluation:
         ends = self.table.groupby("metric")[["chance", "ceiling"]].first()
         return wide[self.encoders].join(ends).loc[order]
 
-    def report(self, fname=None, *, overwrite=False):
+    def report(
+        self, fname: str | os.PathLike | None = None, *, overwrite: bool = False
+    ) -> mne.Report:
         """Make a page with the table and the figures.
 
         Parameters

@@ -1,5 +1,8 @@
 """The table that an evaluation fills, row by row."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 
@@ -34,7 +37,7 @@ class Rows:
         The seed of the resamples, the same for all encoders: that makes differences paired.
     """
 
-    def __init__(self, encoder, n_bootstrap, level, seed):
+    def __init__(self, encoder: str, n_bootstrap: int, level: float, seed: int):
         self.encoder = encoder
         self.n_bootstrap = n_bootstrap
         self.level = level
@@ -44,16 +47,16 @@ class Rows:
 
     def add(
         self,
-        metric,
-        value,
-        *parts,
-        statistic=None,
-        chance=np.nan,
-        ceiling=np.nan,
-        better="higher",
-        unit="",
-        n=None,
-    ):
+        metric: str,
+        value: float,
+        *parts: np.ndarray,
+        statistic: Callable | None = None,
+        chance: float = np.nan,
+        ceiling: float = np.nan,
+        better: Literal["higher", "lower", "ceiling"] = "higher",
+        unit: str = "",
+        n: int | None = None,
+    ) -> None:
         """Add one row.
 
         Parameters
@@ -91,7 +94,7 @@ class Rows:
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
 
 
-def frame(rows):
+def frame(rows: list[Rows]) -> pd.DataFrame:
     """Make a table of the rows of several encoders.
 
     Parameters

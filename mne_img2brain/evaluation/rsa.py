@@ -12,7 +12,7 @@ def installed():
     return importlib.util.find_spec("rsatoolbox") is not None
 
 
-def similarity(real, prediction):
+def similarity(real: np.ndarray, prediction: np.ndarray) -> float:
     """Compare the dissimilarities between images of recorded and predicted responses.
 
     Parameters
@@ -29,7 +29,7 @@ def similarity(real, prediction):
     from rsatoolbox.data import Dataset
     from rsatoolbox.rdm import calc_rdm, compare
 
-    rdms = []
+    rdms: list = []
     for responses in (real, prediction):
         flat = responses.reshape(len(responses), -1)
         size = np.sqrt((flat**2).mean())
@@ -37,7 +37,7 @@ def similarity(real, prediction):
         if same or flat.std(axis=1).min() <= 1e-9 * size:
             return float("nan")
         rdms.append(calc_rdm(Dataset(flat / flat.std()), method="correlation"))
-    return float(compare(*rdms, method="spearman").item())
+    return float(compare(rdms[0], rdms[1], method="spearman").item())
 
 
 def windows(times, width=0.05):
@@ -48,7 +48,9 @@ def windows(times, width=0.05):
     return centres, [slice(start, start + n_wide) for start in starts]
 
 
-def time_course(recorded, prediction, seed):
+def time_course(
+    recorded, prediction: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compare dissimilarities in windows of 50 ms.
 
     Parameters

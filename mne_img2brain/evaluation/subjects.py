@@ -7,7 +7,7 @@ from ..metrics import bootstrap, interval
 from .result import Evaluation
 
 
-def combine(parts, n_bootstrap, level, seed):
+def combine(parts: dict[str, Evaluation], n_bootstrap: int, level: float, seed: int) -> Evaluation:
     """Put the evaluations of several subjects together.
 
     Parameters

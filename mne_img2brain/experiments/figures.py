@@ -56,8 +56,9 @@ def draw_units(results, folder):
             figure = viz.plot_prediction(
                 own,
                 mean_evoked(others),
-                labels=(f"Training subjects ({len(others)})", f"Test subject {subject}"),
-                title="Recorded responses to the test pictures",
+                labels=("Training subjects", f"Test: {subject}"),
+                title=f"Recorded responses to the test pictures: {subject} and the mean of "
+                f"{len(others)} other{'s' * (len(others) > 1)}",
                 show=False,
             )
             written.append(_save(figure, folder / f"topographies-{subject}.png"))
@@ -102,7 +103,7 @@ def draw_accuracy(table, protocol, file):
     subjects = list(dict.fromkeys(table["subject"]))
     methods = [name for name in dict.fromkeys(table["method"]) if name != CEILING]
     figure, axes = plt.subplots(
-        1, len(_AXES), figsize=(5 + 1.5 * len(subjects), 3.8), layout="constrained"
+        1, len(_AXES), figsize=(min(5 + 1.5 * len(subjects), 14), 3.8), layout="constrained"
     )
     look = styles(methods)
     places = np.arange(len(subjects)) + 0.5 * (np.array(subjects) == AVERAGE)
@@ -177,7 +178,8 @@ def draw_clip_scores(scores, file):
             title=f"{split}: median {part['clip_score'].median():.2f} ({len(part)} pictures)",
         )
         tidy(axis)
-    axes[0, 0].legend(frameon=False, fontsize=9, loc="upper left")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return _save(figure, file)
 
 

@@ -19,8 +19,9 @@ __all__ = ["Unit", "plan_units", "read_unit", "run_unit"]
 
 # Encoders that are kept; baselines are fitted again in seconds.
 _KEPT = ("diffusion", "xu2025")
-# Arrays of the size of the training averages that a fit holds at its peak, measured.
-_ARRAYS_IN_FIT = 12
+# A fit holds at its peak so many arrays of the size of all training averages: measured with 300
+# pictures of 63 sensors x 250 times, of one subject (17) and of three (19).
+_ARRAYS_IN_FIT = 19
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,23 +143,19 @@ def run_unit(unit, folder, recordings, tokens, embedder, random_state):
 
 def _fit(unit, recordings, tokens, embedder, random_state):
     """Fit all models of a unit on averages that are given back to memory afterwards."""
-    if len(unit.trained_on) == 1:
-        (subject,) = unit.trained_on
-        epochs = recordings.training(subject)
-        image_ids, n_averages = None, len(epochs)
-        size = _gib(epochs)
-    else:
-        epochs = {}
-        for subject in unit.trained_on:
-            epochs[subject] = recordings.training(subject)
-            if len(epochs) == 1:
-                size = _gib(epochs[subject]) * len(unit.trained_on)
-                logger.info(
-                    "%s: averages of %d subjects are %.2f GiB; fitting will need about %.1f GiB.",
-                    unit.name, len(unit.trained_on), size, _ARRAYS_IN_FIT * size,
-                )  # fmt: skip
-        image_ids = np.tile(np.arange(len(tokens)), len(epochs))
-        n_averages = len(image_ids)
+    epochs, several = {}, len(unit.trained_on) > 1
+    for subject in unit.trained_on:
+        epochs[subject] = recordings.training(subject)
+        if len(epochs) == 1:
+            size = len(unit.trained_on) * _gib(epochs[subject])
+            logger.info(
+                "%s: averages of %d subject%s are %.2f GiB; fitting will need about %.1f GiB.",
+                unit.name, len(unit.trained_on), "s" * several, size, _ARRAYS_IN_FIT * size,
+            )  # fmt: skip
+    image_ids = np.tile(np.arange(len(tokens)), len(epochs))
+    n_averages = len(image_ids)
+    if not several:
+        (epochs,) = epochs.values()
     encoders, seconds = {}, {}
     for name, regressor in new_regressors(recordings.scale, random_state).items():
         logger.info("%s: fitting %s to %d averages.", unit.name, name, n_averages)

@@ -15,7 +15,7 @@ __all__ = [
 ]
 
 
-def mse(y_true, y_pred):
+def mse(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     r"""Mean squared error.
 
     .. math:: \mathrm{MSE} = \frac{1}{N C T} \sum_{i, c, t} (\hat y_{ict} - y_{ict})^2
@@ -47,7 +47,7 @@ def mse_by_image(y_true, y_pred):
     return ((y_pred - y_true) ** 2).mean(axis=(1, 2))
 
 
-def pearson(y_true, y_pred):
+def pearson(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     r"""Pearson correlation within an image, over sensors and times: the paper's PCC.
 
     .. math::
@@ -84,7 +84,7 @@ def pearson_by_image(y_true, y_pred):
     return correlation(*(y.reshape(len(y), -1).T for y in (y_true, y_pred)))
 
 
-def r_map(y_true, y_pred):
+def r_map(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     r"""Pearson correlation across images, for each sensor and time.
 
     .. math::
@@ -117,7 +117,7 @@ def r_map(y_true, y_pred):
     return correlation(y_true, y_pred)
 
 
-def difference_wave(responses, labels):
+def difference_wave(responses: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Mean response to the second class minus that to the first.
 
     Parameters
@@ -148,7 +148,9 @@ def difference_wave(responses, labels):
     return second - first
 
 
-def difference_wave_r(y_true, labels_true, y_pred, labels_pred):
+def difference_wave_r(
+    y_true: np.ndarray, labels_true: np.ndarray, y_pred: np.ndarray, labels_pred: np.ndarray
+) -> float:
     """Correlate the recorded with the predicted difference between two conditions.
 
     For data sets of few pictures or conditions, where r across images says little.
@@ -173,7 +175,7 @@ def difference_wave_r(y_true, labels_true, y_pred, labels_pred):
     return pearson(*(wave[None] for wave in waves))
 
 
-def correlation(y_true, y_pred):
+def correlation(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Pearson correlation along the first axis.
 
     Parameters
@@ -201,7 +203,7 @@ def _standardized(y):
     return centred / np.where(flat, 1.0, length), flat
 
 
-def normalized_r(r, ceiling, *, floor=0.1):
+def normalized_r(r: np.ndarray, ceiling: np.ndarray, *, floor: float = 0.1) -> np.ndarray:
     """Divide a correlation by its noise ceiling.
 
     Parameters

@@ -8,7 +8,13 @@ from ._shapes import check_pair
 __all__ = ["coverage", "crps", "energy_score", "rank_histogram"]
 
 
-def coverage(draws, trials, *, level=0.9, per_image=False):
+def coverage(
+    draws: np.ndarray | list[np.ndarray],
+    trials: np.ndarray | list[np.ndarray],
+    *,
+    level: float = 0.9,
+    per_image: bool = False,
+) -> np.ndarray:
     r"""Share of real trials inside the central interval of the draws.
 
     The ends of the interval are the draws of rank :math:`p (n + 1)`, interpolated
@@ -49,7 +55,13 @@ def coverage(draws, trials, *, level=0.9, per_image=False):
     return inside if per_image else inside.mean(axis=0)
 
 
-def rank_histogram(draws, trials, *, n_bins=None, random_state=0):
+def rank_histogram(
+    draws: np.ndarray | list[np.ndarray],
+    trials: np.ndarray | list[np.ndarray],
+    *,
+    n_bins: int | None = None,
+    random_state: int | np.random.Generator = 0,
+) -> np.ndarray:
     """Count the ranks of real values among the draws.
 
     Flat where draws are calibrated, a U where they vary too little, a hill where too much, a slope
@@ -97,7 +109,12 @@ def rank_histogram(draws, trials, *, n_bins=None, random_state=0):
     return counts.reshape(n_bins, -1).sum(axis=1)
 
 
-def crps(draws, trials, *, per_image=False):
+def crps(
+    draws: np.ndarray | list[np.ndarray],
+    trials: np.ndarray | list[np.ndarray],
+    *,
+    per_image: bool = False,
+) -> np.ndarray:
     r"""Score each sensor and time by the continuous ranked probability score.
 
     .. math::
@@ -138,7 +155,12 @@ def crps(draws, trials, *, per_image=False):
     return scores if per_image else scores.mean(axis=0)
 
 
-def energy_score(draws, trials, *, scale=None):
+def energy_score(
+    draws: np.ndarray | list[np.ndarray],
+    trials: np.ndarray | list[np.ndarray],
+    *,
+    scale: np.ndarray | None = None,
+) -> float:
     r"""Energy score of whole trials, a proper score of the joint distribution.
 
     .. math::

@@ -1,6 +1,6 @@
 """Latency and amplitude of the components of an evoked response."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,14 @@ class Peak(NamedTuple):
     amplitude: np.ndarray
 
 
-def component_peak(response, times, tmin, tmax, *, mode="abs"):
+def component_peak(
+    response: np.ndarray,
+    times: np.ndarray,
+    tmin: float,
+    tmax: float,
+    *,
+    mode: Literal["abs", "pos", "neg"] = "abs",
+) -> Peak:
     """Find the peak of a component such as P1, N1 or N170 inside a window.
 
     Parameters

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-def similarity(y_true, y_pred, *, centre=False):
+def similarity(y_true: np.ndarray, y_pred: np.ndarray, *, centre: bool = False) -> np.ndarray:
     """Correlate every recorded response with every predicted one.
 
     Parameters
@@ -53,7 +53,9 @@ def similarity(y_true, y_pred, *, centre=False):
     return sides[0] @ sides[1].T
 
 
-def identification_ranks(y_true, y_pred, *, centre=False):
+def identification_ranks(
+    y_true: np.ndarray, y_pred: np.ndarray, *, centre: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Rank of the true image among all, for each recorded response.
 
     Parameters
@@ -79,7 +81,7 @@ def identification_ranks(y_true, y_pred, *, centre=False):
     return n_better, n_equal
 
 
-def top_k(n_better, n_equal, k):
+def top_k(n_better: np.ndarray, n_equal: np.ndarray, k: int) -> np.ndarray:
     """Probability that the true image is among the best ``k``, ties being broken by lot.
 
     Parameters
@@ -97,7 +99,7 @@ def top_k(n_better, n_equal, k):
     return np.clip((k - np.asarray(n_better)) / (np.asarray(n_equal) + 1.0), 0.0, 1.0)
 
 
-def n_way_accuracy(n_better, n_equal, n_way):
+def n_way_accuracy(n_better: np.ndarray, n_equal: np.ndarray, n_way: int) -> np.ndarray:
     r"""Top-1 accuracy if the true image stood among ``n_way - 1`` others drawn at random.
 
     With :math:`w` of the :math:`N - 1` others worse than the true image, it wins when all drawn
@@ -130,7 +132,16 @@ def n_way_accuracy(n_better, n_equal, n_way):
     return (below[most + 1] - below[most - n_equal]) / (n_equal + 1)
 
 
-def identification_curve(y_true, y_pred, times, *, width=0.05, step=None, centre=False, k=(1, 5)):
+def identification_curve(
+    y_true: np.ndarray,
+    y_pred: np.ndarray,
+    times: np.ndarray,
+    *,
+    width: float = 0.05,
+    step: float | None = None,
+    centre: bool = False,
+    k: tuple[int, ...] = (1, 5),
+) -> tuple[np.ndarray, dict[int, np.ndarray], np.ndarray]:
     """Identification in a window that slides over time.
 
     Parameters
@@ -180,7 +191,7 @@ def identification_curve(y_true, y_pred, times, *, width=0.05, step=None, centre
     return centres, accuracy, np.array(mean_rank)
 
 
-def pairwise_accuracy(y_true, y_pred, *, centre=False):
+def pairwise_accuracy(y_true: np.ndarray, y_pred: np.ndarray, *, centre: bool = False) -> float:
     r"""Share of pairs of images that are matched the right way round.
 
     A pair is right where :math:`r_{ii} + r_{jj} > r_{ij} + r_{ji}`; a tie is half right. Chance is
@@ -237,7 +248,14 @@ class EquivalentTrials(NamedTuple):
     r_trials: np.ndarray
 
 
-def equivalent_trials(y_pred, trials, *, mask=None, n_splits=20, random_state=0):
+def equivalent_trials(
+    y_pred: np.ndarray,
+    trials: np.ndarray | list[np.ndarray],
+    *,
+    mask: np.ndarray | None = None,
+    n_splits: int = 20,
+    random_state: int | np.random.Generator = 0,
+) -> EquivalentTrials:
     r"""How many real trials must be averaged to predict as well as the model.
 
     Half the trials of every image are held out and averaged. The r across images with that average,

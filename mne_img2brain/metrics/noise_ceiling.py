@@ -1,5 +1,6 @@
 """How well any model could do, given that trials differ."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +63,9 @@ class NoiseSignal(NamedTuple):
     noise_sd: np.ndarray
 
 
-def random_halves(n_trials, random_state):
+def random_halves(
+    n_trials: Sequence[int], random_state: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Cut the trials of every image into two halves at random.
 
     Parameters
@@ -84,7 +87,12 @@ def random_halves(n_trials, random_state):
     return halves
 
 
-def split_half_ceiling(trials, *, n_splits=100, random_state=0):
+def split_half_ceiling(
+    trials: np.ndarray | list[np.ndarray],
+    *,
+    n_splits: int = 100,
+    random_state: int | np.random.Generator = 0,
+) -> SplitHalf:
     r"""Noise ceiling of r across images, from random halves of the trials.
 
     For each split, ``lower`` is r(half A, half B) and ``upper`` r(all, half A), both averaged over
@@ -135,7 +143,7 @@ def split_half_ceiling(trials, *, n_splits=100, random_state=0):
         lower += correlation(half_a, half_b)
         upper += correlation(half_a, everything)
     lower, upper = lower.reshape(shape) / n_splits, upper.reshape(shape) / n_splits
-    reliability = spearman_brown(lower)
+    reliability = np.asarray(spearman_brown(lower))
     full = np.sign(reliability) * np.sqrt(np.abs(reliability))
     return SplitHalf(lower, upper, reliability, full)
 
@@ -150,7 +158,7 @@ def _averager(chosen, n_trials):
     return sparse.csr_array((weights, (rows, columns)), shape=(len(chosen), sum(n_trials)))
 
 
-def spearman_brown(r, factor=2.0):
+def spearman_brown(r: float | np.ndarray, factor: float = 2.0) -> float | np.ndarray:
     r"""Correlation of averages ``factor`` times as long: :math:`k r / (1 + (k - 1) r)`.
 
     Parameters
@@ -169,7 +177,7 @@ def spearman_brown(r, factor=2.0):
     return factor * r / (1 + (factor - 1) * r)
 
 
-def ncsnr(trials):
+def ncsnr(trials: np.ndarray | list[np.ndarray]) -> NoiseSignal:
     r"""Noise-ceiling signal-to-noise ratio, after THINGS-MEG and NSD.
 
     .. math::
@@ -202,7 +210,7 @@ def ncsnr(trials):
     return NoiseSignal(ratio, signal_sd, noise_sd)
 
 
-def ceiling_r2(ncsnr, n_averaged):
+def ceiling_r2(ncsnr: float | np.ndarray, n_averaged: int) -> float | np.ndarray:
     r"""Share of variance that is signal: :math:`\mathrm{ncsnr}^2 / (\mathrm{ncsnr}^2 + 1/n)`.
 
     This is the ceiling of :math:`R^2`, *not* of r; its square root is the ceiling of r. Mixing the

@@ -25,7 +25,7 @@ EEG_BANDS = {
 }
 
 
-def spectra(trials, sfreq):
+def spectra(trials: np.ndarray | list[np.ndarray], sfreq: float) -> tuple[np.ndarray, np.ndarray]:
     """Power spectral density of single trials, averaged over the trials of each image.
 
     Parameters
@@ -51,7 +51,12 @@ def spectra(trials, sfreq):
     return freqs, np.stack(power)
 
 
-def band_log_ratio(draws, trials, sfreq, bands=None):
+def band_log_ratio(
+    draws: np.ndarray | list[np.ndarray],
+    trials: np.ndarray | list[np.ndarray],
+    sfreq: float,
+    bands: dict[str, tuple] | None = None,
+) -> dict[str, np.ndarray]:
     r"""Power of draws against real trials in bands, in decibel.
 
     .. math::
@@ -113,7 +118,7 @@ def band_power(power, mask):
     return power[..., mask].sum(axis=-1).mean(axis=0)
 
 
-def channel_covariance(trials):
+def channel_covariance(trials: np.ndarray | list[np.ndarray]) -> np.ndarray:
     """Covariance between sensors over the times of single trials, for each image.
 
     Parameters
@@ -134,7 +139,9 @@ def channel_covariance(trials):
     return np.stack(covariances)
 
 
-def covariance_distance(covariance, reference, *, rcond=1e-9):
+def covariance_distance(
+    covariance: np.ndarray, reference: np.ndarray, *, rcond: float = 1e-9
+) -> float:
     r"""Affine-invariant Riemannian distance of two covariances.
 
     .. math:: d(A, B) = \sqrt{\sum_k \log^2 \lambda_k(B^{-1} A)}
@@ -174,7 +181,7 @@ def covariance_distance(covariance, reference, *, rcond=1e-9):
     return float(np.sqrt((np.log(ratios) ** 2).sum()))
 
 
-def lag_one_autocorrelation(trials):
+def lag_one_autocorrelation(trials: np.ndarray | list[np.ndarray]) -> np.ndarray:
     r"""Correlation of neighbouring time points of what trials have beyond their image's mean.
 
     .. math::

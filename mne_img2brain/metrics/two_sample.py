@@ -1,5 +1,7 @@
 """Whether a classifier can tell draws from real trials."""
 
+from typing import Any, Self
+
 import numpy as np
 from scipy.signal import periodogram
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -41,12 +43,12 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         The training trials' standard deviation per sensor.
     """
 
-    def __init__(self, n_bins=20, n_components=32, shrinkage=1e-3):
+    def __init__(self, n_bins: int = 20, n_components: int = 32, shrinkage: float = 0.001):
         self.n_bins = n_bins
         self.n_components = n_components
         self.shrinkage = shrinkage
 
-    def fit(self, X, y=None):
+    def fit(self, X: np.ndarray, y: None = None) -> Self:
         """Learn the sensors' scale and the mean covariance.
 
         Parameters
@@ -70,7 +72,7 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         self.whitener_ = vectors[:, keep] / np.sqrt(values[keep])
         return self
 
-    def transform(self, X):
+    def transform(self, X: np.ndarray) -> np.ndarray:
         """Turn trials into a table of features.
 
         Parameters
@@ -113,7 +115,7 @@ def _binned(values, n_bins):
     return np.add.reduceat(values, starts, axis=-1) / counts
 
 
-def default_classifiers(random_state=0):
+def default_classifiers(random_state: int = 0) -> dict[str, Any]:
     """Return the classifiers of the two-sample test: a linear and a boosted one.
 
     Parameters
@@ -147,7 +149,9 @@ def taking_trials(estimator):
     return estimator
 
 
-def trial_halves(trials, random_state=0):
+def trial_halves(
+    trials: np.ndarray | list[np.ndarray], random_state: int | np.random.Generator = 0
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Cut the trials of every image into two random halves of equal size.
 
     The two-sample test between them is what the test says where there is nothing to say; between
@@ -175,7 +179,14 @@ def trial_halves(trials, random_state=0):
     return first, second
 
 
-def classifier_two_sample(draws, trials, *, classifiers=None, n_folds=5, random_state=0):
+def classifier_two_sample(
+    draws: np.ndarray | list[np.ndarray],
+    trials: np.ndarray | list[np.ndarray],
+    *,
+    classifiers: dict[str, Any] | None = None,
+    n_folds: int = 5,
+    random_state: int = 0,
+) -> dict[str, np.ndarray]:
     """Classifier two-sample test: how often draws are told from real trials.
 
     Of every image as many draws as real trials take part, chosen at random, and images, not

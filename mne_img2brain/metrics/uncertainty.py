@@ -1,11 +1,15 @@
 """Confidence intervals over images."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 __all__ = ["bootstrap", "interval", "r_from_moments", "r_moments"]
 
 
-def bootstrap(statistic, *parts, n_resamples=1000, random_state=0):
+def bootstrap(
+    statistic: Callable, *parts: np.ndarray, n_resamples: int = 1000, random_state: int = 0
+) -> np.ndarray:
     """Resample images and compute a statistic of means over them each time.
 
     Whatever is a function of means over images can be bootstrapped without touching the trials
@@ -62,7 +66,7 @@ def bootstrap(statistic, *parts, n_resamples=1000, random_state=0):
     return np.array(results)
 
 
-def interval(resampled, level=0.95):
+def interval(resampled: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Percentile interval of resampled values.
 
     Parameters
@@ -85,7 +89,7 @@ def interval(resampled, level=0.95):
     return float(low), float(high)
 
 
-def r_moments(y_true, y_pred):
+def r_moments(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Return what a correlation across images is made of, for :func:`bootstrap`.
 
     Parameters
@@ -110,7 +114,7 @@ def _standardized(y):
     return np.where(flat, 0.0, centred / np.where(flat, 1.0, sd))
 
 
-def r_from_moments(moments):
+def r_from_moments(moments: np.ndarray) -> np.ndarray:
     """Correlation from mean moments.
 
     Parameters

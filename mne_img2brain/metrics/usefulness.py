@@ -1,6 +1,7 @@
 """Whether draws serve in place of real trials, and whether they are new."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -34,19 +35,19 @@ class TrainOnGenerated(NamedTuple):
 
 
 def train_on_generated(
-    generated,
-    y_generated,
-    real,
-    y_real,
-    test,
-    y_test,
+    generated: np.ndarray,
+    y_generated: np.ndarray,
+    real: np.ndarray,
+    y_real: np.ndarray,
+    test: np.ndarray,
+    y_test: np.ndarray,
     *,
-    estimator=None,
-    scoring="roc_auc",
-    n_repeats=10,
-    n_per_class=None,
-    random_state=0,
-):
+    estimator: Any = None,
+    scoring: str | Callable = "roc_auc",
+    n_repeats: int = 10,
+    n_per_class: int | None = None,
+    random_state: int | np.random.Generator = 0,
+) -> TrainOnGenerated:
     """Train a decoder on draws and test it on real trials, beside training on real trials.
 
     Parameters
@@ -127,7 +128,9 @@ def train_on_generated(
     return TrainOnGenerated(np.array(scores["generated"]), np.array(scores["real"]), n_per_class)
 
 
-def nearest_distance(trials, training_trials, *, scale=None):
+def nearest_distance(
+    trials: np.ndarray, training_trials: np.ndarray, *, scale: np.ndarray | None = None
+) -> np.ndarray:
     r"""Distance of each trial to the nearest training trial.
 
     .. math:: d_k = \min_j \sqrt{\frac{1}{CT}\sum_{ct} (y_{kct} - x_{jct})^2 / s_c^2}

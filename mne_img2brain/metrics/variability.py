@@ -7,7 +7,7 @@ from ._shapes import check_pair, check_trials
 __all__ = ["sd_ratio", "within_image_sd", "within_image_variance"]
 
 
-def within_image_variance(trials):
+def within_image_variance(trials: np.ndarray | list[np.ndarray]) -> np.ndarray:
     """Variance over the trials of each image (ddof 1).
 
     Parameters
@@ -24,7 +24,7 @@ def within_image_variance(trials):
     return np.stack([of_image.var(axis=0, ddof=1) for of_image in trials])
 
 
-def within_image_sd(trials):
+def within_image_sd(trials: np.ndarray | list[np.ndarray]) -> np.ndarray:
     r"""Trial-to-trial standard deviation: the root of the mean within-image variance.
 
     .. math::
@@ -45,7 +45,9 @@ def within_image_sd(trials):
     return np.sqrt(within_image_variance(trials).mean(axis=0))
 
 
-def sd_ratio(draws, trials):
+def sd_ratio(
+    draws: np.ndarray | list[np.ndarray], trials: np.ndarray | list[np.ndarray]
+) -> np.ndarray:
     """Trial-to-trial standard deviation of draws over that of real trials.
 
     Parameters

@@ -5,7 +5,9 @@ import numpy as np
 __all__ = ["time_mask", "window_mean"]
 
 
-def time_mask(times, tmin=None, tmax=None):
+def time_mask(
+    times: np.ndarray, tmin: float | None = None, tmax: float | None = None
+) -> np.ndarray:
     """Find the times of a window, both ends included.
 
     Parameters
@@ -41,7 +43,9 @@ def time_mask(times, tmin=None, tmax=None):
     return mask
 
 
-def window_mean(values, times, tmin=None, tmax=None):
+def window_mean(
+    values: np.ndarray, times: np.ndarray, tmin: float | None = None, tmax: float | None = None
+) -> float:
     """Average a map over sensors and a window of time.
 
     Parameters

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class ClipModel:
         If the weights are not there and cannot be downloaded.
     """
 
-    def __init__(self, name, pretrained, device="auto"):
+    def __init__(self, name: str, pretrained: str, device: str = "auto"):
         import open_clip
 
         from .._torch import resolve_device
@@ -48,7 +49,7 @@ class ClipModel:
             ) from error
         self.model = model.eval()
 
-    def image_tokens(self, images):
+    def image_tokens(self, images: list[Any]) -> np.ndarray:
         """Return projected tokens of pictures: float32 array, (n_images, n_tokens, n_features).
 
         The first is what ``encode_image`` returns; then come the patches, each through the last
@@ -80,7 +81,7 @@ class ClipModel:
             tokens = torch.cat([out["image_features"][:, None], patches], dim=1)
         return tokens.float().cpu().numpy()
 
-    def text_tokens(self, captions):
+    def text_tokens(self, captions: list[str]) -> list[np.ndarray]:
         """Return projected tokens of captions, from the first word to the end token.
 
         Parameters
@@ -134,13 +135,15 @@ class ClipModel:
         return torch.autocast(self.device.type, torch.bfloat16)
 
 
-def check_activation(name, pretrained):
+def check_activation(name: str, pretrained: str | None) -> None:
     """Raise where open_clip would build the model with another activation than the weights had.
 
     Parameters
     ----------
-    name, pretrained : str
-        As open_clip takes them.
+    name : str
+        As open_clip takes it.
+    pretrained : str | None
+        As open_clip takes it.
 
     Raises
     ------
@@ -172,7 +175,7 @@ def check_activation(name, pretrained):
         )
 
 
-def weights_identity(name, pretrained):
+def weights_identity(name: str, pretrained: str) -> str:
     """Return what tells one set of weights from another.
 
     Parameters

@@ -1,11 +1,14 @@
 """A long computation over pictures, said before it starts and timed after its first batch."""
 
 import time
+from collections.abc import Callable
 
 from .._log import logger, progress_bar
 
 
-def run_batches(items, batch_size, compute, *, what, without):
+def run_batches(
+    items: list, batch_size: int, compute: Callable, *, what: str, without: str
+) -> None:
     """Compute in batches; say how long it will take and how to do without.
 
     Parameters

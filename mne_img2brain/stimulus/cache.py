@@ -13,7 +13,7 @@ import pooch
 ENVIRONMENT = "MNE_IMG2BRAIN_CACHE"
 
 
-def cache_folder(cache_dir=None):
+def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
     """Return the folder of the cache.
 
     Parameters
@@ -46,7 +46,7 @@ class Cache:
         JSON-able: everything that the content depends on beside the key.
     """
 
-    def __init__(self, cache_dir, kind, settings):
+    def __init__(self, cache_dir: str | os.PathLike | None, kind: str, settings: dict):
         text = json.dumps(settings, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:24]
         self.folder = cache_folder(cache_dir) / f"{kind}-{digest}"
@@ -56,7 +56,7 @@ class Cache:
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}{suffix}"
 
-    def get_array(self, key):
+    def get_array(self, key: str) -> np.ndarray | None:
         """Return an array, or None where there is none or its file is damaged.
 
         Parameters
@@ -73,7 +73,7 @@ class Cache:
             return np.load(self._path(key, ".npy"), mmap_mode="r", allow_pickle=False)
         return None
 
-    def put_array(self, key, array):
+    def put_array(self, key: str, array: np.ndarray) -> None:
         """Keep an array.
 
         Parameters
@@ -86,7 +86,7 @@ class Cache:
         half = np.asarray(array, dtype=np.float16)
         self._write(self._path(key, ".npy"), lambda file: np.save(file, half, allow_pickle=False))
 
-    def get_text(self, key):
+    def get_text(self, key: str) -> str | None:
         """Return a text, or None where there is none or its file is damaged.
 
         Parameters
@@ -104,7 +104,7 @@ class Cache:
                 return text
         return None
 
-    def put_text(self, key, text):
+    def put_text(self, key: str, text: str) -> None:
         """Keep a text.
 
         Parameters

@@ -7,9 +7,15 @@ from .images import check_images, load_rgb
 
 
 def clip_score(
-    images, captions, *, model="ViT-L-14-quickgelu", pretrained="openai", device="auto",
-    batch_size=8, weight=2.5,
-):  # fmt: skip
+    images: list | np.ndarray,
+    captions: list[str],
+    *,
+    model: str = "ViT-L-14-quickgelu",
+    pretrained: str = "openai",
+    device: str = "auto",
+    batch_size: int = 8,
+    weight: float = 2.5,
+) -> np.ndarray:
     r"""Return the CLIP score between each picture and its caption.
 
     .. math:: s = w \max(\cos(E_I, E_C), 0)

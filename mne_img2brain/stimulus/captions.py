@@ -32,11 +32,11 @@ class Captioner:
 
     def __init__(
         self,
-        model="Qwen/Qwen2-VL-2B-Instruct",
-        prompt="Describe this picture in one short sentence.",
-        max_new_tokens=40,
-        batch_size=8,
-        device="auto",
+        model: str = "Qwen/Qwen2-VL-2B-Instruct",
+        prompt: str = "Describe this picture in one short sentence.",
+        max_new_tokens: int = 40,
+        batch_size: int = 8,
+        device: str = "auto",
     ):
         self.model = model
         self.prompt = prompt

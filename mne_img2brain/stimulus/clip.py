@@ -1,5 +1,9 @@
 """ClipEmbedder: CLIP image tokens, then the CLIP tokens of a caption."""
 
+import os
+from collections.abc import Callable
+from typing import Self
+
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
@@ -51,15 +55,15 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        model="ViT-L-14-quickgelu",
-        pretrained="openai",
-        captioner="Qwen/Qwen2-VL-2B-Instruct",
+        model: str = "ViT-L-14-quickgelu",
+        pretrained: str | None = "openai",
+        captioner: str | Callable | None = "Qwen/Qwen2-VL-2B-Instruct",
         *,
-        prompt=PROMPT,
-        max_new_tokens=40,
-        batch_size=8,
-        device="auto",
-        cache_dir=None,
+        prompt: str = PROMPT,
+        max_new_tokens: int = 40,
+        batch_size: int = 8,
+        device: str = "auto",
+        cache_dir: str | os.PathLike | None = None,
     ):
         self.model = model
         self.pretrained = pretrained
@@ -70,7 +74,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         self.device = device
         self.cache_dir = cache_dir
 
-    def fit(self, images, y=None):
+    def fit(self, images: list | np.ndarray, y: None = None) -> Self:
         """Check the parameters; the model is frozen.
 
         Parameters
@@ -100,7 +104,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
     def __sklearn_is_fitted__(self):
         return True
 
-    def transform(self, images, captions=None):
+    def transform(self, images: list | np.ndarray, captions: list[str] | None = None) -> np.ndarray:
         """Embed pictures and captions.
 
         Parameters
@@ -141,7 +145,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             tokens[i, n_patches : n_patches + len(of_text[caption])] = of_text[caption]
         return tokens
 
-    def captions(self, images):
+    def captions(self, images: list | np.ndarray) -> list[str] | None:
         """Describe pictures; what was described before is read from the cache.
 
         Parameters
@@ -251,7 +255,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         state.pop("_loaded", None)
         return state
 
-    def get_state(self):
+    def get_state(self) -> dict:
         """Return the parameters, which are all there is to save.
 
         Returns
@@ -263,7 +267,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         return state | {"cache_dir": None if self.cache_dir is None else str(self.cache_dir)}
 
     @classmethod
-    def from_state(cls, state):
+    def from_state(cls, state: dict) -> Self:
         """Make an embedder from :meth:`get_state`.
 
         Parameters

@@ -1,5 +1,7 @@
 """GaborEmbedder: a model of early vision, without weights and without a download."""
 
+from typing import Self
+
 import numpy as np
 from PIL import Image
 from scipy import fft
@@ -40,13 +42,13 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
        activity. Nature 452, 352-355.
     """
 
-    def __init__(self, size=96, n_scales=4, n_orientations=8, grid=4):
+    def __init__(self, size: int = 96, n_scales: int = 4, n_orientations: int = 8, grid: int = 4):
         self.size = size
         self.n_scales = n_scales
         self.n_orientations = n_orientations
         self.grid = grid
 
-    def fit(self, images, y=None):
+    def fit(self, images: list | np.ndarray, y: None = None) -> Self:
         """Check the parameters; nothing is learnt.
 
         Parameters
@@ -64,7 +66,7 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         self.n_features_out_ = self.n_scales * self.n_orientations + 6
         return self
 
-    def transform(self, images):
+    def transform(self, images: list | np.ndarray) -> np.ndarray:
         """Embed pictures.
 
         Parameters

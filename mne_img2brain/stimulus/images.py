@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 
-def check_images(images):
+def check_images(images: list[str] | Path | Image.Image | np.ndarray) -> list:
     """Return pictures as a list, one item each, without reading them.
 
     Parameters
@@ -71,7 +71,7 @@ def _check_array(image, index):
         )
 
 
-def load_rgb(image, index=0):
+def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Image.Image:
     """Read one picture as a person sees it.
 
     Photographs are turned as their EXIF data say, palettes looked up, 16-bit greys brought to 8
@@ -143,7 +143,7 @@ def _from_deep_grey(image):
     return Image.fromarray(grey).convert("RGB")
 
 
-def image_name(image):
+def image_name(image: object) -> str:
     """Return what a picture is called: its path as given, or an empty string.
 
     Parameters
@@ -160,7 +160,7 @@ def image_name(image):
     return str(getattr(image, "filename", "") or "")
 
 
-def image_keys(images):
+def image_keys(images: list) -> list[str]:
     """Hash what each picture shows; a picture given many times is read once.
 
     Parameters
@@ -186,7 +186,7 @@ def image_keys(images):
     return keys
 
 
-def unique_images(images):
+def unique_images(images: list) -> tuple[list, np.ndarray, list[str]]:
     """Find the distinct pictures.
 
     Parameters

@@ -8,11 +8,13 @@ from .curves import (
     plot_spectra,
     plot_trial_sd,
 )
+from .phosphenes import plot_phosphenes
 from .topography import plot_prediction, plot_score_joint
 
 __all__ = [
     "plot_calibration",
     "plot_identification",
+    "plot_phosphenes",
     "plot_prediction",
     "plot_r_time",
     "plot_rsa",

@@ -10,6 +10,34 @@ STYLES = ("-", "--", "-.", ":")
 REAL = "black"
 REFERENCE = "0.45"
 
+# What a value in SI is multiplied by, and the unit then.
+UNITS = {"eeg": (1e6, "µV"), "mag": (1e15, "fT"), "grad": (1e13, "fT/cm")}
+
+
+def unit_of(info, ch_type):
+    """Return what values are multiplied by, and their unit.
+
+    Whitened and z-scored recordings have none: their description says "no unit", as the readers
+    of public recordings write it.
+
+    Parameters
+    ----------
+    info : mne.Info
+        Of the recording.
+    ch_type : str
+        The type of the sensors.
+
+    Returns
+    -------
+    scale : float
+        The factor.
+    unit : str
+        Its unit.
+    """
+    if "no unit" in (info["description"] or ""):
+        return 1.0, "no unit"
+    return UNITS.get(ch_type, (1.0, "a.u."))
+
 
 def styles(names):
     """Return colour and line style of every name: colour alone need not tell lines apart."""

@@ -7,11 +7,7 @@ from matplotlib.colors import Normalize
 from mne.io.constants import FIFF
 from scipy.signal import find_peaks
 
-from ..datasets.things_layout import has_unit
-from .canvas import REAL, REFERENCE, finish, get_axes, time_axis
-
-# What a value in SI is multiplied by, and the unit then.
-_UNITS = {"eeg": (1e6, "µV"), "mag": (1e15, "fT"), "grad": (1e13, "fT/cm")}
+from .canvas import REAL, REFERENCE, UNITS, finish, get_axes, time_axis, unit_of
 
 
 def plot_prediction(
@@ -59,8 +55,7 @@ def plot_prediction(
         If sensors or times do not match.
     """
     predicted, recorded, ch_type = _matched(predicted, recorded, ch_type)
-    # Whitened and z-scored data have no unit: no number of microvolts may be read off.
-    scale, unit = _UNITS.get(ch_type, (1.0, "a.u.")) if has_unit(recorded.info) else (1.0, "a.u.")
+    scale, unit = unit_of(recorded.info, ch_type)
     pair = (scale * recorded.data, scale * predicted.data)
     when = _times(recorded, times) if _has_positions(recorded.info) else np.array([])
     figure, axes = _grid(axes, len(when))
@@ -97,7 +92,7 @@ def plot_score_joint(r, *, times="peaks", ch_type=None, title=None, axes=None, s
     ----------
     r : mne.Evoked
         Values without a unit, as from :meth:`mne_img2brain.ImageToBrainEncoder.score_evoked`. NaN
-        (bad sensors) are left out.
+        (bad sensors, and times at which nothing varies) are left out.
     times : array-like of float | "peaks"
         When the topographies are, in seconds. ``"peaks"`` takes up to four peaks of the mean over
         sensors after image onset.
@@ -115,16 +110,23 @@ def plot_score_joint(r, *, times="peaks", ch_type=None, title=None, axes=None, s
     -------
     matplotlib.figure.Figure
         The figure.
+
+    Raises
+    ------
+    ValueError
+        If no sensor has a value at any time.
     """
-    there = np.isfinite(r.data).all(axis=1)
+    there = np.isfinite(r.data).any(axis=1)
     if not there.any():
-        raise ValueError("No sensor of the map has values at all times; there is nothing to draw.")
+        raise ValueError("No sensor of the map has values at any time; there is nothing to draw.")
     good = [name for name, ok in zip(r.ch_names, there, strict=True) if ok]
     r, _, _ = _matched(r.copy().pick(good), r.copy().pick(good), ch_type)
-    mean = r.data.mean(axis=0)
+    defined = np.isfinite(r.data).any(axis=0)
+    mean = np.full(len(r.times), np.nan)
+    mean[defined] = np.nanmean(r.data[:, defined], axis=0)
     when = np.array([])
     if _has_positions(r.info):
-        when = _times(r, times, strength=mean)
+        when = _times(r, times, strength=np.nan_to_num(mean, nan=np.nanmin(mean)))
     if axes is None:
         figure = plt.figure(figsize=(7, 4.6 if len(when) else 3), layout="constrained")
         if len(when):
@@ -144,6 +146,8 @@ def plot_score_joint(r, *, times="peaks", ch_type=None, title=None, axes=None, s
     axes[0].set(ylabel="Pearson r")
     for time in when:
         axes[0].axvline(time, color=REFERENCE, lw=0.8, ls="--")
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(low, high + 0.15 * (high - low))  # room for the legend
     axes[0].legend(frameon=False, fontsize=9, loc="upper right")
     if len(when):
         place, info = _one_per_place(r.info)
@@ -163,7 +167,7 @@ def _matched(first, second, ch_type):
     types = dict(zip(second.ch_names, second.get_channel_types(), strict=True))
     if ch_type is None:
         there = set(types.values())
-        ch_type = next((one for one in _UNITS if one in there), next(iter(types.values())))
+        ch_type = next((one for one in UNITS if one in there), next(iter(types.values())))
     names = [name for name in second.ch_names if types[name] == ch_type and name in first.ch_names]
     if not names:
         raise ValueError(
@@ -228,32 +232,55 @@ def _grid(axes, n_times):
     return get_axes(axes, 2 + (3 * n_times + 1 if n_times else 0))
 
 
+def _head_outline(info):
+    """Return the circle through six sites of the 10-20 system, at which EEG's outline is drawn.
+
+    MNE's own stands on the fiducials: on its template heads all sensors are then too far in front.
+    None, which is MNE's own, where a site is missing.
+    """
+    at = {ch["ch_name"].upper(): ch["loc"][:3] for ch in info["chs"]}
+    if any(site not in at for site in ("FP1", "FP2", "T7", "T8", "O1", "O2")):
+        return None
+    ring = np.array([at[site] for site in ("FP1", "FP2", "T7", "T8", "O1", "O2")])
+    # The front and the back pair are as far from the middle as each other; so are left and right.
+    middle = np.array([ring[2:4, 0].mean(), ring[[0, 1, 4, 5], 1].mean(), ring[:, 2].mean()])
+    return (*middle, np.linalg.norm((ring - middle)[:, :2], axis=1).mean())
+
+
 def _topographies(axes, times, info, kinds, when, unit):
     """Draw one row of topographies for each kind of data, on one scale, and a colour bar."""
     columns = [int(np.abs(times - time).argmin()) for time in when]
-    limit = max(np.abs(data[:, columns]).max() for data in kinds.values())
+    shown = np.concatenate([data[:, columns].ravel() for data in kinds.values()])
+    limit = np.abs(shown[np.isfinite(shown)]).max(initial=0)
     limit = limit if limit > 0 else 1.0
     # The same levels everywhere: lines in a weak map would draw its noise.
     levels = np.array([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75]) * limit
+    sphere = _head_outline(info)
     for row, (name, data) in enumerate(kinds.items()):
         for position, column in enumerate(columns):
             axis = axes[row * len(when) + position]
+            if row == 0:
+                axis.set_title(f"{1000 * times[column]:.0f} ms", fontsize=10)
+            if position == 0 and name is not None:
+                axis.set_ylabel(name, fontsize=10)
+            finite = np.flatnonzero(np.isfinite(data[:, column]))
+            if len(finite) < 8:
+                axis.text(0.5, 0.5, "not defined", ha="center", transform=axis.transAxes, size=8)
+                axis.set_axis_off()
+                continue
             mne.viz.plot_topomap(
-                data[:, column],
-                info,
+                data[finite, column],
+                mne.pick_info(info, finite),
                 axes=axis,
                 show=False,
                 cmap="RdBu_r",
                 vlim=(-limit, limit),
                 contours=levels,
                 sensors=True,
+                sphere=sphere,
                 # Nothing is shown where no sensor is near, whatever the outline of the head.
                 extrapolate="local",
             )
-            if row == 0:
-                axis.set_title(f"{1000 * times[column]:.0f} ms", fontsize=10)
-            if position == 0 and name is not None:
-                axis.set_ylabel(name, fontsize=10)
     bar = axes[len(kinds) * len(when)]
     mappable = plt.cm.ScalarMappable(Normalize(-limit, limit), cmap="RdBu_r")
     bar.figure.colorbar(mappable, cax=bar, label=unit)

@@ -1,0 +1,125 @@
+"""Figures of artificial vision: what is seen, and the response that it should evoke."""
+
+import numpy as np
+
+from .canvas import COLORS, REAL, REFERENCE, finish, get_axes, tidy, time_axis, unit_of
+
+
+def plot_phosphenes(pictures, responses=None, *, picks=None, title=None, axes=None, show=True):
+    """Draw a picture beside its prosthetic percepts, and the predicted response below each.
+
+    The response to the first picture is repeated below the others, in black, so that what a
+    percept changes can be read off every panel.
+
+    Parameters
+    ----------
+    pictures : dict of str to array, shape (height, width) | (height, width, 3)
+        The intact picture first, then percepts, by the name that stands above each. Integers are
+        0 to 255. Of other numbers 0 is black and, over all of them, the largest is white; 1 where
+        none is larger.
+    responses : dict of str to mne.Evoked | None
+        The predicted response to each, by the same names, all of the same times. ``None`` draws
+        pictures only.
+    picks : str | list of str | None
+        The sensor to draw, or several of one type, which are averaged. ``None`` takes the sensor
+        whose response to the first picture is largest.
+    title : str | None
+        What stands above.
+    axes : array-like of matplotlib.axes.Axes | None
+        One for each picture, then one for each response; ``None`` makes a new figure.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Raises
+    ------
+    ValueError
+        If there is no picture, or one has no response, or responses differ in times or sensors.
+    """
+    if not pictures:
+        raise ValueError("pictures is empty; give the intact picture and at least one percept.")
+    names = list(pictures)
+    figure, axes = _strip(axes, len(names), 1 if responses is None else 2)
+    shown = {name: _brightness(picture, name) for name, picture in pictures.items()}
+    white = max([1.0, *(picture.max() for picture in shown.values())])
+    for axis, (name, picture) in zip(axes, shown.items(), strict=False):
+        axis.imshow(np.clip(picture / white, 0, 1), cmap="gray", vmin=0, vmax=1)
+        axis.set_title(name, fontsize=10)
+        axis.set(xticks=[], yticks=[])
+    if responses is not None:
+        _draw_responses(axes[len(names) :], names, responses, picks)
+    if title is not None:
+        figure.suptitle(title)
+    return finish(figure, show)
+
+
+def _strip(axes, n_pictures, n_rows):
+    """Return axes, row by row."""
+    if axes is not None:
+        return get_axes(axes, n_pictures * n_rows)
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        n_rows,
+        n_pictures,
+        figsize=(1.9 * n_pictures + 0.4, 2.1 if n_rows == 1 else 4),
+        squeeze=False,
+        layout="constrained",
+    )
+    return figure, axes.ravel()
+
+
+def _brightness(picture, name):
+    """Return a picture as numbers from 0, black."""
+    picture = np.asarray(picture)
+    if picture.ndim != 2 and picture.shape[2:] != (3,):
+        raise ValueError(
+            f"Picture {name!r} has shape {picture.shape}; expected (height, width) or (height, "
+            "width, 3)."
+        )
+    return picture / 255 if picture.dtype.kind in "iu" else picture.astype(float)
+
+
+def _draw_responses(axes, names, responses, picks):
+    """Draw one response below each picture, all on one scale."""
+    missing = [name for name in names if name not in responses]
+    if missing:
+        raise ValueError(
+            f"Pictures without a response: {', '.join(missing)}; responses are named "
+            f"{', '.join(responses)}."
+        )
+    first = responses[names[0]]
+    for name in names[1:]:
+        same = np.array_equal(responses[name].times, first.times)
+        if not same or responses[name].ch_names != first.ch_names:
+            raise ValueError(
+                f"The response {name!r} has other times or sensors than {names[0]!r}; predict all "
+                "with one encoder."
+            )
+    if picks is None:
+        strongest = np.unravel_index(np.abs(first.data).argmax(), first.data.shape)[0]
+        picks = first.ch_names[strongest]
+    part = first.copy().pick(picks)
+    kinds = part.get_channel_types(unique=True)
+    if len(kinds) > 1:
+        raise ValueError(f"picks are of types {', '.join(kinds)}, which cannot be averaged.")
+    scale, unit = unit_of(first.info, kinds[0])
+    of_sensor = {n: scale * responses[n].copy().pick(picks).data.mean(axis=0) for n in names}
+    low, high = (f([f(course) for course in of_sensor.values()]) for f in (np.min, np.max))
+    room = 0.08 * (high - low) or 1.0
+    for axis, name in zip(axes, names, strict=True):
+        axis.axhline(0, color=REFERENCE, lw=0.8)
+        axis.plot(first.times, of_sensor[names[0]], color=REAL, lw=1.2)
+        if name != names[0]:
+            axis.plot(first.times, of_sensor[name], color=COLORS[1], lw=1.8, ls="--")
+        time_axis(axis, first.times)
+        axis.set(xlabel="Time (s)", ylim=(low - room, high + room))
+        if name != names[0]:
+            axis.set_yticklabels([])
+        tidy(axis)
+    where = part.ch_names[0] if len(part.ch_names) == 1 else f"{len(part.ch_names)} sensors"
+    axes[0].set_ylabel(f"{where} ({unit})")
