@@ -165,7 +165,7 @@ def predicted(encoder, recorded, subject: str | None = None):
     return _data(epochs, recorded)
 
 
-def draws(encoder, recorded, n_draws, random_state, subject: str | None = None):
+def draws(encoder, recorded, n_draws, random_state, subject=None, guidance_scale=1.0):
     """Return an encoder's draws, shape (n_images, n_draws, n_channels, n_times)."""
     n_images, shape = len(recorded.keys), recorded.mean.shape[1:]
     per_call = max(1, int(_NUMBERS_PER_CALL // (n_draws * np.prod(shape))))
@@ -173,6 +173,8 @@ def draws(encoder, recorded, n_draws, random_state, subject: str | None = None):
     given = _given(recorded, subject)
     if recorded.n_averaged not in (None, 1.0):
         given["n_averaged"] = int(recorded.n_averaged)
+    if guidance_scale != 1:
+        given["guidance_scale"] = guidance_scale
     captions = given.pop("captions", None)
     for call, start in enumerate(range(0, n_images, per_call)):
         rows = np.arange(start, min(start + per_call, n_images))

@@ -153,8 +153,8 @@ def check_parameters(folder, parameters):
         return
     if not file.is_file():
         raise FileExistsError(
-            f"{folder} holds {there[0]!r} and no parameters.json: it is no folder of results "
-            "of reproduce. Give a new or an empty folder."
+            f"{folder} holds {there[0]!r} and no parameters.json: it is no folder of results. "
+            "Give a new or an empty folder."
         )
     there = json.loads(file.read_text(encoding="utf-8"))["parameters"]
     keys = sorted(set(there) | set(wanted))

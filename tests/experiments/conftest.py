@@ -26,7 +26,7 @@ def meg_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _tiny():
     """Make the small scale tiny; 20 of 24 training pictures and 5 of 6 test trials are used."""
     with pytest.MonkeyPatch.context() as patch:

@@ -1,0 +1,190 @@
+"""What each row of an ablation table changes."""
+
+import re
+
+from sklearn.base import clone
+
+from ..regions import LOBES
+from ..regressor import DiffusionRegressor
+
+__all__ = ["REFERENCE", "ablation_rows", "file_name", "reference_regressor", "split_changes"]
+
+REFERENCE = "reference"
+# What a row may change beside parameters of the regressor.
+_OTHERS = {"captions": True, "sensors": None, "guidance_scale": 1.0}
+# Parameters that ``sample`` reads: a row that changes no others needs no fit of its own.
+_OF_SAMPLING = {"n_steps", "solver", "eta"}
+_PRESETS = {"xu2025": DiffusionRegressor.xu2025, "default": DiffusionRegressor}
+
+
+def ablation_rows(reference="xu2025"):
+    """Return the rows of the paper's ablation table, and some more.
+
+    Every row changes one thing of the reference: captions left out, another position encoding,
+    another way for the picture to reach the denoiser, the sensors of one lobe alone, guided draws,
+    fewer denoiser evaluations of a draw, another quantity that the denoiser predicts, and a mean
+    regressor under the diffusion model or none.
+
+    Parameters
+    ----------
+    reference : "xu2025" | "default" | DiffusionRegressor
+        What rows differ from; a row that would change nothing is not there.
+
+    Returns
+    -------
+    dict of str to dict
+        By name, such as ``"position: region"``, what is changed: parameters of
+        :class:`~mne_img2brain.DiffusionRegressor`; ``"captions": False``; ``"sensors"`` and a lobe;
+        ``"guidance_scale"``. To be cut, added to, and given to
+        :func:`~mne_img2brain.experiments.ablate`.
+    """
+    regressor = reference_regressor(reference)
+    rows = {"captions: off": {"captions": False}}
+    for name in ("position", "conditioning"):
+        for value in _CHOICES[name]:
+            rows[f"{name}: {value}"] = {name: value}
+    for lobe in LOBES[::-1]:
+        rows[f"sensors: {lobe}"] = {"sensors": lobe}
+    for scale in (0.0, 2.0, 4.0):
+        rows[f"guidance scale: {scale:g}"] = {"guidance_scale": scale}
+    for n_steps in (5, 10, 25, 50):
+        rows[f"steps: {n_steps}"] = {"n_steps": n_steps}
+    rows["prediction: v"] = {"prediction_type": "v"}
+    # noise cannot be predicted from pure noise
+    rows["prediction: noise"] = {"prediction_type": "noise", "zero_terminal_snr": False}
+    rows["mean regressor: on"] = {"mean_regressor": "auto"}
+    rows["mean regressor: off"] = {"mean_regressor": None}
+    there = regressor.get_params(deep=False)
+    if there["mean_regressor"] is not None:
+        del rows["mean regressor: on"]
+    return {name: changes for name, changes in rows.items() if not _is_there(changes, there)}
+
+
+_CHOICES = {
+    "position": ("both", "region", "time", "none"),
+    "conditioning": ("cross_attention", "addition", "concatenation"),
+}
+
+
+def _is_there(changes, there):
+    """Tell whether a regressor has what a row would change."""
+    return all(name in there and there[name] == value for name, value in changes.items())
+
+
+def reference_regressor(reference, max_iter=None):
+    """Return the regressor that rows differ from, not fitted.
+
+    Parameters
+    ----------
+    reference : "xu2025" | "default" | DiffusionRegressor
+        A preset, or a regressor, which is cloned.
+    max_iter : int | None
+        Gradient steps at most; ``None`` keeps the regressor's.
+
+    Returns
+    -------
+    DiffusionRegressor
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if isinstance(reference, str) and reference in _PRESETS:
+        regressor = _PRESETS[reference]()
+    elif isinstance(reference, DiffusionRegressor):
+        regressor = clone(reference)
+    else:
+        raise ValueError(
+            f"reference={reference!r}; give 'xu2025', 'default' or a DiffusionRegressor."
+        )
+    return regressor if max_iter is None else regressor.set_params(max_iter=max_iter)
+
+
+def check_rows(rows, reference):
+    """Choose the rows of a study.
+
+    Parameters
+    ----------
+    rows : None | list of str | dict of str to dict
+        As in :func:`~mne_img2brain.experiments.ablate`.
+    reference : DiffusionRegressor
+        What rows differ from.
+
+    Returns
+    -------
+    dict of str to dict
+        The reference first.
+
+    Raises
+    ------
+    ValueError
+        If a row is not known, changes what cannot be changed, or two have one file name.
+    """
+    standard = ablation_rows(reference)
+    if rows is None:
+        chosen = standard
+    elif isinstance(rows, dict):
+        chosen = rows
+    else:
+        chosen = {}
+        for wanted in [rows] if isinstance(rows, str) else rows:
+            found = {
+                name: changes
+                for name, changes in standard.items()
+                if wanted in (name, name.split(": ")[0])
+            }
+            if not found and wanted != REFERENCE:
+                kinds = list(dict.fromkeys(name.split(": ")[0] for name in standard))
+                raise ValueError(
+                    f"rows: {wanted!r} is not known; give one of {', '.join(kinds)}, a whole name "
+                    f"such as {next(iter(standard))!r}, or a dict of names to changes."
+                )
+            chosen |= found
+    known = set(reference.get_params(deep=False)) - {"random_state", "verbose"} | set(_OTHERS)
+    for name, changes in chosen.items():
+        if not isinstance(changes, dict) or not set(changes) <= known:
+            wrong = sorted(set(changes) - known) if isinstance(changes, dict) else changes
+            raise ValueError(
+                f"The row {name!r} changes {wrong}; give a dict with parameters of "
+                f"DiffusionRegressor, {', '.join(map(repr, _OTHERS))}."
+            )
+        if changes.get("sensors") not in (None, *LOBES):
+            raise ValueError(
+                f"The row {name!r} wants sensors {changes['sensors']!r}; give one of "
+                f"{', '.join(LOBES)}."
+            )
+    chosen = {REFERENCE: {}, **{name: dict(c) for name, c in chosen.items() if name != REFERENCE}}
+    files = [file_name(name) for name in chosen]
+    twice = sorted({file for file in files if files.count(file) > 1 or not file})
+    if twice:
+        raise ValueError(f"Names of rows become names of files, and {twice[0]!r} would be two.")
+    return chosen
+
+
+def split_changes(changes):
+    """Split what a row changes.
+
+    Parameters
+    ----------
+    changes : dict
+        What a row changes.
+
+    Returns
+    -------
+    parameters : dict
+        Parameters of the regressor.
+    others : dict
+        ``captions``, ``sensors`` and ``guidance_scale``, changed or not.
+    needs_fit : bool
+        Whether the fit of the reference is not the row's.
+    """
+    others = {name: changes.get(name, value) for name, value in _OTHERS.items()}
+    parameters = {name: value for name, value in changes.items() if name not in _OTHERS}
+    same = others["captions"] and others["sensors"] is None and set(parameters) <= _OF_SAMPLING
+    return parameters, others, not same
+
+
+def file_name(name):
+    """Return the name of a row's files, without extension."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")

@@ -1,0 +1,177 @@
+"""The data of an ablation: embedded once, split once."""
+
+import dataclasses
+import hashlib
+import inspect
+
+import mne
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from ..encoder import ImageToBrainEncoder
+from ..epochs import read_recording
+from ..evaluation import material
+from ..pairing import pair_trials, trial_groups
+from ..regions import LOBES, assign_regions, lobe_of
+from ..splits import held_out_groups, merge_groups
+from ..stimuli import present
+from .settings import fingerprint
+
+__all__ = ["Study", "prepare"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Pictures and trials, and which are for training and which for test.
+
+    Attributes
+    ----------
+    tokens : array, shape (n_images, n_tokens, n_features)
+        Of pictures and their captions.
+    n_image_tokens : int
+        How many of them are of the picture.
+    epochs : mne.BaseEpochs
+        The trials.
+    image : array of int, shape (n_trials,)
+        The row of ``tokens`` of each trial.
+    group : array of int, shape (n_trials,)
+        What splits keep together.
+    test : array of bool, shape (n_trials,)
+        Which trials are for test.
+    lobes : dict of str to list of str
+        The sensors over each lobe.
+    fingerprint : dict
+        What tells these data from others.
+    split : pandas.DataFrame
+        Which pictures are for training and which for test.
+    """
+
+    tokens: np.ndarray
+    n_image_tokens: int
+    epochs: mne.BaseEpochs
+    image: np.ndarray
+    group: np.ndarray
+    test: np.ndarray
+    lobes: dict
+    fingerprint: dict
+    split: pd.DataFrame
+
+    @property
+    def has_captions(self):
+        """Tell whether tokens of captions follow those of pictures."""
+        return self.n_image_tokens < self.tokens.shape[1]
+
+    def fit(self, regressor, captions=True, sensors=None):
+        """Fit an encoder to the training trials of all sensors, or of those over a lobe."""
+        tokens, epochs, image, group = self._part(~self.test, captions)
+        encoder = ImageToBrainEncoder(None, regressor, picks=self.lobes.get(sensors))
+        return encoder.fit(tokens, epochs, image_ids=image, groups=group)
+
+    def _part(self, mask, captions):
+        """Return tokens, epochs, the picture and the group of some trials."""
+        rows = np.flatnonzero(mask)
+        used, image = np.unique(self.image[rows], return_inverse=True)
+        tokens = self.tokens if captions else self.tokens[:, : self.n_image_tokens]
+        return tokens[used], self.epochs[rows], image, self.group[rows]
+
+    def recorded(self, encoder, captions):
+        """Gather the test trials of an encoder's sensors by picture."""
+        tokens, epochs, image, _ = self._part(self.test, captions)
+        encoders = {"row": encoder}
+        recorded = material.gather(encoders, tokens, epochs, image)
+        material.refuse_training_images(encoders, recorded, False)
+        return recorded
+
+
+def prepare(
+    images, epochs, image_ids, captions, groups, embedder, n_image_tokens, test_fraction, seed
+):
+    """Pair pictures with trials, embed them once, and hold some out.
+
+    Parameters
+    ----------
+    images, epochs, image_ids, captions, groups, embedder, n_image_tokens, test_fraction
+        As in :func:`~mne_img2brain.experiments.ablate`.
+    seed : int
+        Of the split.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    ValueError
+        If there are several subjects, or images and epochs do not match.
+    """
+    recording = read_recording(epochs)
+    subjects = sorted(set(map(str, recording.subject)))
+    if len(subjects) > 1:
+        raise ValueError(
+            f"epochs holds {len(subjects)} subjects ({', '.join(subjects[:3])} ...); ablate one "
+            "at a time: epochs[epochs.metadata['subject'] == ...]."
+        )
+    images, row, captions = pair_trials(recording, images, image_ids, captions)
+    embedder = ImageToBrainEncoder(embedder)._new_embedder(images)
+    stimuli = present(images, embedder, captions)
+    image = stimuli.index[row]
+    tokens = stimuli.tokens
+    # the same picture may have been given many times, or with several captions
+    _, picture = np.unique(np.array(stimuli.keys)[row], return_inverse=True)
+    if tokens.ndim != 3:
+        tokens = tokens.reshape(len(tokens), -1, tokens.shape[-1])
+    group = merge_groups(picture, trial_groups(recording, groups))
+    test = held_out_groups(group, test_fraction, np.random.default_rng(seed))
+    if n_image_tokens is None:
+        n_image_tokens = _count_image_tokens(embedder, images, tokens, stimuli.captions)
+    if not 0 < n_image_tokens <= tokens.shape[1]:
+        raise ValueError(
+            f"n_image_tokens={n_image_tokens}, but a picture has {tokens.shape[1]} tokens."
+        )
+    lobe = lobe_of(assign_regions(recording.info))
+    names = np.array(recording.ch_names)
+    _, first = np.unique(image, return_index=True)
+    return Study(
+        tokens=tokens,
+        n_image_tokens=int(n_image_tokens),
+        epochs=epochs,
+        image=image,
+        group=group,
+        test=test,
+        lobes={name: names[lobe == name].tolist() for name in LOBES},
+        fingerprint={
+            "pictures": _digest("".join(stimuli.keys[k] for k in row).encode()),
+            "tokens": fingerprint(tokens),
+            "responses": f"{recording.data.shape}, {_digest(recording.data)}",
+            "channels": recording.ch_names,
+            "first time (s)": round(recording.tmin, 6),
+            "sfreq (Hz)": recording.sfreq,
+            "groups": _digest(group),
+        },
+        split=pd.DataFrame(
+            {
+                "image": image[first],
+                "name": [stimuli.names[k] for k in row[first]],
+                "group": group[first],
+                "set": np.where(test[first], "test", "train"),
+            }
+        ),
+    )
+
+
+def _digest(content):
+    """Hash an array or bytes."""
+    content = content if isinstance(content, bytes) else np.ascontiguousarray(content)
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _count_image_tokens(embedder, images, tokens, captions):
+    """Ask the embedder how many tokens a picture has without its caption."""
+    takes = embedder is not None and (
+        "captions" in inspect.signature(embedder.transform).parameters
+    )
+    if captions is None or not takes or "captioner" not in embedder.get_params(deep=False):
+        return tokens.shape[1]
+    without = clone(embedder).set_params(captioner=None).fit(images[:1])
+    return without.transform(images[:1]).shape[1]
