@@ -1,12 +1,13 @@
-"""One subject's sensors as a mixture of the sources that all subjects share."""
+"""One subject's sensors as another mixture of the sources that all subjects share."""
 
 import numpy as np
 from scipy import linalg
 
 _MOST_COMPONENTS = 32
-_PENALTIES = np.geomspace(1e-3, 1e3, 13)  # in units of the power of all sources
+_PENALTIES = np.geomspace(1e-3, 1e3, 13)  # in units of the power of all components
 _LEAST_IMAGES = 5  # fewer than this give a mean, and no mixing
-_RANK = 1e-9  # variance of a source below this share of the first's is rounding
+_RANK = 1e-9  # variance of a component below this share of the first's is rounding
+_SHRINKAGE = 0.05  # of the noise covariances, to their mean variance
 
 
 class SpatialLayer:
@@ -20,9 +21,10 @@ class SpatialLayer:
 
     with :math:`\mu` the subject's mean deviation, shrunk by what is known of its error
     (James-Stein), and :math:`A` the ridge regression of the subject's deviations on the
-    components, over pictures and times together: strong sources may deviate more. The penalty is
-    the largest that is as good on pictures left out as the best, within a standard error; the
-    larger it is, the nearer the response is to the shared one.
+    components, over pictures and times together: strong sources may deviate more. It is done where
+    the noise is white, over sensors and over times. The penalty is the largest that is as good on
+    pictures left out as the best, within a standard error; the larger it is, the nearer the
+    response is to the shared one.
 
     Attributes
     ----------
@@ -34,6 +36,8 @@ class SpatialLayer:
         :math:`P`.
     shared_mean_ : array, shape (n_channels, n_times)
         :math:`\bar s`.
+    penalty_ : float
+        The penalty; infinite where there is nothing to mix.
     """
 
     def fit(self, shared, y, image_index, weight, fold):
@@ -63,21 +67,31 @@ class SpatialLayer:
         deviation, seen = (_average(x, rows, weight, total) for x in (y - shared, shared))
         of_cell = cells[:, 1]
         folds = np.unique(of_cell)
-        several = len(np.unique(cells[:, 0])) >= _LEAST_IMAGES and len(folds) > 1
-        n_components, penalty = 0, 0.0
-        if several and len(self._components(seen, total)):
-            n_components = _MOST_COMPONENTS
-            errors = [
-                self._errors(seen, deviation, total, of_cell != k, n_components) for k in folds
-            ]
-            penalty = _choose(np.array(errors))
+        whiten, colour, in_time = _noise_roots(deviation, total)
+        white = (whiten @ deviation @ in_time, whiten @ seen @ in_time)
+        self.penalty_ = np.inf
+        if len(np.unique(cells[:, 0])) >= _LEAST_IMAGES and len(folds) > 1:
+            errors = [_errors(*white, total, of_cell != k) for k in folds]
+            self.penalty_ = _choose(np.array(errors))
         out_of_fold = np.zeros_like(deviation)
         for k in folds if len(folds) > 1 else []:
             kept = of_cell != k
-            self._solve(seen[kept], deviation[kept], total[kept], n_components, penalty)
+            self._solve(deviation, seen, white, total, kept, whiten, colour)
             out_of_fold[~kept] = self.apply(seen[~kept])
-        self._solve(seen, deviation, total, n_components, penalty)
+        self._solve(deviation, seen, white, total, total > 0, whiten, colour)
         return out_of_fold[rows]
+
+    def _solve(self, deviation, seen, white, total, kept, whiten, colour):
+        """Fit to the pictures kept, with the penalty chosen."""
+        total = total[kept]
+        self.shared_mean_ = np.average(seen[kept], axis=0, weights=total)
+        self.mean_ = _shrunk_mean(deviation[kept], total)
+        patterns, powers, cross, _, _ = _moments(*(x[kept] for x in white), total)
+        if np.isinf(self.penalty_):
+            patterns, mixing = patterns[:, :0], cross[:, :0]
+        else:
+            mixing = cross / (powers + self.penalty_ * powers.sum())
+        self.patterns_, self.mixing_ = whiten @ patterns, colour @ mixing
 
     def apply(self, shared):
         """Return what the layer adds.
@@ -91,54 +105,7 @@ class SpatialLayer:
         -------
         array, shape (n_images, n_channels, n_times)
         """
-        sources = self.patterns_.T @ (shared - self.shared_mean_)
-        return self.mean_ + self.mixing_ @ sources
-
-    @staticmethod
-    def _components(shared, total):
-        """Return principal components over sensors, largest first, as rows."""
-        centred = shared - np.average(shared, axis=0, weights=total)
-        covariance = np.einsum("i,ict,idt->cd", total, centred, centred, optimize=True)
-        covariance /= total.sum() * shared.shape[2]
-        values, vectors = linalg.eigh(covariance)
-        keep = values > _RANK * max(values[-1], np.finfo(float).tiny)
-        return vectors[:, keep].T[::-1]
-
-    def _prepare(self, shared, deviation, total, n_components):
-        """Set means and patterns; return centred sources and deviations."""
-        self.shared_mean_ = np.average(shared, axis=0, weights=total)
-        self.mean_ = _shrunk_mean(deviation, total)
-        self.patterns_ = np.ascontiguousarray(self._components(shared, total)[:n_components].T)
-        sources = self.patterns_.T @ (shared - self.shared_mean_)
-        return sources, deviation - np.average(deviation, axis=0, weights=total)
-
-    def _solve(self, shared, deviation, total, n_components, penalty):
-        """Fit with given number of sources and penalty."""
-        sources, centred = self._prepare(shared, deviation, total, n_components)
-        gram = np.einsum("i,ikt,ilt->kl", total, sources, sources, optimize=True)
-        cross = np.einsum("i,ict,ikt->ck", total, centred, sources, optimize=True)
-        ridge = gram + penalty * np.trace(gram) * np.eye(len(gram))
-        self.mixing_ = linalg.solve(ridge, cross.T, assume_a="pos").T if len(gram) else cross
-
-    def _errors(self, shared, deviation, total, kept, n_components):
-        """Return the squared error on what is left out, for each penalty."""
-        sources, centred = self._prepare(shared[kept], deviation[kept], total[kept], n_components)
-        gram = np.einsum("i,ikt,ilt->kl", total[kept], sources, sources, optimize=True)
-        cross = np.einsum("i,ict,ikt->ck", total[kept], centred, sources, optimize=True)
-        values, vectors = linalg.eigh(gram)
-        held = self.patterns_.T @ (shared[~kept] - self.shared_mean_)
-        target = deviation[~kept] - self.mean_
-        weight = total[~kept]
-        # error of A = C V (L + p)^-1 V', from moments of the left-out part
-        square = np.einsum("i,ict,ict->", weight, target, target, optimize=True)
-        turned = vectors.T @ held
-        inner = np.einsum("i,ikt,ilt->kl", weight, turned, turned, optimize=True)
-        outer = np.einsum("i,ict,ikt->ck", weight, target, turned, optimize=True)
-        errors = []
-        for penalty in _PENALTIES:
-            mixing = (cross @ vectors) / (values + penalty * np.trace(gram))
-            errors.append(square - 2 * np.sum(mixing * outer) + np.sum((mixing @ inner) * mixing))
-        return np.array(errors)
+        return self.mean_ + self.mixing_ @ (self.patterns_.T @ (shared - self.shared_mean_))
 
     def get_state(self):
         """Return what the layer has learnt, for :meth:`from_state`."""
@@ -152,12 +119,61 @@ class SpatialLayer:
         return self
 
 
+def _moments(deviation, seen, total):
+    """Return components over sensors, their powers, their products with deviations, and means."""
+    level, middle = (np.average(x, axis=0, weights=total) for x in (deviation, seen))
+    centred = seen - middle
+    scatter = np.einsum("i,ict,idt->cd", total, centred, centred, optimize=True)
+    values, vectors = linalg.eigh(scatter)
+    keep = values > _RANK * max(values[-1], np.finfo(float).tiny)
+    patterns = vectors[:, keep][:, ::-1][:, :_MOST_COMPONENTS]
+    powers = values[keep][::-1][:_MOST_COMPONENTS]
+    cross = np.einsum("i,ict,idt->cd", total, deviation - level, centred, optimize=True) @ patterns
+    return patterns, powers, cross, level, middle
+
+
+def _errors(deviation, seen, total, kept):
+    """Return the squared error on what is left out, for each penalty."""
+    patterns, powers, cross, level, middle = _moments(deviation[kept], seen[kept], total[kept])
+    sources = patterns.T @ (seen[~kept] - middle)
+    target, weight = deviation[~kept] - level, total[~kept]
+    # |target - A z|^2 from moments, for all penalties at once
+    square = np.einsum("i,ict,ict->", weight, target, target, optimize=True)
+    inner = np.einsum("i,ikt,ilt->kl", weight, sources, sources, optimize=True)
+    outer = np.einsum("i,ict,ikt->ck", weight, target, sources, optimize=True)
+    errors = []
+    for penalty in _PENALTIES:
+        mixing = cross / (powers + penalty * powers.sum())
+        errors.append(square - 2 * np.sum(mixing * outer) + np.sum((mixing @ inner) * mixing))
+    return np.array(errors)
+
+
 def _choose(errors):
     """Return the largest penalty that is as good as the best, within a standard error."""
     best = errors.sum(axis=0).argmin()
     excess = errors - errors[:, [best]]
     error = excess.std(axis=0, ddof=1) * np.sqrt(len(errors))
     return float(_PENALTIES[np.flatnonzero(excess.sum(axis=0) <= error)[-1]])
+
+
+def _noise_roots(deviation, total):
+    """Return what whitens deviations over sensors, what undoes it, and what whitens over times."""
+    noise = (deviation - np.average(deviation, axis=0, weights=total)) * np.sqrt(total)[
+        :, None, None
+    ]
+    roots = []
+    for moment in ("ict,idt->cd", "ict,ics->ts"):
+        covariance = np.einsum(moment, noise, noise, optimize=True)
+        mean = np.trace(covariance) / len(covariance)
+        if mean <= 0:
+            roots.append([np.eye(len(covariance))] * 2)
+            continue
+        covariance = (1 - _SHRINKAGE) * covariance / mean + _SHRINKAGE * np.eye(len(covariance))
+        values, vectors = linalg.eigh(covariance)
+        roots.append([(vectors * values**power) @ vectors.T for power in (-0.5, 0.5)])
+        if moment.endswith("cd"):
+            noise = roots[0][0] @ noise
+    return *roots[0], roots[1][0]
 
 
 def _average(values, rows, weight, total):

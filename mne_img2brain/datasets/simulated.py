@@ -41,6 +41,7 @@ def simulate_epochs(
     *,
     n_trials: int = 4,
     n_subjects: int | None = None,
+    subject_spread: float = 1.0,
     info: mne.Info | None = None,
     tmin: float = -0.1,
     tmax: float = 0.6,
@@ -74,6 +75,9 @@ def simulate_epochs(
     n_subjects : int | None
         Number of subjects, who differ in the orientation and strength of sources and in noise;
         None is one subject and no dict.
+    subject_spread : float
+        How much subjects differ: with 1, orientations are tilted at random by 0.25 along each axis
+        and the strength of sources and the size of the noise vary by 25 %. 0 is equal brains.
     info : mne.Info | None
         Sensors with positions, EEG or MEG; its sampling rate is replaced by ``sfreq``. None is
         33 EEG channels of the 10-10 system.
@@ -112,6 +116,8 @@ def simulate_epochs(
         raise ValueError(f"snr={snr} is not positive; give a number above 0, or numpy.inf.")
     if not tmin <= 0 < tmax:
         raise ValueError(f"tmin={tmin} and tmax={tmax}: image onset, 0 s, must lie between them.")
+    if not subject_spread >= 0:
+        raise ValueError(f"subject_spread={subject_spread} is negative; 0 is equal brains.")
     rng = np.random.default_rng(random_state)
     features = _features(images)
     n_images = len(features)
@@ -126,9 +132,9 @@ def simulate_epochs(
     epochs, truths = {}, {}
     for subject in range(n_subjects or 1):
         own = rng.spawn(1)[0]
-        strength = 1.0 if n_subjects is None else own.lognormal(0, 0.25, size=len(sources[0]))
-        turn = 0.0 if n_subjects is None else 0.25
-        field = _oriented(visual, turn, own) * np.reshape(strength, (-1, 1))
+        spread = 0.0 if n_subjects is None else 0.25 * subject_spread
+        strength = own.lognormal(0, spread, size=len(sources[0])) if spread else 1.0
+        field = _oriented(visual, spread, own) * np.reshape(strength, (-1, 1))
         truth = _baseline(np.einsum("sc,ist->ict", field, sources), times)
         name = f"sub-{subject + 1:02d}"
         order = own.permutation(np.repeat(np.arange(n_images), n_trials))
@@ -136,7 +142,8 @@ def simulate_epochs(
         if np.isfinite(snr):
             gain = own.lognormal(-0.5 * 0.15**2, 0.15, size=(len(order), 1, 1))
             single = _baseline(_noise(noise, noise_positions, len(order), times, sfreq, own), times)
-            data = data * gain + _noise_scale(truth, single, times, info, snr) * single
+            size = own.lognormal(0, spread) if spread else 1.0
+            data = data * gain + size * _noise_scale(truth, single, times, info, snr) * single
         repetition = pd.Series(order).groupby(order).cumcount().to_numpy()
         metadata = pd.DataFrame({"image_id": order, "repetition": repetition})
         epochs[name] = _as_epochs(data, info, times, metadata, category)
