@@ -1,8 +1,8 @@
 """Judge the default encoder and its baselines on recordings that are not shipped.
 
-``python doc/bars.py FOLDER`` writes ``semireal.csv`` and ``n170.csv`` to the current folder; FOLDER
-holds ``semireal/semireal.npz`` and ``n170/n170_epochs.npz``. The page "How good is it" has the
-table that came of it.
+``python doc/bars.py FOLDER --convolutional`` writes ``semireal.csv`` and ``n170.csv`` to the
+current folder; FOLDER holds ``semireal/semireal.npz`` and ``n170/n170_epochs.npz``. The page "How
+good is it" has the table that came of it.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mne
 import numpy as np
+import pandas as pd
 
 from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder, evaluate
 from mne_img2brain.baselines import MeanResponse, RidgeBaseline, RidgeGaussian
@@ -48,14 +49,21 @@ def semireal(folder, convolutional):
     )  # fmt: skip
     for other in ("ridge, class token", "ridge, all tokens"):
         mne.utils.logger.info(result.difference("default", other).to_string())
-    return result
+    return result.table
 
 
 def n170(folder, convolutional):
-    """Fit on every other trial of one subject's recordings, judge on the others."""
-    pictures, epochs, image, face, _ = recordings.n170(folder, "subject1")
-    fitted, held = np.arange(0, len(epochs), 2), np.arange(1, len(epochs), 2)
-    # pictures were dealt in turn to each category; deal halves alike
+    """Fit on half of the trials of each subject's recordings, judge on the others."""
+    tables = [_n170_subject(folder, convolutional, f"subject{k}") for k in (1, 2, 3)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _n170_subject(folder, convolutional, subject):
+    """Judge one subject's encoders."""
+    pictures, epochs, image, *_ = recordings.n170(folder, subject)
+    # of each picture every other trial
+    order = pd.Series(image).groupby(image).cumcount().to_numpy()
+    fitted, held = np.flatnonzero(order % 2 == 0), np.flatnonzero(order % 2 == 1)
     encoders = {
         name: ImageToBrainEncoder(GaborEmbedder(), regressor).fit(
             pictures, epochs[fitted], image_ids=image[fitted]
@@ -65,12 +73,13 @@ def n170(folder, convolutional):
             "ridge + Gaussian": RidgeGaussian(),
         }.items()
     }
-    labels = np.repeat([0, 1], 12)
-    return evaluate(
+    result = evaluate(
         encoders, pictures, epochs[held], image_ids=image[held], n_draws=200, window=(0.0, 0.6),
         bands={"1-4": (1, 4), "4-8": (4, 8), "8-13": (8, 13), "13-30": (13, 30)},
-        classifiers=classifiers(convolutional), labels=labels, allow_training_images=True,
+        classifiers=classifiers(convolutional), labels=np.repeat([0, 1], 12),
+        allow_training_images=True,
     )  # fmt: skip
+    return result.table.assign(subject=subject)
 
 
 if __name__ == "__main__":
@@ -82,6 +91,6 @@ if __name__ == "__main__":
     mne.set_log_level("INFO")
     for judge in (semireal, n170):
         if arguments.only in (None, judge.__name__):
-            table = judge(arguments.folder, arguments.convolutional).table
+            table = judge(arguments.folder, arguments.convolutional)
             table.to_csv(f"{judge.__name__}.csv", index=False)
             mne.utils.logger.info("\n" + table.round(3).to_string())
