@@ -23,6 +23,7 @@ ENCODER_FILES = ("encoder.json", "arrays.safetensors", "recording-info.fif")
 
 # Name in the file -> module that holds the class of that name.
 _HOMES = {
+    "_PaddedScaler": "mne_img2brain.baselines.ridge",
     "BandGains": "mne_img2brain.band_gains",
     "BrainDiT": "mne_img2brain.denoiser",
     "ChannelScaler": "mne_img2brain.epochs",
@@ -31,6 +32,7 @@ _HOMES = {
     "DiffusionRegressor": "mne_img2brain.regressor",
     "FewImagesRegressor": "mne_img2brain.mean_regressor",
     "GaborEmbedder": "mne_img2brain.stimulus",
+    "GaussianResiduals": "mne_img2brain.baselines.gaussian",
     "KernelMeanRegressor": "mne_img2brain.mean_regressor",
     "KernelRidge": "sklearn.kernel_ridge",
     "LinearRegression": "sklearn.linear_model",
@@ -134,9 +136,10 @@ def pack(obj, arrays, path="encoder"):
         state = obj.get_state() if hasattr(obj, "get_state") else vars(obj)
         packed = {name: pack(value, arrays, f"{path}.{name}") for name, value in state.items()}
         return {"object": type(obj).__name__, "state": packed}
+    known = ", ".join(sorted(name for name in _HOMES if not name.startswith("_")))
     raise TypeError(
-        f"{path} is a {type(obj).__name__}, which cannot be saved. What can: "
-        f"{', '.join(sorted(_HOMES))}, numbers, strings and arrays. Nothing was written."
+        f"{path} is a {type(obj).__name__}, which cannot be saved. What can: {known}, numbers, "
+        "strings and arrays. Nothing was written."
     )
 
 

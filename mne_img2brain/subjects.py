@@ -32,6 +32,7 @@ class SubjectsMixin:
     scaler_: ChannelScaler
     subjects_: list[str]
     times_: np.ndarray
+    training_image_keys_: list[str]
 
     @available_if(_can_adapt)
     def adapt(

@@ -17,7 +17,7 @@ _OF_SAMPLING = {"n_steps", "solver", "eta"}
 _PRESETS = {"xu2025": DiffusionRegressor.xu2025, "default": DiffusionRegressor}
 
 
-def ablation_rows(reference="xu2025"):
+def ablation_rows(reference: str | DiffusionRegressor = "xu2025") -> dict[str, dict]:
     """Return the rows of the paper's ablation table, and some more.
 
     Every row changes one thing of the reference: captions left out, another position encoding,
@@ -39,7 +39,7 @@ def ablation_rows(reference="xu2025"):
         :func:`~mne_img2brain.experiments.ablate`.
     """
     regressor = reference_regressor(reference)
-    rows = {"captions: off": {"captions": False}}
+    rows: dict[str, dict] = {"captions: off": {"captions": False}}
     for name in ("position", "conditioning"):
         for value in _CHOICES[name]:
             rows[f"{name}: {value}"] = {name: value}

@@ -3,8 +3,10 @@
 import copy
 import dataclasses
 import json
+import os
 import time
 from pathlib import Path
+from typing import Any
 
 import filelock
 import mne
@@ -15,6 +17,7 @@ from sklearn.base import clone
 from .._log import logger, use_log_level, warn
 from ..arrays import check_integers
 from ..evaluation import material
+from ..regressor import DiffusionRegressor
 from .ablation_figure import draw_ablations
 from .ablation_rows import REFERENCE, check_rows, file_name, reference_regressor, split_changes
 from .ablation_scores import ALL_SENSORS, Judge, summarize
@@ -28,28 +31,28 @@ _MIN_SENSORS = 2
 
 
 def ablate(
-    images,
-    epochs,
-    folder,
+    images: list | np.ndarray | str,
+    epochs: mne.BaseEpochs,
+    folder: str | os.PathLike,
     *,
-    image_ids=None,
-    captions=None,
-    groups=None,
-    rows=None,
-    reference="xu2025",
-    max_iter=None,
-    embedder=None,
-    n_image_tokens=None,
-    n_seeds=3,
-    test_fraction=0.2,
-    n_draws=10,
-    window=(0.05, 0.6),
-    draw_window=(0.0, 0.6),
-    n_bootstrap=1000,
-    level=0.95,
-    random_state=0,
-    verbose=None,
-):
+    image_ids: np.ndarray | str | None = None,
+    captions: list[str] | str | None = None,
+    groups: np.ndarray | str | None = None,
+    rows: list[str] | dict[str, dict] | None = None,
+    reference: str | DiffusionRegressor = "xu2025",
+    max_iter: int | None = None,
+    embedder: Any | None = None,
+    n_image_tokens: int | None = None,
+    n_seeds: int = 3,
+    test_fraction: float = 0.2,
+    n_draws: int = 10,
+    window: tuple[float, float] = (0.05, 0.6),
+    draw_window: tuple[float, float] = (0.0, 0.6),
+    n_bootstrap: int = 1000,
+    level: float = 0.95,
+    random_state: int = 0,
+    verbose: bool | str | int | None = None,
+) -> pd.DataFrame:
     """Measure what each part of the method is worth: the ablation table of Xu et al. [1]_.
 
     Every row changes one thing of a reference, is fitted to the same training pictures with

@@ -1,0 +1,8 @@
+"""``python -m mne_img2brain``: the library from the command line."""
+
+import sys
+
+from mne_img2brain.experiments.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())
