@@ -89,7 +89,7 @@ def judge(generated):
     return value, np.percentile(resampled, [2.5, 97.5], axis=0)
 
 
-sizes = [10, 25, 50, 120]
+sizes = [10, 25, 50, 100]
 curves = {"not adapted": {}, "adapted": {}, "alone": {}}
 plain = judge(encoder.predict(images[test]))
 for size in sizes:
@@ -116,10 +116,10 @@ axes[0].legend()
 figure
 
 # %%
-# The shaded bands are 95 % intervals over the hundred pictures. In numbers, with 50 pictures:
+# The shaded bands are 95 % intervals over the hundred pictures. In numbers, with 100 pictures:
 
 for name, curve in curves.items():
-    (error, r), interval = curve[50]
+    (error, r), interval = curve[100]
     print(
         f"{name:12s} error {error:.2f} µV ({interval[0, 0]:.2f} to {interval[1, 0]:.2f}), "
         f"r {r:.2f} ({interval[0, 1]:.2f} to {interval[1, 1]:.2f})"
@@ -137,7 +137,7 @@ for name, curve in curves.items():
 # The response to one unseen picture: true, and predicted by the adapted encoder.
 
 picture = 0
-adapted = encoder.predict(images[test[[picture]]], subject="new, 120 pictures").average()
+adapted = encoder.predict(images[test[[picture]]], subject="new, 100 pictures").average()
 plot_prediction(
     adapted, true[picture].average(), times=[0.1, 0.17, 0.25],
     labels=("True", "Adapted"), show=False,
@@ -150,7 +150,7 @@ plot_prediction(
 # Single trials of the new subject have its own noise:
 
 recorded, image = trials_of(new, test)
-draws = encoder.sample(images[test], 2, subject="new, 120 pictures", random_state=0)
+draws = encoder.sample(images[test], 2, subject="new, 100 pictures", random_state=0)
 within = [
     np.sqrt(np.mean([d[i == k].var(axis=0, ddof=1) for k in np.unique(i)], axis=0))
     for d, i in [

@@ -1,6 +1,7 @@
 """A new subject from little data: what all subjects share stays as it is."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,17 +22,21 @@ _LEARNING_RATE = 1e-2  # a single embedding takes long steps
 class AdaptingMixin:
     """How a fitted regressor learns one more subject."""
 
+    n_features_in_: int
+    target_shape_: tuple
+    verbose: Any
+
     def adapt(
         self,
-        X,
-        y,
+        X: Any,
+        y: Any,
         *,
-        sample_weight=None,
-        groups=None,
-        token_mask=None,
-        y_mask=None,
-        image_index=None,
-    ):
+        sample_weight: Any = None,
+        groups: Any = None,
+        token_mask: Any = None,
+        y_mask: Any = None,
+        image_index: Any = None,
+    ) -> int:
         """Learn one more subject; what was learnt of the others, and of all, stays as it is.
 
         The mean gets a spatial layer over the response of the average subject, the noise a
@@ -71,7 +76,7 @@ class AdaptingMixin:
             return adapt_regressor(self, data)
 
 
-def adapt_regressor(regressor, data):
+def adapt_regressor(regressor: Any, data: Any) -> int:
     """Add a subject to a fitted regressor.
 
     1. The mean: a spatial layer over the average subject's response, and a regression on what it

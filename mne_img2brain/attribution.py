@@ -1,6 +1,7 @@
 """Looking inside: which parts of a picture the denoiser looks at, and which drive a response."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Attention:
     times: np.ndarray
 
 
-def attention_maps(encoder, images, *, batch_size=64):
+def attention_maps(encoder: Any, images: list | np.ndarray, *, batch_size: int = 64) -> Attention:
     """Return the cross-attention of the denoiser as it predicts the expected response.
 
     The mean over layers and heads, in the pass at pure noise in which the denoiser's expected
@@ -82,7 +83,15 @@ def attention_maps(encoder, images, *, batch_size=64):
     return Attention(np.concatenate(maps)[stimuli.index], list(names), times)
 
 
-def attribute_tokens(encoder, images, weights, *, reference=None, n_steps=32, batch_size=64):
+def attribute_tokens(
+    encoder: Any,
+    images: list | np.ndarray,
+    weights: np.ndarray,
+    *,
+    reference: np.ndarray | None = None,
+    n_steps: int = 32,
+    batch_size: int = 64,
+) -> np.ndarray:
     r"""Say how much each picture token adds to an amplitude of the expected response.
 
     With :math:`a(c) = \sum_{jt} w_{jt}\, E[y_{jt} \mid c]` the amplitude and :math:`c'` the

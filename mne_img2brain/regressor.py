@@ -1,6 +1,7 @@
 """DiffusionRegressor: picture tokens in, distributions of responses out. Arrays only."""
 
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -117,37 +118,37 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        mean_regressor="auto",
+        mean_regressor: Any = "auto",
         *,
-        whitening="covariance",
-        n_folds=5,
-        validation_fraction=0.15,
-        min_images=10,
-        hidden_size=128,
-        n_layers=4,
-        n_heads=4,
-        patch_length=10,
-        conditioning="cross_attention",
-        position="both",
-        tokens="region",
-        dropout=0.0,
-        schedule="cosine",
-        prediction_type="v",
-        zero_terminal_snr=True,
-        max_iter=1500,
-        batch_size=64,
-        learning_rate=1e-3,
-        weight_decay=0.05,
-        ema_decay=0.999,
-        condition_dropout=0.1,
-        n_iter_no_change=5,
-        n_steps=25,
-        solver="dpm",
-        eta=0.0,
-        device="auto",
-        random_state=None,
-        verbose=None,
-    ):
+        whitening: str = "covariance",
+        n_folds: int = 5,
+        validation_fraction: float = 0.15,
+        min_images: int = 10,
+        hidden_size: int = 128,
+        n_layers: int = 4,
+        n_heads: int = 4,
+        patch_length: int = 10,
+        conditioning: str = "cross_attention",
+        position: str = "both",
+        tokens: str = "region",
+        dropout: float = 0.0,
+        schedule: str = "cosine",
+        prediction_type: str = "v",
+        zero_terminal_snr: bool = True,
+        max_iter: int = 1500,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.05,
+        ema_decay: float = 0.999,
+        condition_dropout: float = 0.1,
+        n_iter_no_change: int = 5,
+        n_steps: int = 25,
+        solver: str = "dpm",
+        eta: float = 0.0,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: bool | str | int | None = None,
+    ) -> None:
         self.mean_regressor = mean_regressor
         self.whitening = whitening
         self.n_folds = n_folds
@@ -179,7 +180,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         self.verbose = verbose
 
     @classmethod
-    def xu2025(cls, **parameters):
+    def xu2025(cls, **parameters) -> Self:
         """Return the paper's model: diffusion alone, noise prediction, guided by CLIP tokens.
 
         The paper gives cross-attention on concatenated image and caption tokens, region and
@@ -209,17 +210,17 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
 
     def fit(
         self,
-        X,
-        y,
+        X: Any,
+        y: Any,
         *,
-        sample_weight=None,
-        groups=None,
-        token_mask=None,
-        regions=None,
-        subjects=None,
-        y_mask=None,
-        image_index=None,
-    ):
+        sample_weight: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+        token_mask: np.ndarray | None = None,
+        regions: np.ndarray | None = None,
+        subjects: np.ndarray | None = None,
+        y_mask: np.ndarray | None = None,
+        image_index: np.ndarray | None = None,
+    ) -> Self:
         """Fit the mean, then the distribution of what it leaves over.
 
         1. put trials in canonical order and group them, so that no split parts an image's trials;
@@ -358,7 +359,12 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         )
         return self
 
-    def predict(self, X, token_mask=None, subjects=None):
+    def predict(
+        self,
+        X: np.ndarray,
+        token_mask: np.ndarray | None = None,
+        subjects: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Predict the expected response: deterministic, unguided.
 
         Parameters
@@ -384,15 +390,15 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
 
     def sample(
         self,
-        X,
-        n_draws=1,
+        X: np.ndarray,
+        n_draws: int = 1,
         *,
-        random_state=None,
-        guidance_scale=1.0,
-        n_averaged=1,
-        token_mask=None,
-        subjects=None,
-    ):
+        random_state: Any = None,
+        guidance_scale: float = 1.0,
+        n_averaged: int = 1,
+        token_mask: np.ndarray | None = None,
+        subjects: np.ndarray | None = None,
+    ) -> np.ndarray:
         r"""Draw single-trial responses.
 
         The noise of a draw comes from ``SeedSequence(seed, spawn_key=(position, draw))`` on the

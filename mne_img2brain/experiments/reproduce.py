@@ -1,8 +1,10 @@
 """reproduce: the paper's experiments on THINGS-EEG2 and THINGS-MEG."""
 
+import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pandas as pd
@@ -20,22 +22,22 @@ __all__ = ["reproduce"]
 
 
 def reproduce(
-    dataset,
-    data_dir,
-    out,
+    dataset: str,
+    data_dir: str | os.PathLike,
+    out: str | os.PathLike,
     *,
-    subjects=None,
-    within=True,
-    cross=True,
-    ablations=False,
-    scale="small",
-    embedder=None,
-    captions=None,
-    tokens=None,
-    reader=None,
-    random_state=0,
-    verbose=None,
-):
+    subjects: list[int] | list[str] | None = None,
+    within: bool = True,
+    cross: bool = True,
+    ablations: bool = False,
+    scale: str = "small",
+    embedder: Any = None,
+    captions: dict | str | os.PathLike | None = None,
+    tokens: dict | None = None,
+    reader: dict | None = None,
+    random_state: int = 0,
+    verbose: bool | str | int | None = None,
+) -> dict:
     """Repeat the experiments of Xu et al. [1]_, beside baselines and noise ceilings.
 
     The paper's model, this library's default, ridge regression with Gaussian noise and the mean

@@ -1,5 +1,7 @@
 """The expected response where there are a handful of pictures with many trials each."""
 
+from typing import Any, Self
+
 import numpy as np
 from scipy import linalg
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -39,7 +41,7 @@ class FewImagesRegressor(RegressorMixin, BaseEstimator):
        Information Theory 63, 2137-2152.
     """
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
         """Average, whiten, shrink.
 
         Parameters
@@ -91,7 +93,7 @@ class FewImagesRegressor(RegressorMixin, BaseEstimator):
         self.n_features_in_ = X.shape[-1]
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict the expected response.
 
         Parameters

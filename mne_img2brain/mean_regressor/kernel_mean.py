@@ -1,5 +1,7 @@
 r"""The expected response: a mixture of kernel regressions that know what responses share."""
 
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
@@ -102,16 +104,16 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        kernel="auto",
+        kernel: str = "auto",
         *,
-        penalty="auto",
-        n_components=60,
-        n_folds=5,
-        n_landmarks=3000,
-        min_images=10,
-        standardize=True,
-        random_state=0,
-    ):
+        penalty: str | float = "auto",
+        n_components: int = 60,
+        n_folds: int = 5,
+        n_landmarks: int = 3000,
+        min_images: int = 10,
+        standardize: bool = True,
+        random_state: Any = 0,
+    ) -> None:
         self.kernel = kernel
         self.penalty = penalty
         self.n_components = n_components
@@ -122,7 +124,13 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     # -------------------------------------------------------------------------------- fit
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+    ) -> Self:
         """Fit the mixture.
 
         1. Average the rows of each image. 2. Deal the images into folds by ``groups``. 3. Whiten
@@ -265,7 +273,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
 
     # ---------------------------------------------------------------------------- predict
     @property
-    def out_of_fold_(self):
+    def out_of_fold_(self) -> np.ndarray:
         """Prediction for each training row by models that did not see its group."""
         check_is_fitted(self, "coef_")
         predicted = self._left_out[self._row_unit]
@@ -273,7 +281,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
             predicted[self._row_unit < 0] = self._unweighted.reshape(-1, predicted.shape[1])
         return predicted.reshape(-1, *self.response_shape_)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict the expected response.
 
         Parameters
@@ -301,7 +309,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         return predicted.reshape(-1, *self.response_shape_)
 
     # ------------------------------------------------------------------------------ state
-    def get_state(self):
+    def get_state(self) -> dict:
         """Return what prediction needs, as arrays and JSON-able values.
 
         Returns
@@ -329,7 +337,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         return {"params": params, "meta": meta, "arrays": arrays}
 
     @classmethod
-    def from_state(cls, state):
+    def from_state(cls, state: dict) -> Self:
         """Make a fitted regressor from what :meth:`get_state` returned.
 
         Parameters

@@ -1,6 +1,10 @@
 """Figures of curves: over time, frequency, number of candidates, rank."""
 
+from typing import Any
+
+import mne
 import numpy as np
+from matplotlib.figure import Figure
 
 from .canvas import REAL, REFERENCE, finish, get_axes, styles, tidy, time_axis
 
@@ -10,7 +14,14 @@ def _named(values):
     return values if isinstance(values, dict) else {"prediction": values}
 
 
-def plot_r_time(r, ceiling=None, *, window=None, axes=None, show=True):
+def plot_r_time(
+    r: mne.Evoked | dict,
+    ceiling: mne.Evoked | None = None,
+    *,
+    window: tuple | None = None,
+    axes: Any = None,
+    show: bool = True,
+) -> Figure:
     """Draw r over time, the mean over sensors, with its noise ceiling.
 
     Parameters
@@ -48,7 +59,9 @@ def plot_r_time(r, ceiling=None, *, window=None, axes=None, show=True):
     return finish(figure, show)
 
 
-def plot_identification(over_time, n_way, *, axes=None, show=True):
+def plot_identification(
+    over_time: dict, n_way: dict, *, axes: Any = None, show: bool = True
+) -> Figure:
     """Draw how well images are identified, over time and against the number of candidates.
 
     Parameters
@@ -95,7 +108,7 @@ def plot_identification(over_time, n_way, *, axes=None, show=True):
     return finish(figure, show)
 
 
-def plot_calibration(ranks, *, axes=None, show=True):
+def plot_calibration(ranks: np.ndarray | dict, *, axes: Any = None, show: bool = True) -> Figure:
     """Draw the rank histogram of real values among draws, and the coverage of their intervals.
 
     Flat on the left and on the diagonal on the right is calibrated. A U on the left and a curve
@@ -150,7 +163,15 @@ def plot_calibration(ranks, *, axes=None, show=True):
     return finish(figure, show)
 
 
-def plot_spectra(freqs, spectra, real, *, fmax=None, axes=None, show=True):
+def plot_spectra(
+    freqs: np.ndarray,
+    spectra: dict,
+    real: np.ndarray,
+    *,
+    fmax: float | None = None,
+    axes: Any = None,
+    show: bool = True,
+) -> Figure:
     """Draw the spectrum of draws and of real trials.
 
     Parameters
@@ -194,7 +215,15 @@ def plot_spectra(freqs, spectra, real, *, fmax=None, axes=None, show=True):
     return finish(figure, show)
 
 
-def plot_trial_sd(times, sd, real, *, window=None, axes=None, show=True):
+def plot_trial_sd(
+    times: np.ndarray,
+    sd: dict,
+    real: np.ndarray,
+    *,
+    window: tuple | None = None,
+    axes: Any = None,
+    show: bool = True,
+) -> Figure:
     """Draw the trial-to-trial standard deviation over time, the mean over sensors.
 
     Parameters
@@ -228,7 +257,9 @@ def plot_trial_sd(times, sd, real, *, window=None, axes=None, show=True):
     return finish(figure, show)
 
 
-def plot_rsa(values, ceiling=None, *, axes=None, show=True):
+def plot_rsa(
+    values: dict, ceiling: np.ndarray | None = None, *, axes: Any = None, show: bool = True
+) -> Figure:
     """Draw the similarity of predicted and recorded dissimilarities over time.
 
     Parameters

@@ -1,11 +1,22 @@
 """Figures of artificial vision: what is seen, and the response that it should evoke."""
 
+from typing import Any
+
 import numpy as np
+from matplotlib.figure import Figure
 
 from .canvas import COLORS, REAL, REFERENCE, finish, get_axes, tidy, time_axis, unit_of
 
 
-def plot_phosphenes(pictures, responses=None, *, picks=None, title=None, axes=None, show=True):
+def plot_phosphenes(
+    pictures: Any,
+    responses: dict | None = None,
+    *,
+    picks: str | list[str] | None = None,
+    title: str | None = None,
+    axes: Any = None,
+    show: bool = True,
+) -> Figure:
     """Draw a picture beside its prosthetic percepts, and the predicted response below each.
 
     The response to the first picture is repeated below the others, in black, so that what a

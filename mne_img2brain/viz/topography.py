@@ -1,9 +1,12 @@
 """Figures of sensors and times: responses and scores with topographies."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from mne.io.constants import FIFF
 from scipy.signal import find_peaks
 
@@ -11,16 +14,16 @@ from .canvas import REAL, REFERENCE, UNITS, finish, get_axes, time_axis, unit_of
 
 
 def plot_prediction(
-    predicted,
-    recorded,
+    predicted: mne.Evoked,
+    recorded: mne.Evoked,
     *,
-    times="peaks",
-    ch_type=None,
-    labels=("Recorded", "Predicted"),
-    title=None,
-    axes=None,
-    show=True,
-):
+    times: np.ndarray | list[float] | str = "peaks",
+    ch_type: str | None = None,
+    labels: tuple = ("Recorded", "Predicted"),
+    title: str | None = None,
+    axes: Any = None,
+    show: bool = True,
+) -> Figure:
     """Draw a predicted beside a recorded response, with topographies and their difference.
 
     Parameters
@@ -85,7 +88,15 @@ def plot_prediction(
     return finish(figure, show)
 
 
-def plot_score_joint(r, *, times="peaks", ch_type=None, title=None, axes=None, show=True):
+def plot_score_joint(
+    r: mne.Evoked,
+    *,
+    times: np.ndarray | list[float] | str = "peaks",
+    ch_type: str | None = None,
+    title: str | None = None,
+    axes: Any = None,
+    show: bool = True,
+) -> Figure:
     """Draw r of every sensor over time, with topographies; r has no unit.
 
     Parameters
