@@ -33,7 +33,8 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
     :math:`v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1 - \bar\alpha_t}\,x_0` and minimises
     :math:`E \lVert v_\theta(x_t, t, c) - v \rVert^2`. It starts at :math:`v_\theta = 0`, which for
     whitened residuals is the Gaussian model, and its training is kept only where it lowers that
-    loss on pictures held out. Where it is not kept, draws are Gaussian, but for the strength of
+    loss on pictures held out and its draws are told from real residuals no better than Gaussian
+    ones. Where it is not kept, draws are Gaussian, but for the strength of
     their rhythms, which varies from trial to trial as it does in the residuals.
 
     Parameters
@@ -337,6 +338,10 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             y_mask=data.y_mask,
             seed=int(rng.integers(2**31)),
             max_iter=self.max_iter,
+            # without a mean regressor the response to the picture is the denoiser's alone
+            judge_draws=None
+            if self.mean_regressor is None
+            else {"n_steps": self.n_steps, "solver": self.solver},
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             ema_decay=self.ema_decay,

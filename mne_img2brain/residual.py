@@ -8,6 +8,7 @@ from ._torch import evaluating, resolve_device, seeded_init
 from .band_gains import BandGains
 from .denoiser import BrainDiT
 from .diffusion import ddim, dpm_solver, guided, train_denoiser
+from .draw_judge import denoiser_helps
 from .scaled_tokens import ScaledTokens
 
 _MAX_FOR_GAINS = 4000  # trials from which gains are learnt: more say no more
@@ -54,6 +55,7 @@ class ResidualDiffusion:
         y_mask=None,
         seed=0,
         max_iter=1500,
+        judge_draws=None,
         **training,
     ):
         """Train the denoiser on residuals.
@@ -76,6 +78,9 @@ class ResidualDiffusion:
             Of the initial weights and of the training noise.
         max_iter : int
             How many gradient steps at most. With none the residuals are Gaussian.
+        judge_draws : dict | None
+            Steps and solver with which draws for held-out pictures are compared with Gaussian
+            ones; the denoiser is dropped where these are better. ``None`` asks its loss alone.
         **training
             Passed to :func:`~mne_img2brain.diffusion.train_denoiser`.
 
@@ -104,14 +109,19 @@ class ResidualDiffusion:
                 **training,
             )
         self.trained_ = max_iter > 0 and self.history_.best_iter > 0
-        self.gains_ = None
-        if not self.trained_:
+        rng = np.random.default_rng(seed)
+        rows = rng.permutation(len(residuals))[:_MAX_FOR_GAINS]
+        white = rng.standard_normal((len(rows), *residuals.shape[1:]))
+        drawn = self.whitener.colour(white, _pick(subject, rows))
+        self.gains_ = BandGains().fit(residuals[rows], drawn)
+        if self.trained_ and judge_draws is not None:
+            self.trained_ = denoiser_helps(
+                self, residuals, tokens, image_index, subject, validation, seed, **judge_draws
+            )
+        if self.trained_:
+            self.gains_ = None
+        else:
             logger.info("The denoiser did not improve on Gaussian residuals; they stay Gaussian.")
-            rng = np.random.default_rng(seed)
-            rows = rng.permutation(len(residuals))[:_MAX_FOR_GAINS]
-            white = rng.standard_normal((len(rows), *residuals.shape[1:]))
-            drawn = self.whitener.colour(white, _pick(subject, rows))
-            self.gains_ = BandGains().fit(residuals[rows], drawn)
         self.scaled_ = self.scaled_.of(np.empty((0, *tokens.shape[1:]), np.float32))
         return self
 

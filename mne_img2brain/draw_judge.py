@@ -1,0 +1,81 @@
+"""Whether draws of the denoiser are better than Gaussian ones."""
+
+import numpy as np
+
+from ._log import logger
+from .metrics import classifier_two_sample, default_classifiers
+
+_MAX_TRIALS = 256  # trials that are judged: what matters shows in fewer
+
+
+def denoiser_helps(residual, residuals, tokens, image_index, subject, validation, seed, **sampling):
+    """Compare draws of the denoiser and Gaussian ones with residuals of pictures held out.
+
+    A denoiser whose loss is lower may still draw trials that are worse: the loss counts all
+    timesteps alike, and errors add up over the steps of a solver. What counts is how well a
+    classifier tells draws from real residuals (:func:`mne_img2brain.metrics.classifier_two_sample`,
+    the linear one). Covariance and gains of the Gaussian were learnt from the trials held out too:
+    in doubt it is preferred.
+
+    Parameters
+    ----------
+    residual : ResidualDiffusion
+        With a trained denoiser and fitted gains.
+    residuals : array, shape (n_trials, n_channels, n_times)
+        Real residuals of single trials.
+    tokens : array, shape (n_images, n_tokens, n_features)
+        The pictures.
+    image_index : array of int, shape (n_trials,)
+        The picture of each trial.
+    subject : array of int, shape (n_trials,) | None
+        The subject of each trial.
+    validation : array of bool, shape (n_trials,)
+        The trials held out.
+    seed : int
+        Of the draws.
+    **sampling
+        Steps and solver, for :meth:`ResidualDiffusion.draw`.
+
+    Returns
+    -------
+    bool
+        True also where fewer than two pictures were held out, and nothing can be said.
+    """
+    rng = np.random.default_rng(seed)
+    rows = np.flatnonzero(validation)
+    rows = np.sort(rng.permutation(rows)[:_MAX_TRIALS])
+    if len(np.unique(image_index[rows])) < 2:
+        return True
+    whose = np.zeros(len(rows), int) if subject is None else subject[rows]
+    pairs, place = np.unique(
+        np.column_stack([image_index[rows], whose]), axis=0, return_inverse=True
+    )
+    place = place.ravel()
+    pictures, subjects = tokens[pairs[:, 0]], None if subject is None else pairs[:, 1]
+    start = rng.standard_normal((len(rows), *residuals.shape[1:]), dtype=np.float32)
+    drawn = np.empty_like(start)
+    for draws, some in residual.draw(
+        pictures, place, lambda draws, step: start[draws], subject=subjects, **sampling
+    ):
+        drawn[draws] = some
+    drawn -= residual.mean(pictures, subjects)[place]
+    own = None if subject is None else whose
+    candidates = {
+        "denoiser": residual.whitener.inverse_transform(drawn, own),
+        "Gaussian": residual.gains_.apply(
+            residual.whitener.colour(start, own),
+            rng.standard_normal((len(rows), residual.gains_.n_numbers)),
+        ),
+    }
+    classifiers = {"linear": default_classifiers()["linear"]}
+    real = [residuals[rows[image_index[rows] == i]] for i in np.unique(image_index[rows])]
+    told = {}
+    for name, values in candidates.items():
+        made = [values[image_index[rows] == i] for i in np.unique(image_index[rows])]
+        accuracy = classifier_two_sample(made, real, classifiers=classifiers)["linear"]
+        told[name] = float(np.average(accuracy, weights=[len(one) for one in real]))
+    logger.info(
+        "Draws of the denoiser are told from held-out residuals with {denoiser:.3f}, Gaussian ones "
+        "with {Gaussian:.3f}.".format(**told)
+    )
+    return told["denoiser"] <= told["Gaussian"]
