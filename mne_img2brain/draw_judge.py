@@ -9,13 +9,14 @@ _MAX_TRIALS = 256  # trials that are judged: what matters shows in fewer
 
 
 def denoiser_helps(residual, residuals, tokens, image_index, subject, validation, seed, **sampling):
-    """Compare draws of the denoiser and Gaussian ones with residuals of pictures held out.
+    r"""Compare draws of the denoiser and Gaussian ones with residuals of pictures held out.
 
     A denoiser whose loss is lower may still draw trials that are worse: the loss counts all
-    timesteps alike, and errors add up over the steps of a solver. What counts is how well a
-    classifier tells draws from real residuals (:func:`mne_img2brain.metrics.classifier_two_sample`,
-    the linear one). Covariance and gains of the Gaussian were learnt from the trials held out too:
-    in doubt it is preferred.
+    timesteps alike, and errors add up over the steps of a solver. The denoiser must not be worse
+    than the Gaussian in two things: how well a linear classifier tells draws from real residuals
+    (:func:`mne_img2brain.metrics.classifier_two_sample`), and how far their power is off, the mean
+    over sensors and octaves of :math:`|10 \log_{10} (P / P_\text{real})|`. Covariance and gains of
+    the Gaussian were learnt from the trials held out too: in doubt it is preferred.
 
     Parameters
     ----------
@@ -69,13 +70,22 @@ def denoiser_helps(residual, residuals, tokens, image_index, subject, validation
     }
     classifiers = {"linear": default_classifiers()["linear"]}
     real = [residuals[rows[image_index[rows] == i]] for i in np.unique(image_index[rows])]
-    told = {}
+    told, off = {}, {}
     for name, values in candidates.items():
         made = [values[image_index[rows] == i] for i in np.unique(image_index[rows])]
         accuracy = classifier_two_sample(made, real, classifiers=classifiers)["linear"]
         told[name] = float(np.average(accuracy, weights=[len(one) for one in real]))
+        off[name] = float(np.abs(_power(values) - _power(residuals[rows])).mean())
     logger.info(
-        "Draws of the denoiser are told from held-out residuals with {denoiser:.3f}, Gaussian ones "
-        "with {Gaussian:.3f}.".format(**told)
-    )
-    return told["denoiser"] <= told["Gaussian"]
+        "Held-out residuals: draws of the denoiser are told from them with %.3f and are off by "
+        "%.2f dB, Gaussian ones with %.3f and by %.2f dB.",
+        told["denoiser"], off["denoiser"], told["Gaussian"], off["Gaussian"],
+    )  # fmt: skip
+    return told["denoiser"] <= told["Gaussian"] and off["denoiser"] <= off["Gaussian"]
+
+
+def _power(values):
+    """Return the power in octaves, in dB: shape (n_channels, n_octaves)."""
+    power = np.square(np.abs(np.fft.rfft(values))).mean(axis=0)[:, 1:]
+    starts = 2 ** np.arange(int(np.log2(power.shape[1])) + 1) - 1
+    return 10 * np.log10(np.add.reduceat(power, starts, axis=1) + np.finfo(float).tiny)
