@@ -85,7 +85,11 @@ def denoiser_helps(residual, residuals, tokens, image_index, subject, validation
 
 
 def _power(values):
-    """Return the power in octaves, in dB: shape (n_channels, n_octaves)."""
-    power = np.square(np.abs(np.fft.rfft(values))).mean(axis=0)[:, 1:]
+    """Return the power in octaves, in dB: shape (n_channels, n_octaves).
+
+    The offset is left out, but for a single time point, which has nothing else.
+    """
+    power = np.square(np.abs(np.fft.rfft(values))).mean(axis=0)
+    power = power[:, 1:] if power.shape[1] > 1 else power
     starts = 2 ** np.arange(int(np.log2(power.shape[1])) + 1) - 1
     return 10 * np.log10(np.add.reduceat(power, starts, axis=1) + np.finfo(float).tiny)

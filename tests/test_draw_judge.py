@@ -19,17 +19,17 @@ class Identity:
         return 3 * values
 
 
-def fake(scale):
+def fake(scale, n_times=30, n_channels=4):
     """Draws of the denoiser have an SD of ``scale``, Gaussian ones of 3."""
 
     def draw(pictures, place, noise, subject=None, **sampling):
-        assert sampling == {"n_steps": 4, "solver": "ddim"}
+        assert sampling in ({}, {"n_steps": 4, "solver": "ddim"})
         for rows in np.array_split(np.arange(len(place)), 3):
             yield rows, scale * noise(rows, 0)
 
     return types.SimpleNamespace(
         draw=draw,
-        mean=lambda pictures, subject: np.zeros((len(pictures), 4, 30)),
+        mean=lambda pictures, subject: np.zeros((len(pictures), n_channels, n_times)),
         whitener=Identity(),
         gains_=types.SimpleNamespace(n_numbers=0, apply=lambda draws, numbers: draws),
     )
@@ -72,3 +72,13 @@ def test_a_denoiser_that_draws_badly_is_dropped(monkeypatch):
     assert not model.residual_.trained_
     assert model.residual_.gains_ is not None
     assert model.residual_mean_weight_ == 0
+
+
+@pytest.mark.parametrize("n_times", [1, 2, 3])
+def test_power_is_judged_for_a_few_time_points(n_times):
+    rng = np.random.default_rng(0)
+    image = np.arange(800) % 8
+    residuals = rng.standard_normal((800, 1, n_times))
+    tokens = rng.standard_normal((8, 1, 2))
+    model = fake(9, n_times, n_channels=1)
+    assert not denoiser_helps(model, residuals, tokens, image, None, image < 8, 0)
