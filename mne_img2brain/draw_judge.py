@@ -1,27 +1,30 @@
-"""Whether draws of the denoiser are better than Gaussian ones."""
+"""Whether draws of the denoiser are better than those by states of the noise."""
 
 import numpy as np
 
 from ._log import logger
 from .metrics import classifier_two_sample, default_classifiers
+from .noise_states import NoiseStates
 
 _MAX_TRIALS = 256  # trials that are judged: what matters shows in fewer
 
 
 def denoiser_helps(residual, residuals, tokens, image_index, subject, validation, seed, **sampling):
-    r"""Compare draws of the denoiser and Gaussian ones with residuals of pictures held out.
+    r"""Compare draws of the denoiser and of the noise's states with residuals of pictures held out.
 
     A denoiser whose loss is lower may still draw trials that are worse: the loss counts all
     timesteps alike, and errors add up over the steps of a solver. The denoiser must not be worse
-    than the Gaussian in two things: how well a linear classifier tells draws from real residuals
+    than :class:`~mne_img2brain.noise_states.NoiseStates` in two things: how well a linear
+    classifier tells draws from real residuals
     (:func:`mne_img2brain.metrics.classifier_two_sample`), and how far their power is off, the mean
-    over sensors and octaves of :math:`|10 \log_{10} (P / P_\text{real})|`. Covariance and gains of
-    the Gaussian were learnt from the trials held out too: in doubt it is preferred.
+    over sensors and octaves of :math:`|10 \log_{10} (P / P_\text{real})|`. The states are those of
+    trials that are not held out; with several subjects, and with too few such trials, those of
+    the whitener, which has seen all.
 
     Parameters
     ----------
     residual : ResidualDiffusion
-        With a trained denoiser and fitted gains.
+        With a trained denoiser.
     residuals : array, shape (n_trials, n_channels, n_times)
         Real residuals of single trials.
     tokens : array, shape (n_images, n_tokens, n_features)
@@ -61,12 +64,11 @@ def denoiser_helps(residual, residuals, tokens, image_index, subject, validation
         drawn[draws] = some
     drawn -= residual.mean(pictures, subjects)[place]
     own = None if subject is None else whose
+    states = NoiseStates().fit(residuals[~validation], rng)
+    fair = subject is None and states.trials_ is not None
     candidates = {
         "denoiser": residual.whitener.inverse_transform(drawn, own),
-        "Gaussian": residual.gains_.apply(
-            residual.whitener.colour(start, own),
-            rng.standard_normal((len(rows), residual.gains_.n_numbers)),
-        ),
+        "states": states.draw(start) if fair else residual.whitener.colour(start, own),
     }
     classifiers = {"linear": default_classifiers()["linear"]}
     real = [residuals[rows[image_index[rows] == i]] for i in np.unique(image_index[rows])]
@@ -78,10 +80,10 @@ def denoiser_helps(residual, residuals, tokens, image_index, subject, validation
         off[name] = float(np.abs(_power(values) - _power(residuals[rows])).mean())
     logger.info(
         "Held-out residuals: draws of the denoiser are told from them with %.3f and are off by "
-        "%.2f dB, Gaussian ones with %.3f and by %.2f dB.",
-        told["denoiser"], off["denoiser"], told["Gaussian"], off["Gaussian"],
+        "%.2f dB, draws by states of the noise with %.3f and by %.2f dB.",
+        told["denoiser"], off["denoiser"], told["states"], off["states"],
     )  # fmt: skip
-    return told["denoiser"] <= told["Gaussian"] and off["denoiser"] <= off["Gaussian"]
+    return told["denoiser"] <= told["states"] and off["denoiser"] <= off["states"]
 
 
 def _power(values):

@@ -24,7 +24,6 @@ ENCODER_FILES = ("encoder.json", "arrays.safetensors", "recording-info.fif")
 # Name in the file -> module that holds the class of that name.
 _HOMES = {
     "_PaddedScaler": "mne_img2brain.baselines.ridge",
-    "BandGains": "mne_img2brain.band_gains",
     "BrainDiT": "mne_img2brain.denoiser",
     "ChannelScaler": "mne_img2brain.epochs",
     "ClipEmbedder": "mne_img2brain.stimulus",
@@ -39,6 +38,7 @@ _HOMES = {
     "MeanResponse": "mne_img2brain.baselines",
     "NearestNeighbor": "mne_img2brain.baselines",
     "NoiseScheduler": "mne_img2brain.diffusion",
+    "NoiseStates": "mne_img2brain.noise_states",
     "PCA": "sklearn.decomposition",
     "Pipeline": "sklearn.pipeline",
     "ResidualDiffusion": "mne_img2brain.residual",

@@ -33,9 +33,9 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
     :math:`v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1 - \bar\alpha_t}\,x_0` and minimises
     :math:`E \lVert v_\theta(x_t, t, c) - v \rVert^2`. It starts at :math:`v_\theta = 0`, which for
     whitened residuals is the Gaussian model, and its training is kept only where it lowers that
-    loss on pictures held out and its draws are told from real residuals no better than Gaussian
-    ones. Where it is not kept, draws are Gaussian, but for the strength of
-    their rhythms, which varies from trial to trial as it does in the residuals.
+    loss on pictures held out and its draws are told from real residuals no better than those of
+    :class:`~mne_img2brain.noise_states.NoiseStates`: a mixture of Gaussians, each with the
+    covariance of a dozen trials that are alike, which draws noise where the denoiser is not kept.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
     zero_terminal_snr : bool
         Whether the last timestep is pure noise.
     max_iter : int
-        Gradient steps at most. With 0 the residuals are Gaussian.
+        Gradient steps at most. With 0 noise is drawn by its states.
     batch_size : int
         Trials in one gradient step, and responses denoised at once.
     learning_rate, weight_decay, ema_decay : float
@@ -458,7 +458,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
                 weighted = self.residual_mean_weight_ * own[of]
                 centre = centre + self.residual_.whitener.inverse_transform(weighted, whose)
                 drawn = drawn - own[of]
-            scatter = self.residual_.colour(drawn, noise.more, whose)
+            scatter = self.residual_.colour(drawn, whose)
             result[draws] = centre + scatter * np.sqrt(self.residual_averaged_ / n_averaged)
         return result.reshape(len(tokens), n_draws, *self.target_shape_)
 

@@ -5,13 +5,11 @@ import torch
 
 from ._log import logger
 from ._torch import evaluating, resolve_device, seeded_init
-from .band_gains import BandGains
 from .denoiser import BrainDiT
 from .diffusion import ddim, dpm_solver, guided, train_denoiser
 from .draw_judge import denoiser_helps
 from .scaled_tokens import ScaledTokens
 
-_MAX_FOR_GAINS = 4000  # trials from which gains are learnt: more say no more
 SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
 
 
@@ -77,10 +75,11 @@ class ResidualDiffusion:
         seed : int
             Of the initial weights and of the training noise.
         max_iter : int
-            How many gradient steps at most. With none the residuals are Gaussian.
+            How many gradient steps at most. With none noise is drawn by its states.
         judge_draws : dict | None
-            Steps and solver with which draws for held-out pictures are compared with Gaussian
-            ones; the denoiser is dropped where these are better. ``None`` asks its loss alone.
+            Steps and solver with which draws for held-out pictures are compared with those by
+            states of the noise; the denoiser is dropped where these are better. ``None`` asks its
+            loss alone.
         **training
             Passed to :func:`~mne_img2brain.diffusion.train_denoiser`.
 
@@ -109,19 +108,12 @@ class ResidualDiffusion:
                 **training,
             )
         self.trained_ = max_iter > 0 and self.history_.best_iter > 0
-        rng = np.random.default_rng(seed)
-        rows = rng.permutation(len(residuals))[:_MAX_FOR_GAINS]
-        white = rng.standard_normal((len(rows), *residuals.shape[1:]))
-        drawn = self.whitener.colour(white, _pick(subject, rows))
-        self.gains_ = BandGains().fit(residuals[rows], drawn)
         if self.trained_ and judge_draws is not None:
             self.trained_ = denoiser_helps(
                 self, residuals, tokens, image_index, subject, validation, seed, **judge_draws
             )
-        if self.trained_:
-            self.gains_ = None
-        else:
-            logger.info("The denoiser did not improve on Gaussian residuals; they stay Gaussian.")
+        if not self.trained_:
+            logger.info("Without a denoiser that helps, noise is drawn by its states.")
         self.scaled_ = self.scaled_.of(np.empty((0, *tokens.shape[1:]), np.float32))
         return self
 
@@ -319,15 +311,13 @@ class ResidualDiffusion:
         )
         return guided(conditional, unconditional, guidance_scale)
 
-    def colour(self, drawn, more, subject=None):
-        """Give whitened draws their covariance, and their rhythms the gains of a trial.
+    def colour(self, drawn, subject=None):
+        """Turn what was drawn in whitened space into residuals.
 
         Parameters
         ----------
         drawn : array, shape (n_batch, n_channels, n_times)
-            In whitened space.
-        more : callable
-            ``more(n)`` returns ``n`` further standard normal numbers for each draw of the batch.
+            What :meth:`draw` yields.
         subject : array of int, shape (n_batch,) | None
             Whose residuals; ``None`` is the average subject.
 
@@ -336,12 +326,9 @@ class ResidualDiffusion:
         array, shape (n_batch, n_channels, n_times)
             Residuals of single trials.
         """
-        if self.trained_:
-            return self.whitener.inverse_transform(drawn, subject)
-        scatter = self.whitener.colour(drawn, subject)
-        if self.gains_ is None or not self.gains_.n_numbers:
-            return scatter
-        return self.gains_.apply(scatter, more(self.gains_.n_numbers))
+        whitener = self.whitener
+        turn = whitener.inverse_transform if self.trained_ else whitener.colour
+        return turn(drawn, subject)
 
     def get_state(self):
         """Return what prediction needs, weights as arrays.

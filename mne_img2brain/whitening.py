@@ -17,6 +17,7 @@ from .noise_covariance import (
     stationary_covariance,
     target_covariance,
 )
+from .noise_states import NoiseStates
 
 __all__ = ["ScaleWhitener", "SpaceTimeWhitener"]
 
@@ -109,8 +110,8 @@ class SpaceTimeWhitener:
         Structure and target -> held-out Gaussian log-likelihood of a trial, in nats.
     rank_ : int
         Dimensions of the subspace.
-    noise_root_ : array | None
-        The root of the sample covariance, where noise is coloured by it.
+    states_ : NoiseStates
+        What noise is drawn by.
     mean_factor_ : float
         What the mean residuals of pictures were multiplied with.
 
@@ -165,6 +166,7 @@ class SpaceTimeWhitener:
         if not np.isfinite(noise).all():
             raise ValueError("residuals hold NaN or inf; leave those trials out.")
         self._fit_basis(noise)
+        self.states_ = NoiseStates().fit(noise, rng)
         z = self.space_.T @ noise @ self.time_
         del noise
         held = _held_out(groups, rng)
@@ -188,10 +190,6 @@ class SpaceTimeWhitener:
             aim = target_covariance(z, self.structure_, self.target_, toeplitz and toeplitz[1])
             covariance = covariance + (1 - self.weight_) * aim
         self.root_, self.inverse_root_ = roots(covariance)
-        # Noise needs no inverse, which is what makes the sample's small eigenvalues costly.
-        self.noise_root_ = None
-        if self.structure_ == "full" and self.weight_ < 1 and len(z) > np.prod(z.shape[1:]):
-            self.noise_root_ = roots(sample_covariance(z, "full"))[0]
         logger.info(
             f"Covariance of the residuals: {self.structure_}, weight {self.weight_:.3g} of the "
             f"sample against {self.target_}, rank {self.rank_} of {np.prod(self.shape_)}."
@@ -248,10 +246,10 @@ class SpaceTimeWhitener:
     def colour(self, noise):
         """Turn white noise into residuals.
 
-        As :meth:`inverse_transform`, but with the sample covariance where there are more trials
-        than sensors times times. Whitening takes the inverse of a covariance and wants one that is
-        safe there; noise does not, and a network tells the safe one from real trials by what it
-        leaves out (see the page "What we tried").
+        By the states of the noise, whose covariances add up to that of the sample: whitening takes
+        the inverse of a covariance and wants one that is safe there; noise does not, and a network
+        tells the safe one from real trials by what it leaves out (see the page "What we tried").
+        With fewer than 100 trials as :meth:`inverse_transform`.
 
         Parameters
         ----------
@@ -263,8 +261,9 @@ class SpaceTimeWhitener:
         array, shape (n_trials, n_channels, n_times)
             In the unit of the residuals.
         """
-        root = self.root_ if self.noise_root_ is None else self.noise_root_
-        return self._multiply(noise, root) * self.scale_
+        if self.states_.trials_ is None:
+            return self.inverse_transform(noise)
+        return self.states_.draw(noise) * self.scale_
 
     def _multiply(self, values, matrices):
         """Apply a symmetric matrix that is given in blocks over components."""

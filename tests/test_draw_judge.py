@@ -20,7 +20,7 @@ class Identity:
 
 
 def fake(scale, n_times=30, n_channels=4):
-    """Draws of the denoiser have an SD of ``scale``, Gaussian ones of 3."""
+    """Draws of the denoiser have an SD of ``scale``, those by states of 3."""
 
     def draw(pictures, place, noise, subject=None, **sampling):
         assert sampling in ({}, {"n_steps": 4, "solver": "ddim"})
@@ -31,7 +31,6 @@ def fake(scale, n_times=30, n_channels=4):
         draw=draw,
         mean=lambda pictures, subject: np.zeros((len(pictures), n_channels, n_times)),
         whitener=Identity(),
-        gains_=types.SimpleNamespace(n_numbers=0, apply=lambda draws, numbers: draws),
     )
 
 
@@ -53,7 +52,7 @@ def test_the_better_draws_win(real, scale, kept):
 def test_a_denoiser_that_draws_badly_is_dropped(monkeypatch):
     rng = np.random.default_rng(0)
     tokens = rng.standard_normal((60, 3)).astype(np.float32)
-    # half of the trials are loud: a Gaussian has only one size
+    # half of the trials are loud: one Gaussian has only one size
     loud = np.where(rng.random(240) < 0.5, 0.2, 2.0)[:, None, None]
     y = loud * rng.standard_normal((240, 4, 12))
     model = DiffusionRegressor(
@@ -70,7 +69,7 @@ def test_a_denoiser_that_draws_badly_is_dropped(monkeypatch):
     model.fit(tokens, y, image_index=np.repeat(np.arange(60), 4))
     assert asked == [{"n_steps": 25, "solver": "dpm"}]
     assert not model.residual_.trained_
-    assert model.residual_.gains_ is not None
+    assert model.residual_.whitener.pooled.states_.trials_ is not None
     assert model.residual_mean_weight_ == 0
 
 

@@ -158,17 +158,6 @@ def test_each_subject_has_its_own_noise(kind, rng):
     assert_allclose(whitener.colour(noise).std(), np.sqrt((1 + 25 + 1) / 3), rtol=0.15)
 
 
-def test_noise_has_the_sample_covariance_where_trials_suffice(rng):
-    mixing = rng.standard_normal((6, 6))
-    residuals = (rng.standard_normal((3000, 6)) @ mixing).reshape(3000, 2, 3)
-    whitener = SpaceTimeWhitener("full").fit(residuals.copy())
-    assert whitener.noise_root_ is not None
-    identity = np.eye(6).reshape(6, 2, 3)
-    root = whitener.colour(identity).reshape(6, 6)
-    expected = residuals.reshape(3000, 6)
-    assert_allclose(root.T @ root, expected.T @ expected / 3000, rtol=1e-6, atol=1e-8)
-
-
 # ------------------------------------------------------------------------------------- regressor
 def test_a_new_subject_is_learnt_from_little_and_nobody_is_forgotten(world):
     tokens, record = world

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm, toeplitz
 
+from mne_img2brain.persistence import pack, unpack
 from mne_img2brain.whitening import ScaleWhitener, SpaceTimeWhitener
 
 N_CHANNELS, N_TIMES = 4, 12
@@ -131,11 +132,11 @@ def test_averages_count_as_their_trials(rng):
 def test_state_and_order(rng):
     noise, _ = kronecker_noise(rng, 100)
     whitener = SpaceTimeWhitener().fit(noise)
-    state = whitener.get_state()
-    arrays = {k: v for k, v in state.items() if isinstance(v, np.ndarray)}
-    rest = json.loads(json.dumps({k: v for k, v in state.items() if k not in arrays}))
-    again = SpaceTimeWhitener.from_state({**arrays, **rest})
+    arrays = {}
+    structure = json.dumps(pack(whitener, arrays))
+    again = unpack(json.loads(structure), arrays)
     np.testing.assert_array_equal(again.transform(noise), whitener.transform(noise))
+    np.testing.assert_array_equal(again.colour(noise), whitener.colour(noise))
     np.testing.assert_allclose(whitener.transform(noise[::-1])[::-1], whitener.transform(noise))
 
 

@@ -32,7 +32,3 @@ class DrawNoise:
                 for draw in draws
             ]
         return np.stack([one.standard_normal(self.shape, np.float32) for one in self._running])
-
-    def more(self, n):
-        """Return further numbers for the running batch: array, shape (n_batch, n)."""
-        return np.stack([one.standard_normal(n) for one in self._running])
