@@ -99,19 +99,21 @@ def n170_decoding(folder, convolutional):
         order = np.random.default_rng(0).permutation(len(epochs))
         fitted, held = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
         trials = epochs.get_data(copy=False)
-        for name, regressor in {
-            "default, no denoiser": DiffusionRegressor(max_iter=0, random_state=0),
-            "ridge + Gaussian": RidgeGaussian(),
-        }.items():
+        for name, regressor, guidances in (
+            ("default", DiffusionRegressor(random_state=0), (1, 2, 3)),
+            ("ridge + Gaussian", RidgeGaussian(), (1,)),
+        ):
             encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
             encoder.fit(pictures, epochs[fitted], image_ids=face[fitted])
-            draws = encoder.sample(pictures, 400, random_state=0)
-            auc = train_on_generated(
-                draws.get_data(copy=False), draws.metadata["image_id"].to_numpy(),
-                trials[fitted], face[fitted], trials[held], face[held],
-            )  # fmt: skip
-            rows.append([subject, name, auc.generated.mean(), auc.real.mean(), auc.n_per_class])
-    columns = ["subject", "encoder", "AUC, trained on draws", "AUC, trained on trials", "trials"]
+            for guidance in guidances:
+                draws = encoder.sample(pictures, 400, random_state=0, guidance_scale=guidance)
+                auc = train_on_generated(
+                    draws.get_data(copy=False), draws.metadata["image_id"].to_numpy(),
+                    trials[fitted], face[fitted], trials[held], face[held],
+                )  # fmt: skip
+                scores = [auc.generated.mean(), auc.real.mean(), auc.n_per_class]
+                rows.append([subject, name, guidance, *scores])
+    columns = ["subject", "encoder", "guidance", "AUC, draws", "AUC, trials", "trials"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -126,8 +126,10 @@ class ConditionalMean:
             return self._fit_few(tokens[image_index], y, weight, fold)
         if isinstance(self.regressor, str):
             model = KernelMeanRegressor()
-            model.fit(tokens[image_index], y, sample_weight=weight, groups=group)
-            return model, model.out_of_fold_
+            once = np.array_equal(image_index, range(len(tokens)))
+            given = tokens if once else tokens[image_index]
+            model.fit(given, y, sample_weight=weight, groups=group)
+            return model, model.pop_out_of_fold()
         pooled = self._pool(tokens)
         fitted = _fit_averages(clone(self.regressor), pooled, image_index, y, weight)
         out_of_fold = np.empty_like(y)

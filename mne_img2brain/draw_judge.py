@@ -13,13 +13,13 @@ def denoiser_helps(residual, residuals, tokens, image_index, subject, validation
     r"""Compare draws of the denoiser and of the noise's states with residuals of pictures held out.
 
     A denoiser whose loss is lower may still draw trials that are worse: the loss counts all
-    timesteps alike, and errors add up over the steps of a solver. The denoiser must not be worse
-    than :class:`~mne_img2brain.noise_states.NoiseStates` in two things: how well a linear
-    classifier tells draws from real residuals
-    (:func:`mne_img2brain.metrics.classifier_two_sample`), and how far their power is off, the mean
-    over sensors and octaves of :math:`|10 \log_{10} (P / P_\text{real})|`. The states are those of
-    trials that are not held out; with several subjects, and with too few such trials, those of
-    the whitener, which has seen all.
+    timesteps alike, and errors add up over the steps of a solver. The denoiser must be better
+    than :class:`~mne_img2brain.noise_states.NoiseStates`: a linear classifier must tell its draws
+    from real residuals less often, by two standard errors
+    (:func:`mne_img2brain.metrics.classifier_two_sample`), and their power must not be further off,
+    in the mean over sensors and octaves of :math:`|10 \log_{10} (P / P_\text{real})|`. The states
+    are those of trials that are not held out; with several subjects, and with too few such trials,
+    those of the whitener, which has seen all.
 
     Parameters
     ----------
@@ -83,7 +83,9 @@ def denoiser_helps(residual, residuals, tokens, image_index, subject, validation
         "%.2f dB, draws by states of the noise with %.3f and by %.2f dB.",
         told["denoiser"], off["denoiser"], told["states"], off["states"],
     )  # fmt: skip
-    return told["denoiser"] <= told["states"] and off["denoiser"] <= off["states"]
+    # the standard error of an accuracy near a half, of as many draws as trials
+    clearly = 2 * 0.5 / (2 * len(rows)) ** 0.5
+    return told["denoiser"] <= told["states"] - clearly and off["denoiser"] <= off["states"]
 
 
 def _power(values):

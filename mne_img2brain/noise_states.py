@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.stats import norm
 
+from .band_gains import BandGains
+
 _LEAST = 12  # trials of a state: fewer would be trials recognised again, more blur states
 _MIN_TRIALS = 100
 _MAX_VALUES = 2**24  # numbers kept: 64 MiB
@@ -21,7 +23,8 @@ class NoiseStates:
 
     over the residuals :math:`r_j` of that state: its expectation is zero and its covariance that of
     the state. Over states that is exactly the sample covariance of all trials: their spectrum,
-    their topographies, their rank.
+    their topographies, their rank. What power of single sources varies more from trial to trial
+    than that of these draws is added by :class:`~mne_img2brain.band_gains.BandGains`.
 
     Attributes
     ----------
@@ -30,6 +33,8 @@ class NoiseStates:
         few values to draw with. Of very many, as many as fit in 64 MiB.
     bounds_ : array of int, shape (n_states + 1,)
         Where each state begins.
+    gains_ : BandGains
+        What draws are multiplied with.
     """
 
     def fit(self, residuals, rng):
@@ -46,7 +51,7 @@ class NoiseStates:
         -------
         self : NoiseStates
         """
-        self.trials_ = self.bounds_ = None
+        self.trials_ = self.bounds_ = self.gains_ = None
         n, size = len(residuals), int(np.prod(residuals.shape[1:]))
         # a draw of n_channels x n_times numbers is what the state and the weights come from
         if min(n, _MAX_VALUES // size) < _MIN_TRIALS or size < 2 * _LEAST:
@@ -57,6 +62,10 @@ class NoiseStates:
         self.trials_ = residuals[rows[np.concatenate(leaves)]].reshape(len(rows), size)
         self.trials_ = self.trials_.astype(np.float32)
         self.bounds_ = np.cumsum([0, *map(len, leaves)])
+        # Draws from states vary in loudness, not in each source for itself.
+        own = self._mix(rng.standard_normal((len(rows), size)))
+        gains = BandGains().fit(residuals[rows], own.reshape(len(rows), *residuals.shape[1:]))
+        self.gains_ = gains if 0 < gains.n_numbers <= size - 2 * _LEAST else None
         return self
 
     def draw(self, noise):
@@ -73,6 +82,14 @@ class NoiseStates:
             In the unit of the residuals.
         """
         numbers = noise.reshape(len(noise), -1)
+        drawn = self._mix(numbers).reshape(noise.shape)
+        if self.gains_ is None:
+            return drawn
+        start = 2 * _LEAST
+        return self.gains_.apply(drawn, numbers[:, start : start + self.gains_.n_numbers])
+
+    def _mix(self, numbers):
+        """Mix the trials of a state: the first number chooses it, those after it are weights."""
         chosen = (norm.cdf(numbers[:, 0]) * len(self.trials_)).astype(int)
         chosen = np.minimum(chosen, len(self.trials_) - 1)
         state = np.searchsorted(self.bounds_, chosen, side="right") - 1
@@ -84,7 +101,7 @@ class NoiseStates:
             weights /= np.linalg.norm(weights, axis=1, keepdims=True)
             # unlike a product of matrices the same to the last digit, whatever the batch
             drawn[rows] = np.einsum("nk,kf->nf", weights, trials)
-        return drawn.reshape(noise.shape)
+        return drawn
 
 
 def _log_power(trials):

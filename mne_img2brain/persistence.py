@@ -24,6 +24,7 @@ ENCODER_FILES = ("encoder.json", "arrays.safetensors", "recording-info.fif")
 # Name in the file -> module that holds the class of that name.
 _HOMES = {
     "_PaddedScaler": "mne_img2brain.baselines.ridge",
+    "BandGains": "mne_img2brain.band_gains",
     "BrainDiT": "mne_img2brain.denoiser",
     "ChannelScaler": "mne_img2brain.epochs",
     "ClipEmbedder": "mne_img2brain.stimulus",

@@ -89,8 +89,8 @@ class ResidualDiffusion:
         """
         self.scaled_ = ScaledTokens.fit(tokens)
         self._build(seed)
-        whitened = self.whitener.transform(residuals, subject).astype(np.float32)
         if max_iter > 0:
+            whitened = self.whitener.transform(residuals, subject).astype(np.float32, copy=False)
             self.history_ = train_denoiser(
                 self.denoiser_,
                 whitened,

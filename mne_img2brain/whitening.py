@@ -226,7 +226,7 @@ class SpaceTimeWhitener:
         array, shape (n_trials, n_channels, n_times)
             White within the subspace of the data, zero outside.
         """
-        return self._multiply(residuals / self.scale_, self.inverse_root_)
+        return self._multiply(residuals, self.inverse_root_, 1 / self.scale_)
 
     def inverse_transform(self, whitened):
         """Colour.
@@ -241,7 +241,7 @@ class SpaceTimeWhitener:
         array, shape (n_trials, n_channels, n_times)
             In the unit of the residuals.
         """
-        return self._multiply(whitened, self.root_) * self.scale_
+        return self._multiply(whitened, self.root_, after=self.scale_)
 
     def colour(self, noise):
         """Turn white noise into residuals.
@@ -265,16 +265,15 @@ class SpaceTimeWhitener:
             return self.inverse_transform(noise)
         return self.states_.draw(noise) * self.scale_
 
-    def _multiply(self, values, matrices):
-        """Apply a symmetric matrix that is given in blocks over components."""
-        result = np.empty(np.shape(values))
-        for rows in _batches(len(values), max(1, 2 * 10**7 // max(1, values[0].size))):
-            z = self.space_.T @ values[rows] @ self.time_
+    def _multiply(self, values, matrices, before=1.0, after=1.0):
+        """Apply a symmetric matrix that is given in blocks over components, and two scales."""
+        result = np.empty(np.shape(values), np.result_type(values, np.float32))
+        for rows in _batches(len(values), max(1, 10**7 // max(1, values[0].size))):
+            z = self.space_.T @ (values[rows] * before) @ self.time_
             blocks = into_blocks(z, self.structure_) @ matrices
-            result[rows] = (
-                self.space_ @ from_blocks(blocks, self.structure_, z.shape) @ self.time_.T
-            )
-        return result.astype(np.result_type(values, np.float32), copy=False)
+            z = from_blocks(blocks, self.structure_, z.shape)
+            result[rows] = self.space_ @ z @ self.time_.T * after
+        return result
 
     def get_state(self):
         """Return what the whitener has learnt.

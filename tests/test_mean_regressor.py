@@ -260,7 +260,9 @@ def test_mixed_model_finds_simulated_covariances(rng):
 
 def test_many_targets_use_randomised_components(rng):
     y = rng.standard_normal((2100, 3)) @ rng.standard_normal((3, 2100))
-    scores, colours, mean = find_components(y, np.ones(2100), (1, 2100), None, 4, rng)
+    scores, colours, mean = find_components(
+        y, np.ones(2100), np.arange(2100), (1, 2100), None, 4, rng
+    )
     np.testing.assert_allclose(scores @ colours + mean, y, atol=1e-6)
 
 

@@ -23,7 +23,7 @@ LAYERS = {
     "_log": 0, "_torch": 0,
     "arrays": 1, "denoiser": 1, "diffusion": 1, "epochs": 1, "metrics": 1,
     "pooling": 1, "regions": 1, "splits": 1, "stimulus": 1, "noise_covariance": 1,
-    "noise_states": 1,
+    "band_gains": 1, "noise_states": 1.05,
     "scaled_tokens": 1, "whitening": 1.1, "missing_sensors": 1, "spatial_layer": 1,
     "subject_whitener": 1.2,
     "mean_regressor": 1.5,

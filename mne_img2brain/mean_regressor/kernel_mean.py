@@ -10,7 +10,13 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from .._log import logger
 from ..splits import distinct_rows
 from .kernels import KERNELS, KernelMap, Views
-from .response_space import Whitener, average_trials, check_responses, find_components
+from .response_space import (
+    Whitener,
+    average_trials,
+    check_responses,
+    find_components,
+    weighted_mean,
+)
 from .stacking import (
     correlation,
     cross_validate,
@@ -23,6 +29,7 @@ from .stacking import (
 
 __all__ = ["KernelMeanRegressor"]
 
+_BATCH = 1000  # rows predicted at a time
 _FEW = 100  # below this many images, errors are judged on whitened responses
 
 
@@ -164,7 +171,8 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         X = self._check_tokens(X)
         y, weight = check_responses(y, sample_weight, len(X), type(self).__name__)
         rows = np.flatnonzero(weight > 0)
-        flat = y.reshape(len(y), -1)[rows]
+        flat = y.reshape(len(y), -1)
+        flat = flat if len(rows) == len(y) else flat[rows]
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         groups = None if groups is None else np.asarray(groups)[rows]
         first, image = distinct_rows(X[rows])
@@ -201,8 +209,10 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         # Components of all images know the noise of those left out (0.04 of r on semi-real EEG):
         # each fold has its own.
         spaces = [
-            find_components(responses[keep], total[keep], shape, white, n_components, rng)
-            for keep in [fold >= 0] + [fold != k for k in range(n_folds)]
+            find_components(
+                responses, total, np.flatnonzero(fold != k), shape, white, n_components, rng
+            )
+            for k in range(-1, n_folds)
         ]
 
         # With few images, errors are judged where noise is white: there the signal is seen best.
@@ -215,7 +225,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
             models += cross_validate(
                 name, features, responses, total, fold, spaces[1:], penalty=ridge, judge=judge
             )
-        mean = np.average(responses, axis=0, weights=total)
+        mean = weighted_mean(responses, total)
         judged = slice(None) if judge else judged_targets(len(mean))
         target = responses[:, judged] - mean[judged]
         guesses = [expand(m, spaces[1:], fold, judged) - mean[judged] for m in models]
@@ -241,7 +251,8 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         left_out = np.tile(mean, (len(responses), 1))
         for model, b in zip(models, weights, strict=True):
             if b > 0:
-                left_out += b * (expand(model, spaces[1:], fold, slice(None)) - mean)
+                for part in np.array_split(np.arange(len(fold)), -(-len(fold) // _BATCH)):
+                    left_out[part] += b * (expand(model, spaces[1:], fold, rows=part) - mean)
         self._left_out = left_out
         self._row_unit = np.full(len(y), -1)
         self._row_unit[rows] = unit
@@ -307,6 +318,20 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
                     total += alike @ self.coef_[f"{kind} {name}"] + self.offset_[f"{kind} {name}"]
         predicted += shared @ self.colours_
         return predicted.reshape(-1, *self.response_shape_)
+
+    def pop_out_of_fold(self) -> np.ndarray:
+        """Return ``out_of_fold_`` and forget it: it is as large as the responses.
+
+        Returns
+        -------
+        array, shape of ``y``
+        """
+        if self._unweighted is None and np.array_equal(self._row_unit, range(len(self._left_out))):
+            predicted = self._left_out.reshape(-1, *self.response_shape_)
+        else:
+            predicted = self.out_of_fold_
+        del self._left_out
+        return predicted
 
     # ------------------------------------------------------------------------------ state
     def get_state(self) -> dict:

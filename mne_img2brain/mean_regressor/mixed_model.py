@@ -14,7 +14,9 @@ with :math:`\Omega` the number of trials of each image.
 import numpy as np
 from scipy import linalg
 
-__all__ = ["fit_mixed_model", "project", "rotate", "solve"]
+from .response_space import weighted_mean
+
+__all__ = ["fit_mixed_model", "project", "rotate", "shrink", "solve"]
 
 _PENALTIES = np.geomspace(0.1, 1e4, 31)
 
@@ -73,8 +75,9 @@ def project(rotated, y):
     mean : array, shape (n_targets,)
         Their weighted mean.
     """
-    mean = np.average(y, axis=0, weights=rotated["weight"])
-    return rotated["left"].T @ (np.sqrt(rotated["weight"])[:, None] * (y - mean)), mean
+    mean = weighted_mean(y, rotated["weight"])
+    # the axes of centred features are orthogonal to the mean: nothing of it is in the scores
+    return (np.sqrt(rotated["weight"])[:, None] * rotated["left"]).T @ y, mean
 
 
 def solve(rotated, scores, penalty, coordinates=None):
@@ -97,13 +100,16 @@ def solve(rotated, scores, penalty, coordinates=None):
     array, shape (n_features, n_targets)
         The coefficients of the centred features.
     """
+    return rotated["vectors"] @ shrink(rotated, scores, penalty, coordinates)
+
+
+def shrink(rotated, scores, penalty, coordinates=None):
+    """Ridge solution along the axes of :func:`rotate`; parameters as in :func:`solve`."""
     values = rotated["eigenvalues"]
     if coordinates is not None:
         scores = scores @ coordinates[1].T
     scores = np.sqrt(values)[:, None] / (values[:, None] + np.atleast_1d(penalty)) * scores
-    if coordinates is not None:
-        scores = scores @ coordinates[0].T
-    return rotated["vectors"] @ scores
+    return scores if coordinates is None else scores @ coordinates[0].T
 
 
 def fit_mixed_model(rotated, scores, y, max_iter=10):

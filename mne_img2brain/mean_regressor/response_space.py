@@ -5,9 +5,13 @@ from scipy import linalg, sparse
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_array
 
-__all__ = ["SignalPrior", "Whitener", "average_trials", "check_responses", "find_components"]
+__all__ = [
+    "SignalPrior", "Whitener", "average_trials", "check_responses", "find_components",
+    "weighted_mean",
+]  # fmt: skip
 
 _MAX_DEVIATIONS = 5000  # trials from which the noise covariance is estimated
+_MAX_TURNED = 1000  # responses that are turned to components at a time
 
 
 def check_responses(y, sample_weight, n_rows, name):
@@ -41,7 +45,8 @@ def average_trials(flat, weight, image, unit):
     rows = np.arange(len(unit))
     total = np.bincount(unit, weight)
     average = sparse.csr_array((weight / total[unit], (unit, rows)), shape=(n_units, len(rows)))
-    responses = average @ flat.astype(np.float64, copy=False)
+    flat = flat.astype(np.float64, copy=False)
+    responses = flat if np.array_equal(unit, rows) else average @ flat
     # Images from the first on, until there are trials enough.
     repeated = np.bincount(image)[image] > 1
     last = np.searchsorted(np.cumsum(np.bincount(image[repeated], minlength=1)), _MAX_DEVIATIONS)
@@ -52,31 +57,40 @@ def average_trials(flat, weight, image, unit):
     share = np.bincount(index, weight[some])
     columns = np.arange(len(some))
     average = sparse.csr_array((weight[some] / share[index], (index, columns)))
-    trials = flat[some].astype(np.float64, copy=False)
+    trials = flat[some]
     deviations = (trials - (average @ trials)[index]) * np.sqrt(weight[some])[:, None]
     return responses, total, deviations * np.sqrt(len(some) / max(len(some) - len(share), 1))
 
 
-def find_components(responses, weight, shape, white, n_components, rng):
-    """Return scores on components, the components in colour, and the mean response."""
-    mean = np.average(responses, axis=0, weights=weight)
+def weighted_mean(y, weight):
+    """Return the weighted mean over rows, without a weighted copy of them."""
+    return weight @ y / weight.sum()
+
+
+def find_components(responses, weight, rows, shape, white, n_components, rng):
+    """Return scores of some rows on components, the components in colour, and the mean response."""
+    mean = weighted_mean(responses, np.where(np.isin(np.arange(len(weight)), rows), weight, 0))
     if not n_components:
-        return np.zeros((len(responses), 0)), np.zeros((0, responses.shape[1])), mean
-    centred = responses - mean
-    root = np.sqrt(weight)[:, None]
+        return np.zeros((len(rows), 0)), np.zeros((0, responses.shape[1])), mean
+    # Covariances are learnt from some thousand rows, and the others turned a few at a time.
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, _MAX_DEVIATIONS).astype(np.intp))]
+    centred, root = responses[some] - mean, np.sqrt(weight)[:, None]
     if white is None:
         # No repeats: noise is what the first components leave over. On semi-real EEG this gives
         # two thirds of what repeats do.
-        white = Whitener(shape).fit(root * centred)
+        white = Whitener(shape).fit(root[some] * centred)
         n_signal = min(20, n_components // 2, (responses.shape[1] - 1) // 2)
         for _ in range(3 if n_signal else 0):
-            whitened = root * white.whiten(centred)
+            whitened = root[some] * white.whiten(centred)
             axes = _directions(whitened, n_signal, rng)
-            white = Whitener(shape).fit(white.colour(whitened - whitened @ axes.T @ axes))
-    whitened = white.whiten(centred)
-    prior = SignalPrior(shape).fit(root * whitened)
-    reduced = prior.reduce(whitened)
-    axes = _directions(root * reduced, min(n_components, reduced.shape[1]), rng)
+            whitened -= (whitened @ axes.T) @ axes
+            white = Whitener(shape).fit(white.colour(whitened))
+    prior = SignalPrior(shape).fit(root[some] * white.whiten(centred))
+    del centred
+    parts = np.array_split(rows, -(-len(rows) // _MAX_TURNED))
+    reduced = [prior.reduce(white.whiten(responses[part] - mean)) for part in parts]
+    reduced = np.concatenate(reduced)
+    axes = _directions(root[rows] * reduced, min(n_components, reduced.shape[1]), rng)
     return reduced @ axes.T, white.colour(prior.expand(axes)), mean
 
 
@@ -154,8 +168,11 @@ class Whitener:
         n = x.shape[axis]
         if n > self.max_dense:
             return np.mean(x**2, axis=tuple({0, 1, 2} - {axis}))
-        x = np.moveaxis(x, axis, 0).reshape(n, -1)
-        covariance = x @ x.T / x.shape[1]
+        if axis == 2:
+            flat = x.reshape(-1, n)
+            covariance = flat.T @ flat / len(flat)
+        else:
+            covariance = sum(part @ part.T for part in x) / (len(x) * x.shape[2])
         diagonal = np.diag(np.diag(covariance))
         return covariance + n / (n + dof) * (diagonal - covariance)
 

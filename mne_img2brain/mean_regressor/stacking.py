@@ -4,7 +4,8 @@ import numpy as np
 from scipy import linalg, optimize
 
 from ..splits import canonical_order, fold_of, merge_groups
-from .mixed_model import fit_mixed_model, project, rotate, solve
+from .mixed_model import fit_mixed_model, project, rotate, shrink, solve
+from .response_space import weighted_mean
 
 __all__ = [
     "correlation",
@@ -89,36 +90,33 @@ def cross_validate(name, features, responses, weight, fold, spaces, *, penalty, 
 
 def _ridge(features, axes, responses, weight, fold, penalty, judge):
     """Choose the penalty of ridge regression; return it and out-of-fold predictions."""
-    guess = np.tile(np.average(responses, axis=0, weights=weight), (len(responses), 1))
+    mean = weighted_mean(responses, weight)
+    guess = np.tile(mean, (len(responses), 1))
     centred = features - np.average(features, axis=0, weights=weight)
     grid = _PENALTIES * (weight @ (centred**2).sum(axis=1) / len(features) or 1.0)
     if penalty != "auto":
         grid = np.array([float(penalty)])
     if not axes:
         return grid[-1], guess
-    per_target = np.ones(responses.shape[1])
+    loss, judged, per_target = np.zeros(len(grid)), slice(None), np.ones(len(mean))
     if judge is None:
-        spread = np.average((responses - guess[0]) ** 2, axis=0, weights=weight)
+        judged = np.unique(np.linspace(0, len(mean) - 1, _MAX_JUDGED).astype(np.intp))
+        spread = weighted_mean((responses[:, judged] - mean[judged]) ** 2, weight)
         per_target = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
-    loss = np.zeros(len(grid))
-    projected = [project(r, responses[fold != k]) for k, r in enumerate(axes)]
-    judged = slice(None)
-    if judge is None:
-        judged = np.unique(np.linspace(0, len(per_target) - 1, _MAX_JUDGED).astype(np.intp))
     # Held-out features on the axes of the fold: a penalty then costs one product.
     turned = [(features[fold == k] - r["mean"]) @ r["vectors"] for k, r in enumerate(axes)]
-    for k, (rotated, (scores, mean)) in enumerate(zip(axes, projected, strict=True)):
+    for k, rotated in enumerate(axes if len(grid) > 1 else []):
         out = fold == k
-        missed = (mean - responses[out])[:, judged]
-        values, scores = rotated["eigenvalues"][:, None], scores[:, judged]
-        for i, penalty in enumerate(grid if len(grid) > 1 else []):
-            left = turned[k] @ (np.sqrt(values) / (values + penalty) * scores) + missed
+        scores, mean = project(rotated, responses[:, judged][~out])
+        missed = mean - responses[:, judged][out]
+        for i, penalty in enumerate(grid):
+            left = turned[k] @ shrink(rotated, scores, penalty) + missed
             left = judge(left) if judge else left
-            loss[i] += weight[out] @ (left**2 @ per_target[judged])
+            loss[i] += weight[out] @ (left**2 @ per_target)
     penalty = grid[loss.argmin()]
-    for k, (rotated, (scores, mean)) in enumerate(zip(axes, projected, strict=True)):
-        out = fold == k
-        guess[out] = mean + (features[out] - rotated["mean"]) @ solve(rotated, scores, penalty)
+    for k, rotated in enumerate(axes):
+        scores, mean = project(rotated, responses[fold != k])
+        guess[fold == k] = mean + turned[k] @ shrink(rotated, scores, penalty)
     return penalty, guess
 
 
@@ -133,13 +131,14 @@ def solve_model(model, features, y, weight):
     return coef, -(rotated["mean"] @ coef)
 
 
-def expand(model, spaces, fold, judged):
-    """Return the out-of-fold predictions of a model for some targets."""
+def expand(model, spaces, fold, judged=slice(None), rows=slice(None)):
+    """Return the out-of-fold predictions of a model for some targets and rows."""
+    guess, fold = model["guess"][rows], fold[rows]
     if model["kind"] == "ridge":
-        return model["guess"][:, judged]
+        return guess[:, judged]
     parts = np.empty((len(fold), len(spaces[0][2][judged])))
     for k, (_, colours, mean) in enumerate(spaces):
-        parts[fold == k] = mean[judged] + model["guess"][fold == k] @ colours[:, judged]
+        parts[fold == k] = mean[judged] + guess[fold == k] @ colours[:, judged]
     return parts
 
 
