@@ -18,7 +18,7 @@ from ..splits import held_out_groups, merge_groups
 from ..stimuli import present
 from .settings import fingerprint
 
-__all__ = ["Study", "prepare"]
+__all__ = ["Study", "count_image_tokens", "prepare"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +124,7 @@ def prepare(
     group = merge_groups(picture, trial_groups(recording, groups))
     test = held_out_groups(group, test_fraction, np.random.default_rng(seed))
     if n_image_tokens is None:
-        n_image_tokens = _count_image_tokens(embedder, images, tokens, stimuli.captions)
+        n_image_tokens = count_image_tokens(embedder, images, tokens, stimuli.captions)
     if not 0 < n_image_tokens <= tokens.shape[1]:
         raise ValueError(
             f"n_image_tokens={n_image_tokens}, but a picture has {tokens.shape[1]} tokens."
@@ -166,7 +166,7 @@ def _digest(content):
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _count_image_tokens(embedder, images, tokens, captions):
+def count_image_tokens(embedder, images, tokens, captions):
     """Ask the embedder how many tokens a picture has without its caption."""
     takes = embedder is not None and (
         "captions" in inspect.signature(embedder.transform).parameters

@@ -11,10 +11,19 @@ import pandas as pd
 
 from .._log import logger, use_log_level
 from ..arrays import check_integers
+from .ablation_study import count_image_tokens
+from .ablations import ablate
 from .caption_scores import score_captions
 from .embedding import check_captions, given_tokens, read_captions, shared_tokens
 from .recordings import Recordings
-from .settings import SCALES, check_parameters, fingerprint, write_json, write_text
+from .settings import (
+    SCALES,
+    check_parameters,
+    fingerprint,
+    new_regressors,
+    write_json,
+    write_text,
+)
 from .tables import accuracy_table, draws_table, long_table
 from .units import plan_units, read_unit, run_unit
 
@@ -161,7 +170,10 @@ def reproduce(
             _run(units, out / "units", recordings, tokens, embedder, random_state)
             tables = {}
             if ablations:
-                tables["ablations"] = _ablate(out, recordings, subjects, tokens["train"])
+                n_image = count_image_tokens(embedder, images["train"], tokens["train"], captions)
+                tables["ablations"] = _ablate(
+                    out / "ablations", recordings, subjects, tokens["train"], n_image, random_state
+                )
             return _present(out, tables, images, captions, embedder)
         finally:
             lock.release()
@@ -191,17 +203,26 @@ def _run(units, folder, recordings, tokens, embedder, random_state):
         logger.info("Done in %.0f s so far; about %.0f s are left.", spent, left)
 
 
-def _ablate(out, recordings, subjects, tokens):
+def _ablate(folder, recordings, subjects, tokens, n_image_tokens, random_state):
     """Run the ablations of every subject, one table each."""
-    from .ablations import ablate
-
     parts = []
     for subject in subjects:
-        file = out / "ablations" / f"{subject}.csv"
-        if not file.is_file():
+        file = folder / subject / "ablations.csv"
+        done = folder / subject / ".done"
+        if not done.is_file():
             logger.info("Ablations of %s.", subject)
-            table = ablate(tokens, recordings.training(subject), out / "ablations" / subject)
-            write_text(file, pd.DataFrame(table).to_csv(index=False))
+            ablate(
+                tokens,
+                recordings.training(subject),
+                folder / subject,
+                groups="concept",
+                reference=new_regressors(recordings.scale, random_state)["xu2025"],
+                n_image_tokens=n_image_tokens,
+                n_seeds=recordings.scale.n_seeds,
+                n_draws=recordings.scale.n_draws,
+                random_state=random_state,
+            )
+            done.touch()
         part = pd.read_csv(file)
         part.insert(0, "subject", subject)
         parts.append(part)

@@ -35,17 +35,20 @@ class Scale:
         Draws of each test picture.
     network : dict
         Parameters of both diffusion models that differ from their defaults.
+    n_seeds : int
+        Fits of each row of the ablation table.
     """
 
     n_pictures: int | None
     n_repetitions: int | None
     n_draws: int
     network: dict
+    n_seeds: int
 
 
 SCALES = {
-    "small": Scale(1000, 20, 8, {"hidden_size": 64, "n_layers": 2, "max_iter": 200}),
-    "paper": Scale(None, None, 20, {}),
+    "small": Scale(1000, 20, 8, {"hidden_size": 64, "n_layers": 2, "max_iter": 200}, 1),
+    "paper": Scale(None, None, 20, {}, 3),
 }
 
 

@@ -2,8 +2,6 @@ import gc
 import importlib.util
 import json
 import logging
-import sys
-import types
 import weakref
 from pathlib import Path
 
@@ -433,21 +431,33 @@ def test_clip_scores(eeg_folder, tmp_path, monkeypatch):
 
 
 def test_ablations(eeg_folder, tmp_path, monkeypatch):
-    calls = []
-
-    def ablate(images, epochs, folder):
-        calls.append((images.shape, len(epochs), folder.name))
-        return pd.DataFrame({"model": ["whole", "no captions"], "pcc": [0.2, 0.1]})
-
-    stub = types.ModuleType("mne_img2brain.experiments.ablations")
-    stub.ablate = ablate
-    monkeypatch.setitem(sys.modules, stub.__name__, stub)
     options = {"within": False, "cross": False, "ablations": True, "reader": EEG["reader"]}
-    for _ in range(2):
-        table = reproduce("things-eeg2", eeg_folder, tmp_path, **options)["ablations"]
-        # what was done is read
-        assert [name for *_, name in calls] == ["sub-01", "sub-02"]
-    assert {(shape[0], n) for shape, n, _ in calls} == {(20, 20)}
-    assert table["subject"].tolist() == ["sub-01", "sub-01", "sub-02", "sub-02"]
+    with pytest.MonkeyPatch.context() as patch:
+        counted(patch, kill_at=4)
+        with pytest.raises(Killed):
+            reproduce("things-eeg2", eeg_folder, tmp_path, **options)
+    first = tmp_path / "ablations" / "sub-01"
+    rows = {file.name for file in (first / "rows").glob("*.csv")}
+    assert len(rows) == 3
+    fits = counted(monkeypatch)
+    table = reproduce("things-eeg2", eeg_folder, tmp_path, **options)["ablations"]
+    assert set(table["subject"]) == {"sub-01", "sub-02"}
+    # the reference is the paper's model at this scale, and lobes have rows where they have sensors
+    names = set(table["ablation"])
+    assert {"reference", "position", "conditioning", "guidance scale", "steps"} <= names
+    assert json.loads((first / "skipped.json").read_text())["captions: off"]
+    about = json.loads((first / "rows" / "reference.json").read_text())
+    assert about["regressor"]["hidden_size"] == settings.SCALES["small"].network["hidden_size"]
+    assert about["regressor"]["mean_regressor"] is None
+    # test pictures are of other concepts than those of training
+    split = pd.read_csv(first / "split.csv")
+    assert len(split) == 20
+    assert split["group"].nunique() < 20
+    assert split.groupby("group")["set"].nunique().eq(1).all()
     written = pd.read_csv(tmp_path / "tables" / "ablations.csv")
     pd.testing.assert_frame_equal(written, table)
+    # what is done is read
+    n_fits = len(fits)
+    again = reproduce("things-eeg2", eeg_folder, tmp_path, **options)["ablations"]
+    assert len(fits) == n_fits
+    pd.testing.assert_frame_equal(again, table)
