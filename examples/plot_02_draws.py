@@ -42,8 +42,10 @@ seen_trials = np.flatnonzero(~new[image_id])
 # or depends on the picture. Drawing goes the other way: Gaussian noise passes through the denoiser
 # a few times, and is given back the covariance of the trials.
 #
-# Where the denoiser is no better than Gaussian noise on pictures held out, it is not used. We let
-# it try for forty gradient steps, to save time; on a recording of your own leave the default.
+# Where the denoiser is no better on pictures held out, it is not used. A draw is then a random
+# mixture of the residuals of a dozen trials that are alike in their power, in a *state* of the
+# noise. We let the denoiser try for forty gradient steps, to save time; on a recording of your own
+# leave the default.
 
 regressor = DiffusionRegressor(
     hidden_size=64, n_layers=2, patch_length=24, max_iter=40, random_state=0
@@ -54,11 +56,12 @@ encoder.fit(images, epochs[seen_trials], image_ids=image_id[seen_trials])
 residual = encoder.regressor_.residual_
 untrained, trained = (residual.history_.validation_losses[k] for k in (0, -1))
 print(f"Loss on held-out pictures: {untrained:.4f} before training, {trained:.4f} after")
-print("The denoiser is used." if residual.trained_ else "Draws are Gaussian in whitened space.")
+print("The denoiser is used." if residual.trained_ else "Noise is drawn by its states.")
 
 # %%
 # That is as it should be: the noise of the simulation *is* Gaussian, and a network can only learn
-# to leave it alone. Noise of real recordings is less tidy.
+# to leave it alone. Noise of real recordings is less tidy: a few trials of one state are like that
+# noise, muscle and alpha included, whatever its distribution.
 #
 # Draw
 # ----

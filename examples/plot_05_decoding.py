@@ -54,8 +54,8 @@ def trials_of(pictures):
 # %%
 # Two generators
 # --------------
-# The default regressor, without the training of its denoiser (``max_iter=0``): the simulated noise
-# is Gaussian anyway. And the baseline, ridge regression plus Gaussian noise.
+# The default regressor, without the training of its denoiser (``max_iter=0``): in the simulated
+# noise there is nothing for it to find. And the baseline, ridge regression plus Gaussian noise.
 
 regressors = {
     "encoder": DiffusionRegressor(max_iter=0, random_state=0),

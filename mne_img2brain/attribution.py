@@ -195,9 +195,9 @@ def _kept_residual(encoder):
         )
     if not residual.trained_:
         raise ValueError(
-            "The denoiser of this encoder was not kept: it did not do better than Gaussian "
-            "residuals on pictures held out, so nothing in it looks at the picture. Train longer, "
-            "on more trials, or with mean_regressor=None."
+            "The denoiser of this encoder was not kept: it did not draw better than the "
+            "noise's states on pictures held out, so nothing in it looks at the picture. Train "
+            "longer, on more trials, or with mean_regressor=None."
         )
     return residual
 

@@ -19,7 +19,8 @@ class ResidualDiffusion:
     Residuals are whitened in space and time, :math:`x_0 = W r`, and a transformer learns to
     denoise :math:`x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t}\,\epsilon`. In whitened
     space a denoiser that returns zero *is* the Gaussian model when it predicts the velocity, so
-    training starts at Gaussian residuals and is kept only where held-out pictures say it helps.
+    training starts there and is kept only where held-out pictures say it helps; elsewhere noise is
+    drawn by its states.
 
     Parameters
     ----------

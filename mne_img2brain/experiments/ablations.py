@@ -125,7 +125,7 @@ def ablate(
         ``reference``, the same of the reference, on the same sensors; ``difference``, first minus
         second, with its paired interval ``difference_low`` to ``difference_high``; ``seed_sd``,
         the standard deviation over seeds; ``denoiser_kept``, in what part of the fits training
-        improved the denoiser on held-out pictures: where it is 0, draws are Gaussian and
+        improved the denoiser on held-out pictures: where it is 0, draws are not the denoiser's and
         conditioning cannot matter.
 
     Raises
@@ -280,8 +280,8 @@ def _run_row(name, changes, folder, study, regressor, judge, seeds, fits):
     if name == REFERENCE and not table["denoiser_kept"].any():
         warn(
             "Training did not improve the reference's denoiser on held-out pictures, whatever the "
-            "seed: its draws are Gaussian, and what reaches the denoiser cannot matter. Give more "
-            "data or a larger max_iter."
+            "seed: draws are of the noise alone, and what reaches the denoiser cannot matter. Give "
+            "more data or a larger max_iter."
         )
     folder.mkdir(exist_ok=True)
     write_json(
