@@ -1,5 +1,6 @@
 """ImageToBrainEncoder: pictures and epochs in, generated epochs out."""
 
+import dataclasses
 import os
 from typing import Any, Self
 
@@ -158,6 +159,8 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         scaler = ChannelScaler().fit(recording.data, recording.ch_types)
         basis = signal_basis(recording.data, recording.info, scaler)
         y = scaler.transform(recording.data, recording.ch_types)
+        # what is in volts is not needed any more, and is as large
+        recording = dataclasses.replace(recording, data=y)
         names, subjects = number_subjects(recording.subject)
         regions = assign_regions(recording.info)
         regressor = fit_regressor(
