@@ -20,9 +20,9 @@ __all__ = ["Unit", "plan_units", "read_unit", "run_unit"]
 
 # Encoders that are kept; baselines are fitted again in seconds.
 _KEPT = ("diffusion", "xu2025")
-# A fit holds at its peak so many arrays of the size of all training averages: measured with 300
-# pictures of 63 sensors x 250 times, of one subject (17) and of three (19).
-_ARRAYS_IN_FIT = 19
+# What a fit needs, in GiB, measured with 1,000-16,540 pictures (doc/reproduce.rst): in any case,
+# for each picture, and in sizes of the averages.
+_ALWAYS, _EACH_PICTURE, _SIZES = 1.0, 0.0004, 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,9 +151,10 @@ def _fit(unit, recordings, tokens, embedder, random_state):
         epochs[subject] = recordings.training(subject)
         if len(epochs) == 1:
             size = len(unit.trained_on) * _gib(epochs[subject])
+            need = _ALWAYS + _EACH_PICTURE * len(tokens) + _SIZES * size
             logger.info(
                 "%s: averages of %d subject%s are %.2f GiB; fitting will need about %.1f GiB.",
-                unit.name, len(unit.trained_on), "s" * several, size, _ARRAYS_IN_FIT * size,
+                unit.name, len(unit.trained_on), "s" * several, size, need,
             )  # fmt: skip
     image_ids = np.tile(np.arange(len(tokens)), len(epochs))
     n_averages = len(image_ids)
