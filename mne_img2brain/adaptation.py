@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._log import logger, use_log_level
 from ._torch import resolve_device, seed_from, seeded_init
-from .arrays import check_fit_arrays
+from .arrays import TrialArrays, check_fit_arrays
 from .denoiser import BrainDiT
 from .diffusion import train_denoiser
 from .splits import plan_splits
@@ -76,7 +76,7 @@ class AdaptingMixin:
             return adapt_regressor(self, data)
 
 
-def adapt_regressor(regressor: Any, data: Any) -> int:
+def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
     """Add a subject to a fitted regressor.
 
     1. The mean: a spatial layer over the average subject's response, and a regression on what it
@@ -123,14 +123,16 @@ def adapt_regressor(regressor: Any, data: Any) -> int:
     return code
 
 
-def _whiten(shared, own, residuals):
+def _whiten(shared: Any, own: Any, residuals: np.ndarray) -> np.ndarray:
     """Whiten the residuals of a subject that is not yet one of the whitener's."""
     whitener = copy.copy(shared)
     whitener.own = [own]
     return whitener.transform(residuals, np.zeros(len(residuals), int)).astype(np.float32)
 
 
-def _train_embedding(regressor, data, plan, whitened, code, seed):
+def _train_embedding(
+    regressor: Any, data: TrialArrays, plan: Any, whitened: np.ndarray, code: int, seed: int
+) -> tuple[BrainDiT, dict]:
     """Return a denoiser with one more subject, whose embedding alone was trained."""
     residual = regressor.residual_
     architecture = dict(residual.architecture)

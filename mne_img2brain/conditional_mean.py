@@ -1,5 +1,7 @@
 """The expected response to a picture, and what it leaves over of trials it has not seen."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
@@ -10,6 +12,8 @@ from .pooling import pool_tokens
 from .spatial_layer import SpatialLayer
 
 _LEAST_IMAGES = 10  # of a subject, for a regression of its own
+
+Part = tuple[SpatialLayer, Any]  # of a subject: its layer, and a fitted regressor or None
 
 
 class ConditionalMean:
@@ -36,11 +40,21 @@ class ConditionalMean:
         Whether folds part the trials of one picture: there are too few pictures to split these.
     """
 
-    def __init__(self, regressor="auto", by_trial=False):
+    def __init__(self, regressor: Any = "auto", by_trial: bool = False) -> None:
         self.regressor = regressor
         self.by_trial = by_trial
 
-    def fit(self, tokens, image_index, y, weight, fold, group, subject=None, y_mask=None):
+    def fit(
+        self,
+        tokens: np.ndarray,
+        image_index: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray,
+        fold: np.ndarray,
+        group: np.ndarray,
+        subject: np.ndarray | None = None,
+        y_mask: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Fit the mean and predict every trial by a model that has not seen its group.
 
         Parameters
@@ -72,18 +86,35 @@ class ConditionalMean:
         self.response_shape_ = y.shape[1:]
         filled = y if y_mask is None else fill_sensors(y, y_mask)
         self.shared_, out_of_fold = self._fit_part(tokens, image_index, filled, weight, fold, group)
-        self.parts_ = []
+        self.parts_: list[Part] = []
         for one in [] if subject is None else range(subject.max() + 1):
             rows = np.flatnonzero(subject == one)
-            of_one = (values[rows] for values in (image_index, y, weight, fold, group))
             mask = None if y_mask is None else y_mask[rows]
-            part, added = self._fit_subject(tokens, out_of_fold[rows], *of_one, mask)
+            part, added = self._fit_subject(
+                tokens,
+                out_of_fold[rows],
+                image_index[rows],
+                y[rows],
+                weight[rows],
+                fold[rows],
+                group[rows],
+                mask,
+            )
             self.parts_.append(part)
             out_of_fold[rows] += added
         self.n_average_ = len(self.parts_)
         return out_of_fold
 
-    def fit_new_subject(self, tokens, image_index, y, weight, fold, group, y_mask=None):
+    def fit_new_subject(
+        self,
+        tokens: np.ndarray,
+        image_index: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray,
+        fold: np.ndarray,
+        group: np.ndarray,
+        y_mask: np.ndarray | None = None,
+    ) -> tuple[Part, np.ndarray]:
         """Fit the part of a subject that was not in :meth:`fit`.
 
         Parameters
@@ -102,7 +133,17 @@ class ConditionalMean:
         part, added = self._fit_subject(tokens, base, image_index, y, weight, fold, group, y_mask)
         return part, base + added
 
-    def _fit_subject(self, tokens, base, image_index, y, weight, fold, group, y_mask):
+    def _fit_subject(
+        self,
+        tokens: np.ndarray,
+        base: np.ndarray,
+        image_index: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray,
+        fold: np.ndarray,
+        group: np.ndarray,
+        y_mask: np.ndarray | None,
+    ) -> tuple[Part, np.ndarray]:
         """Fit what a subject adds to the response of all; predict it for trials left out."""
         if y_mask is not None:
             y = np.where(y_mask[:, :, None], y, base)
@@ -117,7 +158,15 @@ class ConditionalMean:
             return (layer, None), added
         return (layer, rest), added + of_rest
 
-    def _fit_part(self, tokens, image_index, y, weight, fold, group):
+    def _fit_part(
+        self,
+        tokens: np.ndarray,
+        image_index: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray,
+        fold: np.ndarray,
+        group: np.ndarray,
+    ) -> tuple[Any, np.ndarray]:
         """Fit one regressor on all trials, and predict each by one that has not seen it."""
         if self.regressor is None:
             mean = np.average(y, axis=0, weights=weight)
@@ -144,7 +193,9 @@ class ConditionalMean:
         return fitted, out_of_fold
 
     @staticmethod
-    def _fit_few(X, y, weight, fold):
+    def _fit_few(
+        X: np.ndarray, y: np.ndarray, weight: np.ndarray, fold: np.ndarray
+    ) -> tuple[FewImagesRegressor, np.ndarray]:
         """Fit on a handful of pictures; predict trials by models that have not seen them."""
         out_of_fold = np.empty_like(y)
         for one in np.unique(fold):
@@ -153,10 +204,10 @@ class ConditionalMean:
             out_of_fold[held] = part.predict(X[held])
         return FewImagesRegressor().fit(X, y, weight), out_of_fold
 
-    def _pool(self, tokens):
+    def _pool(self, tokens: np.ndarray) -> np.ndarray:
         return tokens[:, 0] if tokens.shape[1] == 1 else pool_tokens(tokens, last=self.pool_last_)
 
-    def predict(self, tokens, subject=None):
+    def predict(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Predict the expected response.
 
         Parameters
@@ -172,10 +223,10 @@ class ConditionalMean:
         """
         inputs = tokens if isinstance(self.regressor, str) else self._pool(tokens)
         shared = self._predict_part(self.shared_, inputs)
-        known = subject is not None and np.all(subject < self.n_average_)
-        average = None if known else self._average(shared, inputs)
         if subject is None:
-            return average
+            return self._average(shared, inputs)
+        learnt_later = subject >= self.n_average_
+        average = self._average(shared, inputs) if learnt_later.any() else shared
         mean = np.empty_like(shared)
         for one in np.unique(subject):
             rows = np.flatnonzero(subject == one)
@@ -183,20 +234,20 @@ class ConditionalMean:
             mean[rows] = base + self._add(one, base, inputs[rows])
         return mean
 
-    def _average(self, shared, inputs):
+    def _average(self, shared: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return the mean response of the subjects of :meth:`fit`."""
         average = shared.copy()
         for one in range(self.n_average_):
             average += self._add(one, shared, inputs) / self.n_average_
         return average
 
-    def _add(self, one, base, inputs):
+    def _add(self, one: int, base: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return what the part of a subject adds."""
         layer, rest = self.parts_[one]
         added = layer.apply(base)
         return added if rest is None else added + self._predict_part(rest, inputs)
 
-    def _predict_part(self, part, inputs):
+    def _predict_part(self, part: Any, inputs: np.ndarray) -> np.ndarray:
         """Predict with a fitted regressor, or repeat a plain mean."""
         predicted = np.empty((len(inputs), *self.response_shape_))
         if isinstance(part, np.ndarray):
@@ -206,7 +257,9 @@ class ConditionalMean:
         return predicted
 
 
-def _helps(predicted, target, image_index, weight):
+def _helps(
+    predicted: np.ndarray, target: np.ndarray, image_index: np.ndarray, weight: np.ndarray
+) -> bool:
     """Tell whether predictions lessen the squared error by more than its standard error."""
     images, rows = np.unique(image_index, return_inverse=True)
     error = np.square(target).sum(axis=(1, 2)) - np.square(target - predicted).sum(axis=(1, 2))
@@ -214,7 +267,9 @@ def _helps(predicted, target, image_index, weight):
     return gain.sum() > gain.std() * np.sqrt(len(images))
 
 
-def _fit_averages(model, pooled, image_index, y, weight):
+def _fit_averages(
+    model: Any, pooled: np.ndarray, image_index: np.ndarray, y: np.ndarray, weight: np.ndarray
+) -> Any:
     """Fit on the average of every picture's trials; on trials where weights are not understood."""
     flat = y.reshape(len(y), -1)
     images, rows = np.unique(image_index, return_inverse=True)

@@ -6,12 +6,13 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from ._log import use_log_level
 from ._torch import seed_from
 from .adaptation import AdaptingMixin
-from .arrays import check_fit_arrays, check_integers, check_subjects, check_tokens
+from .arrays import TrialArrays, check_fit_arrays, check_integers, check_subjects, check_tokens
 from .conditional_mean import ConditionalMean
 from .diffusion import DrawNoise, NoiseScheduler
 from .missing_sensors import fill_sensors
@@ -182,7 +183,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         self.verbose = verbose
 
     @classmethod
-    def xu2025(cls, **parameters) -> Self:
+    def xu2025(cls, **parameters: Any) -> Self:
         """Return the paper's model: diffusion alone, noise prediction, guided by CLIP tokens.
 
         The paper gives cross-attention on concatenated image and caption tokens, region and
@@ -279,7 +280,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
                 )
             )
 
-    def _fit(self, data):
+    def _fit(self, data: TrialArrays) -> Self:
         """Fit on checked arrays."""
         self._check_parameters()
         rng = np.random.default_rng(seed_from(self.random_state))
@@ -465,19 +466,23 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             result[draws] = centre + scatter * np.sqrt(self.residual_averaged_ / n_averaged)
         return result.reshape(len(tokens), n_draws, *self.target_shape_)
 
-    def _means(self, tokens, subjects):
+    def _means(
+        self, tokens: np.ndarray, subjects: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the mean regressor's prediction and the denoiser's own mean, whitened."""
         expected = self.mean_.predict(tokens, subjects)
         own = self.residual_.mean(tokens, subjects) if self.residual_.trained_ else None
         return expected, own
 
-    def _check_predict(self, X, token_mask, subjects):
+    def _check_predict(
+        self, X: Any, token_mask: Any, subjects: Any
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         check_is_fitted(self)
         tokens = check_tokens(self, X, token_mask, reset=False)
         subjects = check_subjects(subjects, len(tokens), len(self.mean_.parts_))
         return tokens, subjects
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         if self.whitening not in ("covariance", "scale"):
             raise ValueError(f"whitening={self.whitening!r}; give 'covariance' or 'scale'.")
         if self.solver not in SOLVERS:
@@ -494,7 +499,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             n_steps=(self.n_steps, 1),
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.target_tags.multi_output = True

@@ -1,5 +1,7 @@
 """One subject's sensors as another mixture of the sources that all subjects share."""
 
+from typing import Self
+
 import numpy as np
 from scipy import linalg
 
@@ -40,7 +42,14 @@ class SpatialLayer:
         The penalty; infinite where there is nothing to mix.
     """
 
-    def fit(self, shared, y, image_index, weight, fold):
+    def fit(
+        self,
+        shared: np.ndarray,
+        y: np.ndarray,
+        image_index: np.ndarray,
+        weight: np.ndarray,
+        fold: np.ndarray,
+    ) -> np.ndarray:
         """Learn the subject's mean and mixing.
 
         Parameters
@@ -81,19 +90,28 @@ class SpatialLayer:
         self._solve(deviation, seen, white, total, total > 0, whiten, colour)
         return out_of_fold[rows]
 
-    def _solve(self, deviation, seen, white, total, kept, whiten, colour):
+    def _solve(
+        self,
+        deviation: np.ndarray,
+        seen: np.ndarray,
+        white: tuple[np.ndarray, np.ndarray],
+        total: np.ndarray,
+        kept: np.ndarray,
+        whiten: np.ndarray,
+        colour: np.ndarray,
+    ) -> None:
         """Fit to the pictures kept, with the penalty chosen."""
         total = total[kept]
         self.shared_mean_ = np.average(seen[kept], axis=0, weights=total)
         self.mean_ = _shrunk_mean(deviation[kept], total)
-        patterns, powers, cross, _, _ = _moments(*(x[kept] for x in white), total)
+        patterns, powers, cross, _, _ = _moments(white[0][kept], white[1][kept], total)
         if np.isinf(self.penalty_):
             patterns, mixing = patterns[:, :0], cross[:, :0]
         else:
             mixing = cross / (powers + self.penalty_ * powers.sum())
         self.patterns_, self.mixing_ = whiten @ patterns, colour @ mixing
 
-    def apply(self, shared):
+    def apply(self, shared: np.ndarray) -> np.ndarray:
         """Return what the layer adds.
 
         Parameters
@@ -107,19 +125,21 @@ class SpatialLayer:
         """
         return self.mean_ + self.mixing_ @ (self.patterns_.T @ (shared - self.shared_mean_))
 
-    def get_state(self):
+    def get_state(self) -> dict:
         """Return what the layer has learnt, for :meth:`from_state`."""
         return dict(vars(self))
 
     @classmethod
-    def from_state(cls, state):
+    def from_state(cls, state: dict) -> Self:
         """Make a fitted layer from what :meth:`get_state` returned."""
         self = cls()
         vars(self).update(state)
         return self
 
 
-def _moments(deviation, seen, total):
+def _moments(
+    deviation: np.ndarray, seen: np.ndarray, total: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return components over sensors, their powers, their products with deviations, and means."""
     level, middle = (np.average(x, axis=0, weights=total) for x in (deviation, seen))
     centred = seen - middle
@@ -132,7 +152,9 @@ def _moments(deviation, seen, total):
     return patterns, powers, cross, level, middle
 
 
-def _errors(deviation, seen, total, kept):
+def _errors(
+    deviation: np.ndarray, seen: np.ndarray, total: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
     """Return the squared error on what is left out, for each penalty."""
     patterns, powers, cross, level, middle = _moments(deviation[kept], seen[kept], total[kept])
     sources = patterns.T @ (seen[~kept] - middle)
@@ -148,7 +170,7 @@ def _errors(deviation, seen, total, kept):
     return np.array(errors)
 
 
-def _choose(errors):
+def _choose(errors: np.ndarray) -> float:
     """Return the largest penalty that is as good as the best, within a standard error."""
     best = errors.sum(axis=0).argmin()
     excess = errors - errors[:, [best]]
@@ -156,7 +178,9 @@ def _choose(errors):
     return float(_PENALTIES[np.flatnonzero(excess.sum(axis=0) <= error)[-1]])
 
 
-def _noise_roots(deviation, total):
+def _noise_roots(
+    deviation: np.ndarray, total: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return what whitens deviations over sensors, what undoes it, and what whitens over times."""
     noise = (deviation - np.average(deviation, axis=0, weights=total)) * np.sqrt(total)[
         :, None, None
@@ -173,17 +197,19 @@ def _noise_roots(deviation, total):
         roots.append([(vectors * values**power) @ vectors.T for power in (-0.5, 0.5)])
         if moment.endswith("cd"):
             noise = roots[0][0] @ noise
-    return *roots[0], roots[1][0]
+    return roots[0][0], roots[0][1], roots[1][0]
 
 
-def _average(values, rows, weight, total):
+def _average(
+    values: np.ndarray, rows: np.ndarray, weight: np.ndarray, total: np.ndarray
+) -> np.ndarray:
     """Average trials in cells."""
     result = np.zeros((len(total), *values.shape[1:]))
     np.add.at(result, rows, values * weight[:, None, None])
     return result / total[:, None, None]
 
 
-def _shrunk_mean(deviation, total):
+def _shrunk_mean(deviation: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Return the mean, times the share of its power that is not its own error."""
     mean = np.average(deviation, axis=0, weights=total)
     if len(deviation) < 2:
