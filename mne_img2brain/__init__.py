@@ -1,7 +1,7 @@
 """The M/EEG response to a picture: images and epochs in, generated epochs out."""
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what __getattr__ finds when it is asked
     from . import baselines, datasets, metrics, stimulus, viz
@@ -27,7 +27,7 @@ _MODULES = ("attribution", "baselines", "datasets", "experiments", "metrics", "s
 __all__ = ["__version__", *sorted([*_HOME, *_MODULES])]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _HOME:
@@ -37,5 +37,5 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))

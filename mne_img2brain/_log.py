@@ -1,13 +1,14 @@
 """MNE's logger, warnings and progress bar, for every layer."""
 
 import logging
+from typing import Any
 
 from mne.utils import ProgressBar, logger, use_log_level, verbose, warn
 
 __all__ = ["logger", "progress_bar", "use_log_level", "verbose", "warn"]
 
 
-def progress_bar(iterable, mesg):
+def progress_bar(iterable: list | range, mesg: str) -> Any:
     """Iterate with MNE's progress bar where MNE's log level is INFO or lower.
 
     Parameters

@@ -1,12 +1,14 @@
 """Where tensors live, and random numbers that depend on no device."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
 
-def resolve_device(device="auto"):
+def resolve_device(device: str = "auto") -> torch.device:
     """Turn ``"auto"`` into the accelerator that is there, else the CPU.
 
     Parameters
@@ -23,10 +25,9 @@ def resolve_device(device="auto"):
     ValueError
         If the device is not known to PyTorch or not present on this machine.
     """
+    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if device is None or str(device) == "auto":
-        if torch.accelerator.is_available():
-            return torch.device(torch.accelerator.current_accelerator().type)
-        return torch.device("cpu")
+        return torch.device("cpu" if there is None else there.type)
     try:
         device = torch.device(device)
     except RuntimeError as error:
@@ -34,20 +35,16 @@ def resolve_device(device="auto"):
             f"device={device!r} is not a device PyTorch knows; give 'auto', 'cpu', 'cuda', "
             "'cuda:0' or 'mps'."
         ) from error
-    if device.type != "cpu":
-        there = torch.accelerator.is_available() and (
-            torch.accelerator.current_accelerator().type == device.type
+    if device.type != "cpu" and (there is None or there.type != device.type):
+        raise ValueError(
+            f"device={str(device)!r} was asked for, but this machine has no such device; "
+            "give device='auto' or 'cpu'."
         )
-        if not there:
-            raise ValueError(
-                f"device={str(device)!r} was asked for, but this machine has no such device; "
-                "give device='auto' or 'cpu'."
-            )
     return device
 
 
 @contextlib.contextmanager
-def evaluating(module):
+def evaluating(module: Any) -> Iterator[Any]:
     """Put ``module`` into evaluation mode without gradients, and back again."""
     was_training = module.training
     module.eval()
@@ -59,7 +56,7 @@ def evaluating(module):
 
 
 @contextlib.contextmanager
-def seeded_init(seed, device="cpu"):
+def seeded_init(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
     """Let ``torch.nn`` draw from ``seed`` and leave the global generators as they were.
 
     ``torch.nn.init`` and dropout draw from the global generators only; this forks them, so that
@@ -81,7 +78,7 @@ def seeded_init(seed, device="cpu"):
         yield
 
 
-def seed_from(random_state):
+def seed_from(random_state: Any) -> int:
     """Draw one 32-bit seed from what scikit-learn calls a ``random_state``.
 
     Parameters

@@ -2,6 +2,7 @@
 
 import dataclasses
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
@@ -39,7 +40,7 @@ class TrialArrays:
     y_mask: np.ndarray | None
     target_shape: tuple
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> Self:
         """Return the given trials, in that order."""
         by_trial = ("image_index", "y", "weight", "groups", "subject", "y_mask")
         taken = {name: getattr(self, name) for name in by_trial}
@@ -47,14 +48,16 @@ class TrialArrays:
         return dataclasses.replace(self, **taken)
 
 
-def check_integers(**parameters):
+def check_integers(**parameters: Any) -> None:
     """Raise unless every ``name=(value, least)`` is an integer that is not below its least."""
     for name, (value, least) in parameters.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name}={value!r}; give an integer >= {least}.")
 
 
-def check_tokens(estimator, X, token_mask=None, *, reset):
+def check_tokens(
+    estimator: Any, X: Any, token_mask: np.ndarray | None = None, *, reset: bool
+) -> np.ndarray:
     """Bring picture tokens to (n_pictures, n_tokens, n_features), NaN where padded.
 
     Parameters
@@ -110,11 +113,11 @@ def check_tokens(estimator, X, token_mask=None, *, reset):
     return tokens
 
 
-def _float_type(X):
+def _float_type(X: np.ndarray) -> Any:
     return X.dtype if getattr(X, "dtype", np.dtype(int)).kind == "f" else np.float64
 
 
-def _check_padding(tokens):
+def _check_padding(tokens: np.ndarray) -> None:
     """Raise unless a token is NaN throughout or finite throughout, and every image has one."""
     for start in range(0, len(tokens), 256):
         some = tokens[start : start + 256]
@@ -133,8 +136,17 @@ def _check_padding(tokens):
 
 
 def check_fit_arrays(
-    estimator, X, y, sample_weight, groups, token_mask, regions, subjects, y_mask, image_index
-):
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    groups: list[str] | np.ndarray | None,
+    token_mask: np.ndarray | None,
+    regions: list[int] | np.ndarray | None,
+    subjects: np.ndarray | None,
+    y_mask: np.ndarray | None,
+    image_index: np.ndarray | None,
+) -> TrialArrays:
     """Check what a regressor's ``fit`` was given.
 
     Parameters
@@ -222,7 +234,9 @@ def check_fit_arrays(
     return data
 
 
-def check_subjects(subjects, n_images, n_subjects):
+def check_subjects(
+    subjects: np.ndarray | None, n_images: int, n_subjects: int
+) -> np.ndarray | None:
     """Check the subjects that a prediction is for.
 
     Parameters
@@ -257,7 +271,7 @@ def check_subjects(subjects, n_images, n_subjects):
     return subjects
 
 
-def _per_trial(name, values, n_trials, kinds=None):
+def _per_trial(name: str, values: Any, n_trials: int, kinds: str | None = None) -> np.ndarray:
     """Return one value per trial, or complain."""
     values = np.asarray(values)
     if values.shape != (n_trials,) or (kinds and values.dtype.kind not in kinds):

@@ -184,7 +184,7 @@ def attribute_tokens(
     return result[stimuli.index]
 
 
-def _kept_residual(encoder):
+def _kept_residual(encoder: Any) -> Any:
     """Return the fitted diffusion model, or say why there is none to look into."""
     check_is_fitted(encoder)
     residual = getattr(encoder.regressor_, "residual_", None)
@@ -202,13 +202,13 @@ def _kept_residual(encoder):
     return residual
 
 
-def _three_dimensional(tokens):
+def _three_dimensional(tokens: np.ndarray) -> np.ndarray:
     """Return tokens as (n_images, n_tokens, n_features)."""
     tokens = np.asarray(tokens)
     return tokens.reshape(len(tokens), -1, tokens.shape[-1])
 
 
-def _scaled(residual, tokens):
+def _scaled(residual: Any, tokens: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Return standardised tokens and their mask, on the device."""
     scaled = residual.scaled_.of(tokens)
     device = next(residual.denoiser_.parameters()).device
@@ -216,14 +216,14 @@ def _scaled(residual, tokens):
     return values, torch.as_tensor(scaled.mask, device=device)
 
 
-def _pure_noise(residual, n, like):
+def _pure_noise(residual: Any, n: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what the denoiser is asked at to tell the expected response."""
     x = torch.zeros(n, *residual.architecture_shape, device=like.device)
     last = residual.scheduler.n_timesteps - 1
     return x, torch.full((n,), last, device=like.device)
 
 
-def _pull_back(encoder, whitener, weights):
+def _pull_back(encoder: Any, whitener: Any, weights: np.ndarray) -> np.ndarray:
     """Carry weights on the response back to weights on whitened residuals: the adjoint.
 
     Units, rank and whitening are linear, W = U P D S with U and D diagonal, P and S symmetric; so
@@ -236,7 +236,9 @@ def _pull_back(encoder, whitener, weights):
     return whitener.inverse_transform((scale * projected)[None])[0] / scale
 
 
-def _gradient(residual, points, mask, pull):
+def _gradient(
+    residual: Any, points: torch.Tensor, mask: torch.Tensor, pull: np.ndarray
+) -> torch.Tensor:
     """Gradient of the amplitude at some tokens: tensor, shape (n, n_tokens, n_features)."""
     pull = torch.as_tensor(pull, dtype=points.dtype, device=points.device)
     with evaluating(residual.denoiser_) as denoiser, torch.enable_grad():

@@ -1,5 +1,7 @@
 """Trials differ in how strong their rhythms are: gains of sources, band by band."""
 
+from typing import Any, Self
+
 import numpy as np
 from scipy import linalg
 
@@ -36,10 +38,10 @@ class BandGains:
         n_sources), ``root`` of the covariance of log power and its ``diagonal``.
     """
 
-    def __init__(self, n_sources=6):
+    def __init__(self, n_sources: int = 6) -> None:
         self.n_sources = n_sources
 
-    def fit(self, residuals, drawn):
+    def fit(self, residuals: np.ndarray, drawn: np.ndarray) -> Self:
         """Learn where power varies more than that of draws.
 
         Sources are found on one half of the trials and their variability measured on the other, so
@@ -72,13 +74,13 @@ class BandGains:
         logger.info(f"Power varies between trials (octaves in cycles per trial): {kept or 'no'}.")
         return self
 
-    def _band(self, spectrum, low, high):
+    def _band(self, spectrum: np.ndarray, low: Any, high: Any) -> np.ndarray:
         """Keep some bins: trials in time."""
         kept = np.zeros_like(spectrum)
         kept[..., low:high] = spectrum[..., low:high]
         return np.fft.irfft(kept, self.n_times_)
 
-    def _fit_octave(self, real, drawn):
+    def _fit_octave(self, real: np.ndarray, drawn: np.ndarray) -> dict | None:
         """Find sources in one octave, and how their log power varies in excess."""
         halves = [(real[k::2], drawn[k::2]) for k in (0, 1)]
         white, colour = _whitening(halves[0][0])
@@ -106,11 +108,11 @@ class BandGains:
         return {"filters": filters, "patterns": patterns, "root": root, "diagonal": diagonal}
 
     @property
-    def n_numbers(self):
+    def n_numbers(self) -> int:
         """How many standard normal numbers the gains of one draw take."""
         return sum(octave["root"].shape[1] for octave in self.octaves_)
 
-    def apply(self, draws, numbers):
+    def apply(self, draws: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Give draws their gains.
 
         Parameters
@@ -135,7 +137,7 @@ class BandGains:
         return result
 
 
-def _whitening(x):
+def _whitening(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what whitens trials over sensors, and what undoes it, within their rank."""
     covariance = np.einsum("nct,ndt->cd", x, x) / (len(x) * x.shape[2])
     values, vectors = linalg.eigh(covariance)

@@ -48,7 +48,7 @@ def describe(encoder: Any) -> dict[str, str]:
 class DescriptionMixin:
     """The face of an encoder in a notebook: scikit-learn's diagram, and what it was fitted to."""
 
-    def _html_repr(self):
+    def _html_repr(self) -> str:
         """Return what a notebook shows; scikit-learn calls it where its display is a diagram."""
         diagram = estimator_html_repr(self)
         try:
@@ -65,24 +65,24 @@ class DescriptionMixin:
         return f"<div>{diagram}{table}</div>"
 
 
-def _counts(values):
+def _counts(values: Any) -> str:
     """Count equal values, the most frequent first."""
     counts = collections.Counter(str(value) for value in values).most_common()
     return ", ".join(f"{count} {value}" for value, count in counts)
 
 
-def _some(names, n_shown=10):
+def _some(names: list[str], n_shown: int = 10) -> str:
     """Name a few of many."""
     shown = ", ".join(names[:n_shown])
     return shown if len(names) <= n_shown else f"{shown}, ..."
 
 
-def _seconds(value):
+def _seconds(value: float) -> str:
     """Write a time without the dust of floating point."""
     return f"{value + 0.0:.3f}".rstrip("0").rstrip(".").replace("-0.000", "0")
 
 
-def _baseline(baseline, times):
+def _baseline(baseline: tuple[float, float], times: Any) -> str:
     """Describe the baseline, whose ends may be those of the epochs."""
     if baseline is None:
         return "none subtracted"

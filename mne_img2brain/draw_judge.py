@@ -1,5 +1,7 @@
 """Whether draws of the denoiser are better than those by states of the noise."""
 
+from typing import Any
+
 import numpy as np
 
 from ._log import logger
@@ -9,7 +11,16 @@ from .noise_states import NoiseStates
 _MAX_TRIALS = 256  # trials that are judged: what matters shows in fewer
 
 
-def denoiser_helps(residual, residuals, tokens, image_index, subject, validation, seed, **sampling):
+def denoiser_helps(
+    residual: Any,
+    residuals: np.ndarray,
+    tokens: np.ndarray,
+    image_index: np.ndarray,
+    subject: np.ndarray | None,
+    validation: np.ndarray,
+    seed: int,
+    **sampling: Any,
+) -> bool:
     r"""Compare draws of the denoiser and of the noise's states with residuals of pictures held out.
 
     A denoiser whose loss is lower may still draw trials that are worse: the loss counts all
@@ -88,7 +99,7 @@ def denoiser_helps(residual, residuals, tokens, image_index, subject, validation
     return told["denoiser"] <= told["states"] - clearly and off["denoiser"] <= off["states"]
 
 
-def _power(values):
+def _power(values: np.ndarray) -> np.ndarray:
     """Return the power in octaves, in dB: shape (n_channels, n_octaves).
 
     The offset is left out, but for a single time point, which has nothing else.

@@ -32,7 +32,7 @@ from .stimuli import present
 from .subjects import SubjectsMixin
 
 
-def _can_sample(encoder):
+def _can_sample(encoder: "ImageToBrainEncoder") -> bool:
     """Tell whether the regressor draws single trials."""
     regressor = getattr(encoder, "regressor_", encoder.regressor)
     return regressor is None or hasattr(regressor, "sample")
@@ -87,7 +87,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
 
     def __init__(
         self, embedder: Any = None, regressor: Any = None, *, picks: str | list | None = None
-    ):
+    ) -> None:
         self.embedder = embedder
         self.regressor = regressor
         self.picks = picks
@@ -184,7 +184,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         self.n_trials_ = round(recording.n_averaged.sum())
         return self
 
-    def _new_embedder(self, images):
+    def _new_embedder(self, images: list | np.ndarray) -> Any:
         """Return a fitted embedder; None for tokens, where the user gave none."""
         if self.embedder is not None:
             return clone(self.embedder).fit(images)
@@ -298,10 +298,18 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         return self._generated(drawn, stimuli, n_draws, subject, metadata, event_id)
 
     @property
-    def _shape(self):
+    def _shape(self) -> tuple[int, int]:
         return len(self.ch_names_), len(self.times_)
 
-    def _generated(self, data, stimuli, n_draws, subject, metadata, event_id):
+    def _generated(
+        self,
+        data: np.ndarray,
+        stimuli: Any,
+        n_draws: int | None,
+        subject: str | None,
+        metadata: Any,
+        event_id: dict | list[str] | str | None,
+    ) -> mne.EpochsArray:
         """Give standardised responses their unit, rank, events and metadata."""
         frame = generated_metadata(
             len(stimuli),
@@ -325,7 +333,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             event_codes=codes,
         )
 
-    def _in_units(self, data):
+    def _in_units(self, data: np.ndarray) -> np.ndarray:
         """Give standardised responses the rank and the units of the training data."""
         types = self.info_.get_channel_types()
         return self.scaler_.inverse_transform(project(data, self.basis_), types)

@@ -230,7 +230,7 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _scores(evaluation):
+def _scores(evaluation: Any) -> str:
     """Write the table of an evaluation in Markdown."""
     if evaluation is None:
         return "It has not been evaluated on pictures that it has not seen."
@@ -254,19 +254,19 @@ def _scores(evaluation):
     return f"{text}\n\n{_table(head, rows)}"
 
 
-def _table(head, rows):
+def _table(head: list[str], rows: Any) -> str:
     """Write a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _number(value):
+def _number(value: float) -> str:
     """Write a number, nothing for NaN."""
     return "" if np.isnan(value) else f"{value:.3g}"
 
 
-def _without_persons(encoder):
+def _without_persons(encoder: Any) -> Any:
     """Return a copy that does not tell who was recorded, nor where on this machine files are."""
     shared = copy.copy(encoder)
     shared.info_ = encoder.info_.copy().anonymize(verbose="ERROR")
@@ -276,7 +276,7 @@ def _without_persons(encoder):
     return shared
 
 
-def _reads_no_file(embedder):
+def _reads_no_file(embedder: Any) -> bool:
     """Tell whether an embedder works on another machine."""
     parameters = embedder.get_params() if hasattr(embedder, "get_params") else {}
     texts = [
@@ -287,7 +287,7 @@ def _reads_no_file(embedder):
     return not any(text.startswith("local-dir:") or Path(text).exists() for text in texts if text)
 
 
-def _download(repo_id, revision, cache_dir, token):
+def _download(repo_id: str, revision: str | None, cache_dir: Any, token: Any) -> Path:
     """Fetch the files of an encoder from the Hub and return their folder."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

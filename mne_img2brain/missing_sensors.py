@@ -6,7 +6,7 @@ from scipy import linalg
 _RIDGE = 1e-3  # of the mean variance
 
 
-def fill_sensors(y, mask, same_variance=False):
+def fill_sensors(y: np.ndarray, mask: np.ndarray, same_variance: bool = False) -> np.ndarray:
     r"""Fill what is missing with its regression on what is there.
 
     With :math:`o` the sensors that are there and :math:`m` one that is not, :math:`\hat y_m =

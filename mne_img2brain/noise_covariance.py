@@ -1,5 +1,7 @@
 """Structured covariances over sensors and times, and the likelihood that chooses among them."""
 
+from typing import Any
+
 import numpy as np
 from scipy import linalg
 
@@ -11,14 +13,14 @@ _WEIGHTS = (0, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 
 _WEIGHTS += (0.95, 0.98, 0.99, 0.999)  # of the sample covariance
 
 
-def components(scatter):
+def components(scatter: np.ndarray) -> np.ndarray:
     """Return the eigenvectors of a covariance that are more than rounding, largest first."""
     values, vectors = linalg.eigh(scatter)
     keep = values > _RANK * max(values[-1], 0)
     return np.ascontiguousarray(vectors[:, keep][:, ::-1])
 
 
-def list_candidates(structure, shape, n_trials):
+def list_candidates(structure: str, shape: tuple[int, int], n_trials: int) -> list[tuple]:
     """List the structures that can be estimated, with what each is drawn to."""
     if 0 in shape:
         return [("separate", "itself")]
@@ -40,7 +42,7 @@ def list_candidates(structure, shape, n_trials):
     return [(one, target) for one, several in targets.items() for target in several]
 
 
-def into_blocks(z, structure):
+def into_blocks(z: np.ndarray, structure: str) -> np.ndarray:
     """Order coordinates (n, n_space, n_time) as (n_blocks, n, size); blocks are independent."""
     n, n_space, n_time = z.shape
     if structure == "time_wise":
@@ -52,7 +54,7 @@ def into_blocks(z, structure):
     return z.reshape(n, n_space * n_time).T[:, :, None]
 
 
-def from_blocks(blocks, structure, shape):
+def from_blocks(blocks: np.ndarray, structure: str, shape: tuple[int, int, int]) -> np.ndarray:
     """Undo :func:`into_blocks`."""
     if structure == "time_wise":
         return blocks.transpose(1, 2, 0)
@@ -61,14 +63,14 @@ def from_blocks(blocks, structure, shape):
     return (blocks[0] if structure == "full" else blocks[:, :, 0].T).reshape(shape)
 
 
-def sample_covariance(z, structure):
+def sample_covariance(z: np.ndarray, structure: str) -> np.ndarray:
     """Return the sample covariance: array, shape (n_blocks, size, size)."""
     if structure in ("kronecker", "separate"):
         return np.mean(np.square(z), axis=0).reshape(-1, 1, 1)
     return np.stack([block.T @ block for block in into_blocks(z, structure)]) / len(z)
 
 
-def target_covariance(z, structure, target, stationary):
+def target_covariance(z: np.ndarray, structure: str, target: str, stationary: Any) -> np.ndarray:
     """Return what the sample covariance of a structure is drawn to, in the same blocks."""
     variance = np.mean(np.square(z), axis=0)
     if structure == "kronecker":
@@ -90,7 +92,7 @@ def target_covariance(z, structure, target, stationary):
     return full.reshape(1, variance.size, variance.size)
 
 
-def stationary_covariance(z, basis):
+def stationary_covariance(z: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Return the covariance over components that depends on the distance of two times alone."""
     n_space, n_time = z.shape[1:]
     flat = z.reshape(len(z), -1)
@@ -100,7 +102,7 @@ def stationary_covariance(z, basis):
     return raise_eigenvalues(result.transpose(0, 2, 1, 3).reshape(flat.shape[1], flat.shape[1]))
 
 
-def average_diagonals(matrices):
+def average_diagonals(matrices: np.ndarray) -> np.ndarray:
     """Replace every diagonal of matrices (..., n, n) by its mean."""
     result = np.empty_like(matrices)
     n = matrices.shape[-1]
@@ -111,7 +113,7 @@ def average_diagonals(matrices):
     return result
 
 
-def raise_eigenvalues(covariance):
+def raise_eigenvalues(covariance: np.ndarray) -> np.ndarray:
     """Raise the eigenvalues of an estimate that may have negative ones to a small share."""
     values, vectors = linalg.eigh((covariance + covariance.T) / 2)
     floor = 1e-9 * max(values[-1], 0)
@@ -120,7 +122,14 @@ def raise_eigenvalues(covariance):
     return (vectors * np.maximum(values, floor)) @ vectors.T
 
 
-def judge(train, test, structure, target, stationary, only):
+def judge(
+    train: np.ndarray,
+    test: np.ndarray,
+    structure: str,
+    target: str,
+    stationary: Any,
+    only: bool,
+) -> tuple[list | tuple, list]:
     """Return weights of the sample, and the log-likelihood of left-out trials with each.
 
     In the coordinates that whiten the target, the sample covariance is diagonalised once for all.
@@ -163,7 +172,7 @@ def judge(train, test, structure, target, stationary, only):
     return weights, gains
 
 
-def roots(covariance):
+def roots(covariance: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return symmetric roots and inverse roots: two arrays, shape (n_blocks, size, size)."""
     values, vectors = np.linalg.eigh(covariance)
     largest = values.max(initial=0.0)

@@ -1,5 +1,7 @@
 """Trials differ in how loud they are, and in what: noise is drawn state by state."""
 
+from typing import Any, Self
+
 import numpy as np
 from scipy.stats import norm
 
@@ -37,7 +39,7 @@ class NoiseStates:
         What draws are multiplied with.
     """
 
-    def fit(self, residuals, rng):
+    def fit(self, residuals: np.ndarray, rng: np.random.Generator) -> Self:
         """Part trials into states.
 
         Parameters
@@ -51,7 +53,9 @@ class NoiseStates:
         -------
         self : NoiseStates
         """
-        self.trials_ = self.bounds_ = self.gains_ = None
+        self.trials_: Any = None
+        self.bounds_: Any = None
+        self.gains_: Any = None
         n, size = len(residuals), int(np.prod(residuals.shape[1:]))
         # a draw of n_channels x n_times numbers is what the state and the weights come from
         if min(n, _MAX_VALUES // size) < _MIN_TRIALS or size < 2 * _LEAST:
@@ -68,7 +72,7 @@ class NoiseStates:
         self.gains_ = gains if 0 < gains.n_numbers <= size - 2 * _LEAST else None
         return self
 
-    def draw(self, noise):
+    def draw(self, noise: np.ndarray) -> np.ndarray:
         """Turn white noise into residuals.
 
         Parameters
@@ -88,7 +92,7 @@ class NoiseStates:
         start = 2 * _LEAST
         return self.gains_.apply(drawn, numbers[:, start : start + self.gains_.n_numbers])
 
-    def _mix(self, numbers):
+    def _mix(self, numbers: np.ndarray) -> np.ndarray:
         """Mix the trials of a state: the first number chooses it, those after it are weights."""
         chosen = (norm.cdf(numbers[:, 0]) * len(self.trials_)).astype(int)
         chosen = np.minimum(chosen, len(self.trials_) - 1)
@@ -104,7 +108,7 @@ class NoiseStates:
         return drawn
 
 
-def _log_power(trials):
+def _log_power(trials: np.ndarray) -> np.ndarray:
     """Return what tells states: array, shape (n_trials, n_octaves + n_channels)."""
     power = np.stack([np.square(np.abs(np.fft.rfft(trial))) for trial in trials])
     power = np.maximum(power, np.finfo(np.float32).tiny)
@@ -113,7 +117,7 @@ def _log_power(trials):
     return np.hstack([octaves, np.log(power.sum(axis=2))])
 
 
-def _split(features, rows):
+def _split(features: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
     """Halve trials at the median of their first principal component, again and again."""
     if len(rows) < 2 * _LEAST:
         return [rows]

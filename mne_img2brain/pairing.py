@@ -1,5 +1,7 @@
 """Which picture, caption, group and subject each trial has."""
 
+from typing import Any
+
 import numpy as np
 
 from ._log import logger
@@ -7,7 +9,12 @@ from .epochs import align, images_from_metadata, metadata_column
 from .stimuli import check_captions, indexable, take_images
 
 
-def pair_trials(recording, images, image_ids=None, captions=None):
+def pair_trials(
+    recording: Any,
+    images: Any,
+    image_ids: Any = None,
+    captions: list[str] | str | None = None,
+) -> tuple[list | np.ndarray, np.ndarray, list | None]:
     """Find the picture of every trial, and leave out pictures without one.
 
     Parameters
@@ -50,7 +57,7 @@ def pair_trials(recording, images, image_ids=None, captions=None):
     return take_images(images, used), row, captions
 
 
-def number_subjects(subject):
+def number_subjects(subject: np.ndarray) -> tuple[list, np.ndarray | None]:
     """Give every subject a number.
 
     Parameters
@@ -71,7 +78,7 @@ def number_subjects(subject):
     return names.tolist(), (codes if len(names) > 1 else None)
 
 
-def trial_groups(recording, groups):
+def trial_groups(recording: Any, groups: np.ndarray | str | None) -> np.ndarray | None:
     """Return what splits keep together.
 
     Parameters
@@ -95,7 +102,9 @@ def trial_groups(recording, groups):
     return metadata_column(recording, groups) if isinstance(groups, str) else groups
 
 
-def _captions_per_image(recording, captions, row, n_images):
+def _captions_per_image(
+    recording: Any, captions: list[str] | str | None, row: np.ndarray, n_images: int
+) -> list[str] | None:
     """Return captions in the order of the images."""
     if captions is None:
         return None

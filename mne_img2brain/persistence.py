@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -57,19 +58,19 @@ _HOMES = {
 }
 
 
-def _home(name):
+def _home(name: str) -> Any:
     """Return a class of the closed table."""
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
-def _listed(obj):
+def _listed(obj: Any) -> bool:
     """Tell whether an object's class, not only its name, is in the closed table."""
     name = type(obj).__name__
     home = _HOMES.get(name)
     return home is not None and type(obj).__module__.startswith(home) and type(obj) is _home(name)
 
 
-def is_savable(obj):
+def is_savable(obj: Any) -> bool:
     """Tell whether :func:`pack` takes an object.
 
     Parameters
@@ -88,7 +89,7 @@ def is_savable(obj):
     return True
 
 
-def pack(obj, arrays, path="encoder"):
+def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
     """Turn an object into JSON-able structure and a flat dict of arrays.
 
     Parameters
@@ -144,7 +145,7 @@ def pack(obj, arrays, path="encoder"):
     )
 
 
-def unpack(packed, arrays):
+def unpack(packed: Any, arrays: dict) -> Any:
     """Undo :func:`pack`.
 
     Parameters
@@ -193,7 +194,9 @@ def unpack(packed, arrays):
         raise ValueError(f"The saved structure is damaged near {str(packed)[:80]}.") from error
 
 
-def write_folder(fname, structure, arrays, extras, overwrite=False):
+def write_folder(
+    fname: str | os.PathLike, structure: dict, arrays: dict, extras: dict, overwrite: bool = False
+) -> None:
     """Write a folder in one step: whole, or not at all.
 
     Parameters
@@ -236,7 +239,7 @@ def write_folder(fname, structure, arrays, extras, overwrite=False):
         shutil.rmtree(Path(scratch) / "old", ignore_errors=True)
 
 
-def read_folder(fname):
+def read_folder(fname: str | os.PathLike) -> tuple[dict, dict]:
     """Read what :func:`write_folder` wrote.
 
     Parameters
@@ -279,7 +282,9 @@ def read_folder(fname):
     return structure, arrays
 
 
-def write_encoder(encoder, fname, *, overwrite=False, embedder=True):
+def write_encoder(
+    encoder: Any, fname: str | os.PathLike, *, overwrite: bool = False, embedder: bool = True
+) -> None:
     """Write a fitted encoder to a folder.
 
     Parameters
@@ -320,7 +325,7 @@ def write_encoder(encoder, fname, *, overwrite=False, embedder=True):
     write_folder(fname, structure, arrays, extras, overwrite)
 
 
-def restore_encoder(kind, fname, embedder=None):
+def restore_encoder(kind: type, fname: str | os.PathLike, embedder: Any = None) -> Any:
     """Make a fitted encoder of what :func:`write_encoder` wrote.
 
     Parameters

@@ -5,7 +5,9 @@ import numpy as np
 __all__ = ["pool_tokens"]
 
 
-def pool_tokens(tokens, mask=None, *, last=False):
+def pool_tokens(
+    tokens: np.ndarray, mask: np.ndarray | None = None, *, last: bool = False
+) -> np.ndarray:
     r"""Pool the tokens of each image to one vector.
 
     .. math:: z = [\,h_1,\; \tfrac{1}{|V| - 1}\sum_{t \in V,\, t > 1} h_t,\; h_{\max V}\,]
@@ -65,7 +67,7 @@ def pool_tokens(tokens, mask=None, *, last=False):
     return pooled
 
 
-def _valid(tokens, mask):
+def _valid(tokens: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """Return which tokens are real, and complain of images without any."""
     if mask is None:
         valid = np.isfinite(tokens).all(axis=2)

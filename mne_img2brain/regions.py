@@ -2,6 +2,7 @@
 
 import functools
 import re
+from typing import Any
 
 import mne
 import numpy as np
@@ -33,7 +34,7 @@ _LETTER_AND_NUMBER = re.compile(r"^[A-H]\d\d?$")
 _ONLY_BIOSEMI = re.compile(r"^(?:A([3-9]|\d\d)|[BDEGH]\d\d?|[A-H](1[1-9]|[23]\d))$")
 
 
-def assign_regions(info):
+def assign_regions(info: mne.Info) -> np.ndarray:
     """Find the brain region that every channel is over.
 
     A region is a lobe and a side, such as ``"left occipital"`` or ``"midline parietal"``;
@@ -86,7 +87,7 @@ def assign_regions(info):
     return regions
 
 
-def lobe_of(regions):
+def lobe_of(regions: list[str] | np.ndarray) -> np.ndarray:
     """Return the lobe of each region, without the side.
 
     Parameters
@@ -103,7 +104,7 @@ def lobe_of(regions):
     return np.array([str(region).split(" ")[-1] for region in regions])
 
 
-def region_of_site(name):
+def region_of_site(name: str) -> str | None:
     """Find the region of a 10-20, 10-10 or 10-05 site by its name.
 
     Parameters
@@ -135,7 +136,7 @@ def region_of_site(name):
     return f"{side} {lobe}"
 
 
-def site_montage():
+def site_montage() -> Any:
     """Return the 10-05 sites on MNE's template head.
 
     Returns
@@ -149,7 +150,7 @@ def site_montage():
     return mne.channels.make_standard_montage(name)
 
 
-def _region_of_ctf(name):
+def _region_of_ctf(name: str) -> str | None:
     """Region of a CTF channel by its name."""
     match = _CTF.match(name)
     if match is None:
@@ -158,7 +159,7 @@ def _region_of_ctf(name):
     return None if (side, lobe) == ("midline", "temporal") else f"{side} {lobe}"
 
 
-def _region_of_neuromag(name, position):
+def _region_of_neuromag(name: str, position: np.ndarray) -> str | None:
     """Region of a Neuromag channel by its name; the side of the vertex by its position."""
     match = _NEUROMAG.match(name)
     region = _neuromag_regions().get(match[1][:3]) if match else None
@@ -170,7 +171,7 @@ def _region_of_neuromag(name, position):
 
 
 @functools.cache
-def _neuromag_regions():
+def _neuromag_regions() -> dict:
     """First three digits of a Neuromag name -> region, from MNE's selections."""
     regions = {}
     for side in ("left", "right"):
@@ -182,7 +183,7 @@ def _neuromag_regions():
     return regions | {name[-4:-1]: "vertex" for name in vertex}
 
 
-def sensor_positions(info):
+def sensor_positions(info: mne.Info) -> np.ndarray:
     """Return where sensors are.
 
     Parameters
@@ -207,7 +208,7 @@ def sensor_positions(info):
     return positions
 
 
-def _regions_of_positions(positions, types):
+def _regions_of_positions(positions: np.ndarray, types: list[str]) -> np.ndarray:
     """Region of the labelled site in the nearest direction, electrodes and coils apart."""
     regions = np.full(len(positions), UNKNOWN, dtype="<U20")
     is_coil = np.isin(types, ["mag", "grad"])
@@ -223,7 +224,7 @@ def _regions_of_positions(positions, types):
 
 
 @functools.cache
-def _electrode_sites():
+def _electrode_sites() -> tuple[np.ndarray, np.ndarray]:
     """Positions and regions of all 10-05 sites."""
     montage = site_montage()
     old = {*_OLD_NAMES, "A1", "A2", "M1", "M2"}
@@ -234,7 +235,7 @@ def _electrode_sites():
 
 
 @functools.cache
-def _coil_sites():
+def _coil_sites() -> tuple[np.ndarray, np.ndarray]:
     """Positions and regions of the CTF 275 helmet, whose names tell the region."""
     info = mne.channels.read_meg_canonical_info("ctf275", verbose="error")
     named = [(i, _region_of_ctf(name)) for i, name in enumerate(info["ch_names"])]
@@ -242,7 +243,7 @@ def _coil_sites():
     return sensor_positions(info)[list(rows)], np.array(regions)
 
 
-def sphere_middle(positions, otherwise=None):
+def sphere_middle(positions: np.ndarray, otherwise: np.ndarray | None = None) -> np.ndarray:
     """Fit a sphere to sensors, by least squares.
 
     Parameters
@@ -270,7 +271,7 @@ def sphere_middle(positions, otherwise=None):
     return otherwise
 
 
-def _directions(positions, middle):
+def _directions(positions: np.ndarray, middle: np.ndarray) -> np.ndarray:
     """Return unit vectors from the middle."""
     directions = positions - middle
     return directions / np.linalg.norm(directions, axis=1, keepdims=True)

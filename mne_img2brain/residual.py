@@ -1,5 +1,8 @@
 """What the mean leaves over: whitened, learnt and drawn by a conditional diffusion transformer."""
 
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
 import numpy as np
 import torch
 
@@ -36,7 +39,14 @@ class ResidualDiffusion:
         How many responses are denoised at once.
     """
 
-    def __init__(self, whitener, scheduler, architecture, device="auto", batch_size=64):
+    def __init__(
+        self,
+        whitener: Any,
+        scheduler: Any,
+        architecture: dict,
+        device: str = "auto",
+        batch_size: int = 64,
+    ) -> None:
         self.whitener = whitener
         self.scheduler = scheduler
         self.architecture = architecture
@@ -45,18 +55,18 @@ class ResidualDiffusion:
 
     def fit(
         self,
-        residuals,
-        tokens,
-        image_index,
+        residuals: np.ndarray,
+        tokens: np.ndarray,
+        image_index: np.ndarray,
         *,
-        validation,
-        subject=None,
-        y_mask=None,
-        seed=0,
-        max_iter=1500,
-        judge_draws=None,
-        **training,
-    ):
+        validation: np.ndarray,
+        subject: np.ndarray | None = None,
+        y_mask: np.ndarray | None = None,
+        seed: int = 0,
+        max_iter: int = 1500,
+        judge_draws: dict | None = None,
+        **training: Any,
+    ) -> Self:
         """Train the denoiser on residuals.
 
         Parameters
@@ -118,20 +128,20 @@ class ResidualDiffusion:
         self.scaled_ = self.scaled_.of(np.empty((0, *tokens.shape[1:]), np.float32))
         return self
 
-    def _build(self, seed=0):
+    def _build(self, seed: int = 0) -> None:
         """Make an untrained denoiser on the device."""
         with seeded_init(seed):
             self.denoiser_ = BrainDiT(**self.architecture)
         self.denoiser_.to(resolve_device(self.device)).eval()
 
-    def _condition(self, tokens):
+    def _condition(self, tokens: np.ndarray) -> Any:
         """Project the pictures to keys and values, once."""
         scaled = self.scaled_.of(tokens)
         device = next(self.denoiser_.parameters()).device
         parts = torch.as_tensor(scaled[np.arange(len(tokens))], device=device)
         return self.denoiser_.encode_condition(parts, torch.as_tensor(scaled.mask, device=device))
 
-    def mean(self, tokens, subject=None):
+    def mean(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         r"""Return the mean of the model's whitened residuals, in one pass.
 
         At the last timestep of a schedule with zero terminal SNR the input is pure noise, and the
@@ -169,7 +179,9 @@ class ResidualDiffusion:
                 means[rows] = x0.cpu().numpy()
         return means
 
-    def _mean_of_draws(self, tokens, subject, n_draws=8, n_steps=50):
+    def _mean_of_draws(
+        self, tokens: np.ndarray, subject: Any, n_draws: int = 8, n_steps: int = 50
+    ) -> np.ndarray:
         """Average draws from noise that is the same for every picture: in whitened space."""
         rng = np.random.default_rng(0)
         start = rng.standard_normal((n_draws, *self.architecture_shape), dtype=np.float32)
@@ -186,7 +198,15 @@ class ResidualDiffusion:
             np.add.at(means, picture[draws], drawn / n_draws)
         return means
 
-    def choose_mean_weight(self, residuals, tokens, image_index, weight, validation, subject=None):
+    def choose_mean_weight(
+        self,
+        residuals: np.ndarray,
+        tokens: np.ndarray,
+        image_index: np.ndarray,
+        weight: np.ndarray,
+        validation: np.ndarray,
+        subject: np.ndarray | None = None,
+    ) -> float:
         r"""Choose how much of the model's own mean to add to the prediction.
 
         The weight :math:`w` in [0, 1] minimises :math:`\sum |\bar r - w\, C m|^2` over held-out
@@ -233,16 +253,16 @@ class ResidualDiffusion:
 
     def draw(
         self,
-        tokens,
-        picture,
-        noise,
+        tokens: np.ndarray,
+        picture: np.ndarray,
+        noise: Any,
         *,
-        subject=None,
-        n_steps=25,
-        solver="dpm",
-        eta=0.0,
-        guidance_scale=1.0,
-    ):
+        subject: np.ndarray | None = None,
+        n_steps: int = 25,
+        solver: str = "dpm",
+        eta: float = 0.0,
+        guidance_scale: float = 1.0,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Draw whitened residuals.
 
         Parameters
@@ -272,10 +292,10 @@ class ResidualDiffusion:
         safe = 0.1 if self.scheduler.prediction_type == "noise" else 0.0
         timesteps = self.scheduler.timesteps(n_steps, min_signal=safe)
         with evaluating(self.denoiser_):
-            nothing = None if gaussian else self.denoiser_.null_condition(1)
+            nothing: Any = None if gaussian else self.denoiser_.null_condition(1)
             # a few pictures at a time: they are projected once, for all draws and steps
             for pictures in _batches(len(tokens), self.batch_size):
-                condition = None if gaussian else self._condition(tokens[pictures])
+                condition: Any = None if gaussian else self._condition(tokens[pictures])
                 of_these = np.flatnonzero(np.isin(picture, pictures))
                 for rows in _batches(len(of_these), self.batch_size):
                     draws = of_these[rows]
@@ -291,7 +311,7 @@ class ResidualDiffusion:
                         guidance_scale,
                     )
 
-                    def later(step, draws=draws):
+                    def later(step: int, draws: np.ndarray = draws) -> torch.Tensor:
                         return torch.as_tensor(noise(draws, step + 1), device=device)
 
                     x = SOLVERS[solver](
@@ -304,7 +324,9 @@ class ResidualDiffusion:
                     )
                     yield draws, x.cpu().numpy()
 
-    def _denoiser(self, of_picture, of_nothing, subject, guidance_scale):
+    def _denoiser(
+        self, of_picture: Any, of_nothing: Any, subject: torch.Tensor | None, guidance_scale: float
+    ) -> Callable:
         """Return the denoiser as a callable of noisy responses and timestep, guided."""
         conditional, unconditional = (
             lambda x, timestep, given=given: self.denoiser_(x, timestep, given, subject)
@@ -312,7 +334,7 @@ class ResidualDiffusion:
         )
         return guided(conditional, unconditional, guidance_scale)
 
-    def colour(self, drawn, subject=None):
+    def colour(self, drawn: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Turn what was drawn in whitened space into residuals.
 
         Parameters
@@ -331,7 +353,7 @@ class ResidualDiffusion:
         turn = whitener.inverse_transform if self.trained_ else whitener.colour
         return turn(drawn, subject)
 
-    def get_state(self):
+    def get_state(self) -> dict:
         """Return what prediction needs, weights as arrays.
 
         Returns
@@ -348,7 +370,7 @@ class ResidualDiffusion:
         return state
 
     @classmethod
-    def from_state(cls, state):
+    def from_state(cls, state: dict) -> Self:
         """Make a fitted model from what :meth:`get_state` returned.
 
         Parameters
@@ -368,24 +390,26 @@ class ResidualDiffusion:
         return self
 
     @property
-    def architecture_shape(self):
+    def architecture_shape(self) -> tuple[int, int]:
         """Shape of one response: (n_channels, n_times)."""
         return len(self.architecture["regions"]), self.architecture["n_times"]
 
-    def to(self, device):
+    def to(self, device: Any) -> Self:
         """Move the denoiser; later calls run there."""
         self.device = device
         self.denoiser_.to(resolve_device(device))
         return self
 
 
-def _batches(n, batch_size):
+def _batches(n: int, batch_size: int) -> list[np.ndarray]:
     return [np.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
 
 
-def _pick(subject, rows):
+def _pick(subject: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
     return None if subject is None else subject[rows]
 
 
-def _rows(subject, rows, device):
+def _rows(
+    subject: np.ndarray | None, rows: np.ndarray, device: torch.device
+) -> torch.Tensor | None:
     return None if subject is None else torch.as_tensor(subject[rows], device=device)

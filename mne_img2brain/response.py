@@ -1,6 +1,7 @@
 """Any regressor, called with tokens and responses in three dimensions."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -9,12 +10,12 @@ from sklearn.utils.validation import has_fit_parameter
 from .pooling import pool_tokens
 
 
-def _takes_arrays(regressor):
+def _takes_arrays(regressor: Any) -> bool:
     """Tell whether a regressor takes tokens and (n_channels, n_times), as ours do."""
     return has_fit_parameter(regressor, "regions")
 
 
-def _table(tokens, n_features=None):
+def _table(tokens: np.ndarray, n_features: int | None = None) -> np.ndarray:
     """Pool tokens for regressors that read a table.
 
     Padding in fit means captions, whose last token is then taken too; what was fitted is told from
@@ -30,8 +31,17 @@ def _table(tokens, n_features=None):
 
 
 def fit_regressor(
-    regressor, tokens, image_index, y, *, sample_weight, groups, regions, subjects, y_mask
-):
+    regressor: Any,
+    tokens: np.ndarray,
+    image_index: np.ndarray,
+    y: np.ndarray,
+    *,
+    sample_weight: np.ndarray,
+    groups: np.ndarray | None,
+    regions: np.ndarray,
+    subjects: np.ndarray | None,
+    y_mask: Any,
+) -> Any:
     """Clone a regressor and fit it.
 
     Parameters
@@ -80,7 +90,9 @@ def fit_regressor(
     return regressor.fit(_table(tokens)[image_index], y.reshape(len(y), -1), **arguments)
 
 
-def predict_regressor(regressor, tokens, shape, subjects=None):
+def predict_regressor(
+    regressor: Any, tokens: np.ndarray, shape: tuple[int, int], subjects: np.ndarray | None = None
+) -> np.ndarray:
     """Predict the expected response.
 
     Parameters
@@ -105,7 +117,15 @@ def predict_regressor(regressor, tokens, shape, subjects=None):
     return np.asarray(expected, dtype=float).reshape(len(tokens), *shape)
 
 
-def sample_regressor(regressor, tokens, shape, *, n_draws, subjects=None, **parameters):
+def sample_regressor(
+    regressor: Any,
+    tokens: np.ndarray,
+    shape: tuple[int, int],
+    *,
+    n_draws: int,
+    subjects: np.ndarray | None = None,
+    **parameters: Any,
+) -> np.ndarray:
     """Draw single trials.
 
     Parameters

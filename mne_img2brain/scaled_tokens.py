@@ -1,6 +1,7 @@
 """Picture tokens, standardised row by row as they are asked for."""
 
 import dataclasses
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,9 +25,11 @@ class ScaledTokens:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, tokens):
+    def fit(cls, tokens: np.ndarray) -> Self:
         """Take mean and SD of every feature over the tokens that are not padding."""
-        count, total, square = 0, 0.0, 0.0
+        total: Any = 0.0
+        square: Any = 0.0
+        count = 0
         for image in tokens:
             real = np.asarray(image, dtype=np.float64)
             real = real[~np.isnan(real[:, 0])]
@@ -38,24 +41,24 @@ class ScaledTokens:
         scale = np.maximum(scale, max(1e-3 * scale.mean(), 1e-12))
         return cls(tokens, mean.astype(np.float32), scale.astype(np.float32))
 
-    def of(self, tokens):
+    def of(self, tokens: np.ndarray) -> Self:
         """Return the same scaling over other pictures."""
         return dataclasses.replace(self, tokens=tokens)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple:
         """Shape (n_images, n_tokens, n_features)."""
         return self.tokens.shape
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.tokens)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         rows = np.asarray(rows)
         scaled = (np.asarray(self.tokens[rows], dtype=np.float32) - self.mean) / self.scale
         return np.nan_to_num(scaled)
 
     @property
-    def mask(self):
+    def mask(self) -> np.ndarray:
         """Which tokens are real: array of bool, shape (n_images, n_tokens)."""
         return ~np.isnan(np.asarray(self.tokens[:, :, 0]))

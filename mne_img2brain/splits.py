@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -32,7 +33,9 @@ class SplitPlan:
     by_trial: bool
 
 
-def plan_splits(data, min_images, n_folds, validation_fraction, rng):
+def plan_splits(
+    data: Any, min_images: int, n_folds: int, validation_fraction: float, rng: np.random.Generator
+) -> tuple[Any, SplitPlan]:
     """Put trials in canonical order, keep each picture once, and decide who is held out when.
 
     Parameters
@@ -85,7 +88,7 @@ def plan_splits(data, min_images, n_folds, validation_fraction, rng):
     return data, SplitPlan(group, fold, held_out_groups(group, validation_fraction, rng), by_trial)
 
 
-def distinct_rows(x):
+def distinct_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the distinct rows of an array, in an order that depends on their content only.
 
     Parameters
@@ -110,7 +113,7 @@ def distinct_rows(x):
     return first, index
 
 
-def canonical_order(y, *keys):
+def canonical_order(y: np.ndarray, *keys: Any) -> np.ndarray:
     """Sort trials by keys and then by their own values, whatever order they came in.
 
     Values are compared through one fixed random projection, so that differences of rounding do
@@ -133,7 +136,9 @@ def canonical_order(y, *keys):
     return np.lexsort((np.nan_to_num(flat) @ direction, *keys[::-1]))
 
 
-def merge_groups(image_index, groups=None):
+def merge_groups(
+    image_index: np.ndarray, groups: list[str] | np.ndarray | None = None
+) -> np.ndarray:
     """Make groups of trials that no split may separate.
 
     Trials of one image are always together; ``groups`` (concepts, say) can only join images.
@@ -168,7 +173,7 @@ def merge_groups(image_index, groups=None):
     return merged
 
 
-def held_out_groups(groups, fraction, rng):
+def held_out_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
     """Choose whole groups until a fraction of the trials is held out.
 
     Parameters
@@ -195,7 +200,7 @@ def held_out_groups(groups, fraction, rng):
     return np.isin(groups, order[: min(n_held, len(sizes) - 1)])
 
 
-def fold_of(groups, n_folds, rng):
+def fold_of(groups: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
     """Deal whole groups into folds of similar size.
 
     Parameters

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +36,11 @@ class Stimuli:
     names: list
     captions: list | None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.index)
 
 
-def load_tokens(images):
+def load_tokens(images: Any) -> np.ndarray | None:
     """Return tokens where the user gave tokens in place of pictures, else None.
 
     Tokens are an array of floats with two to four dimensions (images first), or the name of a
@@ -86,7 +87,7 @@ def load_tokens(images):
     return images
 
 
-def content_keys(images):
+def content_keys(images: list | np.ndarray) -> list[str]:
     """Hash what each picture shows, or what its tokens are.
 
     Parameters
@@ -103,7 +104,7 @@ def content_keys(images):
     return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in images]
 
 
-def indexable(images):
+def indexable(images: Any) -> list | np.ndarray:
     """Return tokens, or pictures as a list, without reading a picture.
 
     Parameters
@@ -119,7 +120,7 @@ def indexable(images):
     return check_images(images) if tokens is None else tokens
 
 
-def take_images(images, rows):
+def take_images(images: list | np.ndarray, rows: np.ndarray) -> list | np.ndarray:
     """Take some of what :func:`indexable` returned; all of it is not copied.
 
     Parameters
@@ -138,7 +139,7 @@ def take_images(images, rows):
     return images[rows] if isinstance(images, np.ndarray) else [images[row] for row in rows]
 
 
-def present(images, embedder, captions=None):
+def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> Stimuli:
     """Embed every distinct picture once.
 
     Parameters
@@ -204,7 +205,7 @@ def present(images, embedder, captions=None):
     return Stimuli(tokens, index, [keys[row] for row in index], names, texts)
 
 
-def check_captions(captions, n_images):
+def check_captions(captions: list[str], n_images: int) -> list[str]:
     """Return captions as a list, one string per picture.
 
     Parameters

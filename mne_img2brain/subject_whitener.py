@@ -1,5 +1,7 @@
 """Whitening that knows whose residuals it has."""
 
+from typing import Any, Self
+
 import numpy as np
 
 from ._log import logger
@@ -25,11 +27,18 @@ class SubjectWhitener:
         shape (n_channels,).
     """
 
-    def __init__(self, pooled):
+    def __init__(self, pooled: Any) -> None:
         self.pooled = pooled
         self.own = []
 
-    def fit(self, residuals, groups, n_averaged, subject=None, y_mask=None):
+    def fit(
+        self,
+        residuals: np.ndarray,
+        groups: np.ndarray | None,
+        n_averaged: np.ndarray,
+        subject: np.ndarray | None = None,
+        y_mask: np.ndarray | None = None,
+    ) -> Self:
         """Fit the pooled whitener and that of each subject.
 
         Parameters
@@ -59,12 +68,18 @@ class SubjectWhitener:
                     residuals[rows],
                     None if groups is None else groups[rows],
                     n_averaged[rows],
-                    None if y_mask is None else y_mask[rows].any(axis=0),
+                    None if y_mask is None else np.any(y_mask[rows], axis=0),
                 )
             )
         return self
 
-    def fit_one(self, residuals, groups, n_averaged, present=None):
+    def fit_one(
+        self,
+        residuals: np.ndarray,
+        groups: np.ndarray | None,
+        n_averaged: np.ndarray,
+        present: np.ndarray | None = None,
+    ) -> tuple[Any, np.ndarray]:
         """Fit the whitener of one subject, and leave it to the caller to append it to ``own``.
 
         Parameters
@@ -90,19 +105,21 @@ class SubjectWhitener:
             return None, present
         return type(self.pooled)().fit(residuals[:, present], groups, n_averaged), present
 
-    def transform(self, residuals, subject=None):
+    def transform(self, residuals: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Whiten: array, shape (n_trials, n_channels, n_times); a subject for each, or None."""
         return self._each("transform", residuals, subject)
 
-    def inverse_transform(self, whitened, subject=None):
+    def inverse_transform(
+        self, whitened: np.ndarray, subject: np.ndarray | None = None
+    ) -> np.ndarray:
         """Undo :meth:`transform`."""
         return self._each("inverse_transform", whitened, subject)
 
-    def colour(self, noise, subject=None):
+    def colour(self, noise: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Turn white noise into draws, with the covariance best for that."""
         return self._each("colour", noise, subject)
 
-    def _each(self, method, values, subject):
+    def _each(self, method: str, values: np.ndarray, subject: np.ndarray | None) -> np.ndarray:
         """Call the whitener of each subject."""
         result = getattr(self.pooled, method)(values)
         for one in [] if subject is None else np.unique(subject):
@@ -115,12 +132,12 @@ class SubjectWhitener:
             result[rows] = block
         return result
 
-    def get_state(self):
+    def get_state(self) -> dict:
         """Return what prediction needs, for :meth:`from_state`."""
         return {"pooled": self.pooled, "own": self.own}
 
     @classmethod
-    def from_state(cls, state):
+    def from_state(cls, state: dict) -> Self:
         """Make a fitted whitener from what :meth:`get_state` returned."""
         self = cls(state["pooled"])
         self.own = state["own"]

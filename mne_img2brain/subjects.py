@@ -15,7 +15,7 @@ from .stimuli import present
 _MOST_RATIO = 100  # between a subject's and the training data's size: more is another unit
 
 
-def _can_adapt(encoder):
+def _can_adapt(encoder: Any) -> bool:
     """Tell whether the regressor learns new subjects."""
     regressor = getattr(encoder, "regressor_", encoder.regressor)
     return regressor is None or hasattr(regressor, "adapt")
@@ -109,7 +109,7 @@ class SubjectsMixin:
         self.training_image_keys_ = sorted(keys)
         return self
 
-    def _standardised(self, recording):
+    def _standardised(self, recording: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return responses at the sensors of fit, in its scale, and which sensors there are."""
         place = {name: i for i, name in enumerate(self.ch_names_)}
         where = np.array([place[name] for name in recording.ch_names])
@@ -131,7 +131,7 @@ class SubjectsMixin:
             logger.info("Channels that the new subject lacks: %s", ", ".join(missing))
         return y, there
 
-    def _subject_codes(self, subject, n_images):
+    def _subject_codes(self, subject: str | None, n_images: int) -> np.ndarray | None:
         """Return the regressor's number of a subject, once per image; None for the average."""
         if subject is None:
             return None

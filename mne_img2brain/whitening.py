@@ -1,5 +1,7 @@
 """Whitening of residuals in space and time, and back."""
 
+from typing import Any, Self
+
 import numpy as np
 
 from ._log import logger
@@ -29,7 +31,12 @@ _MOST_SD = 1.03  # of residuals, against that within pictures
 class ScaleWhitener:
     """Divide every sensor by its own SD: no whitening but of the units."""
 
-    def fit(self, residuals, groups=None, n_averaged=None):
+    def fit(
+        self,
+        residuals: np.ndarray,
+        groups: np.ndarray | None = None,
+        n_averaged: np.ndarray | None = None,
+    ) -> Self:
         """Measure the SD of every sensor.
 
         Parameters
@@ -49,15 +56,15 @@ class ScaleWhitener:
         self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
         return self
 
-    def transform(self, residuals):
+    def transform(self, residuals: np.ndarray) -> np.ndarray:
         """Divide: array, shape (n, n_channels, n_times)."""
         return residuals / self.scale_
 
-    def inverse_transform(self, whitened):
+    def inverse_transform(self, whitened: np.ndarray) -> np.ndarray:
         """Multiply: array, shape (n, n_channels, n_times)."""
         return whitened * self.scale_
 
-    def colour(self, noise):
+    def colour(self, noise: np.ndarray) -> np.ndarray:
         """Multiply: array, shape (n, n_channels, n_times)."""
         return noise * self.scale_
 
@@ -121,11 +128,16 @@ class SpaceTimeWhitener:
        Statistician 72, 309-314.
     """
 
-    def __init__(self, structure="auto", seed=0):
+    def __init__(self, structure: str = "auto", seed: int = 0) -> None:
         self.structure = structure
         self.seed = seed
 
-    def fit(self, residuals, groups=None, n_averaged=None):
+    def fit(
+        self,
+        residuals: np.ndarray,
+        groups: np.ndarray | None = None,
+        n_averaged: np.ndarray | None = None,
+    ) -> Self:
         r"""Estimate the covariance.
 
         It is that of the residuals, the error of the prediction included: a trial of a new picture
@@ -171,10 +183,11 @@ class SpaceTimeWhitener:
         del noise
         held = _held_out(groups, rng)
         candidates = list_candidates(self.structure, z.shape[1:], len(z))
-        toeplitz = None
+        toeplitz: Any = None
         if any("stationary" in candidate for candidate in candidates):
             toeplitz = [stationary_covariance(z[part], self.time_) for part in (~held, slice(None))]
-        self.log_likelihoods_, best = {}, (-np.inf, None, None, None)
+        self.log_likelihoods_: dict[str, float] = {}
+        best: tuple = (-np.inf, None, None, None)
         for structure, target in candidates:
             weights, gains = judge(
                 z[~held], z[held], structure, target, toeplitz and toeplitz[0], len(candidates) == 1
@@ -196,7 +209,7 @@ class SpaceTimeWhitener:
         )
         return self
 
-    def _fit_basis(self, noise):
+    def _fit_basis(self, noise: np.ndarray) -> None:
         """Set the sensors' scale and the principal components over sensors and over times."""
         n, n_channels, n_times = noise.shape
         self.shape_ = (n_channels, n_times)
@@ -213,7 +226,7 @@ class SpaceTimeWhitener:
         self.space_, self.time_ = components(space), components(time)
         self.rank_ = self.space_.shape[1] * self.time_.shape[1]
 
-    def transform(self, residuals):
+    def transform(self, residuals: np.ndarray) -> np.ndarray:
         """Whiten.
 
         Parameters
@@ -228,7 +241,7 @@ class SpaceTimeWhitener:
         """
         return self._multiply(residuals, self.inverse_root_, 1 / self.scale_)
 
-    def inverse_transform(self, whitened):
+    def inverse_transform(self, whitened: np.ndarray) -> np.ndarray:
         """Colour.
 
         Parameters
@@ -243,7 +256,7 @@ class SpaceTimeWhitener:
         """
         return self._multiply(whitened, self.root_, after=self.scale_)
 
-    def colour(self, noise):
+    def colour(self, noise: np.ndarray) -> np.ndarray:
         """Turn white noise into residuals.
 
         By the states of the noise, whose covariances add up to that of the sample: whitening takes
@@ -265,7 +278,13 @@ class SpaceTimeWhitener:
             return self.inverse_transform(noise)
         return self.states_.draw(noise) * self.scale_
 
-    def _multiply(self, values, matrices, before=1.0, after=1.0):
+    def _multiply(
+        self,
+        values: np.ndarray,
+        matrices: np.ndarray,
+        before: float | np.ndarray = 1.0,
+        after: float | np.ndarray = 1.0,
+    ) -> np.ndarray:
         """Apply a symmetric matrix that is given in blocks over components, and two scales."""
         result = np.empty(np.shape(values), np.result_type(values, np.float32))
         for rows in _batches(len(values), max(1, 10**7 // max(1, values[0].size))):
@@ -275,7 +294,7 @@ class SpaceTimeWhitener:
             result[rows] = self.space_ @ z @ self.time_.T * after
         return result
 
-    def get_state(self):
+    def get_state(self) -> dict:
         """Return what the whitener has learnt.
 
         Returns
@@ -286,7 +305,7 @@ class SpaceTimeWhitener:
         return dict(vars(self))
 
     @classmethod
-    def from_state(cls, state):
+    def from_state(cls, state: dict) -> Self:
         """Make a fitted whitener from what :meth:`get_state` returned.
 
         Parameters
@@ -304,7 +323,12 @@ class SpaceTimeWhitener:
         return self
 
 
-def _noise(residuals, groups, n_averaged, rng):
+def _noise(
+    residuals: np.ndarray,
+    groups: np.ndarray | None,
+    n_averaged: np.ndarray | None,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Return residuals, their groups, and the factor on the means of the groups."""
     n = len(residuals)
     labels = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
@@ -340,7 +364,7 @@ def _noise(residuals, groups, n_averaged, rng):
     return values - (1 - factor) * means, labels, factor
 
 
-def _held_out(groups, rng):
+def _held_out(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Choose a quarter of the groups: array of bool, shape (n_trials,)."""
     names = np.unique(groups)
     if len(names) < 4:
@@ -349,5 +373,5 @@ def _held_out(groups, rng):
     return np.isin(groups, rng.permutation(names)[: len(names) // 4])
 
 
-def _batches(n, size):
+def _batches(n: int, size: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, n, size)]

@@ -1,7 +1,7 @@
 """What the baselines share: the arrays of ``DiffusionRegressor``, one model for each subject."""
 
 import dataclasses
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -102,10 +102,10 @@ class Baseline(RegressorMixin, BaseEstimator):
             self.residuals_ = GaussianResiduals().fit(residuals, data.y_mask)
         return self
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         """Complain of parameters that make no sense."""
 
-    def _split(self, data):
+    def _split(self, data: Any) -> tuple[Any, np.ndarray, np.ndarray, bool]:
         """Keep each picture once; say which trials are held out together."""
         if self._needs_splits:
             # A fixed seed: folds are the same whenever the trials are.
@@ -117,7 +117,7 @@ class Baseline(RegressorMixin, BaseEstimator):
         data = dataclasses.replace(data, tokens=data.tokens[first], image_index=image)
         return data, np.zeros_like(image), image, False
 
-    def _pool(self, tokens):
+    def _pool(self, tokens: np.ndarray) -> np.ndarray:
         """Turn tokens into a table."""
         if tokens.shape[1] == 1:
             return np.asarray(tokens[:, 0], float)
@@ -125,7 +125,7 @@ class Baseline(RegressorMixin, BaseEstimator):
         self.pool_last_ = getattr(self, "pool_last_", bool(np.isnan(tokens[..., 0]).any()))
         return np.asarray(pool_tokens(tokens, last=self.pool_last_), float)
 
-    def _out_of_fold(self, table, part):
+    def _out_of_fold(self, table: np.ndarray, part: "Part") -> np.ndarray:
         """Return what models that have not seen a trial's group leave over of it."""
         residuals = np.empty_like(part.data.y)
         for fold in np.unique(part.fold):
@@ -176,7 +176,7 @@ class Baseline(RegressorMixin, BaseEstimator):
                 predicted[rows] = self.models_[subject].predict(table[rows])
         return np.reshape(predicted, (len(table), *self.target_shape_))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.target_tags.multi_output = True
@@ -186,10 +186,12 @@ class Baseline(RegressorMixin, BaseEstimator):
 class Part:
     """The trials of one subject and their splits."""
 
-    def __init__(self, data, fold, group, by_trial):
+    def __init__(self, data: Any, fold: np.ndarray, group: np.ndarray, by_trial: bool) -> None:
         self.data, self.fold, self.group, self.by_trial = data, fold, group, by_trial
 
-    def averages(self, keep):
+    def averages(
+        self, keep: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Average the kept trials of every picture: what there is to know about its mean."""
         data = self.data
         y = data.y[keep].reshape(keep.sum(), -1)

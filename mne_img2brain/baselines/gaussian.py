@@ -101,7 +101,7 @@ class GaussianResiduals:
         return (white.reshape(len(white), -1) @ self.root_).reshape(white.shape)
 
 
-def _root(covariance):
+def _root(covariance: np.ndarray) -> np.ndarray:
     """Return the symmetric root; what rounding has made negative is zero."""
     values, vectors = eigh(covariance)
     floor = 1e-12 * values[-1]

@@ -1,6 +1,6 @@
 """Baselines that learn nothing: the mean response, and that to the nearest training image."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -15,10 +15,10 @@ __all__ = ["MeanResponse", "NearestNeighbor"]
 class _Constant:
     """The same response for every image."""
 
-    def __init__(self, response):
+    def __init__(self, response: np.ndarray) -> None:
         self.response = response
 
-    def predict(self, table):
+    def predict(self, table: np.ndarray) -> np.ndarray:
         """Repeat the response."""
         return np.repeat(self.response[None], len(table), axis=0)
 
@@ -35,11 +35,11 @@ class MeanResponse(Baseline):
         One model for each subject.
     """
 
-    def _fit_part(self, table, part, keep):
+    def _fit_part(self, table: np.ndarray, part: Any, keep: np.ndarray) -> _Constant:
         _, average, weight, _, _ = part.averages(keep)
         return _Constant(np.average(average, axis=0, weights=weight))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True
         return tags
@@ -61,16 +61,18 @@ class NearestNeighbor(Baseline):
         One model for each subject.
     """
 
-    def __init__(self, n_neighbors: int = 1, *, metric: Literal["cosine", "euclidean"] = "cosine"):
+    def __init__(
+        self, n_neighbors: int = 1, *, metric: Literal["cosine", "euclidean"] = "cosine"
+    ) -> None:
         self.n_neighbors = n_neighbors
         self.metric = metric
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         check_integers(n_neighbors=(self.n_neighbors, 1))
         if self.metric not in ("cosine", "euclidean"):
             raise ValueError(f"metric={self.metric!r}; expected 'cosine' or 'euclidean'.")
 
-    def _fit_part(self, table, part, keep):
+    def _fit_part(self, table: np.ndarray, part: Any, keep: np.ndarray) -> "_Neighbors":
         images, average, _, _, _ = part.averages(keep)
         return _Neighbors(table[images], average, self.n_neighbors, self.metric)
 
@@ -78,13 +80,15 @@ class NearestNeighbor(Baseline):
 class _Neighbors:
     """The mean of the nearest rows."""
 
-    def __init__(self, table, responses, n_neighbors, metric):
+    def __init__(
+        self, table: np.ndarray, responses: np.ndarray, n_neighbors: int, metric: str
+    ) -> None:
         self.scaler = StandardScaler().fit(table)
         self.responses = responses
         nearest = NearestNeighbors(n_neighbors=min(n_neighbors, len(table)), metric=metric)
         self.nearest = nearest.fit(self.scaler.transform(table))
 
-    def predict(self, table):
+    def predict(self, table: np.ndarray) -> np.ndarray:
         """Average the responses to the nearest rows."""
         rows = self.nearest.kneighbors(self.scaler.transform(table), return_distance=False)
         return self.responses[rows].mean(axis=1)

@@ -1,6 +1,6 @@
 """Ridge regression, and ridge regression with Gaussian noise."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
@@ -64,7 +64,7 @@ class RidgeBaseline(Baseline):
         solver: Literal["sklearn", "himalaya"] = "sklearn",
         min_images: int = 10,
         n_folds: int = 5,
-    ):
+    ) -> None:
         self.alphas = alphas
         self.tokens = tokens
         self.per_target = per_target
@@ -72,7 +72,7 @@ class RidgeBaseline(Baseline):
         self.min_images = min_images
         self.n_folds = n_folds
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         check_integers(min_images=(self.min_images, 2), n_folds=(self.n_folds, 2))
         if self.tokens not in ("pooled", "first", "all"):
             raise ValueError(f"tokens={self.tokens!r}; expected 'pooled', 'first' or 'all'.")
@@ -81,14 +81,14 @@ class RidgeBaseline(Baseline):
         if self.solver == "himalaya" and not self.per_target:
             raise ValueError("solver='himalaya' chooses penalties per target: per_target=True.")
 
-    def _pool(self, tokens):
+    def _pool(self, tokens: np.ndarray) -> np.ndarray:
         if self.tokens == "first":
             return np.asarray(tokens[:, 0], float)
         if self.tokens == "all":
             return np.asarray(tokens, float).reshape(len(tokens), -1)
         return super()._pool(tokens)
 
-    def _fit_part(self, table, part, keep):
+    def _fit_part(self, table: np.ndarray, part: Any, keep: np.ndarray) -> Any:
         images, average, weight, fold, group = part.averages(keep)
         alone = len(np.unique(group)) == len(group) and not part.by_trial
         even = np.allclose(weight, weight[0])
@@ -112,7 +112,7 @@ class RidgeBaseline(Baseline):
             table[images], average, **({} if even else {"ridgecv__sample_weight": weight})
         )
 
-    def _himalaya(self, folds, even):
+    def _himalaya(self, folds: PredefinedSplit, even: bool) -> Any:
         """Return himalaya's ridge, or say how to get it."""
         try:
             from himalaya.ridge import RidgeCV as HimalayaRidgeCV
@@ -137,7 +137,7 @@ class RidgeBaseline(Baseline):
 class _PaddedScaler(StandardScaler):
     """Standardise what is there; padding becomes zero, the mean."""
 
-    def transform(self, X):
+    def transform(self, X: np.ndarray) -> np.ndarray:
         return np.nan_to_num(super().transform(X))
 
 

@@ -1,6 +1,7 @@
 """The stack machine of restricted_pickle: opcodes, and the few names that mean something."""
 
 import struct
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,14 +21,14 @@ class TensorInsideError(RefusedError):
 class _Name:
     """A global that a pickle may use; its meaning is in :data:`_CALLS`, never imported."""
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.name = name
 
 
 class _Pending:
     """An array or dtype whose state comes later; ``keys`` are the memo entries that hold it."""
 
-    def __init__(self, kind, value=None):
+    def __init__(self, kind: str, value: Any = None) -> None:
         self.kind, self.value, self.keys = kind, value, []
 
 
@@ -35,12 +36,12 @@ class _Mark:
     """Where a sequence of items begins on the stack."""
 
 
-def _reconstruct(args):
+def _reconstruct(args: tuple[_Name, tuple, bytes]) -> _Pending:
     """numpy: an empty array, whose state follows."""
     return _Pending("array")
 
 
-def _dtype(args):
+def _dtype(args: tuple[str, bool, bool]) -> _Pending:
     """numpy: a dtype from its code, byte order to follow."""
     code = args[0]
     if not isinstance(code, str):
@@ -48,19 +49,19 @@ def _dtype(args):
     return _Pending("dtype", np.dtype(code))
 
 
-def _frombuffer(args):
+def _frombuffer(args: tuple) -> np.ndarray:
     """numpy, protocol 5: an array over a buffer."""
     buffer, dtype, shape, order = args
     return _array(shape, dtype, buffer, order)
 
 
-def _scalar(args):
+def _scalar(args: tuple[Any, bytes]) -> bool | float:
     """numpy: a scalar of its bytes."""
     dtype, raw = args
     return np.frombuffer(bytes(raw), dtype, count=1)[0]
 
 
-def _encode(args):
+def _encode(args: tuple[str, str]) -> bytes:
     """Protocol 2 writes bytes as text in latin-1."""
     text, code = args
     if code not in ("latin1", "latin-1"):
@@ -68,14 +69,14 @@ def _encode(args):
     return text.encode("latin-1")
 
 
-def _bytearray(args):
+def _bytearray(args: tuple) -> Any:
     """Return bytes that can be changed; never so many zeros as a number says."""
     if not all(isinstance(arg, (bytes, memoryview)) for arg in args):
         raise RefusedError("a bytearray of something that is not bytes")
     return bytearray(*args)
 
 
-def _bytes(args):
+def _bytes(args: tuple) -> bytes:
     """Protocols 0 to 2 write no bytes at all as a call; there is no other."""
     if args:
         raise RefusedError("bytes of something")
@@ -105,7 +106,7 @@ _CALLS = {
 }
 
 
-def _array(shape, dtype, buffer, order):
+def _array(shape: tuple, dtype: Any, buffer: Any, order: Literal["F", "C"]) -> np.ndarray:
     """View a buffer as an array."""
     if isinstance(shape, int):
         shape = (shape,)
@@ -122,12 +123,12 @@ def _array(shape, dtype, buffer, order):
 class _Machine:
     """Run one pickle over a buffer."""
 
-    def __init__(self, buffer, offset):
+    def __init__(self, buffer: Any, offset: int) -> None:
         self.view, self.at = memoryview(buffer), offset
         self.stack, self.memo = [], {}
 
     # reading -----------------------------------------------------------------------------------
-    def take(self, n_bytes):
+    def take(self, n_bytes: int) -> Any:
         """Return the next bytes, in place."""
         piece = self.view[self.at : self.at + n_bytes]
         if n_bytes < 0 or len(piece) != n_bytes:
@@ -135,11 +136,11 @@ class _Machine:
         self.at += n_bytes
         return piece
 
-    def number(self, code):
+    def number(self, code: Any) -> int:
         """Return the next little-endian number."""
         return struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0]
 
-    def line(self):
+    def line(self) -> bytes:
         """Return the next line, for opcodes written as text."""
         pieces = []
         while (byte := bytes(self.take(1))) != b"\n":
@@ -148,33 +149,33 @@ class _Machine:
                 raise ValueError("a line that does not end")
         return b"".join(pieces)
 
-    def raw(self, n_bytes):
+    def raw(self, n_bytes: int) -> Any:
         """Return bytes: a copy of few, a view of many."""
         piece = self.take(n_bytes)
         return piece if n_bytes >= _IN_PLACE else bytes(piece)
 
     # the stack ---------------------------------------------------------------------------------
-    def pop(self):
+    def pop(self) -> Any:
         """Take the top of the stack."""
         if not self.stack:
             raise ValueError("an empty stack")
         return self.stack.pop()
 
-    def pop_mark(self):
+    def pop_mark(self) -> list:
         """Take the items above the last mark."""
         items = []
         while (item := self.pop()) is not _Mark:
             items.append(item)
         return items[::-1]
 
-    def remember(self, key):
+    def remember(self, key: int) -> None:
         """Put the top of the stack in the memo."""
         top = self.stack[-1]
         if isinstance(top, _Pending):
             top.keys.append(key)
         self.memo[key] = top
 
-    def name(self, module, name):
+    def name(self, module: str, name: str) -> _Name:
         """Look a global up; anything unknown is refused."""
         full = f"{module}.{name}"
         if full not in _CALLS:
@@ -183,15 +184,15 @@ class _Machine:
             raise RefusedError(full)
         return _Name(full)
 
-    def reduce(self):
+    def reduce(self) -> None:
         """Call one of the known names."""
         args, function = self.pop(), self.pop()
-        call = _CALLS[function.name] if isinstance(function, _Name) else None
+        call: Any = _CALLS[function.name] if isinstance(function, _Name) else None
         if call is None or not isinstance(args, tuple):
             raise RefusedError(getattr(function, "name", f"a call of {type(function).__name__}"))
         self.stack.append(call(tuple(_settled(arg) for arg in args)))
 
-    def build(self):
+    def build(self) -> None:
         """Complete an array or a dtype with its state."""
         state, pending = self.pop(), self.pop()
         if not isinstance(pending, _Pending) or not isinstance(state, tuple):
@@ -202,7 +203,7 @@ class _Machine:
             self.memo[key] = value
         self.stack.append(value)
 
-    def container(self, kind):
+    def container(self, kind: type) -> Any:
         """Return the container below the items to be added."""
         target = self.stack[-1] if self.stack else None
         if type(target) is not kind:
@@ -210,26 +211,26 @@ class _Machine:
         return target
 
 
-def _settled(value):
+def _settled(value: Any) -> Any:
     """Return a dtype that needed no state as it is."""
     if isinstance(value, _Pending) and value.kind == "dtype":
         return value.value
     return value
 
 
-def _dtype_of(pending, state):
+def _dtype_of(pending: _Pending, state: tuple) -> Any:
     """Apply the byte order; structured dtypes are refused."""
     if len(state) < 5 or state[2] is not None or state[3] is not None or state[4] is not None:
         raise RefusedError("a structured dtype")
     return pending.value.newbyteorder(state[1]) if state[1] in "<>" else pending.value
 
 
-def _array_of(state):
+def _array_of(state: tuple) -> np.ndarray:
     """Make an array of shape, dtype, order and bytes, or of a list of objects."""
     shape, dtype, fortran, raw = state[-4:]
     if not isinstance(dtype, np.dtype):
         raise RefusedError("an array without a dtype")
-    order = "F" if fortran else "C"
+    order: Literal["F", "C"] = "F" if fortran else "C"
     if dtype.hasobject:
         if not isinstance(raw, list) or len(raw) != int(np.prod(shape, dtype=np.int64)):
             raise ValueError("an object array with too few or too many items")
@@ -240,7 +241,7 @@ def _array_of(state):
     return _array(shape, dtype, raw, order)
 
 
-def _pairs(items):
+def _pairs(items: list) -> Any:
     """Pair keys and values."""
     return zip(items[::2], items[1::2], strict=True)
 
@@ -256,7 +257,7 @@ _PUT = {b"p": None, b"q": "B", b"r": "I"}
 _GET = {b"g": None, b"h": "B", b"j": "I"}
 
 
-def _step(machine, code):
+def _step(machine: _Machine, code: bytes) -> None:
     """Follow one opcode."""
     push = machine.stack.append
     if code in _CONSTANTS:
@@ -293,7 +294,7 @@ def _step(machine, code):
         _step_structure(machine, code)
 
 
-def _step_structure(machine, code):
+def _step_structure(machine: _Machine, code: bytes) -> None:
     """Follow an opcode that makes containers, names or calls, or that older protocols use."""
     push, pop = machine.stack.append, machine.pop
     if code == b"a":
@@ -357,7 +358,7 @@ def _step_structure(machine, code):
         raise RefusedError(f"the opcode {code!r}")
 
 
-def run(buffer, offset, label):
+def run(buffer: Any, offset: int, label: str) -> dict | np.ndarray:
     """Run the pickle at an offset of a buffer.
 
     Parameters

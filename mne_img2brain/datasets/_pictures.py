@@ -64,7 +64,7 @@ def image_features(images: Any, n_pixels: int = 32) -> np.ndarray:
     return np.array([_features_of(rgb / 255) for rgb in small])
 
 
-def _features_of(rgb):
+def _features_of(rgb: np.ndarray) -> np.ndarray:
     """Features of one picture, shape (4, 8)."""
     luminance = rgb.mean(axis=2)
     opponent = np.abs(rgb[..., 0] - rgb[..., 1]) + np.abs(rgb[..., 2] - rgb[..., :2].mean(axis=2))
@@ -82,7 +82,7 @@ def _features_of(rgb):
     return quarters.reshape(4, -1)
 
 
-def _draw(category, size, rng):
+def _draw(category: str, size: int, rng: np.random.Generator) -> np.ndarray:
     """Draw one picture."""
     rows, columns = np.mgrid[:size, :size] / size - 0.5
     picture = 0.5 + 0.12 * _one_over_f(size, rng)[..., None] * rng.uniform(0.3, 1.6)
@@ -111,7 +111,7 @@ def _draw(category, size, rng):
     return (255 * np.clip(picture, 0, 1)).astype(np.uint8)
 
 
-def _one_over_f(size, rng):
+def _one_over_f(size: int, rng: np.random.Generator) -> np.ndarray:
     """Draw a texture with the amplitude spectrum of natural scenes, variance one."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
     frequency[0, 0] = np.inf

@@ -10,6 +10,7 @@ import os
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class MappedFile:
         Its content, read only.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"There is no file {self.path}.")
@@ -69,7 +70,7 @@ class MappedFile:
             self._n_seen = 0
 
 
-def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[object, MappedFile]:
+def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[Any, MappedFile]:
     """Read a pickle of arrays and builtin containers.
 
     Parameters
@@ -97,7 +98,7 @@ def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[
     return run(mapped.buffer, offset, str(mapped.path)), mapped
 
 
-def read_npy(path: str | os.PathLike) -> tuple[object, MappedFile]:
+def read_npy(path: str | os.PathLike) -> tuple[Any, MappedFile]:
     """Read what is under a name that ends in ``.npy``: an array, an object, or a bare pickle.
 
     Parameters
@@ -154,7 +155,7 @@ def read_npy(path: str | os.PathLike) -> tuple[object, MappedFile]:
     ), mapped
 
 
-def read_torch_zip(path: str | os.PathLike) -> tuple[object, MappedFile]:
+def read_torch_zip(path: str | os.PathLike) -> tuple[Any, MappedFile]:
     """Read arrays that were put in a ``.pt`` file as NumPy arrays, without torch.
 
     Parameters

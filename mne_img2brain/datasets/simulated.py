@@ -1,6 +1,7 @@
 """Simulated recordings whose true response is known."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import mne
 import numpy as np
@@ -154,7 +155,7 @@ def simulate_epochs(
     return epochs, truths
 
 
-def _features(images):
+def _features(images: list | np.ndarray) -> np.ndarray:
     """Features per half field, standardised over images, shape (n_images, 2, 2, n_features)."""
     array = images if isinstance(images, np.ndarray) else None
     if array is not None and array.dtype.kind == "f" and array.ndim in (2, 3):
@@ -172,7 +173,7 @@ def _features(images):
     return (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
 
 
-def _sensors(info, sfreq):
+def _sensors(info: mne.Info | None, sfreq: float) -> mne.Info:
     """Check positions; set the sampling rate."""
     if info is None:
         info = mne.create_info(_CH_NAMES, sfreq, "eeg").set_montage(site_montage())
@@ -189,7 +190,9 @@ def _sensors(info, sfreq):
     return info
 
 
-def _source_responses(features, times, rng):
+def _source_responses(
+    features: np.ndarray, times: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Moment of every visual source, shape (n_images, n_sources, n_times), in Am."""
     n_features = features.shape[-1]
     responses = []
@@ -209,7 +212,7 @@ def _source_responses(features, times, rng):
     return np.stack(responses, axis=1)
 
 
-def _lead_fields(info, noise_positions):
+def _lead_fields(info: mne.Info, noise_positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fields of unit dipoles along x, y and z: visual sources, then noise sources."""
     middle, radius = np.array([0.0, 0.0, 0.04]), _HEAD_RADIUS
     if "eeg" not in info.get_channel_types(unique=True):
@@ -230,7 +233,7 @@ def _lead_fields(info, noise_positions):
     return fields[: len(visual)], fields[len(visual) :]
 
 
-def _oriented(visual, turn, rng):
+def _oriented(visual: np.ndarray, turn: float, rng: np.random.Generator) -> np.ndarray:
     """Field of each visual source along its orientation, tilted at random by ``turn``."""
     axes = [
         np.array(direction) * (side, 1, 1)
@@ -243,7 +246,14 @@ def _oriented(visual, turn, rng):
     return np.einsum("sk,skc->sc", axes, visual)
 
 
-def _noise(fields, positions, n_trials, times, sfreq, rng):
+def _noise(
+    fields: np.ndarray,
+    positions: np.ndarray,
+    n_trials: int,
+    times: np.ndarray,
+    sfreq: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Noise of single trials at the sensors, in units of its sources."""
     n_times = len(times)
     length = 2 * n_times  # the second half is thrown away, so that no trial is periodic
@@ -269,7 +279,9 @@ def _noise(fields, positions, n_trials, times, sfreq, rng):
     return data + 0.15 * per_sensor * rng.standard_normal(data.shape)
 
 
-def _noise_scale(truth, noise, times, info, snr):
+def _noise_scale(
+    truth: np.ndarray, noise: np.ndarray, times: np.ndarray, info: mne.Info, snr: float
+) -> np.ndarray:
     """Factor per channel type that gives the noise the strength asked for."""
     types = np.array(info.get_channel_types())
     scale = np.empty((len(types), 1))
@@ -280,12 +292,14 @@ def _noise_scale(truth, noise, times, info, snr):
     return scale
 
 
-def _baseline(data, times):
+def _baseline(data: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Subtract the mean of what comes before onset."""
     return data - data[..., times <= 0].mean(axis=-1, keepdims=True)
 
 
-def _as_epochs(data, info, times, metadata, category):
+def _as_epochs(
+    data: np.ndarray, info: mne.Info, times: np.ndarray, metadata: Any, category: Any
+) -> mne.BaseEpochs:
     """Make epochs with one event code per category, or per image."""
     if category is None:
         codes = metadata["image_id"].to_numpy() + 1
@@ -302,7 +316,7 @@ def _as_epochs(data, info, times, metadata, category):
     )  # fmt: skip
 
 
-def _in_ball(n, rng):
+def _in_ball(n: int, rng: np.random.Generator) -> np.ndarray:
     """Draw points in a unit ball, the lower part left out."""
     points = rng.standard_normal((n, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)

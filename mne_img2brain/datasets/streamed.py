@@ -12,11 +12,11 @@ __all__ = ["Preparation", "Stream", "StreamedEpochs", "Trials"]
 class Trials:
     """Trials on disk; readers say how one is fetched."""
 
-    def trial(self, address) -> None:
+    def trial(self, address: Any) -> np.ndarray:
         """Return one trial, array of shape (n_channels, n_times)."""
         raise TypeError(f"{type(self).__name__} does not say how a trial is read.")
 
-    def mean(self, addresses):
+    def mean(self, addresses: list) -> np.ndarray:
         """Return the mean of some trials, array of shape (n_channels, n_times)."""
         total = np.array(self.trial(addresses[0]), dtype=np.float64)
         for address in addresses[1:]:
@@ -37,14 +37,14 @@ class ArrayTrials(Trials):
         The file that ``array`` is a view of.
     """
 
-    def __init__(self, array: np.ndarray, rows: np.ndarray, mapped=None):
+    def __init__(self, array: np.ndarray, rows: np.ndarray, mapped: Any = None) -> None:
         self.array, self.rows, self.mapped = array, np.asarray(rows), mapped
 
-    def trial(self, address):
+    def trial(self, address: Any) -> np.ndarray:
         """Return the trial (condition, repetition)."""
         return self.mean([address])
 
-    def mean(self, addresses):
+    def mean(self, addresses: list[tuple]) -> np.ndarray:
         """Return the mean of repetitions of one condition."""
         # the leading axes are indexed, not merged: merging would copy an array in Fortran order
         leading = np.unravel_index(addresses[0][0], self.array.shape[:-3])
@@ -91,7 +91,7 @@ class Preparation:
         resample: float | None = None,
         tmin: float | None = None,
         tmax: float | None = None,
-    ):
+    ) -> None:
         times = np.asarray(times, dtype=float)
         steps, whole = np.diff(times), times
         if len(times) < 2 or steps.min() <= 0 or np.ptp(steps) > 0.01 * steps.mean():
@@ -125,7 +125,7 @@ class Preparation:
         self._kept = _window(times, tmin, tmax, "tmin, tmax", whole)
         self.times = times[self._kept]
 
-    def __call__(self, trial):
+    def __call__(self, trial: np.ndarray) -> np.ndarray:
         """Return the trial prepared, a new array of shape (n_channels, n_times)."""
         if self._baseline is not None:
             trial = trial - trial[:, self._baseline].mean(axis=1, keepdims=True)
@@ -150,17 +150,17 @@ class Stream:
         What is done to it.
     """
 
-    def __init__(self, trials: Trials, addresses: list[list], preparation: Preparation):
+    def __init__(self, trials: Trials, addresses: list[list], preparation: Preparation) -> None:
         self.trials, self.addresses, self.preparation = trials, addresses, preparation
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.addresses)
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict) -> Self:
         # epochs are copied whenever they are indexed; what is on disk is not
         return self
 
-    def read(self, row):
+    def read(self, row: int) -> np.ndarray:
         """Return one epoch, array of shape (n_channels, n_times)."""
         return self.preparation(self.trials.mean(self.addresses[row]))
 
@@ -196,7 +196,7 @@ class StreamedEpochs(mne.BaseEpochs):
         event_id: dict[str, int],
         metadata: pd.DataFrame,
         baseline: tuple | None = None,
-    ):
+    ) -> None:
         times = stream.preparation.times
         self._stream: Any = stream
         super().__init__(
@@ -207,7 +207,7 @@ class StreamedEpochs(mne.BaseEpochs):
         self._do_baseline, self._bad_dropped = False, True
         self.baseline = baseline
 
-    def _get_epoch_from_raw(self, idx, verbose=None):
+    def _get_epoch_from_raw(self, idx: int, verbose: Any = None) -> np.ndarray:
         """Read one epoch; ``selection`` is its place among all that there were at first."""
         return self._stream.read(self.selection[idx])[self.picks]
 
@@ -224,7 +224,13 @@ class StreamedEpochs(mne.BaseEpochs):
         return self
 
 
-def _window(times, first, last, label, whole=None):
+def _window(
+    times: np.ndarray,
+    first: float | None,
+    last: float | None,
+    label: str,
+    whole: np.ndarray | None = None,
+) -> slice:
     """Return the slice of times between two, to within half a sample of the file."""
     whole = times if whole is None else whole
     slack = 0.5 * (whole[1] - whole[0]) - 1e-9

@@ -177,8 +177,18 @@ def load(
 
 
 def _load_arrays(
-    path, file, family, variant, name, split, average, baseline, metadata, images_dir, options
-):
+    path: Path,
+    file: Path,
+    family: str,
+    variant: str,
+    name: str,
+    split: str,
+    average: bool,
+    baseline: Any,
+    metadata: Any,
+    images_dir: Any,
+    options: dict,
+) -> tuple[list, Any]:
     """Read a file that holds conditions x repetitions x channels x times."""
     data, ch_names, times, named, sessions, mapped = _READERS[family](file, split)
     n_leading = 2 if family == "neurobridge" else 1
@@ -216,7 +226,7 @@ def _load_arrays(
     )
 
 
-def _subject_name(subject):
+def _subject_name(subject: int | str) -> str:
     """Return ``sub-01``."""
     match = re.fullmatch(r"(?:sub-?)?0*(\d+)", str(subject))
     if match is None or int(match[1]) < 1:
@@ -224,7 +234,7 @@ def _subject_name(subject):
     return f"sub-{int(match[1]):02d}"
 
 
-def _find_variant(path, name, variant, split):
+def _find_variant(path: Path, name: str, variant: str, split: str) -> tuple[str, list]:
     """Return the family of files there is for a subject, and the files of the split."""
     known = [file for names in _FILES.values() for file in names.values()]
     found = find_files(path if path.is_dir() else path.parent, known, depth=4)
@@ -263,12 +273,12 @@ def _find_variant(path, name, variant, split):
     return family, chosen
 
 
-def _home(file, family):
+def _home(file: Path, family: str) -> Path:
     """Return the folder of a subject that a file belongs to."""
     return file.parent.parent if family == "raw" else file.parent
 
 
-def _say_what_is_there(path):
+def _say_what_is_there(path: Path) -> None:
     """Raise for a folder without any file of THINGS-EEG2."""
     meg = find_files(path, ["preprocessed_P*-epo*.fif", "preprocessed_meg_*.pkl"], depth=3)
     if meg:
@@ -283,7 +293,7 @@ def _say_what_is_there(path):
     )
 
 
-def _preprocessed_kind(variant, ch_names, file):
+def _preprocessed_kind(variant: str, ch_names: list[str], file: Path) -> str:
     """Tell whose preprocessing it is, and check that it is the one asked for."""
     kind = "gifford" if len(ch_names) == _N_CHANNELS_GIFFORD else "nice"
     if variant in ("gifford", "nice", "atm") and kind != variant.replace("atm", "nice"):
@@ -294,7 +304,7 @@ def _preprocessed_kind(variant, ch_names, file):
     return kind
 
 
-def _check_partner(file, split, ch_names, n_times):
+def _check_partner(file: Path, split: str, ch_names: list[str], n_times: int) -> None:
     """Raise where the other split beside a file is of another variant."""
     other = file.with_name(_DICT_FILES["test" if split == "train" else "train"])
     if not other.is_file():
@@ -312,7 +322,7 @@ def _check_partner(file, split, ch_names, n_times):
         )
 
 
-def _metadata(metadata, path, images_dir):
+def _metadata(metadata: Any, path: Path, images_dir: Any) -> dict:
     """Return the lists of pictures."""
     if isinstance(metadata, dict):
         return metadata
@@ -321,7 +331,7 @@ def _metadata(metadata, path, images_dir):
     return read_image_metadata(metadata or find_image_metadata(path, images_dir))
 
 
-def _entries(found, keys, file):
+def _entries(found: dict, keys: list[str], file: Path) -> list:
     """Take entries out of a dict, or say which are missing."""
     missing = [key for key in keys if not isinstance(found, dict) or key not in found]
     if missing:
@@ -330,14 +340,16 @@ def _entries(found, keys, file):
     return [found[key] for key in keys]
 
 
-def _read_dict(file, split):
+def _read_dict(file: Path, split: str) -> tuple[np.ndarray, list, np.ndarray, None, None, Any]:
     """Gifford, NICE, ATM: a dict, in an object array or pickled bare."""
     found, mapped = read_npy(file)
     data, names, times = _entries(found, ["preprocessed_eeg_data", "ch_names", "times"], file)
     return data, list(names), times, None, None, mapped
 
 
-def _read_neurobridge(file, split):
+def _read_neurobridge(
+    file: Path, split: str
+) -> tuple[np.ndarray, list, list | np.ndarray, None, None, Any]:
     """NeuroBridge: an array with info.json beside it, or a dict."""
     found, mapped = read_npy(file)
     if isinstance(found, dict):
@@ -354,7 +366,9 @@ def _read_neurobridge(file, split):
     return found, list(names), times, None, None, mapped
 
 
-def _read_ubp(file, split):
+def _read_ubp(
+    file: Path, split: str
+) -> tuple[np.ndarray, list, np.ndarray, Any, np.ndarray | None, Any]:
     """UBP: arrays, which NumPy can map, or tensors, which torch maps."""
     try:
         found, mapped = read_torch_zip(file)
@@ -370,7 +384,7 @@ def _read_ubp(file, split):
     return data, list(names), times, images, found.get("session"), mapped
 
 
-def _sessions(sessions, shape, file):
+def _sessions(sessions: np.ndarray, shape: tuple[int, int, int, int], file: str) -> np.ndarray:
     """Return the session of every trial, counted from 1."""
     sessions = np.asarray(sessions, dtype=float)
     if sessions.shape != shape[:2]:

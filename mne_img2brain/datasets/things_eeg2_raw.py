@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,13 +20,13 @@ _WINDOW = (-0.2, 1.0)
 class _Session:
     """One recording on disk, with its events."""
 
-    def __init__(self, file, n_pictures):
+    def __init__(self, file: Path, n_pictures: int) -> None:
         found, self.mapped = read_npy(file)
         missing = [key for key in _KEYS if not isinstance(found, dict) or key not in found]
         if missing:
             raise ValueError(f"{file} lacks {', '.join(missing)}; it is no raw recording.")
         self.file = file
-        self.number = int(re.search(r"(\d+)$", file.parent.name)[1])
+        self.number = int(re.findall(r"\d+$", file.parent.name)[0])
         self.data, self.sfreq = found["raw_eeg_data"], float(found["sfreq"])
         self.highpass = float(found.get("highpass", 0.0))
         self.lowpass = float(found.get("lowpass", self.sfreq / 2))
@@ -42,7 +42,7 @@ class _Session:
         self.rows = [names.index(name) for name in self.ch_names]
         self.samples, self.codes = self._events(names.index("stim"), n_pictures)
 
-    def _events(self, row, n_pictures):
+    def _events(self, row: int, n_pictures: int) -> tuple[np.ndarray, np.ndarray]:
         """Return onsets and pictures, counted from 0; targets are left out."""
         stim = np.asarray(self.data[row])
         self.mapped.saw(stim.nbytes)
@@ -66,12 +66,12 @@ class _Session:
 class _RawTrials(Trials):
     """Trials cut out of recordings: addresses are (session, sample)."""
 
-    def __init__(self, sessions, rows, start, stop):
+    def __init__(self, sessions: list[_Session], rows: np.ndarray, start: int, stop: int) -> None:
         self.sessions, self.start, self.stop = sessions, start, stop
         self.rows = [np.array(session.rows)[rows] for session in sessions]
-        self.whiteners = [None] * len(sessions)
+        self.whiteners: list[np.ndarray | None] = [None] * len(sessions)
 
-    def trial(self, address):
+    def trial(self, address: tuple[int, int]) -> np.ndarray:
         """Return one trial, whitened if there is a whitener."""
         number, sample = address
         session = self.sessions[number]
@@ -95,7 +95,7 @@ def load_raw(
     tmin: float | None,
     tmax: float | None,
     resample: float | None,
-):
+) -> tuple[list, Any]:
     """Cut raw recordings into epochs.
 
     Parameters
@@ -151,7 +151,13 @@ def load_raw(
     )  # fmt: skip
 
 
-def _cut(sessions, channels, tmin, tmax, baseline):
+def _cut(
+    sessions: list[_Session],
+    channels: list[str] | None,
+    tmin: float,
+    tmax: float,
+    baseline: tuple[None, float] | None,
+) -> tuple[_RawTrials, np.ndarray]:
     """Choose channels by name, and a window that holds what is kept and the baseline."""
     first = sessions[0]
     for session in sessions[1:]:
@@ -167,7 +173,9 @@ def _cut(sessions, channels, tmin, tmax, baseline):
     return _RawTrials(sessions, rows, start, stop), rows
 
 
-def _metadata(sessions, trials, pictures, name, unit):
+def _metadata(
+    sessions: list[_Session], trials: _RawTrials, pictures: Any, name: str, unit: str
+) -> Any:
     """Make one row per trial that lies within its recording, in the order of presentation."""
     parts = []
     for number, session in enumerate(sessions):
@@ -192,7 +200,13 @@ def _metadata(sessions, trials, pictures, name, unit):
     return frame
 
 
-def _fit_whiteners(trials, sessions, preparation, split, channels):
+def _fit_whiteners(
+    trials: _RawTrials,
+    sessions: list[_Session],
+    preparation: Preparation,
+    split: str,
+    channels: Any,
+) -> None:
     """Fit one whitener per session on its training trials."""
     for number, session in enumerate(sessions):
         fitted, source = session, number
@@ -216,7 +230,7 @@ def _fit_whiteners(trials, sessions, preparation, split, channels):
         samples = fitted.samples[inside].tolist()
         if not samples:
             raise ValueError(f"{fitted.file} has no whole trial to fit whitening on.")
-        total = 0.0
+        total: Any = 0.0
         for sample in progress_bar(samples, f"Whitening of {fitted.file.parent.name}"):
             total = total + shrunk_covariance(preparation(reader.trial((source, sample))))
         trials.whiteners[number] = inverse_root(total / len(samples))

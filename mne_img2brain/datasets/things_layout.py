@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mne
 import numpy as np
@@ -300,10 +301,10 @@ def average_metadata(metadata: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndar
 
 
 def build_epochs(
-    trials,
+    trials: Any,
     metadata: pd.DataFrame,
     info: mne.Info,
-    preparation,
+    preparation: Any,
     *,
     average: bool,
     description: str,

@@ -25,7 +25,7 @@ datasets for investigating object representations in human brain and behavior. e
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import mne
 import numpy as np
@@ -151,17 +151,26 @@ def load(
 class _FifTrials(Trials):
     """Trials of epochs in FIF files: addresses are positions."""
 
-    def __init__(self, epochs, rows):
+    def __init__(self, epochs: mne.BaseEpochs, rows: np.ndarray) -> None:
         self.epochs, self.rows = epochs, rows
 
-    def trial(self, address):
+    def trial(self, address: int) -> np.ndarray:
         """Return one trial."""
         return self.epochs.get_data(item=[address], copy=False, verbose="error")[0][self.rows]
 
 
 def _load_fif(
-    path, file, number, split, protocol, average, channels, options, metadata, images_dir
-):
+    path: Path,
+    file: Path,
+    number: int,
+    split: str,
+    protocol: str,
+    average: bool,
+    channels: list[str] | None,
+    options: dict,
+    metadata: Any,
+    images_dir: Any,
+) -> tuple[list, Any]:
     """Read MNE's split files."""
     epochs = _read_fif(file)
     if epochs.metadata is None:
@@ -192,7 +201,7 @@ def _load_fif(
     )
 
 
-def _read_fif(file):
+def _read_fif(file: Path) -> mne.BaseEpochs:
     """Open epochs without reading them; say which part of a split file is missing."""
     try:
         return mne.read_epochs(file, proj=False, preload=False, verbose="error")
@@ -205,8 +214,17 @@ def _read_fif(file):
 
 
 def _load_pickle(
-    path, file, number, split, protocol, average, channels, options, metadata, images_dir
-):
+    path: Path,
+    file: Path,
+    number: int,
+    split: str,
+    protocol: str,
+    average: bool,
+    channels: Any,
+    options: dict,
+    metadata: Any,
+    images_dir: Any,
+) -> tuple[list, Any]:
     """Read ATM's pickles."""
     found, mapped = read_pickle(file)
     keys = ("meg_data", "ch_names", "times")
@@ -244,7 +262,7 @@ def _load_pickle(
     )
 
 
-def _subject_number(subject):
+def _subject_number(subject: int | str) -> int:
     """Return the number in ``1``, ``"P1"`` or ``"sub-01"``."""
     match = re.fullmatch(r"(?:P|sub-?(?:BIGMEG)?)?0*(\d+)", str(subject))
     if match is None or int(match[1]) < 1:
@@ -252,7 +270,7 @@ def _subject_number(subject):
     return int(match[1])
 
 
-def _find_variant(path, number, variant, split):
+def _find_variant(path: Path, number: int, variant: str, split: str) -> tuple[str, Path]:
     """Return the variant and the file of a subject."""
     if path.is_file() and path.suffix == ".fif" and re.search(r"-epo-\d+\.fif$", path.name):
         raise ValueError(

@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -198,13 +199,13 @@ def locate_pictures(
 _SPLITS = ("train", "test")
 
 
-def _concept(path):
+def _concept(path: str) -> str:
     """Return the concept of a picture: its folder, or what its file is called."""
     parts = Path(path).parts
     return parts[-2] if len(parts) > 2 else concept_of_file(parts[-1])
 
 
-def _in_order(frame):
+def _in_order(frame: Any) -> Any:
     """Return one row per picture, ordered by concept and file."""
     unique = frame[["concept", "image"]].drop_duplicates("image")
     keys = [(c, Path(i).name) for c, i in zip(unique["concept"], unique["image"], strict=True)]
@@ -212,7 +213,7 @@ def _in_order(frame):
     return unique.iloc[order].reset_index(drop=True)
 
 
-def _attributes(path, number, metadata):
+def _attributes(path: Path, number: int, metadata: Any) -> Any:
     """Read the list of trials of a subject, if it is there."""
     name = f"sample_attributes_P{number}.csv"
     if metadata is None:
@@ -237,7 +238,7 @@ def _attributes(path, number, metadata):
     return table
 
 
-def _folder_of(path, images_dir, name):
+def _folder_of(path: Path, images_dir: Any, name: str) -> Path | None:
     """Find a folder of pictures."""
     if images_dir is not None:
         given = Path(images_dir)
@@ -247,7 +248,7 @@ def _folder_of(path, images_dir, name):
     return next((place / name for place in places if (place / name).is_dir()), None)
 
 
-def _refuse_eeg_pictures(folder):
+def _refuse_eeg_pictures(folder: Path) -> None:
     """Raise for the pictures of THINGS-EEG2, whose folders of concepts are numbered."""
     numbered = any(re.match(r"\d{5}_", sub.name) for sub in folder.iterdir() if sub.is_dir())
     named = folder.name in _EEG_FOLDERS or any((folder / n).is_dir() for n in _EEG_FOLDERS)
@@ -258,6 +259,6 @@ def _refuse_eeg_pictures(folder):
         )
 
 
-def _pictures(folder):
+def _pictures(folder: Path) -> list[Path]:
     """List the pictures of a folder."""
     return sorted(f for f in folder.iterdir() if f.suffix.lower() in (".jpg", ".jpeg", ".png"))

@@ -1,16 +1,18 @@
 """Transformer blocks: adaLN-Zero, self-attention, cross-attention to the picture."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 
-def split_heads(x, n_heads):
+def split_heads(x: torch.Tensor, n_heads: int) -> torch.Tensor:
     """(batch, token, hidden) to (batch, head, token, hidden / head)."""
     return x.unflatten(2, (n_heads, -1)).transpose(1, 2)
 
 
-def merge_heads(x):
+def merge_heads(x: torch.Tensor) -> torch.Tensor:
     """(batch, head, token, hidden / head) to (batch, token, hidden)."""
     return x.transpose(1, 2).flatten(2)
 
@@ -24,12 +26,12 @@ class KeyValue(nn.Module):
         Width, and in how many heads it is split.
     """
 
-    def __init__(self, hidden_size, n_heads):
+    def __init__(self, hidden_size: int, n_heads: int) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.linear = nn.Linear(hidden_size, 2 * hidden_size)
 
-    def forward(self, tokens):
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(image, token, hidden) to two of (image, head, token, hidden / head)."""
         key, value = self.linear(tokens).chunk(2, dim=2)
         return split_heads(key, self.n_heads), split_heads(value, self.n_heads)
@@ -51,7 +53,9 @@ class Block(nn.Module):
         Of attention's and MLP's results.
     """
 
-    def __init__(self, hidden_size, n_heads, cross_attention, dropout=0.0):
+    def __init__(
+        self, hidden_size: int, n_heads: int, cross_attention: bool, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.n_branches = 3 if cross_attention else 2
@@ -71,7 +75,13 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x, time, key_value=None, mask=None):
+    def forward(
+        self,
+        x: torch.Tensor,
+        time: torch.Tensor,
+        key_value: Any = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Transform response tokens.
 
         Parameters
@@ -98,22 +108,38 @@ class Block(nn.Module):
             x = self._gate(x, branches[1], lambda h: self.attend_picture(h, key_value, mask))
         return self._gate(x, branches[-1], self.mlp)
 
-    def _gate(self, x, modulation, branch):
+    def _gate(
+        self,
+        x: torch.Tensor,
+        modulation: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+        branch: Any,
+    ) -> torch.Tensor:
         """Add a branch of the normalised, shifted and scaled input, times its gate."""
         shift, scale, gate = modulation
         return x + gate * self.dropout(branch(torch.addcmul(shift, self.norm(x), 1 + scale)))
 
-    def attend_self(self, x, mask=None):
+    def attend_self(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Attend to the other response tokens: (batch, token, hidden)."""
         q, k, v = (split_heads(part, self.n_heads) for part in self.qkv(x).chunk(3, dim=2))
         return self.self_out(merge_heads(F.scaled_dot_product_attention(q, k, v, mask)))
 
-    def attend_picture(self, x, key_value, mask=None):
+    def attend_picture(
+        self,
+        x: torch.Tensor,
+        key_value: tuple[torch.Tensor, torch.Tensor],
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Attend to picture tokens: (batch, token, hidden)."""
         q = split_heads(self.query(x), self.n_heads)
         return self.cross_out(merge_heads(F.scaled_dot_product_attention(q, *key_value, mask)))
 
-    def weights_on_picture(self, x, time, key, mask=None):
+    def weights_on_picture(
+        self,
+        x: torch.Tensor,
+        time: torch.Tensor,
+        key: torch.Tensor,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return cross-attention weights: (batch, head, response token, picture token)."""
         parts = self.modulation(time)[:, None].chunk(3 * self.n_branches, dim=2)
         x = self._gate(x, parts[:3], self.attend_self)

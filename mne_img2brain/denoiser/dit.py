@@ -1,6 +1,7 @@
 """BrainDiT: a diffusion transformer over brain regions and time, conditioned on a picture."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,19 +34,19 @@ class Condition:
     mask: torch.Tensor
     key_values: list
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.tokens)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: torch.Tensor) -> "Condition":
         """Return the pictures of some rows, (n_rows,) of int."""
         pairs = [(key[rows], value[rows]) for key, value in self.key_values]
         return Condition(self.tokens[rows], self.mask[rows], pairs)
 
-    def join(self, other):
+    def join(self, other: "Condition") -> "Condition":
         """Return these pictures and then others, padded to the longer of the two."""
         n = max(self.tokens.shape[1], other.tokens.shape[1])
 
-        def both(a, b):
+        def both(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             a, b = (F.pad(x, (0, 0, 0, n - x.shape[-2])) for x in (a, b))
             return torch.cat([a, b])
 
@@ -57,7 +58,7 @@ class Condition:
             [(both(a[0], b[0]), both(a[1], b[1])) for a, b in pairs],
         )
 
-    def pooled(self):
+    def pooled(self) -> torch.Tensor:
         """Mean of the real tokens: (n_images, hidden_size)."""
         weight = self.mask[:, :, None].to(self.tokens.dtype)
         return (self.tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
@@ -106,21 +107,21 @@ class BrainDiT(nn.Module):
 
     def __init__(
         self,
-        n_times,
-        regions,
-        n_features,
+        n_times: int,
+        regions: list[int],
+        n_features: int,
         *,
-        hidden_size=128,
-        n_layers=4,
-        n_heads=4,
-        patch_length=10,
-        conditioning="cross_attention",
-        position="both",
-        tokens="region",
-        n_subjects=0,
-        n_adapted=0,
-        dropout=0.0,
-    ):
+        hidden_size: int = 128,
+        n_layers: int = 4,
+        n_heads: int = 4,
+        patch_length: int = 10,
+        conditioning: str = "cross_attention",
+        position: str = "both",
+        tokens: str = "region",
+        n_subjects: int = 0,
+        n_adapted: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         for name, value, known in [
             ("conditioning", conditioning, CONDITIONINGS),
@@ -143,8 +144,8 @@ class BrainDiT(nn.Module):
         )
         self.timestep = TimestepEmbedding(hidden_size)
         self.n_average = n_subjects - n_adapted
-        self.subject = nn.Embedding(n_subjects, hidden_size) if n_subjects else None
-        if n_subjects:
+        self.subject: Any = nn.Embedding(n_subjects, hidden_size) if n_subjects else None
+        if self.subject is not None:
             nn.init.normal_(self.subject.weight, std=0.02)
         self.picture = nn.Sequential(nn.Linear(n_features, hidden_size), nn.LayerNorm(hidden_size))
         self.no_picture = nn.Parameter(0.02 * torch.randn(1, 1, hidden_size))
@@ -160,7 +161,9 @@ class BrainDiT(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def encode_condition(self, tokens, token_mask=None):
+    def encode_condition(
+        self, tokens: torch.Tensor, token_mask: torch.Tensor | None = None
+    ) -> Condition:
         """Project pictures to what every block needs of them.
 
         Parameters
@@ -178,7 +181,7 @@ class BrainDiT(nn.Module):
             token_mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return self._condition(self.picture(tokens), token_mask)
 
-    def null_condition(self, n_images=1):
+    def null_condition(self, n_images: int = 1) -> Condition:
         """Return the learnt condition "no picture".
 
         Parameters
@@ -194,10 +197,16 @@ class BrainDiT(nn.Module):
         mask = torch.ones(n_images, 1, dtype=torch.bool, device=tokens.device)
         return self._condition(tokens, mask)
 
-    def _condition(self, tokens, mask):
+    def _condition(self, tokens: torch.Tensor, mask: torch.Tensor) -> Condition:
         return Condition(tokens, mask, [project(tokens) for project in self.key_values])
 
-    def forward(self, x, timestep, condition, subject=None):
+    def forward(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        condition: Condition,
+        subject: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Denoise.
 
         Parameters
@@ -227,12 +236,18 @@ class BrainDiT(nn.Module):
         h = torch.addcmul(shift, self.norm(h), 1 + scale)  # (b, region x patch, h)
         return self.patches.project(h)  # (b, channel, time)
 
-    def average_subject(self):
+    def average_subject(self) -> torch.Tensor:
         """Return the mean embedding of the subjects of the training: (hidden_size,)."""
         weight = self.subject.weight
         return weight[: self.n_average].sum(0) / max(self.n_average, 1)
 
-    def _prepare(self, x, timestep, condition, subject):
+    def _prepare(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        condition: Condition,
+        subject: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Embed responses, timestep and subject; say which keys are real."""
         h = self.position(self.patches.embed(x))  # (b, region x patch, h)
         time = self.timestep(timestep)  # (b, h)
@@ -248,7 +263,13 @@ class BrainDiT(nn.Module):
             h = torch.cat([condition.tokens, h], dim=1)
         return h, F.silu(time), None if bool(mask.all()) else mask[:, None, None, :]
 
-    def attention(self, x, timestep, condition, subject=None):
+    def attention(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        condition: Condition,
+        subject: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return how much each response token looks at each picture token.
 
         Parameters
@@ -272,6 +293,7 @@ class BrainDiT(nn.Module):
             )
         h, time, mask = self._prepare(x, timestep, condition, subject)
         layers = []
+        block: Any
         for block, key_value in zip(self.blocks, condition.key_values, strict=True):
             layers.append(block.weights_on_picture(h, time, key_value[0], mask))
             h = block(h, time, key_value, mask)

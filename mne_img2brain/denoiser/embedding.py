@@ -1,6 +1,7 @@
 """Responses to tokens of region x time patch and back; where a token stands; the timestep."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +25,9 @@ class Patches(nn.Module):
         Width of a token.
     """
 
-    def __init__(self, n_times, regions, patch_length, hidden_size):
+    def __init__(
+        self, n_times: int, regions: list[int], patch_length: int, hidden_size: int
+    ) -> None:
         super().__init__()
         regions = torch.as_tensor(regions)
         names, of_channel = torch.unique(regions, return_inverse=True)
@@ -38,6 +41,7 @@ class Patches(nn.Module):
         place = torch.empty_like(of_channel)
         for region in range(len(names)):
             place[of_channel == region] = torch.arange(int(sizes[region]))
+        self.slot: torch.Tensor
         self.register_buffer("slot", of_channel * self.width + place, persistent=False)
         n_values = self.width * patch_length
         self.to_token = nn.Parameter(torch.empty(self.n_regions, n_values, hidden_size))
@@ -47,7 +51,7 @@ class Patches(nn.Module):
         for region, size in enumerate(sizes.tolist()):
             nn.init.normal_(self.to_token[region], std=(size * patch_length) ** -0.5)
 
-    def patchify(self, x):
+    def patchify(self, x: torch.Tensor) -> torch.Tensor:
         """Cut: (batch, channel, time) to (batch, region, patch, sensor in region x time)."""
         b = len(x)
         padded = x.new_zeros(b, self.n_regions * self.width, self.n_patches * self.patch_length)
@@ -55,14 +59,14 @@ class Patches(nn.Module):
         parts = padded.view(b, self.n_regions, self.width, self.n_patches, self.patch_length)
         return parts.permute(0, 1, 3, 2, 4).flatten(3)  # (b, r, p, w * l)
 
-    def unpatchify(self, patches):
+    def unpatchify(self, patches: torch.Tensor) -> torch.Tensor:
         """Undo :meth:`patchify`."""
         b = len(patches)
         parts = patches.view(b, self.n_regions, self.n_patches, self.width, self.patch_length)
         padded = parts.permute(0, 1, 3, 2, 4).reshape(b, self.n_regions * self.width, -1)
         return padded[:, self.slot, : self.n_times]  # (b, c, t)
 
-    def embed(self, x):
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Responses to tokens: (batch, region x patch, hidden)."""
         patches = self.patchify(x)  # (b, r, p, v)
         b, r, p, v = patches.shape
@@ -70,7 +74,7 @@ class Patches(nn.Module):
         tokens = torch.baddbmm(self.bias_in, by_region, self.to_token)  # (r, b * p, h)
         return tokens.view(r, b, p, -1).transpose(0, 1).reshape(b, r * p, -1)
 
-    def project(self, tokens):
+    def project(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens to responses: (batch, channel, time). Zero before training."""
         b, r, p = len(tokens), self.n_regions, self.n_patches
         by_region = tokens.view(b, r, p, -1).transpose(0, 1).reshape(r, b * p, -1)
@@ -91,7 +95,7 @@ class Position(nn.Module):
         Which embeddings there are.
     """
 
-    def __init__(self, n_regions, n_patches, hidden_size, position):
+    def __init__(self, n_regions: int, n_patches: int, hidden_size: int, position: str) -> None:
         super().__init__()
         self.shape = n_regions, n_patches
         self.region = self.time = None
@@ -100,11 +104,11 @@ class Position(nn.Module):
         if position in ("both", "time"):
             self.time = nn.Parameter(0.02 * torch.randn(1, n_patches, hidden_size))
 
-    def forward(self, tokens):
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Add to tokens, (batch, region x patch, hidden)."""
         if self.region is None and self.time is None:
             return tokens
-        place = sum(part for part in (self.region, self.time) if part is not None)
+        place: Any = sum(part for part in (self.region, self.time) if part is not None)
         place = place.expand(*self.shape, -1).reshape(1, self.shape[0] * self.shape[1], -1)
         return tokens + place
 
@@ -120,9 +124,10 @@ class TimestepEmbedding(nn.Module):
         Sines, and as many cosines.
     """
 
-    def __init__(self, hidden_size, n_frequencies=64):
+    def __init__(self, hidden_size: int, n_frequencies: int = 64) -> None:
         super().__init__()
         exponents = torch.arange(n_frequencies) / n_frequencies
+        self.frequencies: torch.Tensor
         self.register_buffer("frequencies", 10_000.0**-exponents, persistent=False)
         self.network = nn.Sequential(
             nn.Linear(2 * n_frequencies, hidden_size),
@@ -130,7 +135,7 @@ class TimestepEmbedding(nn.Module):
             nn.Linear(hidden_size, hidden_size),
         )
 
-    def forward(self, timestep):
+    def forward(self, timestep: torch.Tensor) -> torch.Tensor:
         """Embed: (batch,) to (batch, hidden)."""
         angle = timestep.float()[:, None] * self.frequencies  # (b, f)
         return self.network(torch.cat([angle.sin(), angle.cos()], dim=1))

@@ -16,13 +16,13 @@ class DrawNoise:
         (n_channels, n_times)
     """
 
-    def __init__(self, seed, n_draws, shape):
+    def __init__(self, seed: int, n_draws: int, shape: tuple[int, int]) -> None:
         self.seed = seed
         self.n_draws = n_draws
         self.shape = shape
         self._running = []
 
-    def __call__(self, draws, step):
+    def __call__(self, draws: np.ndarray, step: int) -> np.ndarray:
         """Return the numbers that a batch of draws meets at a step, in the order of the steps."""
         if step == 0:
             self._running = [

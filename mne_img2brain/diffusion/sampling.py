@@ -1,9 +1,12 @@
 """From noise to a response: DDIM, a second-order solver, guidance."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 
-def _steps(timesteps):
+def _steps(timesteps: list[int] | torch.Tensor) -> list[tuple]:
     """Pair every timestep with the one that follows; -1 is the response itself."""
     timesteps = torch.as_tensor(timesteps).tolist()
     if any(a <= b for a, b in zip(timesteps, timesteps[1:], strict=False)):
@@ -11,7 +14,16 @@ def _steps(timesteps):
     return list(zip(timesteps, [*timesteps[1:], -1], strict=True))
 
 
-def ddim(denoiser, x, scheduler, timesteps, *, eta=0.0, noise=None, callback=None):
+def ddim(
+    denoiser: Callable,
+    x: torch.Tensor,
+    scheduler: Any,
+    timesteps: list[int] | torch.Tensor,
+    *,
+    eta: float = 0.0,
+    noise: Any = None,
+    callback: Callable | None = None,
+) -> torch.Tensor:
     r"""Draw responses with DDIM.
 
     .. math::
@@ -68,7 +80,16 @@ def ddim(denoiser, x, scheduler, timesteps, *, eta=0.0, noise=None, callback=Non
     return x
 
 
-def dpm_solver(denoiser, x, scheduler, timesteps, *, eta=0.0, noise=None, callback=None):
+def dpm_solver(
+    denoiser: Callable,
+    x: torch.Tensor,
+    scheduler: Any,
+    timesteps: list[int] | torch.Tensor,
+    *,
+    eta: float = 0.0,
+    noise: Any = None,
+    callback: Callable | None = None,
+) -> torch.Tensor:
     r"""Draw responses with the second-order multistep solver DPM-Solver++(2M).
 
     With :math:`\lambda = \log(\sqrt{\bar\alpha} / \sqrt{1 - \bar\alpha})` and
@@ -124,13 +145,13 @@ def dpm_solver(denoiser, x, scheduler, timesteps, *, eta=0.0, noise=None, callba
     return x
 
 
-def _log_snr(scheduler):
+def _log_snr(scheduler: Any) -> torch.Tensor:
     """Half the log signal-to-noise ratio of each timestep; the last entry is the response."""
     alpha_bar = torch.cat([scheduler.alpha_bar, torch.ones(1, dtype=torch.float64)])
     return 0.5 * (alpha_bar.log() - torch.log1p(-alpha_bar))
 
 
-def guided(conditional, unconditional, scale):
+def guided(conditional: Callable, unconditional: Callable, scale: float) -> Callable:
     r"""Combine two denoisers by classifier-free guidance, on every channel.
 
     .. math:: o = o_\varnothing + g\,(o_c - o_\varnothing)
@@ -153,7 +174,7 @@ def guided(conditional, unconditional, scale):
     if scale == 1:
         return conditional
 
-    def denoiser(x, timestep):
+    def denoiser(x: torch.Tensor, timestep: torch.Tensor | None) -> torch.Tensor:
         without = unconditional(x, timestep)
         return without + scale * (conditional(x, timestep) - without)
 

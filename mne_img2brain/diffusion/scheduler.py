@@ -44,8 +44,12 @@ class NoiseScheduler:
     """
 
     def __init__(
-        self, n_timesteps=1000, schedule="cosine", prediction_type="v", zero_terminal_snr=True
-    ):
+        self,
+        n_timesteps: int = 1000,
+        schedule: str = "cosine",
+        prediction_type: str = "v",
+        zero_terminal_snr: bool = True,
+    ) -> None:
         for name, value, known in [
             ("schedule", schedule, SCHEDULES),
             ("prediction_type", prediction_type, PREDICTIONS),
@@ -66,7 +70,7 @@ class NoiseScheduler:
         self.zero_terminal_snr = zero_terminal_snr
 
     @property
-    def alpha_bar(self):
+    def alpha_bar(self) -> torch.Tensor:
         """Share of the response's variance: float64 tensor, shape (n_timesteps,)."""
         n = self.n_timesteps
         if self.schedule == "linear":
@@ -84,7 +88,9 @@ class NoiseScheduler:
             alpha_bar = root**2
         return alpha_bar
 
-    def coefficients(self, timestep, like):
+    def coefficients(
+        self, timestep: int | torch.Tensor, like: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         r"""Return :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1 - \bar\alpha_t}`.
 
         Parameters
@@ -102,10 +108,15 @@ class NoiseScheduler:
         table = torch.cat([self.alpha_bar, torch.ones(1, dtype=torch.float64)])
         alpha_bar = table[torch.as_tensor(timestep, device="cpu", dtype=torch.long)]
         shape = (-1,) + (1,) * (like.ndim - 1)
-        pair = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
-        return tuple(c.to(dtype=like.dtype, device=like.device).reshape(shape) for c in pair)
+        signal, spread = (
+            c.to(dtype=like.dtype, device=like.device).reshape(shape)
+            for c in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
+        )
+        return signal, spread
 
-    def add_noise(self, x0, noise, timestep):
+    def add_noise(
+        self, x0: torch.Tensor, noise: torch.Tensor, timestep: int | torch.Tensor
+    ) -> torch.Tensor:
         """Return the response at a timestep: tensor like ``x0``.
 
         Parameters
@@ -122,7 +133,9 @@ class NoiseScheduler:
         a, s = self.coefficients(timestep, x0)
         return a * x0 + s * noise
 
-    def target(self, x0, noise, timestep):
+    def target(
+        self, x0: torch.Tensor, noise: torch.Tensor, timestep: int | torch.Tensor
+    ) -> torch.Tensor:
         """Return what the denoiser should predict: tensor like ``x0``.
 
         Parameters
@@ -143,7 +156,9 @@ class NoiseScheduler:
         a, s = self.coefficients(timestep, x0)
         return a * noise - s * x0
 
-    def predict_x0_noise(self, output, x_t, timestep):
+    def predict_x0_noise(
+        self, output: torch.Tensor, x_t: torch.Tensor, timestep: int | torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Turn the denoiser's output into the response and the noise it implies.
 
         Parameters
@@ -166,7 +181,9 @@ class NoiseScheduler:
             return output, (x_t - a * output) / s.clamp(min=1e-12)
         return (x_t - s * output) / a, output
 
-    def timesteps(self, n_steps, spacing="trailing", min_signal=0.0):
+    def timesteps(
+        self, n_steps: int, spacing: str = "trailing", min_signal: float = 0.0
+    ) -> torch.Tensor:
         r"""Choose the timesteps at which the denoiser is called, noisiest first.
 
         Parameters

@@ -2,7 +2,9 @@
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,29 +39,29 @@ class TrainingHistory:
 
 
 def train_denoiser(
-    model,
-    x0,
-    tokens,
+    model: Any,
+    x0: np.ndarray,
+    tokens: Any,
     *,
-    image_index,
-    scheduler,
-    token_mask=None,
-    subjects=None,
-    y_mask=None,
-    validation=None,
-    max_iter=1500,
-    batch_size=64,
-    learning_rate=1e-3,
-    weight_decay=0.05,
-    warmup=100,
-    ema_decay=0.999,
-    condition_dropout=0.1,
-    eval_every=100,
-    n_iter_no_change=5,
-    gradient_clip=1.0,
-    seed=0,
-    device="cpu",
-):
+    image_index: np.ndarray,
+    scheduler: Any,
+    token_mask: np.ndarray | None = None,
+    subjects: np.ndarray | None = None,
+    y_mask: np.ndarray | None = None,
+    validation: np.ndarray | None = None,
+    max_iter: int = 1500,
+    batch_size: int = 64,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.05,
+    warmup: int = 100,
+    ema_decay: float = 0.999,
+    condition_dropout: float = 0.1,
+    eval_every: int = 100,
+    n_iter_no_change: int = 5,
+    gradient_clip: float = 1.0,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> TrainingHistory:
     r"""Train a denoiser on responses, in place.
 
     .. math:: L = E_{x_0, c, t, \epsilon} \lVert o_\theta(x_t, t, c) - o(x_0, \epsilon, t) \rVert^2
@@ -140,7 +142,12 @@ def train_denoiser(
     train_rows = np.flatnonzero(~held)
     judge = _Judge(np.flatnonzero(held), rng, x0.shape[1:], scheduler) if held.any() else None
 
-    def batch(rows, timestep, noise, drop=None):
+    def batch(
+        rows: np.ndarray,
+        timestep: torch.Tensor,
+        noise: torch.Tensor,
+        drop: np.ndarray | None = None,
+    ) -> torch.Tensor:
         """Return the squared error of some trials: a tensor without dimensions."""
         pictures, where = np.unique(image_index[rows], return_inverse=True)
         given = torch.as_tensor(np.asarray(tokens[pictures], dtype=np.float32), device=device)
@@ -163,8 +170,8 @@ def train_denoiser(
         keep = torch.as_tensor(y_mask[rows], device=device)[:, :, None]
         return (error * keep).sum() / (keep.sum() * error.shape[2]).clamp(min=1)
 
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+    matrices: Any = [p for p in model.parameters() if p.ndim > 1]
+    others: Any = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": weight_decay}, {"params": others}],
         lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.99),
@@ -226,7 +233,9 @@ def train_denoiser(
 class _Judge:
     """Held-out trials with fixed timesteps and noise: the same question at every evaluation."""
 
-    def __init__(self, rows, rng, shape, scheduler):
+    def __init__(
+        self, rows: np.ndarray, rng: np.random.Generator, shape: Any, scheduler: Any
+    ) -> None:
         if len(rows) > _MAX_VALIDATION:
             rows = np.sort(rng.choice(rows, _MAX_VALIDATION, replace=False))
         n = _N_VALIDATION_TIMESTEPS
@@ -240,7 +249,7 @@ class _Judge:
             for _ in self.timesteps
         ]
 
-    def loss(self, batch, size=64):
+    def loss(self, batch: Callable, size: int = 64) -> float:
         """Return the mean loss over trials."""
         total, count = 0.0, 0
         for timestep, noise in zip(self.timesteps, self.noise, strict=True):
@@ -252,7 +261,14 @@ class _Judge:
         return total / count
 
 
-def _evaluate(history, iteration, judge, model, average, batch):
+def _evaluate(
+    history: TrainingHistory,
+    iteration: int,
+    judge: _Judge,
+    model: Any,
+    average: Any,
+    batch: Callable,
+) -> float:
     """Judge the averaged weights and note the result."""
     own = copy.deepcopy(model.state_dict())
     model.load_state_dict(average.state_dict())
@@ -265,6 +281,6 @@ def _evaluate(history, iteration, judge, model, average, batch):
 
 
 @torch.no_grad()
-def _update_average(average, model, decay):
+def _update_average(average: Any, model: Any, decay: float) -> None:
     """Move the averaged weights towards the current ones."""
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)

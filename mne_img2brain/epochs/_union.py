@@ -1,6 +1,7 @@
 """Several recordings as one: times that agree, joint events, sensors united by name."""
 
 from dataclasses import replace
+from typing import Any
 
 import mne
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from .._log import logger
 
 
-def check_same_times(part, first, name, first_name) -> None:
+def check_same_times(part: Any, first: Any, name: str, first_name: str) -> None:
     """Raise where two recordings differ in sampling rate, times or baseline."""
     if not np.isclose(part.sfreq, first.sfreq, rtol=1e-6):
         raise ValueError(
@@ -33,7 +34,7 @@ def check_same_times(part, first, name, first_name) -> None:
         )
 
 
-def join_events(parts):
+def join_events(parts: list) -> tuple[np.ndarray, dict]:
     """Give each name one code across recordings; return codes and names."""
     if all(part.event_id == parts[0].event_id for part in parts):
         return np.concatenate([part.event_codes for part in parts]), dict(parts[0].event_id)
@@ -51,7 +52,7 @@ def join_events(parts):
     return np.concatenate(codes).astype(int), code_of
 
 
-def join_metadata(parts):
+def join_metadata(parts: list) -> Any:
     """Stack the metadata; None where none of the recordings has any."""
     if all(part.metadata is None for part in parts):
         return None
@@ -62,7 +63,7 @@ def join_metadata(parts):
     return pd.concat(frames, ignore_index=True)
 
 
-def union_of_sensors(parts, names):
+def union_of_sensors(parts: list, names: list) -> Any:
     """Join the recordings of several subjects; NaN where a subject lacks a channel."""
     first = parts[0]
     for part, name in zip(parts[1:], names[1:], strict=True):
@@ -103,7 +104,7 @@ def union_of_sensors(parts, names):
     )
 
 
-def _union_info(infos):
+def _union_info(infos: list[mne.Info]) -> mne.Info:
     """Unite channels by name; keep the projectors that all subjects share."""
     joint = mne.EvokedArray(np.zeros((len(infos[0]["ch_names"]), 1)), infos[0], verbose="error")
     for info in infos[1:]:
@@ -138,7 +139,7 @@ def _union_info(infos):
     return united
 
 
-def _has_projector(info, wanted):
+def _has_projector(info: mne.Info, wanted: Any) -> bool:
     """Tell whether ``info`` has the same projector in the same state."""
     return any(
         proj["active"] == wanted["active"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,7 @@ import pandas as pd
 from .._log import logger
 
 
-def align(
-    images: Sequence, recording, image_ids: Sequence | np.ndarray | str | None = None
-) -> np.ndarray:
+def align(images: Sequence | np.ndarray, recording: Any, image_ids: Any = None) -> np.ndarray:
     """Find the picture of every trial.
 
     Without ``image_ids``, pictures and trials are matched by order: one picture per trial, or,
@@ -80,7 +79,7 @@ def align(
     return rows
 
 
-def metadata_column(recording, column: str) -> np.ndarray:
+def metadata_column(recording: Any, column: str) -> np.ndarray:
     """Return a column of the metadata, one value per trial, none missing.
 
     Parameters
@@ -119,7 +118,7 @@ def metadata_column(recording, column: str) -> np.ndarray:
     return values.to_numpy()
 
 
-def images_from_metadata(recording, column: str) -> list[str]:
+def images_from_metadata(recording: Any, column: str) -> list[str]:
     """Read the path of every trial's picture from a metadata column.
 
     Parameters
@@ -150,14 +149,14 @@ def images_from_metadata(recording, column: str) -> list[str]:
     return paths
 
 
-def _all_numbers(ids):
+def _all_numbers(ids: np.ndarray) -> bool:
     """Tell whether an object array holds numbers only."""
     return ids.dtype.kind == "O" and all(
         isinstance(value, (int, float, np.number)) for value in ids.tolist()
     )
 
 
-def _positions_by_number(ids, n_images, label):
+def _positions_by_number(ids: np.ndarray, n_images: int, label: str) -> np.ndarray:
     """Check ids that are positions."""
     numbers = ids.astype(float) if ids.dtype.kind in "OfiuT" else None
     if numbers is None:
@@ -181,7 +180,7 @@ def _positions_by_number(ids, n_images, label):
     return rows
 
 
-def _positions_by_name(ids, images, label):
+def _positions_by_name(ids: np.ndarray, images: Sequence | np.ndarray, label: str) -> np.ndarray:
     """Find pictures by path, file name, or file name without extension."""
     if not all(isinstance(image, (str, Path)) for image in images):
         kinds = sorted({type(image).__name__ for image in images})

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mne
 import numpy as np
@@ -243,7 +244,7 @@ def events_for(
     return np.array([code_of[name] for name in conditions], dtype=int), code_of
 
 
-def _checked_metadata(metadata, n_images):
+def _checked_metadata(metadata: Any, n_images: int) -> Any:
     """Check that there is one row per image."""
     if not isinstance(metadata, pd.DataFrame):
         raise TypeError(f"metadata is a {type(metadata).__name__}; give a pandas.DataFrame.")
@@ -255,7 +256,7 @@ def _checked_metadata(metadata, n_images):
     return metadata.reset_index(drop=True)
 
 
-def _codes_from_dict(event_id, metadata, n_images):
+def _codes_from_dict(event_id: dict, metadata: Any, n_images: int) -> tuple[np.ndarray, dict]:
     """Find the metadata column that says which of the user's conditions an image is."""
     if len(event_id) == 1:
         return np.full(n_images, next(iter(event_id.values())), dtype=int), dict(event_id)
@@ -277,7 +278,7 @@ def _codes_from_dict(event_id, metadata, n_images):
     return np.array(chosen, dtype=int), {_safe_name(k): int(v) for k, v in event_id.items()}
 
 
-def _image_labels(n_images, names):
+def _image_labels(n_images: int, names: list[str] | None) -> list[str]:
     """Call pictures by as little of their path as tells them apart."""
     names = [""] * n_images if names is None else [str(name) for name in names]
     if len(names) != n_images:
@@ -292,6 +293,6 @@ def _image_labels(n_images, names):
     ]
 
 
-def _safe_name(value):
+def _safe_name(value: str) -> str:
     """Replace what separates names from codes in a FIF file."""
     return str(value).replace(":", "_").replace(";", "_")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import mne
 import numpy as np
@@ -64,27 +65,27 @@ class Recording:
     channel_mask: np.ndarray
 
     @property
-    def n_trials(self):
+    def n_trials(self) -> int:
         """Number of trials."""
         return len(self.data)
 
     @property
-    def tmin(self):
+    def tmin(self) -> float:
         """Seconds from image onset of the first time point."""
         return float(self.times[0])
 
     @property
-    def sfreq(self):
+    def sfreq(self) -> float:
         """Sampling rate in Hz."""
         return float(self.info["sfreq"])
 
     @property
-    def ch_names(self):
+    def ch_names(self) -> list[str]:
         """Names of the channels in ``data``."""
         return list(self.info["ch_names"])
 
     @cached_property
-    def ch_types(self):
+    def ch_types(self) -> np.ndarray:
         """Types of the channels in ``data``."""
         return np.array(self.info.get_channel_types())
 
@@ -148,7 +149,7 @@ def read_recording(
     return recording
 
 
-def check_data(recording) -> None:
+def check_data(recording: Recording) -> None:
     """Raise where data are not finite or a channel is flat, and say which."""
     data, mask = recording.data, recording.channel_mask
     finite = np.isfinite(data).all(axis=2) | ~mask
@@ -173,7 +174,7 @@ def check_data(recording) -> None:
         )
 
 
-def _read_items(value, picks, ch_names, label):
+def _read_items(value: Any, picks: Any, ch_names: list[str] | None, label: str) -> Recording:
     """Read one object or a list of them."""
     if not isinstance(value, (list, tuple)):
         return _read_one(value, picks, ch_names, label)
@@ -189,7 +190,14 @@ def _read_items(value, picks, ch_names, label):
     return _concatenate(parts, label) if len(parts) > 1 else parts[0]
 
 
-def _read_one(inst, picks, ch_names, label, bads=(), known=None):
+def _read_one(
+    inst: Any,
+    picks: Any,
+    ch_names: list[str] | None,
+    label: str,
+    bads: set | tuple = (),
+    known: dict | None = None,
+) -> Recording:
     """Read one Epochs or Evoked object."""
     if isinstance(inst, mne.BaseEpochs):
         if not inst.preload:
@@ -242,7 +250,14 @@ def _read_one(inst, picks, ch_names, label, bads=(), known=None):
     )
 
 
-def _picked(inst, picks, ch_names, label, bads, known):
+def _picked(
+    inst: Any,
+    picks: Any,
+    ch_names: list[str] | None,
+    label: str,
+    bads: set | tuple,
+    known: dict | None,
+) -> tuple[mne.Info, np.ndarray]:
     """Return the info of the channels taken and their rows in ``inst``."""
     key = tuple(inst.ch_names)
     if known is not None and key in known:
@@ -284,7 +299,7 @@ def _picked(inst, picks, ch_names, label, bads, known):
     return picked
 
 
-def _counts(column, label):
+def _counts(column: Any, label: str) -> np.ndarray:
     """Check the metadata column that says of how many trials a row is the average."""
     counts = pd.to_numeric(column, errors="coerce").to_numpy(float)
     if not (np.isfinite(counts).all() and (counts > 0).all()):
@@ -296,7 +311,7 @@ def _counts(column, label):
     return counts
 
 
-def _subjects(column, label):
+def _subjects(column: Any, label: str) -> np.ndarray:
     """Check the metadata column that names the subjects."""
     missing = np.flatnonzero(column.isna())
     if len(missing):
@@ -307,7 +322,7 @@ def _subjects(column, label):
     return np.array([str(value) for value in column], dtype=object)
 
 
-def _concatenate(parts, label):
+def _concatenate(parts: list[Recording], label: str) -> Recording:
     """Join the items of a list, which must agree, in the order given."""
     first = parts[0]
     names = first.ch_names

@@ -129,7 +129,7 @@ class ChannelScaler:
             raise ValueError(f"Scales must be positive, got {scaler.scales_}.")
         return scaler
 
-    def _column(self, data, ch_types):
+    def _column(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> np.ndarray:
         """Scales as a column, one row per channel."""
         ch_types = _check_types(data, ch_types)
         unknown = set(ch_types.tolist()) - set(self.scales_)
@@ -204,7 +204,7 @@ def project(data: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return basis @ (basis.T @ data)
 
 
-def _ranks(data, info):
+def _ranks(data: np.ndarray, info: mne.Info) -> dict:
     """Rank per channel type as MNE counts it.
 
     Of the data as they are: a projector that waits, or one that was applied before a channel was
@@ -220,7 +220,14 @@ def _ranks(data, info):
     return ranks
 
 
-def _leading_directions(data, block, types, rank, scaler, n_at_once=256):
+def _leading_directions(
+    data: np.ndarray,
+    block: np.ndarray,
+    types: np.ndarray,
+    rank: int,
+    scaler: ChannelScaler,
+    n_at_once: int = 256,
+) -> np.ndarray:
     """Leading eigenvectors of the second moments of some standardised channels."""
     moments = np.zeros((len(block), len(block)))
     for start in range(0, len(data), n_at_once):
@@ -230,7 +237,7 @@ def _leading_directions(data, block, types, rank, scaler, n_at_once=256):
     return vectors[:, ::-1][:, :rank]
 
 
-def _check_types(data, ch_types):
+def _check_types(data: np.ndarray, ch_types: Sequence | np.ndarray) -> np.ndarray:
     """Return the types as an array that fits the data."""
     ch_types = np.asarray(ch_types)
     if ch_types.shape != (data.shape[-2],):

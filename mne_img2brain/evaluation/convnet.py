@@ -1,6 +1,6 @@
 """A small convolutional network that tells trials apart."""
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -51,7 +51,7 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
         learning_rate: float = 2e-3,
         device: str = "auto",
         random_state: int = 0,
-    ):
+    ) -> None:
         self.n_filters = n_filters
         self.filter_length = filter_length
         self.n_passes = n_passes
@@ -154,7 +154,7 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
         return self.classes_[(self.decision_function(X) > 0).astype(int)]
 
 
-def _network(n_channels, n_times, n_filters, length):
+def _network(n_channels: int, n_times: int, n_filters: int, length: int) -> Any:
     """Build the network: (n, n_channels, n_times) -> (n, 1).
 
     No dropout: it would draw from the global generator.

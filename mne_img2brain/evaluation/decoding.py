@@ -9,7 +9,7 @@ from ..metrics import train_on_generated
 
 
 def judge_usefulness(
-    rows,
+    rows: Any,
     draws: np.ndarray,
     trials: list[np.ndarray],
     labels: np.ndarray,
@@ -75,7 +75,9 @@ def judge_usefulness(
     )
 
 
-def _by_image(split, trials, labels):
+def _by_image(
+    split: tuple[np.ndarray, np.ndarray], trials: list[np.ndarray], labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return training images, real training trials and test trials of other images."""
     sides = []
     for images in split:
@@ -84,7 +86,7 @@ def _by_image(split, trials, labels):
     return split[0], *sides[0], *sides[1]
 
 
-def _by_trial(trials, labels, seed):
+def _by_trial(trials: Any, labels: Any, seed: Any) -> Any:
     """Return the same with the trials of every image in folds."""
     X = np.concatenate(trials)
     y = np.repeat(labels, [len(of_image) for of_image in trials])

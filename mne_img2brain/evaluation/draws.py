@@ -1,5 +1,7 @@
 """Rows on draws."""
 
+from typing import Any
+
 import numpy as np
 from scipy.stats import t as student
 
@@ -30,7 +32,7 @@ class Real:
         Of random halves.
     """
 
-    def __init__(self, recorded, classifiers: dict | None, seed: int):
+    def __init__(self, recorded: Any, classifiers: dict | None, seed: int) -> None:
         self.keep = [index for index, t in enumerate(recorded.trials) if len(t) >= 2]
         self.trials = [recorded.trials[index] for index in self.keep]
         self.scale = np.sqrt(within_image_variance(self.trials).mean(axis=(0, 2)))
@@ -45,7 +47,7 @@ class Real:
 
 
 def judge_draws(
-    rows, recorded, draws: np.ndarray, prediction: np.ndarray, real: Real, options
+    rows: Any, recorded: Any, draws: np.ndarray, prediction: np.ndarray, real: Real, options: Any
 ) -> tuple[dict[str, np.ndarray], dict]:
     """Add the rows on one encoder's draws.
 
@@ -132,12 +134,12 @@ def judge_draws(
     return maps, curves
 
 
-def _scaled(sd, scale):
+def _scaled(sd: list[np.ndarray], scale: np.ndarray) -> list[np.ndarray]:
     """Return standard deviations in units of the real trials' SD."""
     return [s / scale[:, None] for s in sd]
 
 
-def _mean_against_prediction(draws, prediction):
+def _mean_against_prediction(draws: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Return the share of cells of each image where the mean of draws is near the prediction."""
     n_draws = draws.shape[1]
     standard_error = draws.std(axis=1, ddof=1) / np.sqrt(n_draws)
@@ -145,14 +147,21 @@ def _mean_against_prediction(draws, prediction):
     return near.mean(axis=(1, 2))
 
 
-def _spectra(rows, draws, trials, scale, sfreq, bands):
+def _spectra(
+    rows: Any,
+    draws: np.ndarray,
+    trials: list[np.ndarray],
+    scale: np.ndarray,
+    sfreq: float,
+    bands: Any,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Add the log ratio of power in bands, and return both spectra in decibel."""
     freqs, generated = spectra(draws / scale[:, None], sfreq)
     there = spectra([t / scale[:, None] for t in trials], sfreq)[1]
     for name, mask in band_masks(freqs, bands).items():
         powers = [p[..., mask].sum(axis=-1) for p in (generated, there)]
 
-        def level(g, t):
+        def level(g: np.ndarray, t: np.ndarray) -> float:
             return float(np.mean(10 * np.log10(g / t)))
 
         rows.add(
@@ -170,7 +179,7 @@ def _spectra(rows, draws, trials, scale, sfreq, bands):
     return freqs[shown], *levels
 
 
-def _scores(rows, draws, trials, real):
+def _scores(rows: Any, draws: np.ndarray, trials: list[np.ndarray], real: Real) -> None:
     """Add energy score and CRPS, in standard deviations of real trials; these score one another."""
     scale = real.scale
     enough = min(len(half) for half in real.halves[0]) >= 2
@@ -182,7 +191,9 @@ def _scores(rows, draws, trials, real):
     rows.add("CRPS", marginal.mean(), marginal, ceiling=best, better="lower", unit="trial SD")
 
 
-def _tell_apart(rows, draws, trials, real, options):
+def _tell_apart(
+    rows: Any, draws: np.ndarray, trials: list[np.ndarray], real: Real, options: Any
+) -> None:
     """Add the two-sample test, real against real as its ceiling."""
     accuracy = classifier_two_sample(
         draws, trials, classifiers=options.classifiers, random_state=options.seed
@@ -198,7 +209,7 @@ def _tell_apart(rows, draws, trials, real, options):
         )
 
 
-def _memory(rows, draws, trials, training):
+def _memory(rows: Any, draws: np.ndarray, trials: list[np.ndarray], training: np.ndarray) -> None:
     """Add how near draws come to training trials, against held-out real trials."""
     generated = [of_image[: len(t)] for of_image, t in zip(draws, trials, strict=True)]
     distances = [nearest_distance(np.concatenate(y), training) for y in (generated, trials)]

@@ -204,7 +204,7 @@ def evaluate(
     )
 
 
-def _known_subject(encoder, name, subject):
+def _known_subject(encoder: Any, name: str, subject: str | None) -> str | None:
     """Return the subject to ask an encoder for, None for its only or its average subject."""
     subjects = getattr(encoder, "subjects_", ())
     if subject in subjects:
@@ -214,12 +214,12 @@ def _known_subject(encoder, name, subject):
     return None
 
 
-def _of_subject(training_epochs, subject):
+def _of_subject(training_epochs: Any, subject: str) -> Any:
     """Return the training epochs of one subject."""
     return training_epochs[subject] if isinstance(training_epochs, dict) else training_epochs
 
 
-def _can_judge_draws(recorded):
+def _can_judge_draws(recorded: Any) -> bool:
     """Tell whether there are single trials to compare draws with, and warn where not."""
     repeated = sum(len(of_image) > 1 for of_image in recorded.trials)
     if recorded.n_averaged is None:
@@ -229,7 +229,7 @@ def _can_judge_draws(recorded):
     return recorded.n_averaged is not None and repeated >= 3
 
 
-def _recorded_maps(recorded, ceiling):
+def _recorded_maps(recorded: Any, ceiling: Any) -> dict:
     """Return the maps that do not depend on an encoder."""
     maps = {"recorded": recorded.mean.mean(axis=0)}
     if ceiling is not None:
@@ -241,6 +241,6 @@ def _recorded_maps(recorded, ceiling):
     return {name: _map(value, recorded, name) for name, value in maps.items()}
 
 
-def _map(value, recorded, comment):
+def _map(value: np.ndarray, recorded: Any, comment: str) -> mne.Evoked:
     """Wrap an array as EvokedArray."""
     return to_evoked_map(value, recorded.info, tmin=recorded.times[0], comment=comment)

@@ -40,7 +40,7 @@ class Recorded:
         Seconds from image onset.
     """
 
-    images: object
+    images: Any
     keys: list
     captions: list | None
     trials: list
@@ -51,7 +51,7 @@ class Recorded:
     times: np.ndarray
 
     @property
-    def sfreq(self):
+    def sfreq(self) -> float:
         """Sampling rate in Hz."""
         return float(self.info["sfreq"])
 
@@ -140,7 +140,7 @@ def gather(
     )
 
 
-def refuse_training_images(encoders, recorded, allowed) -> None:
+def refuse_training_images(encoders: dict, recorded: Recorded, allowed: bool) -> None:
     """Raise where an encoder was fitted to pictures it is to be judged on."""
     for name, encoder in encoders.items():
         seen = set(getattr(encoder, "training_image_keys_", ()))
@@ -159,13 +159,20 @@ def refuse_training_images(encoders, recorded, allowed) -> None:
         warn(f"{message}: what they score says nothing about new images.")
 
 
-def predicted(encoder, recorded, subject: str | None = None):
+def predicted(encoder: Any, recorded: Recorded, subject: str | None = None) -> np.ndarray:
     """Return an encoder's expected responses, shape (n_images, n_channels, n_times)."""
     epochs = encoder.predict(recorded.images, **_given(recorded, subject))
     return _data(epochs, recorded)
 
 
-def draws(encoder, recorded, n_draws, random_state, subject=None, guidance_scale=1.0):
+def draws(
+    encoder: Any,
+    recorded: Recorded,
+    n_draws: int,
+    random_state: int,
+    subject: str | None = None,
+    guidance_scale: float = 1.0,
+) -> np.ndarray:
     """Return an encoder's draws, shape (n_images, n_draws, n_channels, n_times)."""
     n_images, shape = len(recorded.keys), recorded.mean.shape[1:]
     per_call = max(1, int(_NUMBERS_PER_CALL // (n_draws * np.prod(shape))))
@@ -190,9 +197,9 @@ def draws(encoder, recorded, n_draws, random_state, subject=None, guidance_scale
     return result
 
 
-def _given(recorded, subject):
+def _given(recorded: Recorded, subject: str | None) -> dict:
     """Return the arguments that only some encoders know."""
-    given = {}
+    given: dict[str, Any] = {}
     if recorded.captions is not None:
         given["captions"] = recorded.captions
     if subject is not None:
@@ -200,14 +207,14 @@ def _given(recorded, subject):
     return given
 
 
-def _data(epochs, recorded):
+def _data(epochs: mne.BaseEpochs, recorded: Recorded) -> np.ndarray:
     """Return epochs as an array with the sensors that are judged, in their order."""
     return epochs.get_data(picks=list(recorded.info["ch_names"]), copy=True)[
         :, _order(epochs.ch_names, recorded.info["ch_names"])
     ]
 
 
-def _order(there, wanted):
+def _order(there: list[str], wanted: list[str]) -> list[int]:
     """Return where the wanted channels are after picking, which keeps the order there is."""
     kept = [name for name in there if name in set(wanted)]
     return [kept.index(name) for name in wanted]

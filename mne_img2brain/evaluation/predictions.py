@@ -1,5 +1,7 @@
 """Rows on predictions."""
 
+from typing import Any
+
 import numpy as np
 
 from ..metrics import (
@@ -23,7 +25,7 @@ from ..metrics.uncertainty import r_from_moments, r_moments
 from . import rsa
 
 
-def ceilings(recorded, n_splits: int, seed: int):
+def ceilings(recorded: Any, n_splits: int, seed: int) -> Any:
     """Return the split-half ceilings over images with two trials or more, or None.
 
     Parameters
@@ -47,10 +49,10 @@ def ceilings(recorded, n_splits: int, seed: int):
 
 
 def judge_prediction(
-    rows,
-    recorded,
+    rows: Any,
+    recorded: Any,
     prediction: np.ndarray,
-    ceiling,
+    ceiling: Any,
     window: tuple[float, ...],
     components: dict,
     seed: int,
@@ -149,7 +151,9 @@ def judge_prediction(
     return maps, curves
 
 
-def _best_within_images(recorded, scale, seed, n_splits=10):
+def _best_within_images(
+    recorded: Any, scale: np.ndarray, seed: int, n_splits: int = 10
+) -> tuple[float, float]:
     r"""Return the MSE and the PCC of the noise-free response with the mean of all trials.
 
     The MSE is the variance of that mean, ``s^2 / n``. The PCC is ``sqrt(rho)``, rho the correlation
@@ -169,10 +173,10 @@ def _best_within_images(recorded, scale, seed, n_splits=10):
         ]
         between.append(pearson_by_image(*(half / scale for half in pair)).mean())
     reliability = spearman_brown(np.mean(between))
-    return np.mean(floor), np.sign(reliability) * np.sqrt(np.abs(reliability))
+    return float(np.mean(floor)), float(np.sign(reliability) * np.sqrt(np.abs(reliability)))
 
 
-def _identify(rows, recorded, prediction, inside):
+def _identify(rows: Any, recorded: Any, prediction: np.ndarray, inside: np.ndarray) -> dict:
     """Add the rows on identification, and return its curves."""
     real, n_images = recorded.mean, len(recorded.mean)
     better, equal = identification_ranks(real[..., inside], prediction[..., inside])
@@ -186,7 +190,7 @@ def _identify(rows, recorded, prediction, inside):
     rows.add("pairwise accuracy", pairs.mean(), pairs, chance=0.5, ceiling=1.0)
     candidates = np.unique(np.geomspace(2, n_images, 20).round().astype(int))
     accuracy = [n_way_accuracy(better, equal, n).mean() for n in candidates]
-    curves = {"n-way": (candidates, np.array(accuracy))}
+    curves: dict[str, tuple] = {"n-way": (candidates, np.array(accuracy))}
     times = recorded.times
     width = min(0.05, np.ptp(times) / 4)
     centres, top, mean_rank = identification_curve(real, prediction, times, width=width, k=(1,))
@@ -194,7 +198,7 @@ def _identify(rows, recorded, prediction, inside):
     return curves
 
 
-def _components(rows, recorded, prediction, components):
+def _components(rows: Any, recorded: Any, prediction: np.ndarray, components: dict) -> None:
     """Add latency and amplitude of components, at the sensor where the real one is largest."""
     real, expected = recorded.mean.mean(axis=0), prediction.mean(axis=0)
     for name, (tmin, tmax, mode) in components.items():

@@ -1,6 +1,8 @@
 """The page of an evaluation."""
 
 import html
+from collections.abc import Iterator
+from typing import Any
 
 import matplotlib.pyplot as plt
 import mne
@@ -9,7 +11,7 @@ import numpy as np
 from .. import viz
 
 
-def make_report(evaluation) -> mne.Report:
+def make_report(evaluation: Any) -> mne.Report:
     """Put an evaluation's table and figures on one page.
 
     Parameters
@@ -30,7 +32,7 @@ def make_report(evaluation) -> mne.Report:
     return report
 
 
-def _figures(evaluation):
+def _figures(evaluation: Any) -> Iterator[tuple[str, Any, str]]:
     """Yield title, figure and caption of everything there is to show."""
     maps, curves = evaluation.maps, evaluation.curves
     names = evaluation.encoders
@@ -79,7 +81,7 @@ def _figures(evaluation):
     yield from _figures_of_draws(evaluation)
 
 
-def _figures_of_draws(evaluation):
+def _figures_of_draws(evaluation: Any) -> Iterator[tuple[str, Any, str]]:
     """Yield the figures on draws, if there are draws."""
     curves = evaluation.curves
     drawing = [name for name in evaluation.encoders if "ranks" in curves[name]]
@@ -117,7 +119,7 @@ def _figures_of_draws(evaluation):
     )
 
 
-def _summary(evaluation):
+def _summary(evaluation: Any) -> str:
     """Return the table as HTML."""
     n_trials = sorted(set(evaluation.n_trials))
     trials = f"{n_trials[0]}" if len(n_trials) == 1 else f"{n_trials[0]} to {n_trials[-1]}"
@@ -146,6 +148,6 @@ def _summary(evaluation):
     )
 
 
-def _number(value):
+def _number(value: float) -> str:
     """Format a number for the table."""
     return "" if np.isnan(value) else f"{value:.3g}"

@@ -53,7 +53,7 @@ class Evaluation:
     level: float
     subjects: dict | None = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"<Evaluation | {', '.join(self.encoders)}: "
             f"{f'{len(self.subjects)} subjects, ' if self.subjects else ''}{self.n_images} images, "
@@ -61,7 +61,7 @@ class Evaluation:
         )
 
     @property
-    def encoders(self):
+    def encoders(self) -> list[str]:
         """Names of the encoders."""
         return list(self.curves)
 

@@ -37,7 +37,7 @@ class Rows:
         The seed of the resamples, the same for all encoders: that makes differences paired.
     """
 
-    def __init__(self, encoder: str, n_bootstrap: int, level: float, seed: int):
+    def __init__(self, encoder: str, n_bootstrap: int, level: float, seed: int) -> None:
         self.encoder = encoder
         self.n_bootstrap = n_bootstrap
         self.level = level

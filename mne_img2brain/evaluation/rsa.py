@@ -1,13 +1,14 @@
 """Representational similarity through rsatoolbox, an extra."""
 
 import importlib.util
+from typing import Any
 
 import numpy as np
 
 from ..metrics import trial_halves
 
 
-def installed():
+def installed() -> bool:
     """Tell whether rsatoolbox is there."""
     return importlib.util.find_spec("rsatoolbox") is not None
 
@@ -40,7 +41,7 @@ def similarity(real: np.ndarray, prediction: np.ndarray) -> float:
     return float(compare(rdms[0], rdms[1], method="spearman").item())
 
 
-def windows(times, width=0.05):
+def windows(times: np.ndarray, width: float = 0.05) -> tuple[np.ndarray, list]:
     """Cut times into windows, and return their centres and slices."""
     n_wide = max(2, round(width / np.median(np.diff(times))))
     starts = np.arange(0, len(times) - n_wide + 1, n_wide)
@@ -49,7 +50,7 @@ def windows(times, width=0.05):
 
 
 def time_course(
-    recorded, prediction: np.ndarray, seed: int
+    recorded: Any, prediction: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compare dissimilarities in windows of 50 ms.
 
@@ -77,7 +78,7 @@ def time_course(
     return centres, np.array(values), np.array(ceilings)
 
 
-def ceiling(recorded, inside, seed):
+def ceiling(recorded: Any, inside: np.ndarray | slice, seed: int) -> float:
     """Return the similarity of two halves of the trials, NaN where an image has but one."""
     if min(len(of_image) for of_image in recorded.trials) < 2:
         return float("nan")

@@ -1,5 +1,7 @@
 """Several subjects: judged one by one, then together."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -55,7 +57,7 @@ def combine(parts: dict[str, Evaluation], n_bootstrap: int, level: float, seed: 
     )
 
 
-def _mean_maps(maps):
+def _mean_maps(maps: list[dict]) -> dict:
     """Average maps over subjects, the sensors they share."""
     names = [name for name in maps[0] if all(name in others for others in maps)]
     averaged = {}
@@ -71,7 +73,7 @@ def _mean_maps(maps):
     return averaged
 
 
-def _mean(values):
+def _mean(values: list) -> Any:
     """Average nested dicts and tuples of arrays, leaving out what is not of one shape."""
     if isinstance(values[0], dict):
         shared = [key for key in values[0] if all(key in others for others in values)]

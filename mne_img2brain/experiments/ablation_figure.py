@@ -1,5 +1,7 @@
 """The figure of an ablation."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -17,7 +19,7 @@ _PANELS = {
 }
 
 
-def draw_ablations(table, by_seed, file):
+def draw_ablations(table: Any, by_seed: Any, file: Any) -> None:
     """Draw how far each row is from the reference, with intervals over test pictures, and seeds.
 
     Parameters
@@ -54,7 +56,7 @@ def draw_ablations(table, by_seed, file):
     partial.replace(file)
 
 
-def _labels(table, everything):
+def _labels(table: Any, everything: int) -> list[str]:
     """Name rows; those on some sensors only tell of how many."""
     return [
         ": ".join(part for part in (row.ablation, row.setting) if part)
@@ -63,7 +65,7 @@ def _labels(table, everything):
     ]
 
 
-def _panel(axis, table, by_seed, metric):
+def _panel(axis: Any, table: Any, by_seed: Any, metric: str) -> None:
     """Draw one metric."""
     ratio = table["better"].eq("as real").any()
     names = ("value", "ci_low", "ci_high") if ratio else (

@@ -1,6 +1,7 @@
 """What each row of an ablation table changes."""
 
 import re
+from typing import Any
 
 from sklearn.base import clone
 
@@ -14,7 +15,7 @@ REFERENCE = "reference"
 _OTHERS = {"captions": True, "sensors": None, "guidance_scale": 1.0}
 # Parameters that ``sample`` reads: a row that changes no others needs no fit of its own.
 _OF_SAMPLING = {"n_steps", "solver", "eta"}
-_PRESETS = {"xu2025": DiffusionRegressor.xu2025, "default": DiffusionRegressor}
+_PRESETS: dict[str, Any] = {"xu2025": DiffusionRegressor.xu2025, "default": DiffusionRegressor}
 
 
 def ablation_rows(reference: str | DiffusionRegressor = "xu2025") -> dict[str, dict]:
@@ -66,12 +67,14 @@ _CHOICES = {
 }
 
 
-def _is_there(changes, there):
+def _is_there(changes: dict, there: dict) -> bool:
     """Tell whether a regressor has what a row would change."""
     return all(name in there and there[name] == value for name, value in changes.items())
 
 
-def reference_regressor(reference, max_iter=None):
+def reference_regressor(
+    reference: DiffusionRegressor | str, max_iter: int | None = None
+) -> DiffusionRegressor:
     """Return the regressor that rows differ from, not fitted.
 
     Parameters
@@ -101,7 +104,7 @@ def reference_regressor(reference, max_iter=None):
     return regressor if max_iter is None else regressor.set_params(max_iter=max_iter)
 
 
-def check_rows(rows, reference):
+def check_rows(rows: dict | list[str] | None, reference: DiffusionRegressor) -> dict:
     """Choose the rows of a study.
 
     Parameters
@@ -162,7 +165,7 @@ def check_rows(rows, reference):
     return chosen
 
 
-def split_changes(changes):
+def split_changes(changes: dict) -> tuple[dict, dict, bool]:
     """Split what a row changes.
 
     Parameters
@@ -185,6 +188,6 @@ def split_changes(changes):
     return parameters, others, not same
 
 
-def file_name(name):
+def file_name(name: str) -> str:
     """Return the name of a row's files, without extension."""
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")

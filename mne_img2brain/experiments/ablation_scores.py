@@ -1,6 +1,8 @@
 """Scores of an ablation's rows, and their differences from the reference."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import mne
 import numpy as np
@@ -44,7 +46,15 @@ class Judge:
     level: float
     seed: int
 
-    def score(self, encoder, recorded, prediction, sensors, draw_seed, guidance_scale=1.0):
+    def score(
+        self,
+        encoder: Any,
+        recorded: Any,
+        prediction: np.ndarray,
+        sensors: dict,
+        draw_seed: int,
+        guidance_scale: float = 1.0,
+    ) -> tuple[Any, np.ndarray]:
         """Score a fitted encoder.
 
         Parameters
@@ -90,7 +100,9 @@ class Judge:
             resamples += [entry[1] for entry in entries]
         return pd.concat(tables, ignore_index=True), np.stack(resamples)
 
-    def _entries(self, recorded, prediction, draws):
+    def _entries(
+        self, recorded: Any, prediction: np.ndarray, draws: np.ndarray | None
+    ) -> list[tuple]:
         """Return the metrics of one set of sensors, each with its resamples."""
         real, times = recorded.mean, recorded.times
         # In SI units an error of EEG is 1e-12: sensors are scaled to an SD of one.
@@ -118,7 +130,14 @@ class Judge:
             )
         return entries
 
-    def _accuracy(self, real, prediction, scale, times, suffix):
+    def _accuracy(
+        self,
+        real: np.ndarray,
+        prediction: np.ndarray,
+        scale: np.ndarray,
+        times: np.ndarray,
+        suffix: str,
+    ) -> list[tuple]:
         """Return the metrics of a prediction."""
         window = self.window
         inside = time_mask(times, *window)
@@ -134,7 +153,7 @@ class Judge:
             self._mean(f"mean rank{suffix}", 1 + better + equal / 2, "lower"),
         ]
 
-    def _resampled_r(self, real, prediction):
+    def _resampled_r(self, real: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """Bootstrap the mean of r over sensors and times, some sensors at a time."""
         n_images, n_sensors, n_times = real.shape
         step = max(1, int(_NUMBERS_AT_ONCE // (5 * n_images * n_times)))
@@ -147,19 +166,25 @@ class Judge:
             )
         return total / (n_sensors * n_times)
 
-    def _bootstrap(self, statistic, *parts):
+    def _bootstrap(self, statistic: Callable | type, *parts: Any) -> np.ndarray:
         return bootstrap(statistic, *parts, n_resamples=self.n_bootstrap, random_state=self.seed)
 
-    def _mean(self, metric, by_image, better, unit=""):
+    def _mean(
+        self, metric: str, by_image: np.ndarray, better: str, unit: str = ""
+    ) -> tuple[dict, np.ndarray]:
         """Return a metric that is a mean over pictures."""
         return self._entry(metric, by_image, statistic=float, better=better, unit=unit)
 
-    def _entry(self, metric, *parts, statistic, better, unit=""):
+    def _entry(
+        self, metric: str, *parts: Any, statistic: Callable | type, better: str, unit: str = ""
+    ) -> tuple[dict, np.ndarray]:
         """Return a metric that is a function of means over pictures."""
         value = statistic(*(part.mean(axis=0) for part in parts))
         return self._finished(metric, value, self._bootstrap(statistic, *parts), better, unit)
 
-    def _finished(self, metric, value, resampled, better, unit=""):
+    def _finished(
+        self, metric: str, value: float, resampled: np.ndarray, better: str, unit: str = ""
+    ) -> tuple[dict, np.ndarray]:
         """Return a row of the table and the resamples of its value."""
         # Resampling biases a correlation or a median by the order of 1 / n_images, which is no
         # uncertainty: resamples are moved so that their mean is the value.
@@ -170,12 +195,12 @@ class Judge:
         return row, resampled
 
 
-def _sd_ratio(generated, real):
+def _sd_ratio(generated: np.ndarray, real: np.ndarray) -> float:
     """Median over cells of SD of draws over SD of trials, of mean variances."""
     return float(np.median(np.sqrt(generated[real > 0] / real[real > 0])))
 
 
-def _of_sensors(recorded, rows):
+def _of_sensors(recorded: Any, rows: list[int]) -> Any:
     """Return some sensors of real trials."""
     if len(rows) == len(recorded.info["ch_names"]):
         return recorded
@@ -187,7 +212,7 @@ def _of_sensors(recorded, rows):
     )
 
 
-def summarize(rows, reference, level):
+def summarize(rows: dict, reference: str, level: float) -> tuple[Any, Any]:
     """Compare rows with the reference, on the same test pictures and the same sensors.
 
     Parameters
@@ -237,14 +262,14 @@ def summarize(rows, reference, level):
     return pd.DataFrame(table), pd.DataFrame(by_seed)
 
 
-def _by_key(table, resampled):
+def _by_key(table: Any, resampled: np.ndarray) -> dict:
     """Look results up by sensors, metric and seed."""
     keys = zip(table["sensors"], table["metric"], table["seed"], strict=True)
     records = zip(table.to_dict("records"), resampled, strict=True)
     return dict(zip(keys, records, strict=True))
 
 
-def _compare(mine, against, level):
+def _compare(mine: list, against: list, level: float) -> dict:
     """Return a value and its difference from the reference, the mean over seeds."""
     value = np.mean([row["value"] for row, _ in mine])
     low, high = interval(np.mean([resampled for _, resampled in mine], axis=0), level)

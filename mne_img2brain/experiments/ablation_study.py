@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import inspect
+from typing import Any
 
 import mne
 import numpy as np
@@ -58,24 +59,28 @@ class Study:
     split: pd.DataFrame
 
     @property
-    def has_captions(self):
+    def has_captions(self) -> bool:
         """Tell whether tokens of captions follow those of pictures."""
         return self.n_image_tokens < self.tokens.shape[1]
 
-    def fit(self, regressor, captions=True, sensors=None):
+    def fit(
+        self, regressor: Any, captions: bool = True, sensors: str | None = None
+    ) -> ImageToBrainEncoder:
         """Fit an encoder to the training trials of all sensors, or of those over a lobe."""
         tokens, epochs, image, group = self._part(~self.test, captions)
         encoder = ImageToBrainEncoder(None, regressor, picks=self.lobes.get(sensors))
         return encoder.fit(tokens, epochs, image_ids=image, groups=group)
 
-    def _part(self, mask, captions):
+    def _part(
+        self, mask: np.ndarray, captions: bool
+    ) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray]:
         """Return tokens, epochs, the picture and the group of some trials."""
         rows = np.flatnonzero(mask)
         used, image = np.unique(self.image[rows], return_inverse=True)
         tokens = self.tokens if captions else self.tokens[:, : self.n_image_tokens]
         return tokens[used], self.epochs[rows], image, self.group[rows]
 
-    def recorded(self, encoder, captions):
+    def recorded(self, encoder: ImageToBrainEncoder, captions: bool) -> Any:
         """Gather the test trials of an encoder's sensors by picture."""
         tokens, epochs, image, _ = self._part(self.test, captions)
         encoders = {"row": encoder}
@@ -85,8 +90,16 @@ class Study:
 
 
 def prepare(
-    images, epochs, image_ids, captions, groups, embedder, n_image_tokens, test_fraction, seed
-):
+    images: Any,
+    epochs: Any,
+    image_ids: Any,
+    captions: Any,
+    groups: Any,
+    embedder: Any,
+    n_image_tokens: int | None,
+    test_fraction: float,
+    seed: int,
+) -> Study:
     """Pair pictures with trials, embed them once, and hold some out.
 
     Parameters
@@ -160,13 +173,15 @@ def prepare(
     )
 
 
-def _digest(content):
+def _digest(content: bytes | np.ndarray) -> str:
     """Hash an array or bytes."""
-    content = content if isinstance(content, bytes) else np.ascontiguousarray(content)
-    return hashlib.sha256(content).hexdigest()[:16]
+    given: Any = content if isinstance(content, bytes) else np.ascontiguousarray(content)
+    return hashlib.sha256(given).hexdigest()[:16]
 
 
-def count_image_tokens(embedder, images, tokens, captions):
+def count_image_tokens(
+    embedder: Any, images: list | np.ndarray, tokens: np.ndarray, captions: Any
+) -> int:
     """Ask the embedder how many tokens a picture has without its caption."""
     takes = embedder is not None and (
         "captions" in inspect.signature(embedder.transform).parameters

@@ -200,7 +200,7 @@ def ablate(
             lock.release()
 
 
-def _possible(rows, study):
+def _possible(rows: dict, study: Any) -> tuple[dict, dict]:
     """Leave out rows that cannot be made of these data, and say why."""
     possible, skipped = {}, {}
     for name, changes in rows.items():
@@ -216,7 +216,15 @@ def _possible(rows, study):
     return possible, skipped
 
 
-def _run(rows, folder, study, regressor, judge, n_seeds, random_state):
+def _run(
+    rows: dict,
+    folder: Path,
+    study: Any,
+    regressor: DiffusionRegressor,
+    judge: Judge,
+    n_seeds: int,
+    random_state: int,
+) -> Any:
     """Run the rows that are not there, and put all together."""
     done = {name: _read_row(folder / "rows", name, changes) for name, changes in rows.items()}
     done = {name: row for name, row in done.items() if row is not None}
@@ -237,7 +245,16 @@ def _run(rows, folder, study, regressor, judge, n_seeds, random_state):
     return table if to_do else _present(done, folder, judge.level)
 
 
-def _run_row(name, changes, folder, study, regressor, judge, seeds, fits):
+def _run_row(
+    name: str,
+    changes: dict,
+    folder: Path,
+    study: Any,
+    regressor: DiffusionRegressor,
+    judge: Judge,
+    seeds: range,
+    fits: dict,
+) -> tuple[Any, np.ndarray]:
     """Fit and score one row with every seed, and write it."""
     parameters, others, needs_fit = split_changes(changes)
     captions, lobe = others["captions"], others["sensors"]
@@ -301,7 +318,7 @@ def _run_row(name, changes, folder, study, regressor, judge, seeds, fits):
     return table, resamples
 
 
-def _read_row(folder, name, changes):
+def _read_row(folder: Path, name: str, changes: dict) -> tuple[Any, np.ndarray] | None:
     """Read a row that is done; None where it is not."""
     file = folder / f"{file_name(name)}.csv"
     if not file.is_file():
@@ -316,7 +333,7 @@ def _read_row(folder, name, changes):
     return pd.read_csv(file), np.load(file.with_suffix(".npy"), allow_pickle=False)
 
 
-def _present(done, folder, level):
+def _present(done: dict, folder: Path, level: float) -> Any:
     """Write the tables and the figure of the rows that are done."""
     table, by_seed = summarize(done, REFERENCE, level)
     write_text(folder / "by_seed.csv", by_seed.to_csv(index=False))

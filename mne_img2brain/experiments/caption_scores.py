@@ -1,5 +1,7 @@
 """The distribution of CLIP scores of captions."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -9,7 +11,9 @@ from .embedding import captions_of
 __all__ = ["score_captions"]
 
 
-def score_captions(file, images, captions, embedder):
+def score_captions(
+    file: Any, images: dict, captions: dict | None, embedder: Any
+) -> tuple[Any, str | None]:
     """Score captions against their pictures, once.
 
     Parameters
@@ -44,7 +48,7 @@ def score_captions(file, images, captions, embedder):
     }
     parts = []
     for split, pictures in images.items():
-        texts = captions_of(captions, pictures)
+        texts: Any = captions_of(captions, pictures)
         # every picture with its neighbour's caption: another picture, whatever the order
         others = np.roll(texts, len(texts) // 2).tolist()
         try:

@@ -1,6 +1,7 @@
 """The command line: fit, predict, evaluate, ablate, reproduce."""
 
 from pathlib import Path
+from typing import Any
 
 import mne
 
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _fit(arguments):
+def _fit(arguments: Any) -> None:
     """Fit an encoder and save it."""
     from ..encoder import ImageToBrainEncoder
 
@@ -79,7 +80,7 @@ def _fit(arguments):
     logger.info("Fitted to %d epochs; saved in %s.", len(epochs), arguments.out)
 
 
-def _predict(arguments):
+def _predict(arguments: Any) -> None:
     """Predict or draw responses and save them as epochs."""
     from ..encoder import read_encoder
 
@@ -105,7 +106,7 @@ def _predict(arguments):
     logger.info("%d epochs are in %s.", len(generated), arguments.out)
 
 
-def _evaluate(arguments):
+def _evaluate(arguments: Any) -> None:
     """Judge encoders; write the page and the tables."""
     from ..encoder import read_encoder
     from ..evaluation import evaluate
@@ -148,7 +149,7 @@ def _evaluate(arguments):
     logger.info("The page is %s, the table %s.", out / "report.html", out / "table.csv")
 
 
-def _ablate(arguments):
+def _ablate(arguments: Any) -> None:
     """Run the ablations of a data set."""
     from .ablations import ablate
 
@@ -172,7 +173,7 @@ def _ablate(arguments):
     logger.info("The table is %s.", arguments.out / "ablations.csv")
 
 
-def _reproduce(arguments):
+def _reproduce(arguments: Any) -> None:
     """Run the paper's experiments."""
     from .reproduce import reproduce
 
@@ -196,7 +197,7 @@ def _reproduce(arguments):
     logger.info("Tables and figures are in %s.", arguments.out)
 
 
-def _images(arguments, metadata=True):
+def _images(arguments: Any, metadata: bool = True) -> tuple[list[str] | str, list[str] | None]:
     """Read the pictures and their captions."""
     images, captions = read_images(arguments.images)
     if not metadata and arguments.images.startswith("metadata:"):
@@ -205,7 +206,7 @@ def _images(arguments, metadata=True):
     return images, captions if given is None else given
 
 
-def _embedder(arguments):
+def _embedder(arguments: Any) -> Any:
     """Make the embedder that was asked for; None leaves it to the library."""
     from ..stimulus import ClipEmbedder, GaborEmbedder
 
@@ -215,7 +216,7 @@ def _embedder(arguments):
     return ClipEmbedder(**words) if arguments.embedder == "clip" or words else None
 
 
-def _regressor(arguments):
+def _regressor(arguments: Any) -> Any:
     """Make the regressor of a preset."""
     from ..baselines import RidgeGaussian
     from .ablation_rows import reference_regressor
@@ -228,13 +229,13 @@ def _regressor(arguments):
     return reference_regressor(arguments.preset, arguments.max_iter).set_params(**device)
 
 
-def _refuse_existing(path, overwrite):
+def _refuse_existing(path: Path, overwrite: bool) -> None:
     """Complain before the work, not after it."""
     if path.exists() and not overwrite:
         raise FileExistsError(f"--out: {path} is there already; give another name or --overwrite.")
 
 
-def _write_arguments(arguments, name):
+def _write_arguments(arguments: Any, name: str) -> None:
     """Write what a folder was made with."""
     given = {
         key: str(value) if isinstance(value, Path) else value

@@ -1,6 +1,7 @@
 """What the command line is given: pictures, epochs, encoders."""
 
 from pathlib import Path
+from typing import Any
 
 import mne
 import pandas as pd
@@ -15,7 +16,7 @@ METADATA = "metadata:"
 _COLUMNS = ("image", "path", "file", "filename")
 
 
-def read_images(source):
+def read_images(source: str) -> tuple[list[str] | str, list[str] | None]:
     """Find the pictures that an argument names.
 
     Parameters
@@ -64,7 +65,7 @@ def read_images(source):
     )
 
 
-def _pictures_in(folder):
+def _pictures_in(folder: Path) -> list[str]:
     """List the pictures of a folder and the folders in it, sorted by path."""
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found = sorted(
@@ -80,7 +81,7 @@ def _pictures_in(folder):
     return [str(path) for path in found]
 
 
-def _from_table(path, separator):
+def _from_table(path: Path, separator: str) -> tuple[list[str], list[str] | None]:
     """Read paths, and captions where there are any, from a table."""
     table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
     column = next((name for name in _COLUMNS if name in table), None)
@@ -93,7 +94,7 @@ def _from_table(path, separator):
     return _resolved(table[column].tolist(), path), captions
 
 
-def _resolved(names, path):
+def _resolved(names: list[str], path: Path) -> list[str]:
     """Find pictures from the folder of their list."""
     if not names:
         raise ValueError(f"IMAGES: the list {str(path)!r} is empty.")
@@ -107,7 +108,7 @@ def _resolved(names, path):
     return [str(one) for one in found]
 
 
-def read_captions(path, images):
+def read_captions(path: Any, images: list[str] | str) -> list[str] | None:
     """Read captions, one a line.
 
     Parameters
@@ -138,7 +139,7 @@ def read_captions(path, images):
     return captions
 
 
-def read_epochs(path, subject_column=None):
+def read_epochs(path: str, subject_column: str | None = None) -> mne.BaseEpochs:
     """Read epochs; a column of the metadata may say whose each is.
 
     Parameters
@@ -175,7 +176,7 @@ def read_epochs(path, subject_column=None):
     return epochs
 
 
-def split_subjects(epochs):
+def split_subjects(epochs: mne.BaseEpochs) -> Any:
     """Give each subject its epochs.
 
     Parameters
@@ -195,7 +196,7 @@ def split_subjects(epochs):
     return epochs if len(names) < 2 else {name: epochs[subject == name] for name in names}
 
 
-def encoder_names(folders):
+def encoder_names(folders: list[str]) -> list[str]:
     """Name encoders by their folders, with as many folders above as tell them apart.
 
     Parameters

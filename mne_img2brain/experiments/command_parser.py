@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 __all__ = ["make_parser"]
 
@@ -15,7 +16,7 @@ _IMAGES = """IMAGES is one of
 EPOCHS is a -epo.fif file; --image-ids says which picture each epoch answers to."""
 
 
-def _key_and_value(text):
+def _key_and_value(text: str) -> tuple[str, int | str]:
     """Read KEY=VALUE, the value as JSON where it is JSON."""
     key, equals, value = text.partition("=")
     if not (key and equals):
@@ -41,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name, summary, example, notes=_IMAGES):
+    def command(name: str, summary: str, example: str, notes: str = _IMAGES) -> Any:
         one = commands.add_parser(
             name,
             help=summary,
@@ -190,7 +191,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_pairing(parser, subjects=False, groups=True):
+def _add_pairing(parser: Any, subjects: bool = False, groups: bool = True) -> None:
     """Add what says which picture, group and subject an epoch has."""
     add = parser.add_argument
     add("--image-ids", metavar="COLUMN", help="metadata: picture of each epoch, position or name")
@@ -201,7 +202,7 @@ def _add_pairing(parser, subjects=False, groups=True):
         add("--subject-column", metavar="COLUMN", help="metadata: whose each epoch is (subject)")
 
 
-def _add_model(parser, preset, more=()):
+def _add_model(parser: Any, preset: str, more: list[str] | tuple = ()) -> None:
     """Add what says which model is fitted."""
     add = parser.add_argument
     add("--embedder", choices=["clip", "gabor"], help="default clip, which downloads weights")
@@ -211,5 +212,5 @@ def _add_model(parser, preset, more=()):
     add("--device", help="cpu, cuda, mps (default: what there is)")
 
 
-def _add_overwrite(parser):
+def _add_overwrite(parser: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")

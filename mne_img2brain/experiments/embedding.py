@@ -2,8 +2,10 @@
 
 import inspect
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,7 @@ __all__ = ["captions_of", "check_captions", "given_tokens", "read_captions", "sh
 _CHUNK = 256  # pictures; 300 tokens of 768 features are 0.24 GB
 
 
-def read_captions(captions):
+def read_captions(captions: dict | str | os.PathLike | None) -> dict | None:
     """Read captions by the file name of their picture.
 
     Parameters
@@ -54,7 +56,7 @@ def read_captions(captions):
     return {Path(name).name: text for name, text in captions.items()}
 
 
-def captions_of(captions, images):
+def captions_of(captions: dict | None, images: list[str]) -> list[str] | None:
     """Return the captions of pictures in their order.
 
     Parameters
@@ -85,7 +87,7 @@ def captions_of(captions, images):
     return [captions[Path(image).name] for image in images]
 
 
-def check_captions(captions, images):
+def check_captions(captions: dict | None, images: dict) -> None:
     """Complain where a picture of any split has no caption, if there are any.
 
     Parameters
@@ -104,7 +106,7 @@ def check_captions(captions, images):
         captions_of(captions, pictures)
 
 
-def given_tokens(tokens, n_pictures, chosen):
+def given_tokens(tokens: dict, n_pictures: dict, chosen: np.ndarray) -> dict:
     """Check tokens that the user computed, and take those of the chosen pictures.
 
     Parameters
@@ -156,7 +158,9 @@ def given_tokens(tokens, n_pictures, chosen):
     return loaded
 
 
-def shared_tokens(folder, images, embedder, captions=None):
+def shared_tokens(
+    folder: Path, images: dict, embedder: Any, captions: dict | None = None
+) -> tuple[dict, dict | None]:
     """Embed all pictures once; what was embedded before is read.
 
     Parts of a few hundred pictures are written as they are ready, so that a killed run goes on
@@ -217,7 +221,7 @@ def shared_tokens(folder, images, embedder, captions=None):
     return {split: _map(file) for split, file in files.items()}, captions
 
 
-def _check_there(images):
+def _check_there(images: list[str]) -> None:
     """Complain where pictures are not there."""
     missing = [image for image in images if not Path(image).is_file()]
     if missing:
@@ -228,7 +232,9 @@ def _check_there(images):
         )
 
 
-def _embed_parts(folder, split, images, embedder, captions):
+def _embed_parts(
+    folder: Path, split: str, images: list[str], embedder: Any, captions: list[str] | None
+) -> list[Path]:
     """Embed pictures in parts, each written in one step; return the files."""
     place = folder / f"parts-{split}"
     place.mkdir(exist_ok=True)
@@ -251,14 +257,14 @@ def _embed_parts(folder, split, images, embedder, captions):
     return files
 
 
-def _halved(tokens):
+def _halved(tokens: np.ndarray) -> np.ndarray:
     """Return tokens in float16 where that loses nothing, as with what CLIP's cache holds."""
     with np.errstate(over="ignore"):
         half = tokens.astype(np.float16)
     return half if np.array_equal(half, tokens, equal_nan=True) else tokens.astype(np.float32)
 
 
-def _save(file, array):
+def _save(file: Path, array: np.ndarray) -> None:
     """Write an array in one step."""
     partial = file.with_suffix(".part")
     with partial.open("wb") as stream:
@@ -266,12 +272,12 @@ def _save(file, array):
     partial.replace(file)
 
 
-def _map(file):
+def _map(file: Path) -> np.ndarray:
     """Open an array without reading it."""
     return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
-def _join(file, parts, n_images, width):
+def _join(file: Path, parts: list[Path], n_images: int, width: int) -> None:
     """Put parts together, padded with NaN to one number of tokens."""
     arrays = [_map(part) for part in parts]
     dtype = np.result_type(*(array.dtype for array in arrays))

@@ -1,5 +1,7 @@
 """Figures of an experiment, from the results of its units."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -18,7 +20,7 @@ _AXES = {
 }
 
 
-def draw_units(results, folder):
+def draw_units(results: dict, folder: Any) -> list:
     """Draw responses, scores over time and topographies of all units.
 
     Parameters
@@ -65,7 +67,7 @@ def draw_units(results, folder):
     return written
 
 
-def _draw_r(units, protocol, file):
+def _draw_r(units: list[dict], protocol: str, file: Any) -> Any:
     """Draw r over time, the mean over subjects."""
     names = [name.removesuffix(": r") for name in units[0] if name.endswith(": r")]
     r = {
@@ -83,7 +85,7 @@ def _draw_r(units, protocol, file):
     return _save(figure, file)
 
 
-def draw_accuracy(table, protocol, file):
+def draw_accuracy(table: Any, protocol: str, file: Any) -> Any:
     """Draw MSE, PCC and r of every method and subject, with the noise ceilings.
 
     Parameters
@@ -143,7 +145,7 @@ def draw_accuracy(table, protocol, file):
     return _save(figure, file)
 
 
-def draw_clip_scores(scores, file):
+def draw_clip_scores(scores: Any, file: Any) -> Any:
     """Draw the distribution of CLIP scores between pictures and captions.
 
     Parameters
@@ -183,7 +185,7 @@ def draw_clip_scores(scores, file):
     return _save(figure, file)
 
 
-def mean_evoked(evokeds):
+def mean_evoked(evokeds: list) -> Any:
     """Average responses over subjects, on the sensors that all have.
 
     Parameters
@@ -203,7 +205,7 @@ def mean_evoked(evokeds):
     return result
 
 
-def _save(figure, file):
+def _save(figure: Any, file: Any) -> Any:
     """Write a figure and close it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)

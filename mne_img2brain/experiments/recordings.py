@@ -1,7 +1,9 @@
 """The recordings of an experiment: subjects, pictures, averages to learn from, test trials."""
 
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +37,9 @@ class Recordings:
         More arguments of the reader, for example ``{"resample": 100}``.
     """
 
-    def __init__(self, dataset, path, scale, reader=None):
+    def __init__(
+        self, dataset: str, path: str | os.PathLike, scale: Any, reader: dict | None = None
+    ) -> None:
         if dataset not in DATASETS:
             raise ValueError(f"dataset={dataset!r}; give one of {', '.join(DATASETS)}.")
         self.dataset, self.path, self.scale = dataset, Path(path), scale
@@ -44,7 +48,7 @@ class Recordings:
         if fixed:
             raise ValueError(f"reader gives {sorted(fixed)}, which reproduce chooses itself.")
 
-    def subjects(self, wanted=None):
+    def subjects(self, wanted: list | None = None) -> list[str]:
         """Find the subjects.
 
         Parameters
@@ -85,18 +89,18 @@ class Recordings:
             )
         return list(dict.fromkeys(names))
 
-    def _name(self, subject):
+    def _name(self, subject: int | str) -> str:
         """Return the name of a subject given as a number or in any spelling."""
         match = re.fullmatch(r"(?:sub-?|P)?0*(\d+)", str(subject))
         if match is None:
             raise ValueError(f"subject {subject!r}; give a number or {_NAMES[self.dataset]!r}.")
         return _NAMES[self.dataset].format(int(match[1]))
 
-    def _load(self, subject, split, *, average):
+    def _load(self, subject: int | str, split: str, *, average: bool) -> tuple[list, Any]:
         module = DATASETS[self.dataset]
         return module.load(self.path, subject, split, average=average, **self.reader)
 
-    def pictures(self, subject, split):
+    def pictures(self, subject: str, split: str) -> list[str]:
         """List the pictures of a subject without reading the recording.
 
         Parameters
@@ -116,7 +120,7 @@ class Recordings:
         _, first = np.unique(image_id, return_index=True)
         return [images[row] for row in first]
 
-    def chosen(self, n_pictures):
+    def chosen(self, n_pictures: int) -> np.ndarray:
         """Choose the training pictures.
 
         Parameters
@@ -132,7 +136,7 @@ class Recordings:
         wanted = min(self.scale.n_pictures or n_pictures, n_pictures)
         return np.unique(np.linspace(0, n_pictures - 1, wanted).round().astype(int))
 
-    def training(self, subject):
+    def training(self, subject: str) -> Any:
         """Read the averages that a subject's models learn from.
 
         Parameters
@@ -149,7 +153,7 @@ class Recordings:
         rows = self.chosen(len(epochs))
         return epochs if len(rows) == len(epochs) else epochs[rows]
 
-    def test(self, subject):
+    def test(self, subject: str) -> Any:
         """Read the single trials that predictions are judged by.
 
         Parameters
@@ -168,7 +172,7 @@ class Recordings:
             epochs = epochs[np.flatnonzero(kept)]
         return epochs.load_data()
 
-    def same_pictures(self, subjects):
+    def same_pictures(self, subjects: list[str]) -> dict:
         """List the pictures, once it is sure that all subjects saw the same.
 
         Parameters

@@ -179,14 +179,21 @@ def reproduce(
             lock.release()
 
 
-def _default_embedder(scale):
+def _default_embedder(scale: str) -> Any:
     """Return the embedder of a scale."""
     from ..stimulus import ClipEmbedder, GaborEmbedder
 
     return ClipEmbedder() if scale == "paper" else GaborEmbedder()
 
 
-def _run(units, folder, recordings, tokens, embedder, random_state):
+def _run(
+    units: list,
+    folder: Path,
+    recordings: Recordings,
+    tokens: dict,
+    embedder: Any,
+    random_state: int,
+) -> None:
     """Run the units that are not there."""
     to_do = [unit for unit in units if not (folder / unit.name).is_dir()]
     logger.info("%d of %d units of work are there already.", len(units) - len(to_do), len(units))
@@ -203,7 +210,14 @@ def _run(units, folder, recordings, tokens, embedder, random_state):
         logger.info("Done in %.0f s so far; about %.0f s are left.", spent, left)
 
 
-def _ablate(folder, recordings, subjects, tokens, n_image_tokens, random_state):
+def _ablate(
+    folder: Path,
+    recordings: Recordings,
+    subjects: list[str],
+    tokens: Any,
+    n_image_tokens: int,
+    random_state: int,
+) -> Any:
     """Run the ablations of every subject, one table each."""
     parts = []
     for subject in subjects:
@@ -229,13 +243,14 @@ def _ablate(folder, recordings, subjects, tokens, n_image_tokens, random_state):
     return pd.concat(parts, ignore_index=True)
 
 
-def _present(out, tables, images, captions, embedder):
+def _present(out: Path, tables: dict, images: dict, captions: dict | None, embedder: Any) -> dict:
     """Write the tables and figures of all that a folder holds."""
     from .figures import draw_accuracy, draw_clip_scores, draw_units
 
     folders = sorted(path for path in (out / "units").iterdir() if (path / "unit.json").is_file())
     results = {folder.name: read_unit(folder) for folder in folders}
-    figures, skipped = out / "figures", {}
+    figures = out / "figures"
+    skipped: dict[str, str | None] = {}
     if results:
         long = tables["all"] = long_table(results)
         for protocol in dict.fromkeys(long["protocol"]):
@@ -261,7 +276,7 @@ def _present(out, tables, images, captions, embedder):
     return tables
 
 
-def _costs(results):
+def _costs(results: dict) -> Any:
     """Return what each unit cost."""
     rows = []
     for name, (about, _, _) in results.items():

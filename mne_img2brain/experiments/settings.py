@@ -7,6 +7,7 @@ import json
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ SCALES = {
 }
 
 
-def new_regressors(scale, random_state):
+def new_regressors(scale: Scale, random_state: int) -> dict:
     """Return the models that are compared, not fitted.
 
     Parameters
@@ -79,7 +80,7 @@ def new_regressors(scale, random_state):
     }
 
 
-def versions():
+def versions() -> dict:
     """Return the versions of what results depend on.
 
     Returns
@@ -96,7 +97,7 @@ def versions():
     return found
 
 
-def fingerprint(value):
+def fingerprint(value: Any) -> Any:
     """Describe a parameter so that it can be compared with that of another run.
 
     Parameters
@@ -129,7 +130,7 @@ def fingerprint(value):
     return getattr(value, "__qualname__", None) or type(value).__qualname__
 
 
-def check_parameters(folder, parameters):
+def check_parameters(folder: Path, parameters: dict) -> None:
     """Write the parameters of a folder of results, or check that they are still the same.
 
     Parameters
@@ -169,7 +170,7 @@ def check_parameters(folder, parameters):
         )
 
 
-def write_json(path, content):
+def write_json(path: Path, content: dict) -> None:
     """Write JSON in one step: whole, or not at all.
 
     Parameters
@@ -182,7 +183,7 @@ def write_json(path, content):
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def write_text(path, text):
+def write_text(path: Path, text: str) -> None:
     """Write a text file in one step: whole, or not at all.
 
     Parameters

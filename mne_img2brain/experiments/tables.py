@@ -1,5 +1,7 @@
 """Tables of an experiment, from the results of its units."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -24,7 +26,7 @@ _PREDICTION = (
 _WITH_CEILING = ("mse", "pcc", "r", "rsa")
 
 
-def long_table(results):
+def long_table(results: dict) -> Any:
     """Put the tables of units below each other.
 
     Parameters
@@ -49,7 +51,7 @@ def long_table(results):
     return pd.concat(parts, ignore_index=True)
 
 
-def accuracy_table(long, protocol):
+def accuracy_table(long: Any, protocol: str) -> Any:
     """Make the paper's table of one protocol: methods by subject, and their average.
 
     Parameters
@@ -89,7 +91,7 @@ def accuracy_table(long, protocol):
     return whole.reset_index()
 
 
-def draws_table(long):
+def draws_table(long: Any) -> Any:
     """Make the table of single-trial draws against real trials, averaged over subjects.
 
     Parameters

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import time
+from typing import Any
 
 import mne
 import numpy as np
@@ -44,12 +45,12 @@ class Unit:
     trained_on: tuple
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Name of the unit's folder."""
         return f"{self.protocol}-{self.subject}"
 
 
-def plan_units(subjects, within, cross):
+def plan_units(subjects: list[str], within: bool, cross: bool) -> list:
     """List the units of an experiment.
 
     Parameters
@@ -83,7 +84,9 @@ def plan_units(subjects, within, cross):
     return units
 
 
-def run_unit(unit, folder, recordings, tokens, embedder, random_state):
+def run_unit(
+    unit: Unit, folder: Any, recordings: Any, tokens: dict, embedder: Any, random_state: int
+) -> None:
     """Fit and judge the models of a unit; its folder appears when everything is in it.
 
     Parameters
@@ -144,7 +147,9 @@ def run_unit(unit, folder, recordings, tokens, embedder, random_state):
     partial.rename(folder / unit.name)
 
 
-def _fit(unit, recordings, tokens, embedder, random_state):
+def _fit(
+    unit: Unit, recordings: Any, tokens: np.ndarray, embedder: Any, random_state: int
+) -> tuple[dict, dict, int]:
     """Fit all models of a unit on averages that are given back to memory afterwards."""
     epochs, several = {}, len(unit.trained_on) > 1
     for subject in unit.trained_on:
@@ -170,12 +175,12 @@ def _fit(unit, recordings, tokens, embedder, random_state):
     return encoders, seconds, n_averages
 
 
-def _gib(epochs):
+def _gib(epochs: Any) -> float:
     """Return the size of epochs."""
     return len(epochs) * len(epochs.ch_names) * len(epochs.times) * 8 / 2**30
 
 
-def peak_memory():
+def peak_memory() -> float | None:
     """Return the most memory that the process ever had, in GiB.
 
     Returns
@@ -191,7 +196,7 @@ def peak_memory():
     return round(peak / (2**30 if sys.platform == "darwin" else 2**20), 3)
 
 
-def read_unit(folder):
+def read_unit(folder: Any) -> tuple[dict, Any, dict]:
     """Read the results of a unit.
 
     Parameters

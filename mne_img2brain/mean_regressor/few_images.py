@@ -111,11 +111,11 @@ class FewImagesRegressor(RegressorMixin, BaseEstimator):
         return self.mean_ + difference.reshape(len(features), *self.mean_.shape)
 
     @staticmethod
-    def _pool(X):
+    def _pool(X: np.ndarray) -> np.ndarray:
         return X[:, 0] if X.ndim == 3 and X.shape[1] == 1 else np.asarray(pool_tokens(X), float)
 
 
-def _shrink(x, noise):
+def _shrink(x: np.ndarray, noise: float) -> np.ndarray:
     """Shrink singular values as is best for white noise of that SD."""
     if noise == 0:
         return x

@@ -274,7 +274,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         )
         return self
 
-    def _kernel_names(self, shown):
+    def _kernel_names(self, shown: dict) -> list[str]:
         """Return the kernels of the mixture."""
         if self.kernel != "auto":
             return [self.kernel]
@@ -392,21 +392,22 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         return self
 
     # ------------------------------------------------------------------------------ checks
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         """Complain of parameters out of range."""
         if self.kernel not in ("auto", *KERNELS):
             raise ValueError(f"kernel={self.kernel!r}; expected 'auto' or one of {list(KERNELS)}.")
-        if self.penalty != "auto" and not self.penalty > 0:
+        known = self.penalty == "auto" if isinstance(self.penalty, str) else self.penalty > 0
+        if not known:
             raise ValueError(f"penalty={self.penalty!r}; expected 'auto' or a number above 0.")
         if self.n_folds < 2:
             raise ValueError(f"n_folds={self.n_folds}; expected 2 or more.")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def _check_tokens(self, X, fitted=False):
+    def _check_tokens(self, X: Any, fitted: bool = False) -> np.ndarray:
         """Return tokens as a 2-D or 3-D array."""
         if getattr(X, "ndim", 2) not in (3, 4):
             X = validate_data(self, X, reset=not fitted)

@@ -1,5 +1,7 @@
 """How alike two images are: kernels on pooled tokens and on tokens place by place."""
 
+from typing import Self
+
 import numpy as np
 from scipy import linalg
 
@@ -30,10 +32,10 @@ class Views:
         Whether each feature is scaled to mean 0 and standard deviation 1.
     """
 
-    def __init__(self, standardize=True):
+    def __init__(self, standardize: bool = True) -> None:
         self.standardize = standardize
 
-    def fit(self, x):
+    def fit(self, x: np.ndarray) -> Self:
         """Learn which places there are, and the scales.
 
         Parameters
@@ -63,7 +65,7 @@ class Views:
             self.scale_[name] = np.where(flat, np.inf, scale)
         return self
 
-    def _views(self, x):
+    def _views(self, x: np.ndarray) -> dict:
         """Return the views before standardisation."""
         views = {"pooled": np.asarray(pool_tokens(x, last=self.last_), dtype=np.float64)}
         if len(self.edges_):
@@ -76,7 +78,7 @@ class Views:
             )
         return views
 
-    def transform(self, x):
+    def transform(self, x: np.ndarray) -> dict:
         """Return the views.
 
         Parameters
@@ -96,7 +98,7 @@ class Views:
             for name, view in self._views(x).items()
         }
 
-    def get_arrays(self):
+    def get_arrays(self) -> dict:
         """Return what :meth:`transform` needs, by name."""
         arrays = {"edges": self.edges_}
         for view in self.mean_:
@@ -104,7 +106,7 @@ class Views:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays, last):
+    def from_arrays(cls, arrays: dict, last: bool) -> Self:
         """Undo :meth:`get_arrays`; ``last`` says whether the last token is one of the pooled."""
         self = cls()
         self.edges_, self.last_ = arrays["edges"], last
@@ -130,10 +132,10 @@ class KernelMap:
         relative to the mean squared distance of landmarks.
     """
 
-    def __init__(self, terms):
+    def __init__(self, terms: tuple) -> None:
         self.terms = terms
 
-    def fit(self, landmarks):
+    def fit(self, landmarks: dict) -> Self:
         """Compute scales and the root of the kernel of landmarks.
 
         Parameters
@@ -164,7 +166,7 @@ class KernelMap:
         self.root_ = vectors[:, keep] / np.sqrt(values[keep])
         return self
 
-    def _term(self, i, a, b):
+    def _term(self, i: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return one term of the kernel between the views a and b."""
         shape, width = self.terms[i][1], self.widths_[i]
         if shape == "linear":
@@ -178,14 +180,14 @@ class KernelMap:
             kernel += np.exp(-width * np.maximum(distance, 0))
         return kernel / a.shape[1]
 
-    def _kernel(self, views):
+    def _kernel(self, views: dict) -> np.ndarray:
         """Return the kernel between images and landmarks."""
         return sum(
             self.gains_[i] * self._term(i, views[term[0]], self.landmarks_[term[0]])
             for i, term in enumerate(self.terms)
         )
 
-    def compare(self, views):
+    def compare(self, views: dict) -> np.ndarray:
         """Compare images with the landmarks.
 
         Parameters
@@ -205,7 +207,7 @@ class KernelMap:
             [self._kernel({v: x[a : a + _BLOCK] for v, x in views.items()}) for a in blocks]
         )
 
-    def transform(self, views):
+    def transform(self, views: dict) -> np.ndarray:
         """Map images to features.
 
         Parameters
@@ -220,13 +222,13 @@ class KernelMap:
         """
         return self.compare(views) if self.plain_ else self.compare(views) @ self.root_
 
-    def get_arrays(self, name):
+    def get_arrays(self, name: str) -> dict:
         """Return what :meth:`compare` needs, by names that start with what they are."""
         arrays = {f"widths/{name}": self.widths_, f"gains/{name}": self.gains_}
         return arrays | {f"landmarks/{view}": x for view, x in self.landmarks_.items()}
 
     @classmethod
-    def from_arrays(cls, name, arrays, plain):
+    def from_arrays(cls, name: str, arrays: dict, plain: bool) -> Self:
         """Undo :meth:`get_arrays`; ``plain`` says whether the map is the features themselves."""
         self = cls(KERNELS[name])
         self.plain_ = plain

@@ -21,7 +21,7 @@ __all__ = ["fit_mixed_model", "project", "rotate", "shrink", "solve"]
 _PENALTIES = np.geomspace(0.1, 1e4, 31)
 
 
-def rotate(features, weight):
+def rotate(features: np.ndarray, weight: np.ndarray) -> dict:
     r"""Turn a weighted regression on features to the axes in which it is diagonal.
 
     With :math:`A = \Omega^{1/2}(\Phi - 1\bar\phi^\top) = U S V^\top`, the rows of
@@ -58,7 +58,7 @@ def rotate(features, weight):
     }
 
 
-def project(rotated, y):
+def project(rotated: dict, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn responses to the axes of :func:`rotate`.
 
     Parameters
@@ -80,7 +80,12 @@ def project(rotated, y):
     return (np.sqrt(rotated["weight"])[:, None] * rotated["left"]).T @ y, mean
 
 
-def solve(rotated, scores, penalty, coordinates=None):
+def solve(
+    rotated: dict,
+    scores: np.ndarray,
+    penalty: float | np.ndarray,
+    coordinates: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
     """Ridge solution with one penalty per (mixed) response.
 
     Parameters
@@ -103,7 +108,12 @@ def solve(rotated, scores, penalty, coordinates=None):
     return rotated["vectors"] @ shrink(rotated, scores, penalty, coordinates)
 
 
-def shrink(rotated, scores, penalty, coordinates=None):
+def shrink(
+    rotated: dict,
+    scores: np.ndarray,
+    penalty: float | np.ndarray,
+    coordinates: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
     """Ridge solution along the axes of :func:`rotate`; parameters as in :func:`solve`."""
     values = rotated["eigenvalues"]
     if coordinates is not None:
@@ -112,7 +122,9 @@ def shrink(rotated, scores, penalty, coordinates=None):
     return scores if coordinates is None else scores @ coordinates[0].T
 
 
-def fit_mixed_model(rotated, scores, y, max_iter=10):
+def fit_mixed_model(
+    rotated: dict, scores: np.ndarray, y: np.ndarray, max_iter: int = 10
+) -> tuple[np.ndarray, tuple]:
     r"""Estimate the covariances of signal and noise by expectation maximisation.
 
     Started from the maximum marginal likelihood of each response alone. In the coordinates in
@@ -179,7 +191,9 @@ def fit_mixed_model(rotated, scores, y, max_iter=10):
     return scale / np.maximum(d, 1e-8), (mixing, unmixing)
 
 
-def _each_alone(values, scores, rest, rest_dof):
+def _each_alone(
+    values: np.ndarray, scores: np.ndarray, rest: np.ndarray, rest_dof: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Noise-to-signal ratio and signal variance of each response by marginal likelihood."""
     n_targets = scores.shape[1]
     best = np.full(n_targets, -np.inf)

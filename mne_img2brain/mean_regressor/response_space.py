@@ -1,5 +1,7 @@
 """Where responses live: trials to averages, white noise, and the components that carry signal."""
 
+from typing import Any, Self
+
 import numpy as np
 from scipy import linalg, sparse
 from sklearn.utils.extmath import randomized_svd
@@ -14,7 +16,9 @@ _MAX_DEVIATIONS = 5000  # trials from which the noise covariance is estimated
 _MAX_TURNED = 1000  # responses that are turned to components at a time
 
 
-def check_responses(y, sample_weight, n_rows, name):
+def check_responses(
+    y: Any, sample_weight: Any, n_rows: int, name: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Return responses and the weight of each row."""
     if y is None:
         raise ValueError(
@@ -39,7 +43,9 @@ def check_responses(y, sample_weight, n_rows, name):
     return y, weight
 
 
-def average_trials(flat, weight, image, unit):
+def average_trials(
+    flat: np.ndarray, weight: np.ndarray, image: np.ndarray, unit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean and total weight of units, and what trials deviate from their image."""
     n_units = unit.max() + 1
     rows = np.arange(len(unit))
@@ -62,12 +68,20 @@ def average_trials(flat, weight, image, unit):
     return responses, total, deviations * np.sqrt(len(some) / max(len(some) - len(share), 1))
 
 
-def weighted_mean(y, weight):
+def weighted_mean(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the weighted mean over rows, without a weighted copy of them."""
     return weight @ y / weight.sum()
 
 
-def find_components(responses, weight, rows, shape, white, n_components, rng):
+def find_components(
+    responses: np.ndarray,
+    weight: np.ndarray,
+    rows: np.ndarray,
+    shape: tuple[int, int],
+    white: "Whitener | None",
+    n_components: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return scores of some rows on components, the components in colour, and the mean response."""
     mean = weighted_mean(responses, np.where(np.isin(np.arange(len(weight)), rows), weight, 0))
     if not n_components:
@@ -94,7 +108,7 @@ def find_components(responses, weight, rows, shape, white, n_components, rng):
     return reduced @ axes.T, white.colour(prior.expand(axes)), mean
 
 
-def _directions(x, n_components, rng):
+def _directions(x: np.ndarray, n_components: int, rng: np.random.Generator) -> np.ndarray:
     """Return the first right singular vectors."""
     if min(x.shape) > 2000:
         seed = int(rng.integers(2**31 - 1))
@@ -127,12 +141,12 @@ class Whitener:
         A side longer than this is given a diagonal covariance.
     """
 
-    def __init__(self, shape, floor=0.01, max_dense=2000):
+    def __init__(self, shape: tuple[int, int], floor: float = 0.01, max_dense: int = 2000) -> None:
         self.shape = shape
         self.floor = floor
         self.max_dense = max_dense
 
-    def fit(self, deviations, dof=None, max_iter=3):
+    def fit(self, deviations: np.ndarray, dof: int | None = None, max_iter: int = 3) -> Self:
         """Estimate the two covariances.
 
         Parameters
@@ -153,7 +167,8 @@ class Whitener:
         # To unit scale first: T/m are 1e-12, and the square of that is not far from underflow.
         self.scale_ = np.sqrt(np.mean(deviations**2)) or 1.0
         noise = (deviations / self.scale_).reshape(-1, n_channels, n_times)
-        self.space_, self.time_ = self._symmetric(np.eye(n_channels)), None
+        self.space_ = self._symmetric(np.eye(n_channels))
+        self.time_: Any = None
         for _ in range(max_iter if n_channels > 1 else 1):
             space = self.space_[1]
             half = noise * space[:, None] if space.ndim == 1 else space @ noise
@@ -163,7 +178,7 @@ class Whitener:
                 self.space_ = self._symmetric(self._covariance(half, 1, dof * n_times))
         return self
 
-    def _covariance(self, x, axis, dof):
+    def _covariance(self, x: np.ndarray, axis: int, dof: int) -> np.ndarray:
         """Covariance along one axis, shrunk towards its diagonal."""
         n = x.shape[axis]
         if n > self.max_dense:
@@ -176,7 +191,7 @@ class Whitener:
         diagonal = np.diag(np.diag(covariance))
         return covariance + n / (n + dof) * (diagonal - covariance)
 
-    def _symmetric(self, covariance):
+    def _symmetric(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Square root and inverse square root with a floor; vectors for a diagonal."""
         if covariance.ndim == 1:
             values = np.maximum(covariance, self.floor * (covariance.mean() or 1.0))
@@ -186,11 +201,11 @@ class Whitener:
         return (vectors * np.sqrt(values)) @ vectors.T, (vectors / np.sqrt(values)) @ vectors.T
 
     @staticmethod
-    def _times(x, matrix):
+    def _times(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         """Multiply the last axis by a matrix or a diagonal."""
         return x * matrix if matrix.ndim == 1 else x @ matrix
 
-    def _apply(self, y, which):
+    def _apply(self, y: np.ndarray, which: int) -> np.ndarray:
         """Apply one of the two square roots along space and time."""
         x = y.reshape(-1, *self.shape)
         x = self._times(x, self.time_[which])
@@ -199,11 +214,11 @@ class Whitener:
             x = x * space[:, None] if space.ndim == 1 else space @ x
         return x.reshape(y.shape)
 
-    def whiten(self, y):
+    def whiten(self, y: np.ndarray) -> np.ndarray:
         """Whiten responses of shape (n_rows, n_targets)."""
         return self._apply(y / self.scale_, 1)
 
-    def colour(self, y):
+    def colour(self, y: np.ndarray) -> np.ndarray:
         """Undo :meth:`whiten`."""
         return self._apply(y, 0) * self.scale_
 
@@ -224,10 +239,10 @@ class SignalPrior:
         ``(n_channels, n_times)``. Without structure, ``(1, n_targets)``: nothing is done.
     """
 
-    def __init__(self, shape):
+    def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
 
-    def fit(self, whitened):
+    def fit(self, whitened: np.ndarray) -> Self:
         """Learn axes and gains.
 
         Parameters
@@ -258,14 +273,14 @@ class SignalPrior:
         self.gain_ = np.sqrt(signal / (signal + 1))
         return self
 
-    def reduce(self, whitened):
+    def reduce(self, whitened: np.ndarray) -> np.ndarray:
         """Turn whitened responses to the axes and weight them."""
         if self.gain_ is None:
             return whitened
         x = whitened.reshape(-1, *self.shape) @ self.time_
         return ((self.space_.T @ x) * self.gain_).reshape(len(x), -1)
 
-    def expand(self, reduced):
+    def expand(self, reduced: np.ndarray) -> np.ndarray:
         """Undo :meth:`reduce`."""
         if self.gain_ is None:
             return reduced
@@ -274,7 +289,7 @@ class SignalPrior:
         return x.reshape(len(x), -1)
 
 
-def _descending(covariance):
+def _descending(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues and eigenvectors, the largest first."""
     values, vectors = linalg.eigh(covariance)
     return values[::-1], vectors[:, ::-1]

@@ -1,5 +1,7 @@
 """Models judged on images they did not see, and their mixture."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import linalg, optimize
 
@@ -21,12 +23,19 @@ _PENALTIES = np.geomspace(1e-3, 1e4, 22)
 _MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen
 
 
-def judged_targets(n_targets):
+def judged_targets(n_targets: int) -> np.ndarray:
     """Choose evenly spaced targets, for speed."""
     return np.unique(np.linspace(0, n_targets - 1, _MAX_JUDGED).astype(np.intp))
 
 
-def deal_units(flat, image, groups, n_folds, min_images, rng):
+def deal_units(
+    flat: np.ndarray,
+    image: np.ndarray,
+    groups: np.ndarray | None,
+    n_folds: int,
+    min_images: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Deal images, or where there are few of them parts of their trials, into folds.
 
     Parameters
@@ -70,7 +79,17 @@ def deal_units(flat, image, groups, n_folds, min_images, rng):
     return unit.ravel(), pairs[:, 0], fold
 
 
-def cross_validate(name, features, responses, weight, fold, spaces, *, penalty, judge):
+def cross_validate(
+    name: str,
+    features: np.ndarray,
+    responses: np.ndarray,
+    weight: np.ndarray,
+    fold: np.ndarray,
+    spaces: list,
+    *,
+    penalty: float | str | None,
+    judge: Callable | None,
+) -> list:
     """Fit the models with one kernel in each fold; return their out-of-fold predictions."""
     folds = range(fold.max() + 1 if fold.max() else 0)
     axes = [rotate(features[fold != k], weight[fold != k]) for k in folds]
@@ -88,7 +107,15 @@ def cross_validate(name, features, responses, weight, fold, spaces, *, penalty, 
     return models
 
 
-def _ridge(features, axes, responses, weight, fold, penalty, judge):
+def _ridge(
+    features: np.ndarray,
+    axes: list,
+    responses: np.ndarray,
+    weight: np.ndarray,
+    fold: np.ndarray,
+    penalty: float | str,
+    judge: Callable | None,
+) -> tuple[float, np.ndarray]:
     """Choose the penalty of ridge regression; return it and out-of-fold predictions."""
     mean = weighted_mean(responses, weight)
     guess = np.tile(mean, (len(responses), 1))
@@ -120,7 +147,9 @@ def _ridge(features, axes, responses, weight, fold, penalty, judge):
     return penalty, guess
 
 
-def solve_model(model, features, y, weight):
+def solve_model(
+    model: dict, features: np.ndarray, y: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Fit a model on all rows; return coefficients and offset of its prediction less the mean."""
     rotated = rotate(features, weight)
     scores, _ = project(rotated, y)
@@ -131,7 +160,13 @@ def solve_model(model, features, y, weight):
     return coef, -(rotated["mean"] @ coef)
 
 
-def expand(model, spaces, fold, judged=slice(None), rows=slice(None)):
+def expand(
+    model: dict,
+    spaces: list,
+    fold: np.ndarray,
+    judged: np.ndarray | slice = slice(None),
+    rows: np.ndarray | slice = slice(None),
+) -> np.ndarray:
     """Return the out-of-fold predictions of a model for some targets and rows."""
     guess, fold = model["guess"][rows], fold[rows]
     if model["kind"] == "ridge":
@@ -142,7 +177,7 @@ def expand(model, spaces, fold, judged=slice(None), rows=slice(None)):
     return parts
 
 
-def stack(guesses, weight, scale):
+def stack(guesses: list[np.ndarray], weight: np.ndarray, scale: bool) -> np.ndarray:
     """Non-negative weights of models that minimise the squared error of the last, the target."""
     *guesses, target = guesses
     spread = np.average(target**2, axis=0, weights=weight)
@@ -157,7 +192,7 @@ def stack(guesses, weight, scale):
     return optimize.nnls(half, (vectors.T @ aim) / np.sqrt(values))[0]
 
 
-def correlation(a, b):
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Mean over targets of the Pearson correlation over rows."""
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     size = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))

@@ -3,7 +3,9 @@
 import numpy as np
 
 
-def check_responses(y_true, y_pred, min_images=1):
+def check_responses(
+    y_true: np.ndarray, y_pred: np.ndarray, min_images: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Return recorded and predicted responses as float64, of one shape and finite."""
     y_true, y_pred = np.asarray(y_true, float), np.asarray(y_pred, float)
     if y_true.ndim != 3 or y_true.shape != y_pred.shape:
@@ -23,7 +25,12 @@ def check_responses(y_true, y_pred, min_images=1):
     return y_true, y_pred
 
 
-def check_trials(trials, name="trials", min_trials=1, n_images=None):
+def check_trials(
+    trials: list[np.ndarray] | np.ndarray,
+    name: str = "trials",
+    min_trials: int = 1,
+    n_images: int | None = None,
+) -> list[np.ndarray]:
     """Return a list with one float64 array (n_trials, n_channels, n_times) for each image."""
     trials = [np.asarray(of_image, float) for of_image in trials]
     if not trials:
@@ -46,7 +53,12 @@ def check_trials(trials, name="trials", min_trials=1, n_images=None):
     return trials
 
 
-def check_pair(draws, trials, min_draws=1, min_trials=1):
+def check_pair(
+    draws: list[np.ndarray] | np.ndarray,
+    trials: list[np.ndarray] | np.ndarray,
+    min_draws: int = 1,
+    min_trials: int = 1,
+) -> tuple[list, list]:
     """Return draws and real trials of the same images, channels and times."""
     draws = check_trials(draws, "draws", min_draws)
     trials = check_trials(trials, "trials", min_trials, n_images=len(draws))

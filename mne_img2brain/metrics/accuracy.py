@@ -41,7 +41,7 @@ def mse(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     return float(mse_by_image(y_true, y_pred).mean())
 
 
-def mse_by_image(y_true, y_pred):
+def mse_by_image(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Mean squared error of each image, shape (n_images,)."""
     y_true, y_pred = check_responses(y_true, y_pred)
     return ((y_pred - y_true) ** 2).mean(axis=(1, 2))
@@ -78,7 +78,7 @@ def pearson(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     return float(pearson_by_image(y_true, y_pred).mean())
 
 
-def pearson_by_image(y_true, y_pred):
+def pearson_by_image(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Pearson correlation within each image, shape (n_images,)."""
     y_true, y_pred = check_responses(y_true, y_pred)
     return correlation(*(y.reshape(len(y), -1).T for y in (y_true, y_pred)))
@@ -194,7 +194,7 @@ def correlation(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     return np.where(flat_x, np.nan, np.where(flat_y, 0.0, r))
 
 
-def _standardized(y):
+def _standardized(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return ``y`` centred and of unit length along the first axis, and where it was constant."""
     centred = y - y.mean(axis=0)
     length = np.sqrt((centred**2).sum(axis=0))

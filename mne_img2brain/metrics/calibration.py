@@ -189,7 +189,12 @@ def energy_score(
     return float(energy_score_by_image(draws, trials, scale=scale).mean())
 
 
-def energy_score_by_image(draws, trials, *, scale=None):
+def energy_score_by_image(
+    draws: list[np.ndarray] | np.ndarray,
+    trials: list[np.ndarray] | np.ndarray,
+    *,
+    scale: np.ndarray | None = None,
+) -> np.ndarray:
     """Energy score of the trials of each image, shape (n_images,)."""
     draws, trials = check_pair(draws, trials, 2)
     scale = np.ones(draws[0].shape[1]) if scale is None else np.asarray(scale, float)

@@ -217,7 +217,9 @@ def pairwise_accuracy(y_true: np.ndarray, y_pred: np.ndarray, *, centre: bool = 
     return float(pairwise_by_image(y_true, y_pred, centre=centre).mean())
 
 
-def pairwise_by_image(y_true, y_pred, *, centre=False):
+def pairwise_by_image(
+    y_true: np.ndarray, y_pred: np.ndarray, *, centre: bool = False
+) -> np.ndarray:
     """Share of the pairs of each image that are right, shape (n_images,)."""
     check_responses(y_true, y_pred, min_images=2)
     r = similarity(y_true, y_pred, centre=centre)
@@ -301,7 +303,7 @@ def equivalent_trials(
     return EquivalentTrials(_invert(r_model, counts, r_trials), float(r_model), r_trials)
 
 
-def _invert(r, counts, r_trials):
+def _invert(r: float, counts: np.ndarray, r_trials: np.ndarray) -> float:
     """Read the number of trials for ``r`` off the curve through the measured points.
 
     k / r_k^2 = (k + b) / a^2 is a straight line in k.

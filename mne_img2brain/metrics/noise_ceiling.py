@@ -1,7 +1,7 @@
 """How well any model could do, given that trials differ."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -148,7 +148,7 @@ def split_half_ceiling(
     return SplitHalf(lower, upper, reliability, full)
 
 
-def _averager(chosen, n_trials):
+def _averager(chosen: list[np.ndarray], n_trials: list[int]) -> Any:
     """Return the sparse matrix that averages the chosen trials of every image."""
     start = np.concatenate([[0], np.cumsum(n_trials)[:-1]])
     columns = np.concatenate([s + c for s, c in zip(start, chosen, strict=True)])

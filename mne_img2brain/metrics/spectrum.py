@@ -94,7 +94,7 @@ def band_log_ratio(
     }
 
 
-def band_masks(freqs, bands=None):
+def band_masks(freqs: np.ndarray, bands: dict | None = None) -> dict:
     """Return which frequencies are in which band."""
     if bands is None:
         # Bands below Nyquist that trials of this length resolve.
@@ -113,7 +113,7 @@ def band_masks(freqs, bands=None):
     return masks
 
 
-def band_power(power, mask):
+def band_power(power: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Mean over images of the power inside a band, for each sensor."""
     return power[..., mask].sum(axis=-1).mean(axis=0)
 

@@ -43,7 +43,7 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         The training trials' standard deviation per sensor.
     """
 
-    def __init__(self, n_bins: int = 20, n_components: int = 32, shrinkage: float = 0.001):
+    def __init__(self, n_bins: int = 20, n_components: int = 32, shrinkage: float = 0.001) -> None:
         self.n_bins = n_bins
         self.n_components = n_components
         self.shrinkage = shrinkage
@@ -100,14 +100,14 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         parts = (tangent, spectrum, _binned(scaled, self.n_bins))
         return np.concatenate([part.reshape(len(X), -1) for part in parts], axis=1)
 
-    def _covariances(self, X):
+    def _covariances(self, X: np.ndarray) -> np.ndarray:
         """Return the covariance over times of every scaled trial."""
         centred = X / self.scale_[:, None]
         centred = centred - centred.mean(axis=-1, keepdims=True)
         return centred @ centred.mT / X.shape[-1]
 
 
-def _binned(values, n_bins):
+def _binned(values: np.ndarray, n_bins: int) -> np.ndarray:
     """Average the last axis in ``n_bins`` pieces of about equal length."""
     length = values.shape[-1]
     starts = np.unique(np.linspace(0, length, min(n_bins, length) + 1).astype(int)[:-1])
@@ -136,12 +136,12 @@ def default_classifiers(random_state: int = 0) -> dict[str, Any]:
     }
 
 
-def flatten_trials(trials):
+def flatten_trials(trials: np.ndarray) -> np.ndarray:
     """Turn trials, shape (n_trials, n_channels, n_times), into rows of a table."""
     return np.reshape(trials, (len(trials), -1))
 
 
-def taking_trials(estimator):
+def taking_trials(estimator: Any) -> Any:
     """Put a step that flattens trials before an estimator of scikit-learn's own."""
     first = estimator.steps[0][1] if isinstance(estimator, Pipeline) else estimator
     if type(first).__module__.startswith("sklearn.") and not isinstance(first, FunctionTransformer):

@@ -106,7 +106,7 @@ def r_moments(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     return np.stack([x, y, x * x, y * y, x * y], axis=1)
 
 
-def _standardized(y):
+def _standardized(y: np.ndarray) -> np.ndarray:
     """Return ``y`` with mean 0 and SD 1 along the first axis; what is constant becomes 0."""
     centred = y - y.mean(axis=0)
     sd = centred.std(axis=0)

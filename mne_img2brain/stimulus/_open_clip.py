@@ -15,7 +15,7 @@ class ClipModel:
 
     Parameters
     ----------
-    name, pretrained : str
+    name, pretrained : str | None
         As open_clip takes them.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
@@ -28,7 +28,7 @@ class ClipModel:
         If the weights are not there and cannot be downloaded.
     """
 
-    def __init__(self, name: str, pretrained: str, device: str = "auto"):
+    def __init__(self, name: str, pretrained: str | None, device: str = "auto") -> None:
         import open_clip
 
         from .._torch import resolve_device
@@ -118,7 +118,7 @@ class ClipModel:
         return tokens
 
     @staticmethod
-    def _ends(owner, ids):
+    def _ends(owner: Any, ids: np.ndarray) -> np.ndarray:
         """Position of the token that stands for the whole caption."""
         eos = getattr(owner, "text_eos_id", getattr(owner, "eos_id", None))
         kind = getattr(owner, "text_pool_type", getattr(owner, "pool_type", "argmax"))
@@ -126,7 +126,7 @@ class ClipModel:
             return (ids == eos).argmax(axis=1)
         return ids.argmax(axis=1) if kind == "argmax" else np.full(len(ids), ids.shape[1] - 1)
 
-    def _precision(self):
+    def _precision(self) -> Any:
         """Half precision where it pays: on accelerators."""
         import torch
 
@@ -175,12 +175,12 @@ def check_activation(name: str, pretrained: str | None) -> None:
         )
 
 
-def weights_identity(name: str, pretrained: str) -> str:
+def weights_identity(name: str, pretrained: str | None) -> str:
     """Return what tells one set of weights from another.
 
     Parameters
     ----------
-    name, pretrained : str
+    name, pretrained : str | None
         As open_clip takes them.
 
     Returns
@@ -201,8 +201,9 @@ def weights_identity(name: str, pretrained: str) -> str:
 
         path = try_to_load_from_cache(name.removeprefix("hf-hub:"), "open_clip_config.json")
         return Path(path).parent.name if isinstance(path, str) else "not in the cache"
-    if Path(str(pretrained)).is_file():
-        with open(pretrained, "rb") as file:
+    weights_file = Path(str(pretrained))
+    if weights_file.is_file():
+        with weights_file.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     import open_clip
 

@@ -33,7 +33,7 @@ def run_batches(
             logger.info(f"{what}: about {_duration(seconds)} to go. {without}")
 
 
-def _duration(seconds):
+def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +47,13 @@ class Cache:
         JSON-able: everything that the content depends on beside the key.
     """
 
-    def __init__(self, cache_dir: str | os.PathLike | None, kind: str, settings: dict):
+    def __init__(self, cache_dir: str | os.PathLike | None, kind: str, settings: dict) -> None:
         text = json.dumps(settings, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:24]
         self.folder = cache_folder(cache_dir) / f"{kind}-{digest}"
         self._settings = text
 
-    def _path(self, key, suffix):
+    def _path(self, key: str, suffix: str) -> Path:
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}{suffix}"
 
@@ -116,7 +117,7 @@ class Cache:
         """
         self._write(self._path(key, ".json"), lambda file: file.write(json.dumps(text).encode()))
 
-    def _write(self, path, write):
+    def _write(self, path: Path, write: Callable) -> None:
         """Write to another name in the same folder, then move into place."""
         path.parent.mkdir(parents=True, exist_ok=True)
         readme = self.folder / "settings.json"
@@ -125,7 +126,7 @@ class Cache:
         self._replace(path, write)
 
     @staticmethod
-    def _replace(path, write):
+    def _replace(path: Path, write: Callable) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:

@@ -1,5 +1,7 @@
 """Captions by a vision-language model."""
 
+from typing import Any
+
 from PIL import Image
 
 MAX_SIDE = 448  # pixels: what a caption needs, at a fraction of the cost of a photograph's all
@@ -37,15 +39,15 @@ class Captioner:
         max_new_tokens: int = 40,
         batch_size: int = 8,
         device: str = "auto",
-    ):
+    ) -> None:
         self.model = model
         self.prompt = prompt
         self.max_new_tokens = max_new_tokens
         self.batch_size = batch_size
         self.device = device
-        self._loaded = None
+        self._loaded: Any = None
 
-    def load(self):
+    def load(self) -> tuple[Any, Any]:
         """Load model and processor, once.
 
         Returns
@@ -70,7 +72,7 @@ class Captioner:
             dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
             try:
                 processor = AutoProcessor.from_pretrained(self.model)
-                model = AutoModelForImageTextToText.from_pretrained(self.model, dtype=dtype)
+                model: Any = AutoModelForImageTextToText.from_pretrained(self.model, dtype=dtype)
             except (OSError, ValueError) as error:
                 raise OSError(
                     f"The captioner {self.model!r} could not be loaded ({_first_line(error)}). "
@@ -83,7 +85,7 @@ class Captioner:
             self._loaded = model.to(device).eval(), processor
         return self._loaded
 
-    def __call__(self, images):
+    def __call__(self, images: list) -> list[str]:
         """Describe pictures.
 
         Parameters
@@ -101,7 +103,7 @@ class Captioner:
             captions += self._describe(images[start : start + self.batch_size])
         return captions
 
-    def _describe(self, images):
+    def _describe(self, images: list) -> list[str]:
         import torch
 
         model, processor = self.load()
@@ -119,7 +121,7 @@ class Captioner:
         return [" ".join(answer.split()) for answer in texts]
 
 
-def _shrink(image):
+def _shrink(image: Any) -> Any:
     """Bring the longer side down to what a caption needs."""
     scale = MAX_SIDE / max(image.size)
     if scale >= 1:
@@ -128,5 +130,5 @@ def _shrink(image):
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _first_line(error):
+def _first_line(error: Any) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -64,7 +64,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         batch_size: int = 8,
         device: str = "auto",
         cache_dir: str | os.PathLike | None = None,
-    ):
+    ) -> None:
         self.model = model
         self.pretrained = pretrained
         self.captioner = captioner
@@ -101,7 +101,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             )
         return self
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return True
 
     def transform(self, images: list | np.ndarray, captions: list[str] | None = None) -> np.ndarray:
@@ -187,7 +187,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
                 self.captioner, self.prompt, self.max_new_tokens, self.batch_size, self.device
             )
 
-            def describe(rows):
+            def describe(rows: list[int]) -> None:
                 written = captioner([load_rgb(distinct[row], row) for row in rows])
                 for row, text in zip(rows, written, strict=True):
                     texts[row] = text
@@ -197,7 +197,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             run_batches(new, self.batch_size, describe, what="Captioning", without=without)
         return [texts[row] for row in index]
 
-    def _image_tokens(self, images, keys):
+    def _image_tokens(self, images: list, keys: list[str]) -> list:
         """Tokens of distinct pictures, from the cache where they are there."""
         cache = Cache(self.cache_dir, "clip-image", self._settings())
         tokens = [cache.get_array(key) for key in keys]
@@ -209,7 +209,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
                 f"{cache_folder(self.cache_dir)}."
             )
 
-            def embed(rows):
+            def embed(rows: list[int]) -> None:
                 batch = self._clip().image_tokens([load_rgb(images[row], row) for row in rows])
                 for row, array in zip(rows, batch, strict=True):
                     cache.put_array(keys[row], array)
@@ -218,7 +218,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             run_batches(new, self.batch_size, embed, what="Embedding", without=WITHOUT)
         return tokens
 
-    def _text_tokens(self, captions):
+    def _text_tokens(self, captions: list[str]) -> dict:
         """Tokens of distinct captions: dict of str -> array."""
         cache = Cache(self.cache_dir, "clip-text", self._settings())
         tokens = {caption: cache.get_array(caption) for caption in captions}
@@ -230,7 +230,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
                 tokens[caption] = array.astype(np.float16)
         return tokens
 
-    def _settings(self):
+    def _settings(self) -> dict:
         """Return what tokens depend on beside the picture and the caption."""
         if getattr(self, "_identity", (None, None))[0] != (self.model, self.pretrained):
             identity = weights_identity(self.model, self.pretrained)
@@ -242,14 +242,14 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             "version": 1,
         }
 
-    def _clip(self):
+    def _clip(self) -> ClipModel:
         """Return the model, loaded when it is first needed."""
         wanted = self.model, self.pretrained, self.device
         if getattr(self, "_loaded", (None, None))[0] != wanted:
-            self._loaded = wanted, ClipModel(*wanted)
+            self._loaded = wanted, ClipModel(self.model, self.pretrained, self.device)
         return self._loaded[1]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict:
         """Leave the loaded model out of copies; it is loaded again when needed."""
         state = dict(super().__getstate__())
         state.pop("_loaded", None)

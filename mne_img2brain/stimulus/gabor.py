@@ -1,6 +1,6 @@
 """GaborEmbedder: a model of early vision, without weights and without a download."""
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -42,7 +42,9 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
        activity. Nature 452, 352-355.
     """
 
-    def __init__(self, size: int = 96, n_scales: int = 4, n_orientations: int = 8, grid: int = 4):
+    def __init__(
+        self, size: int = 96, n_scales: int = 4, n_orientations: int = 8, grid: int = 4
+    ) -> None:
         self.size = size
         self.n_scales = n_scales
         self.n_orientations = n_orientations
@@ -87,15 +89,15 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         ]
         return np.stack(tokens).astype(np.float32)
 
-    def frequencies(self):
+    def frequencies(self) -> np.ndarray:
         """Return the spatial frequencies: array, shape (n_scales,), in cycles per picture."""
         return self.size / 4 / 2.0 ** np.arange(self.n_scales)
 
-    def orientations(self):
+    def orientations(self) -> np.ndarray:
         """Return the orientations: array, shape (n_orientations,), in radians."""
         return np.pi * np.arange(self.n_orientations) / self.n_orientations
 
-    def _check(self):
+    def _check(self) -> None:
         for name in ("size", "n_scales", "n_orientations", "grid"):
             value = getattr(self, name)
             if not isinstance(value, (int, np.integer)) or value < 1:
@@ -110,7 +112,7 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
                 "frequency is below one cycle per picture."
             )
 
-    def _filters(self):
+    def _filters(self) -> np.ndarray:
         """Gabors in the Fourier domain, one half plane each: their response is complex."""
         cycles = fft.fftfreq(self.size) * self.size
         fy, fx = np.meshgrid(cycles, cycles, indexing="ij")
@@ -125,7 +127,7 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
                 filters.append(2 * np.exp(-envelope / 2))
         return np.array(filters, dtype=np.float32)
 
-    def _embed(self, image, filters):
+    def _embed(self, image: Any, filters: np.ndarray) -> np.ndarray:
         """Embed one picture: (1 + grid * grid, n_features)."""
         small = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
         red, green, blue = np.moveaxis(np.asarray(small, dtype=np.float32) / 255, 2, 0)
@@ -145,7 +147,7 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         cells = np.stack([*log_energy, *means[n:], *spreads], axis=1)
         return np.concatenate([cells.mean(axis=0, keepdims=True), cells])
 
-    def _pool(self, plane):
+    def _pool(self, plane: np.ndarray) -> np.ndarray:
         """Mean over each cell of the grid: (grid * grid,)."""
         step = self.size // self.grid
         return plane.reshape(self.grid, step, self.grid, step).mean(axis=(1, 3)).ravel()

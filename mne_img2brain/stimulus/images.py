@@ -1,13 +1,15 @@
 """Whatever a picture comes as, the RGB picture a person sees."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 
-def check_images(images: list[str] | Path | Image.Image | np.ndarray) -> list:
+def check_images(images: Any) -> list:
     """Return pictures as a list, one item each, without reading them.
 
     Parameters
@@ -57,7 +59,7 @@ def check_images(images: list[str] | Path | Image.Image | np.ndarray) -> list:
     return images
 
 
-def _check_array(image, index):
+def _check_array(image: np.ndarray, index: int) -> None:
     shape_fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))
     if not shape_fits or 0 in image.shape:
         raise ValueError(
@@ -125,7 +127,7 @@ def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Im
     return image.convert("RGB")
 
 
-def _decode(image, where):
+def _decode(image: Any, where: str) -> Any:
     """Read the pixels, or say that they cannot be read."""
     try:
         image.load()
@@ -133,7 +135,7 @@ def _decode(image, where):
         raise ValueError(f"{where}: the picture is damaged or cut off ({error}).") from error
 
 
-def _from_deep_grey(image):
+def _from_deep_grey(image: Any) -> Any:
     """Bring grey of 16 or 32 bits to 8: 16-bit by its range, anything else by its extremes."""
     values = np.asarray(image, dtype=np.float64)
     low, high = 0.0, 65535.0
@@ -160,7 +162,7 @@ def image_name(image: object) -> str:
     return str(getattr(image, "filename", "") or "")
 
 
-def image_keys(images: list) -> list[str]:
+def image_keys(images: Sequence | np.ndarray) -> list[str]:
     """Hash what each picture shows; a picture given many times is read once.
 
     Parameters

@@ -1,5 +1,7 @@
 """Axes, colours and windows that figures share."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -14,7 +16,7 @@ REFERENCE = "0.45"
 UNITS = {"eeg": (1e6, "µV"), "mag": (1e15, "fT"), "grad": (1e13, "fT/cm")}
 
 
-def unit_of(info, ch_type):
+def unit_of(info: Any, ch_type: str) -> tuple[float, str]:
     """Return what values are multiplied by, and their unit.
 
     Whitened and z-scored recordings have none: their description says "no unit", as the readers
@@ -39,7 +41,7 @@ def unit_of(info, ch_type):
     return UNITS.get(ch_type, (1.0, "a.u."))
 
 
-def styles(names):
+def styles(names: dict | list[str]) -> dict:
     """Return colour and line style of every name: colour alone need not tell lines apart."""
     return {
         name: {"color": COLORS[i % len(COLORS)], "linestyle": STYLES[i % len(STYLES)], "lw": 1.8}
@@ -47,7 +49,7 @@ def styles(names):
     }
 
 
-def get_axes(axes, n, **layout):
+def get_axes(axes: Any, n: int, **layout: Any) -> tuple[Any, np.ndarray]:
     """Return ``n`` axes and their figure, new ones where none are given.
 
     Parameters
@@ -75,19 +77,19 @@ def get_axes(axes, n, **layout):
     return axes[0].figure, axes
 
 
-def finish(figure, show):
+def finish(figure: Any, show: bool) -> Any:
     """Show a figure where that was asked for, and return it."""
     if show:
         plt.show(block=False)
     return figure
 
 
-def tidy(axis):
+def tidy(axis: Any) -> None:
     """Take off the frame's top and right sides."""
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def time_axis(axis, times, window=None):
+def time_axis(axis: Any, times: np.ndarray, window: tuple[float, float] | None = None) -> None:
     """Label a time axis, mark image onset and shade the window that counts."""
     axis.set(xlabel="Time from image onset (s)", xlim=(times[0], times[-1]))
     if times[0] < 0 < times[-1]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from .canvas import REAL, REFERENCE, finish, get_axes, styles, tidy, time_axis
 
 
-def _named(values):
+def _named(values: dict | mne.Evoked | np.ndarray) -> dict:
     """Return a dict with one entry where there is only one thing to draw."""
     return values if isinstance(values, dict) else {"prediction": values}
 

@@ -68,7 +68,7 @@ def plot_phosphenes(
     return finish(figure, show)
 
 
-def _strip(axes, n_pictures, n_rows):
+def _strip(axes: Any, n_pictures: int, n_rows: int) -> tuple[Figure, np.ndarray]:
     """Return axes, row by row."""
     if axes is not None:
         return get_axes(axes, n_pictures * n_rows)
@@ -84,7 +84,7 @@ def _strip(axes, n_pictures, n_rows):
     return figure, axes.ravel()
 
 
-def _brightness(picture, name):
+def _brightness(picture: np.ndarray, name: str) -> np.ndarray:
     """Return a picture as numbers from 0, black."""
     picture = np.asarray(picture)
     if picture.ndim != 2 and picture.shape[2:] != (3,):
@@ -95,7 +95,9 @@ def _brightness(picture, name):
     return picture / 255 if picture.dtype.kind in "iu" else picture.astype(float)
 
 
-def _draw_responses(axes, names, responses, picks):
+def _draw_responses(
+    axes: np.ndarray, names: list[str], responses: dict, picks: list[str] | str | None
+) -> None:
     """Draw one response below each picture, all on one scale."""
     missing = [name for name in names if name not in responses]
     if missing:

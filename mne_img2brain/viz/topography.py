@@ -167,7 +167,9 @@ def plot_score_joint(
     return finish(figure, show)
 
 
-def _matched(first, second, ch_type):
+def _matched(
+    first: mne.Evoked, second: mne.Evoked, ch_type: str | None
+) -> tuple[mne.Evoked, mne.Evoked, str]:
     """Return both with the same sensors of one type, in the same order."""
     if len(first.times) != len(second.times) or np.abs(first.times - second.times).max() > 1e-6:
         raise ValueError(
@@ -189,7 +191,7 @@ def _matched(first, second, ch_type):
     return *pair, ch_type
 
 
-def _has_positions(info):
+def _has_positions(info: mne.Info) -> bool:
     """Tell whether there are eight sensors, each with a position: of fewer a map is invented."""
     if len(info["chs"]) < 8:
         return False
@@ -197,7 +199,7 @@ def _has_positions(info):
     return bool(np.isfinite(positions).all() and (np.abs(positions).sum(axis=1) > 0).all())
 
 
-def _front_to_back(info):
+def _front_to_back(info: mne.Info) -> np.ndarray:
     """Return a colour for each sensor: dark at the back, light at the front."""
     n = len(info["chs"])
     if not _has_positions(info):
@@ -207,7 +209,7 @@ def _front_to_back(info):
     return plt.get_cmap("cividis")(0.9 * (y - y.min()) / span)
 
 
-def _times(evoked, times, strength=None):
+def _times(evoked: mne.Evoked, times: Any, strength: np.ndarray | None = None) -> np.ndarray:
     """Return when topographies are drawn: as asked for, or at the largest peaks after onset."""
     if not isinstance(times, str):
         return np.atleast_1d(np.asarray(times, float))
@@ -226,13 +228,13 @@ def _times(evoked, times, strength=None):
     return np.sort(evoked.times[after[peaks]])
 
 
-def _grid(axes, n_times):
+def _grid(axes: Any, n_times: int) -> tuple[Figure, np.ndarray]:
     """Return two axes for time courses and three rows for topographies."""
     if axes is None:
         figure = plt.figure(
             figsize=(max(7, 1.7 * n_times + 1), 7.5 if n_times else 3), layout="constrained"
         )
-        rows = figure.add_gridspec(2, 1, height_ratios=[1, 1.6]) if n_times else None
+        rows: Any = figure.add_gridspec(2, 1, height_ratios=[1, 1.6]) if n_times else None
         top = rows[0].subgridspec(1, 2) if n_times else figure.add_gridspec(1, 2)
         axes = [figure.add_subplot(top[0])]
         axes.append(figure.add_subplot(top[1], sharey=axes[0]))
@@ -243,7 +245,7 @@ def _grid(axes, n_times):
     return get_axes(axes, 2 + (3 * n_times + 1 if n_times else 0))
 
 
-def _head_outline(info):
+def _head_outline(info: mne.Info) -> tuple[float, float, float, float] | None:
     """Return the circle through six sites of the 10-20 system, at which EEG's outline is drawn.
 
     MNE's own stands on the fiducials: on its template heads all sensors are then too far in front.
@@ -258,7 +260,9 @@ def _head_outline(info):
     return (*middle, np.linalg.norm((ring - middle)[:, :2], axis=1).mean())
 
 
-def _topographies(axes, times, info, kinds, when, unit):
+def _topographies(
+    axes: np.ndarray, times: np.ndarray, info: mne.Info, kinds: dict, when: np.ndarray, unit: str
+) -> None:
     """Draw one row of topographies for each kind of data, on one scale, and a colour bar."""
     columns = [int(np.abs(times - time).argmin()) for time in when]
     shown = np.concatenate([data[:, columns].ravel() for data in kinds.values()])
@@ -297,7 +301,7 @@ def _topographies(axes, times, info, kinds, when, unit):
     bar.figure.colorbar(mappable, cax=bar, label=unit)
 
 
-def _one_per_place(info):
+def _one_per_place(info: mne.Info) -> tuple[np.ndarray, mne.Info]:
     """Return the place of each sensor, and info of one sensor for each place.
 
     Two planar gradiometers share a place, which a topography cannot show apart.
@@ -316,7 +320,7 @@ def _one_per_place(info):
     return place, info
 
 
-def _by_place(data, place, squared=False):
+def _by_place(data: np.ndarray, place: np.ndarray, squared: bool = False) -> np.ndarray:
     """Average what shares a place: as it is, or the root of the mean square."""
     means = np.zeros((place.max() + 1, data.shape[1]))
     np.add.at(means, place, data**2 if squared else data)
