@@ -341,6 +341,9 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
     def save(self, fname: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Save the fitted encoder to a folder: JSON, safetensors and the Info; no pickle.
 
+        The folder holds what the encoder holds: by default residuals of recorded trials too, by
+        which noise is drawn. ``regressor_.without_trials()`` leaves them out.
+
         Parameters
         ----------
         fname : path-like

@@ -39,6 +39,7 @@ class HubMixin:
         self,
         repo_id: str,
         *,
+        trials: bool | None = None,
         evaluation: Any = None,
         data: str | None = None,
         limits: str | None = None,
@@ -60,6 +61,10 @@ class HubMixin:
         ----------
         repo_id : str
             Where to, ``"user/name"``.
+        trials : bool | None
+            Whether the residuals of recorded trials, by which noise is drawn, are uploaded too.
+            Without them predictions are the same, and draws come from one Gaussian with the
+            covariance of the trials. ``None`` will do where the encoder holds none.
         evaluation : Evaluation | None
             From :func:`mne_img2brain.evaluate`; its table goes into the card. The first of several
             encoders is taken for this one.
@@ -91,11 +96,22 @@ class HubMixin:
         ------
         TypeError
             If the regressor cannot be saved.
+        ValueError
+            If the encoder holds recorded trials, and ``trials`` does not say what becomes of them.
         FileExistsError
             If ``folder`` is there.
         """
         check_is_fitted(self)
         fitted = _without_persons(self)
+        held = _n_trials_held(self)
+        if held and trials is None:
+            raise ValueError(
+                f"The encoder draws noise by the residuals of {held} recorded trials. Give "
+                "trials=True to upload them, if the participants agreed to that; or trials=False "
+                "for a copy without them, whose draws come from one Gaussian."
+            )
+        if held and not trials:
+            fitted.regressor_ = fitted.regressor_.without_trials()
         travels = _reads_no_file(self.embedder_)
         if not travels:
             warn(
@@ -107,7 +123,7 @@ class HubMixin:
             if new.exists():
                 raise FileExistsError(f"{new} is there already; give the name of a new folder.")
             write_encoder(fitted, new, embedder=travels)
-            card = model_card(self, repo_id, evaluation, data, limits, licence)
+            card = model_card(self, repo_id, evaluation, data, limits, licence, trials)
             (new / "README.md").write_text(card, encoding="utf-8")
             if folder is not None:
                 return str(new)
@@ -174,6 +190,7 @@ def model_card(
     data: str | None = None,
     limits: str | None = None,
     licence: str | None = None,
+    trials: bool | None = None,
 ) -> str:
     """Write the model card of a fitted encoder.
 
@@ -186,6 +203,7 @@ def model_card(
     evaluation : Evaluation | None
         From :func:`mne_img2brain.evaluate`.
     data, limits, licence : str | None
+    trials : bool | None
         As in :meth:`HubMixin.push_to_hub`.
 
     Returns
@@ -219,6 +237,7 @@ def model_card(
         f"Pictures become tokens by `{embedder}`." if encoder.embedder_ is not None
         else "It takes tokens in place of pictures.",
         f"Tokens become responses by `{type(encoder.regressor_).__name__}`.",
+        _noise(_n_trials_held(encoder), trials),
         "## How good it is",
         _scores(evaluation),
         "## Limits",
@@ -227,7 +246,25 @@ def model_card(
         f"{licence}." if licence
         else "None was given: ask the authors before you use it. That of the data counts too.",
     ]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _n_trials_held(encoder: Any) -> int:
+    """Tell how many recorded trials an encoder holds."""
+    return getattr(encoder.regressor_, "n_trials_held_", 0)
+
+
+def _noise(held: int, trials: bool | None) -> str:
+    """Say how noise is drawn, and whether recorded trials are part of the repository."""
+    if not held:
+        return ""
+    if trials:
+        return f"Noise is drawn by the residuals of {held} recorded trials, which are part of it."
+    return (
+        f"Noise is drawn from one Gaussian. Where draws were judged below it was drawn by the "
+        f"residuals of {held} recorded trials, which were left out: these draws are less like "
+        "trials."
+    )
 
 
 def _scores(evaluation: Any) -> str:

@@ -39,6 +39,11 @@ class NoiseStates:
         What draws are multiplied with.
     """
 
+    def __init__(self) -> None:
+        self.trials_: Any = None
+        self.bounds_: Any = None
+        self.gains_: Any = None
+
     def fit(self, residuals: np.ndarray, rng: np.random.Generator) -> Self:
         """Part trials into states.
 
@@ -53,9 +58,7 @@ class NoiseStates:
         -------
         self : NoiseStates
         """
-        self.trials_: Any = None
-        self.bounds_: Any = None
-        self.gains_: Any = None
+        self.trials_ = self.bounds_ = self.gains_ = None
         n, size = len(residuals), int(np.prod(residuals.shape[1:]))
         # a draw of n_channels x n_times numbers is what the state and the weights come from
         if min(n, _MAX_VALUES // size) < _MIN_TRIALS or size < 2 * _LEAST:

@@ -1,5 +1,6 @@
 """DiffusionRegressor: picture tokens in, distributions of responses out. Arrays only."""
 
+import copy
 import dataclasses
 from numbers import Real
 from typing import Any, Self
@@ -465,6 +466,29 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             scatter = self.residual_.colour(drawn, whose)
             result[draws] = centre + scatter * np.sqrt(self.residual_averaged_ / n_averaged)
         return result.reshape(len(tokens), n_draws, *self.target_shape_)
+
+    @property
+    def n_trials_held_(self) -> int:
+        """Of how many recorded trials the residuals are kept, to draw noise by."""
+        check_is_fitted(self)
+        return self.residual_.whitener.n_trials_held
+
+    def without_trials(self) -> Self:
+        """Return a copy that holds no recorded trial, to be given away.
+
+        Noise is drawn by the states of the recording, from the residuals of trials, and residuals
+        and predictions together are the trials. The copy predicts the same; its draws come from one
+        Gaussian with the covariance of the trials, and are told from real trials more often.
+
+        Returns
+        -------
+        DiffusionRegressor
+            It shares all else with this one.
+        """
+        check_is_fitted(self)
+        bare = copy.copy(self)
+        bare.residual_ = self.residual_.without_trials()
+        return bare
 
     def _means(
         self, tokens: np.ndarray, subjects: np.ndarray | None

@@ -1,5 +1,6 @@
 """What the mean leaves over: whitened, learnt and drawn by a conditional diffusion transformer."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -123,7 +124,9 @@ class ResidualDiffusion:
             self.trained_ = denoiser_helps(
                 self, residuals, tokens, image_index, subject, validation, seed, **judge_draws
             )
-        if not self.trained_:
+        if self.trained_:
+            self.whitener = self.whitener.without_trials()  # the denoiser draws in their place
+        else:
             logger.info("Without a denoiser that helps, noise is drawn by its states.")
         self.scaled_ = self.scaled_.of(np.empty((0, *tokens.shape[1:]), np.float32))
         return self
@@ -352,6 +355,12 @@ class ResidualDiffusion:
         whitener = self.whitener
         turn = whitener.inverse_transform if self.trained_ else whitener.colour
         return turn(drawn, subject)
+
+    def without_trials(self) -> Self:
+        """Return a copy that keeps no recorded trial; the denoiser, if used, is the same."""
+        bare = copy.copy(self)
+        bare.whitener = self.whitener.without_trials()
+        return bare
 
     def get_state(self) -> dict:
         """Return what prediction needs, weights as arrays.

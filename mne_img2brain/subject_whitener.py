@@ -119,6 +119,22 @@ class SubjectWhitener:
         """Turn white noise into draws, with the covariance best for that."""
         return self._each("colour", noise, subject)
 
+    @property
+    def n_trials_held(self) -> int:
+        """Of how many recorded trials it keeps the residuals."""
+        # a subject's trials are among those of all too, unless it was learnt later
+        own = sum(whitener.n_trials_held for whitener, _ in self.own if whitener is not None)
+        return max(own, self.pooled.n_trials_held)
+
+    def without_trials(self) -> Self:
+        """Return a copy that keeps no recorded trial."""
+        bare = type(self)(self.pooled.without_trials())
+        bare.own = [
+            (None if whitener is None else whitener.without_trials(), present)
+            for whitener, present in self.own
+        ]
+        return bare
+
     def _each(self, method: str, values: np.ndarray, subject: np.ndarray | None) -> np.ndarray:
         """Call the whitener of each subject."""
         result = getattr(self.pooled, method)(values)

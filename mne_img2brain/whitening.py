@@ -1,5 +1,6 @@
 """Whitening of residuals in space and time, and back."""
 
+import copy
 from typing import Any, Self
 
 import numpy as np
@@ -54,6 +55,15 @@ class ScaleWhitener:
         """
         scale = np.sqrt(np.mean(np.square(residuals), axis=(0, 2)))
         self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
+        return self
+
+    @property
+    def n_trials_held(self) -> int:
+        """It keeps no recorded trial."""
+        return 0
+
+    def without_trials(self) -> Self:
+        """Return itself: it keeps no recorded trial."""
         return self
 
     def transform(self, residuals: np.ndarray) -> np.ndarray:
@@ -262,7 +272,7 @@ class SpaceTimeWhitener:
         By the states of the noise, whose covariances add up to that of the sample: whitening takes
         the inverse of a covariance and wants one that is safe there; noise does not, and a network
         tells the safe one from real trials by what it leaves out (see the page "What we tried").
-        With fewer than 100 trials as :meth:`inverse_transform`.
+        With fewer than 100 trials, or without them, as :meth:`inverse_transform`.
 
         Parameters
         ----------
@@ -274,9 +284,20 @@ class SpaceTimeWhitener:
         array, shape (n_trials, n_channels, n_times)
             In the unit of the residuals.
         """
-        if self.states_.trials_ is None:
+        if not self.n_trials_held:
             return self.inverse_transform(noise)
         return self.states_.draw(noise) * self.scale_
+
+    @property
+    def n_trials_held(self) -> int:
+        """Of how many recorded trials it keeps the residuals."""
+        return 0 if self.states_.trials_ is None else len(self.states_.trials_)
+
+    def without_trials(self) -> Self:
+        """Return a copy that keeps no recorded trial and colours by its covariance alone."""
+        bare = copy.copy(self)
+        bare.states_ = NoiseStates()
+        return bare
 
     def _multiply(
         self,

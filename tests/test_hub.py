@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -10,10 +11,18 @@ import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_allclose
+from safetensors.numpy import load_file
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import Ridge
 
-from mne_img2brain import ClipEmbedder, GaborEmbedder, ImageToBrainEncoder, evaluate, read_encoder
+from mne_img2brain import (
+    ClipEmbedder,
+    DiffusionRegressor,
+    GaborEmbedder,
+    ImageToBrainEncoder,
+    evaluate,
+    read_encoder,
+)
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.description import describe
 from mne_img2brain.hub import model_card
@@ -93,6 +102,56 @@ def test_what_is_pushed_predicts_the_same(recorded, fitted, hub, tmp_path):
     assert_allclose(back.predict(images).get_data(), expected, rtol=1e-10, atol=1e-18)
     assert describe(back) == describe(fitted)
     assert_allclose(read_encoder(tmp_path / "hub").predict(images).get_data(), expected)
+
+
+def test_recorded_trials_are_pushed_only_when_asked_for(tmp_path):
+    images, _ = simulate_images(40, size=32, random_state=1)
+    epochs, _ = simulate_epochs(images, n_trials=4, random_state=1)
+    encoder = ImageToBrainEncoder(
+        GaborEmbedder(size=32, n_scales=2), DiffusionRegressor(max_iter=0, random_state=0)
+    )
+    encoder.fit(images, epochs, image_ids="image_id")
+    held = encoder.regressor_.n_trials_held_
+    assert held == 160
+    with pytest.raises(ValueError, match="160 recorded trials. Give trials=True"):
+        encoder.push_to_hub("me/encoder", folder=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    drawn = encoder.sample(images[:3], 4, random_state=0).get_data()
+
+    with_trials = encoder.push_to_hub("me/encoder", trials=True, folder=tmp_path / "with")
+    back = read_encoder(with_trials)
+    assert back.regressor_.n_trials_held_ == 160
+    assert_allclose(back.sample(images[:3], 4, random_state=0).get_data(), drawn)
+    assert "160 recorded trials, which are part of it" in (tmp_path / "with/README.md").read_text()
+
+    without = encoder.push_to_hub("me/encoder", trials=False, folder=tmp_path / "without")
+    assert "which were left out" in (tmp_path / "without/README.md").read_text()
+    bare = read_encoder(without)
+    assert bare.regressor_.n_trials_held_ == 0
+    residuals = encoder.regressor_.residual_.whitener.pooled.states_.trials_
+    for folder, there in ((with_trials, True), (without, False)):
+        arrays = [
+            v for path in Path(folder).glob("*.safetensors") for v in load_file(path).values()
+        ]
+        for row in residuals[:5]:
+            assert any(values_are_in(row, values) for values in arrays) == there
+    assert_allclose(bare.predict(images).get_data(), encoder.predict(images).get_data())
+    some = bare.sample(images[:3], 100, random_state=0).get_data()
+    assert not np.array_equal(some[:4], drawn[:4])
+    all_draws = encoder.sample(images[:3], 100, random_state=0).get_data()
+    assert some.std() == pytest.approx(all_draws.std(), rel=0.1)
+    # the encoder itself is as it was
+    assert encoder.regressor_.n_trials_held_ == 160
+    assert_allclose(encoder.sample(images[:3], 4, random_state=0).get_data(), drawn)
+
+
+def values_are_in(row, value):
+    """Tell whether numbers follow each other somewhere in an array, whatever its type."""
+    flat = np.ravel(value)
+    if flat.dtype.kind != "f" or len(flat) < len(row):
+        return False
+    starts = np.flatnonzero(np.isclose(flat[: len(flat) - 4], row[0], rtol=1e-5, atol=0))
+    return any(np.allclose(flat[s : s + 5], row[:5], rtol=1e-5, atol=0) for s in starts)
 
 
 def test_who_was_recorded_is_not_pushed(fitted, tmp_path):
