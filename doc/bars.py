@@ -63,15 +63,15 @@ def n170(folder, convolutional):
 
 def _n170_subject(folder, convolutional, subject):
     """Judge one subject's encoders."""
-    pictures, epochs, image, *_ = recordings.n170(folder, subject)
+    images, epochs, image, *_ = recordings.n170(folder, subject)
     # 1-30 Hz, given at 256 Hz: what is above is the flank of a filter
     epochs = epochs.decimate(4, verbose="error")
-    # of each picture every other trial
+    # of each image every other trial
     order = pd.Series(image).groupby(image).cumcount().to_numpy()
     fitted, held = np.flatnonzero(order % 2 == 0), np.flatnonzero(order % 2 == 1)
     encoders = {
         name: ImageToBrainEncoder(GaborEmbedder(), regressor).fit(
-            pictures, epochs[fitted], image_ids=image[fitted]
+            images, epochs[fitted], image_ids=image[fitted]
         )
         for name, regressor in {
             "default": DiffusionRegressor(random_state=0),
@@ -80,7 +80,7 @@ def _n170_subject(folder, convolutional, subject):
         }.items()
     }
     result = evaluate(
-        encoders, pictures, epochs[held], image_ids=image[held], n_draws=200, window=(0.0, 0.6),
+        encoders, images, epochs[held], image_ids=image[held], n_draws=200, window=(0.0, 0.6),
         bands={"1-4": (1, 4), "4-8": (4, 8), "8-13": (8, 13), "13-30": (13, 30)},
         classifiers=classifiers(convolutional), labels=np.repeat([0, 1], 12),
         allow_training_images=True,
@@ -92,10 +92,10 @@ def n170_decoding(folder, convolutional):
     """Tell faces from houses with decoders trained on draws, and on real trials."""
     rows = []
     for subject in ("subject1", "subject2", "subject3"):
-        pictures, epochs, _, face, _ = recordings.n170(folder, subject)
+        images, epochs, _, face, _ = recordings.n170(folder, subject)
         epochs = epochs.decimate(4, verbose="error")
-        # which picture a trial showed was not logged: one stands for each category
-        pictures = [pictures[0], pictures[12]]
+        # which image a trial showed was not logged: one stands for each category
+        images = [images[0], images[12]]
         order = np.random.default_rng(0).permutation(len(epochs))
         fitted, held = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
         trials = epochs.get_data(copy=False)
@@ -104,9 +104,9 @@ def n170_decoding(folder, convolutional):
             ("ridge + Gaussian", RidgeGaussian(), (1,)),
         ):
             encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
-            encoder.fit(pictures, epochs[fitted], image_ids=face[fitted])
+            encoder.fit(images, epochs[fitted], image_ids=face[fitted])
             for guidance in guidances:
-                draws = encoder.sample(pictures, 400, random_state=0, guidance_scale=guidance)
+                draws = encoder.sample(images, 400, random_state=0, guidance_scale=guidance)
                 auc = train_on_generated(
                     draws.get_data(copy=False), draws.metadata["image_id"].to_numpy(),
                     trials[fitted], face[fitted], trials[held], face[held],

@@ -2,17 +2,17 @@
 Single-trial draws
 ==================
 
-``predict`` gives the response to expect of a picture, as an average over many trials would show
+``predict`` gives the response to expect of an image, as an average over many trials would show
 it. ``sample`` draws what single trials look like: the expected response plus all that makes one
 trial differ from the next. If the draws are good they vary as much as recorded trials, have their
 rhythms, and their scatter says how far a real trial is from the prediction. That can be checked
-on pictures that were not in training, and is checked here.
+on images that were not in training, and is checked here.
 """
 
 # %%
 # A recording
 # -----------
-# Two hundred pictures, each shown four times to a simulated brain. Forty pictures are kept from
+# Two hundred images, each shown four times to a simulated brain. Forty images are kept from
 # the encoder. Epochs are a second long, so that they can hold a slow oscillation.
 
 import matplotlib.pyplot as plt
@@ -39,10 +39,10 @@ seen_trials = np.flatnonzero(~new[image_id])
 # The fit has two parts. A regression learns the expected response. What it leaves over of each
 # trial is whitened: turned into numbers that are, as far as means and covariances can tell,
 # independent Gaussian noise. A *denoiser* is then trained to find what is not Gaussian in them,
-# or depends on the picture. Drawing goes the other way: Gaussian noise passes through the denoiser
+# or depends on the image. Drawing goes the other way: Gaussian noise passes through the denoiser
 # a few times, and is given back the covariance of the trials.
 #
-# Where the denoiser is no better on pictures held out, it is not used. A draw is then a random
+# Where the denoiser is no better on images held out, it is not used. A draw is then a random
 # mixture of the residuals of a dozen trials that are alike in their power, in a *state* of the
 # noise. We let the denoiser try for forty gradient steps, to save time; on a recording of your own
 # leave the default.
@@ -55,7 +55,7 @@ encoder.fit(images, epochs[seen_trials], image_ids=image_id[seen_trials])
 
 residual = encoder.regressor_.residual_
 untrained, trained = (residual.history_.validation_losses[k] for k in (0, -1))
-print(f"Loss on held-out pictures: {untrained:.4f} before training, {trained:.4f} after")
+print(f"Loss on held-out images: {untrained:.4f} before training, {trained:.4f} after")
 print("The denoiser is used." if residual.trained_ else "Noise is drawn by its states.")
 
 # %%
@@ -65,8 +65,8 @@ print("The denoiser is used." if residual.trained_ else "Noise is drawn by its s
 #
 # Draw
 # ----
-# Thirty-nine draws of each new picture are epochs like any other; ``image_id`` and ``draw`` are in
-# their metadata. Beside them, the recorded trials of the same pictures.
+# Thirty-nine draws of each new image are epochs like any other; ``image_id`` and ``draw`` are in
+# their metadata. Beside them, the recorded trials of the same images.
 
 draws = encoder.sample(images[new], n_draws=39, random_state=0)
 expected = encoder.predict(images[new])
@@ -74,7 +74,7 @@ recorded = epochs[np.flatnonzero(new[image_id])]
 draws
 
 # %%
-# One picture at one sensor, four trials each in grey. Single trials are mostly noise, drawn ones
+# One image at one sensor, four trials each in grey. Single trials are mostly noise, drawn ones
 # too. The mean of the draws comes close to the expected response, and the
 # closer the more draws there are.
 
@@ -93,24 +93,24 @@ for axis, trials, title in zip(axes, microvolt, ("Recorded trials", "Draws"), st
     axis.plot(epochs.times, trials.mean(axis=0), color="black", label=f"mean of {len(trials)}")
     axis.plot(epochs.times, mean, color="#D55E00", ls="--", lw=2, label="predict")
     axis.axvline(0, color="0.45", lw=0.8, ls=":")
-    axis.set(title=f"{title} of one picture", xlabel="Time from image onset (s)")
+    axis.set(title=f"{title} of one image", xlabel="Time from image onset (s)")
     axis.legend(frameon=False, loc="upper right")
 axes[0].set_ylabel(f"{sensor} (µV)")
 
 # %%
 # Variance
 # --------
-# The standard deviation over the trials of a picture, averaged over pictures; the plot is the mean
+# The standard deviation over the trials of an image, averaged over images; the plot is the mean
 # over sensors, in units of the recorded trials' mean. ``n_averaged=4`` draws what averages over
 # four trials look like: half the spread. Baseline correction makes the dip before onset, in both.
 
 averages = encoder.sample(images[new], n_draws=39, n_averaged=4, random_state=1)
 
 
-def by_picture(trials, picture):
-    """Return the trials of each picture."""
+def by_picture(trials, image):
+    """Return the trials of each image."""
     data = trials.get_data()
-    return [data[picture == k] for k in range(40)]
+    return [data[image == k] for k in range(40)]
 
 
 real = by_picture(recorded, of_recorded)
@@ -132,7 +132,7 @@ for name, trials in generated.items():
 # Spectra
 # -------
 # Draws should have the rhythms of trials, the expected response should not: alpha waves are not
-# locked to the picture, and averages lose them. ``compute_psd`` is MNE's. The covariance that
+# locked to the image, and averages lose them. ``compute_psd`` is MNE's. The covariance that
 # draws are made with is estimated from a few hundred trials and has to be smoothed for that, which
 # also flattens the alpha peak a little.
 
@@ -156,7 +156,7 @@ print(f"At {psd.freqs[alpha]:.0f} Hz draws have {difference[alpha]:+.1f} dB")
 # Time and frequency
 # ------------------
 # The same of power over time, from Morlet wavelets on single trials: ``compute_tfr`` on recorded
-# and on generated epochs, four draws of each picture, which are as many as there are recorded
+# and on generated epochs, four draws of each image, which are as many as there are recorded
 # trials. Power is in decibel relative to the time before onset; the ends of the epochs, where
 # wavelets reach over the edge, are left out.
 
@@ -192,7 +192,7 @@ print(f"Correlation of the two maps {r:.2f}")
 # Calibration
 # -----------
 # Is the scatter of draws as wide as real trials are far from the prediction? For every sensor and
-# time the recorded value gets a rank among the 39 draws of its picture. If recorded trials are
+# time the recorded value gets a rank among the 39 draws of its image. If recorded trials are
 # drawn from the same distribution, all ranks are equally frequent, and a central interval of 90 %
 # of the draws holds 90 % of the recorded values. Draws that are too narrow, such as averages taken
 # for single trials, put recorded values at the ends.

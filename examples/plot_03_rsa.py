@@ -2,8 +2,8 @@
 Representational similarity
 ===========================
 
-Two pictures are alike to the brain if they evoke like responses. Representational similarity
-analysis (RSA) writes this down for all pairs of pictures, as a matrix of dissimilarities, and
+Two images are alike to the brain if they evoke like responses. Representational similarity
+analysis (RSA) writes this down for all pairs of images, as a matrix of dissimilarities, and
 compares matrices: of the brain with those of models, of one moment with another, or, here, of
 generated with recorded responses. Generated epochs go into an RSA toolbox as recorded ones do.
 This page uses rsatoolbox; mne-rsa takes MNE epochs directly.
@@ -12,7 +12,7 @@ This page uses rsatoolbox; mne-rsa takes MNE epochs directly.
 # %%
 # A recording, an encoder, a baseline
 # -----------------------------------
-# Sixty pictures of five kinds are kept from both encoders. ``max_iter=0`` leaves out the training
+# Sixty images of five kinds are kept from both encoders. ``max_iter=0`` leaves out the training
 # of the denoiser, which the expected response does not need.
 
 import matplotlib.pyplot as plt
@@ -47,9 +47,9 @@ for name, regressor in encoders.items():
 # %%
 # From epochs to dissimilarities
 # ------------------------------
-# A ``TemporalDataset`` takes the data, which picture each epoch belongs to, and the times.
-# ``calc_rdm_movie`` averages the epochs of a picture and gives one matrix for every time bin: one
-# minus the correlation, over sensors, of the responses to two pictures. Bins are 20 ms wide, and
+# A ``TemporalDataset`` takes the data, which image each epoch belongs to, and the times.
+# ``calc_rdm_movie`` averages the epochs of an image and gives one matrix for every time bin: one
+# minus the correlation, over sensors, of the responses to two images. Bins are 20 ms wide, and
 # begin with the response: where there is none, noise-free responses have no pattern to correlate.
 
 samples = np.flatnonzero(epochs.times > 0.055)
@@ -57,20 +57,20 @@ bins = [epochs.times[pair] for pair in samples[: 2 * (len(samples) // 2)].reshap
 centres = np.mean(bins, axis=1)
 
 
-def dissimilarities(epochs, picture):
-    """Return one matrix of dissimilarities between pictures for every time bin."""
+def dissimilarities(epochs, image):
+    """Return one matrix of dissimilarities between images for every time bin."""
     dataset = TemporalDataset(
         1e6 * epochs.get_data(),
-        obs_descriptors={"picture": picture},
+        obs_descriptors={"image": image},
         channel_descriptors={"name": epochs.ch_names},
         time_descriptors={"time": epochs.times},
     )
-    return calc_rdm_movie(dataset, method="correlation", descriptor="picture", bins=bins)
+    return calc_rdm_movie(dataset, method="correlation", descriptor="image", bins=bins)
 
 
-# The pictures sorted by category, so that blocks in the matrices are categories.
+# The images sorted by category, so that blocks in the matrices are categories.
 order = np.argsort(category[new], kind="stable")
-place = np.argsort(order)  # where each of the sixty pictures comes in that order
+place = np.argsort(order)  # where each of the sixty images comes in that order
 of_trial = place[recorded.metadata["image_id"].to_numpy() - 240]
 
 movies = {
@@ -80,11 +80,11 @@ movies = {
 for name, encoder in encoders.items():
     movies[name] = dissimilarities(encoder.predict(images[new]), place)
 for name, movie in movies.items():
-    print(f"{name:8s}: {movie.n_rdm} matrices of {movie.n_cond} pictures")
+    print(f"{name:8s}: {movie.n_rdm} matrices of {movie.n_cond} images")
 
 # %%
 # Matrices at 200 ms, which is a good moment for the prediction, as the next figure shows. Ranks of
-# dissimilarities are drawn, because ranks are what is compared. A bright line is a picture that is
+# dissimilarities are drawn, because ranks are what is compared. A bright line is an image that is
 # unlike most others. There are hardly any blocks on the diagonal: this simulated brain sees
 # contrast, orientation and colour, and knows no categories.
 
@@ -94,7 +94,7 @@ for axis, (name, movie) in zip(axes, movies.items(), strict=True):
     matrix = movie.get_matrices()[when]
     ranks = matrix.ravel().argsort().argsort().reshape(matrix.shape) / matrix.size
     shown = axis.imshow(ranks, cmap="viridis", vmin=0, vmax=1)
-    axis.set(title=f"{name}, {1000 * centres[when]:.0f} ms", xticks=[], xlabel="Picture")
+    axis.set(title=f"{name}, {1000 * centres[when]:.0f} ms", xticks=[], xlabel="Image")
     axis.set_yticks([6, 18, 30, 42, 54], np.unique(category) if axis is axes[0] else [""] * 5)
 figure.colorbar(shown, ax=axes, label="Rank of dissimilarity", shrink=0.8)
 
@@ -129,7 +129,7 @@ for axis, other in zip(axes, ("recorded", "true"), strict=True):
 #
 # Models
 # ------
-# A model is a matrix too. Two models: the categories of the pictures, and the Gabor embedding that
+# A model is a matrix too. Two models: the categories of the images, and the Gabor embedding that
 # the encoders were given. Where does each fit the brain, and where the generated responses?
 
 tokens = encoders["encoder"].embedder_.transform(images[new])[order]
@@ -152,15 +152,15 @@ for axis, (name, vector) in zip(axes, models.items(), strict=True):
 # %%
 # The embedding fits the generated responses better than it fits the recorded ones, and better than
 # the true ones. That is no finding about the brain: generated responses are a function of the
-# embedding, and can hold nothing of a picture that the embedding does not. **Comparing models
+# embedding, and can hold nothing of an image that the embedding does not. **Comparing models
 # on generated responses favours the model that generated them.** Compare models on recordings; use
-# generated responses to plan which pictures to record.
+# generated responses to plan which images to record.
 #
 # Noise in dissimilarities
 # ------------------------
-# Trial noise makes every pair of pictures look more different. ``predict`` has none; averages over
+# Trial noise makes every pair of images look more different. ``predict`` has none; averages over
 # as many draws as there are trials have nearly as much of it as the recording. What is still
-# missing is signal: predicted responses differ less from picture to picture than true ones do.
+# missing is signal: predicted responses differ less from image to image than true ones do.
 
 draws = encoders["encoder"].sample(images[new], n_draws=4, random_state=0)
 movies["draws"] = dissimilarities(draws, np.repeat(place, 4))

@@ -10,9 +10,9 @@ chance; and a linear baseline, which every model should pass. One call does it: 
 # %%
 # Encoders to compare
 # -------------------
-# Three regressors on the same tokens of the same pictures: the default one, ridge regression, and
-# one that answers every picture with the average response. ``max_iter=0`` leaves out the training
-# of the denoiser, which ``predict`` does not need. Eighty pictures, with eight trials each, are
+# Three regressors on the same tokens of the same images: the default one, ridge regression, and
+# one that answers every image with the average response. ``max_iter=0`` leaves out the training
+# of the denoiser, which ``predict`` does not need. Eighty images, with eight trials each, are
 # kept for the test; the others are trained on, with four of their trials.
 
 import matplotlib.pyplot as plt
@@ -47,7 +47,7 @@ for name, regressor in encoders.items():
 # One call, one table
 # -------------------
 # All encoders are judged on the same trials, with the same random halves and the same resamples of
-# pictures. ``evaluate`` refuses pictures that an encoder was trained on. Here only predictions are
+# images. ``evaluate`` refuses images that an encoder was trained on. Here only predictions are
 # judged; ``n_draws`` would add rows on single-trial draws.
 
 result = evaluate(
@@ -60,15 +60,15 @@ result = evaluate(
 result.compare().round(2)
 
 # %%
-# The column ``chance`` is what a prediction gets that knows nothing of the picture; ``ceiling`` is
+# The column ``chance`` is what a prediction gets that knows nothing of the image; ``ceiling`` is
 # what the noise-free response would get. Look at the row ``pcc``, the correlation over sensors and
-# times within one picture: the mean response, which is the same for all pictures, comes close to
-# the others. **Where the mean response scores well, it is not measured whether pictures are told
+# times within one image: the mean response, which is the same for all images, comes close to
+# the others. **Where the mean response scores well, it is not measured whether images are told
 # apart.**
 #
 # r over time, and its ceiling
 # ----------------------------
-# Pearson's r across pictures with the mean of the recorded trials, for every sensor and time. The
+# Pearson's r across images with the mean of the recorded trials, for every sensor and time. The
 # ceiling comes from the recording alone: random halves of the trials are correlated, and the
 # Spearman-Brown formula says what the noise-free response would reach against the mean of all.
 
@@ -101,7 +101,7 @@ plot_score_joint(r["encoder"], times=[0.11, 0.17, 0.25], title="r of the encoder
 inside = time_mask(epochs.times, *result.window)
 true = truth.get_data()[new]
 trials = [epochs[np.flatnonzero(image_id == k)].get_data() for k in np.flatnonzero(new)]
-recorded = np.stack([of_picture.mean(axis=0) for of_picture in trials])
+recorded = np.stack([of_image.mean(axis=0) for of_image in trials])
 estimated = result.table.query("metric == 'r'")["ceiling"].iloc[0]
 print(f"Ceiling, estimated from the recording: {estimated:.2f}")
 print(f"r of the true response: {r_map(recorded, true)[:, inside].mean():.2f}")
@@ -113,8 +113,8 @@ print(f"r of the true response: {r_map(recorded, true)[:, inside].mean():.2f}")
 #
 # Is one better than the other?
 # -----------------------------
-# Differences between encoders are paired: every resample holds the same pictures for both. An
-# interval that holds zero says that eighty pictures do not tell them apart.
+# Differences between encoders are paired: every resample holds the same images for both. An
+# interval that holds zero says that eighty images do not tell them apart.
 
 difference = result.difference("encoder", "ridge").set_index("metric")
 difference.loc[["r", "top-1", "top-5", "mean rank", "pairwise accuracy"]].round(3)
@@ -122,7 +122,7 @@ difference.loc[["r", "top-1", "top-5", "mean rank", "pairwise accuracy"]].round(
 # %%
 # Identification
 # --------------
-# A recorded response is compared with the predicted responses of all eighty pictures. How often is
+# A recorded response is compared with the predicted responses of all eighty images. How often is
 # the right one the most similar? On the left in a sliding window, on the right in the whole window
 # among fewer candidates, drawn at random.
 
@@ -136,19 +136,19 @@ plot_identification(
 # %%
 # Equivalent number of trials
 # ---------------------------
-# The number that is easiest to grasp: how many recorded trials of a picture have to be averaged
+# The number that is easiest to grasp: how many recorded trials of an image have to be averaged
 # before they predict its other trials as well as the model does? It is extrapolated from averages
 # of up to half the trials.
 
 for name in encoders:
-    print(f"{name:14s} is worth {result.value('equivalent trials', name):.0f} trials of a picture")
+    print(f"{name:14s} is worth {result.value('equivalent trials', name):.0f} trials of an image")
 
 # %%
 # That can be checked too: r with the true response, of averages over more and more trials and of
 # the two models.
 
 counts = np.arange(1, 9)
-averages = [np.stack([of_picture[:n].mean(axis=0) for of_picture in trials]) for n in counts]
+averages = [np.stack([of_image[:n].mean(axis=0) for of_image in trials]) for n in counts]
 
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
 of_averages = [r_map(true, y)[:, inside].mean() for y in averages]
@@ -161,7 +161,7 @@ axis.set(xlabel="Trials averaged", ylabel="r with the true response", xlim=(0.5,
 axis.legend(frameon=False)
 
 # %%
-# A prediction is worth many trials here because the simulated response depends on the picture
+# A prediction is worth many trials here because the simulated response depends on the image
 # through few and simple features, trials are noisy, and the window holds late times with little
 # signal, where averages of few trials are hardly more than noise. Predictions of real responses
 # are worth less. And averages improve with every trial and end at the truth; a prediction stays

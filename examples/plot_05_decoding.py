@@ -3,7 +3,7 @@ Decoding: train on draws, test on recordings
 ============================================
 
 If draws are like recorded trials, a classifier can be trained on draws and used on recordings. That
-is a test of the draws, and a use: the classifier can be trained for pictures nobody has been shown,
+is a test of the draws, and a use: the classifier can be trained for images nobody has been shown,
 and with as many trials as one likes. Here it is done at every moment with
 :class:`mne.decoding.SlidingEstimator`, and beside it stands what it has to be compared with:
 training on recorded trials.
@@ -12,8 +12,8 @@ training on recorded trials.
 # %%
 # A recording
 # -----------
-# Pictures of two kinds, which a simulated brain answers differently because they differ in contrast
-# and orientation. There are three sets of pictures: the encoder learns from the first, decoders are
+# Images of two kinds, which a simulated brain answers differently because they differ in contrast
+# and orientation. There are three sets of images: the encoder learns from the first, decoders are
 # trained on the second, and everything is tested on recorded trials of the third.
 
 import matplotlib.pyplot as plt
@@ -38,17 +38,17 @@ images, category = images[two], category[two]
 epochs, _ = simulate_epochs(images, n_trials=4, snr=0.5, category=category, random_state=0)
 image_id = epochs.metadata["image_id"].to_numpy()
 
-picture = np.arange(len(images))
-known = picture < 200
-planned = (picture >= 200) & (picture < 300)
-tested = picture >= 300
+image = np.arange(len(images))
+known = image < 200
+planned = (image >= 200) & (image < 300)
+tested = image >= 300
 for purpose, chosen in {"encoder": known, "decoder": planned, "test": tested}.items():
-    print(f"{chosen.sum()} pictures for the {purpose}")
+    print(f"{chosen.sum()} images for the {purpose}")
 
 
-def trials_of(pictures):
-    """Return the recorded trials of some pictures."""
-    return epochs[np.flatnonzero(pictures[image_id])]
+def trials_of(shown_images):
+    """Return the recorded trials of some images."""
+    return epochs[np.flatnonzero(shown_images[image_id])]
 
 
 # %%
@@ -73,7 +73,7 @@ draws["encoder"]
 
 # %%
 # ``event_id`` has named the conditions, so that draws are selected by them like recorded epochs.
-# The mean difference of the two kinds of pictures, recorded and drawn:
+# The mean difference of the two kinds of images, recorded and drawn:
 
 differences = [
     mne.combine_evoked([one["grating"].average(), one["texture"].average()], weights=[1, -1])
@@ -86,13 +86,13 @@ plot_prediction(*differences, times=[0.11, 0.17, 0.22], title="Grating − textu
 # --------------------
 # The same classifier, tested on the same recorded trials, is trained on
 #
-# - recorded trials of the hundred pictures, which is what one would otherwise have to record,
-# - as many draws of these pictures, or five times as many,
+# - recorded trials of the hundred images, which is what one would otherwise have to record,
+# - as many draws of these images, or five times as many,
 # - the recorded trials that the encoder has learnt from, which one has in any case.
 
 
 def decode(train, y):
-    """Return the AUC of every time on recorded trials of the tested pictures."""
+    """Return the AUC of every time on recorded trials of the tested images."""
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01))
     sliding = SlidingEstimator(classifier, scoring="roc_auc", verbose="error")
     test = trials_of(tested)
@@ -106,7 +106,7 @@ def is_grating(epochs):
 
 
 def first_draws(generated, n_draws):
-    """Return some of the draws of each picture."""
+    """Return some of the draws of each image."""
     return generated[np.flatnonzero(generated.metadata["draw"] < n_draws)]
 
 
@@ -138,12 +138,12 @@ axis.set(xlabel="Time from image onset (s)", ylabel="AUC on recorded trials")
 axis.legend(frameon=False, title="Trained on (trials)", fontsize=9)
 
 # %%
-# Draws of pictures that the encoder has never met train a decoder that works on recordings, and at
-# the peak it does about as well as one trained on recorded trials of the same pictures. Five times
+# Draws of images that the encoder has never met train a decoder that works on recordings, and at
+# the peak it does about as well as one trained on recorded trials of the same images. Five times
 # as many draws help a little: noise of draws averages out like any other. What more draws cannot
 # mend is that the predicted difference between the kinds is smaller than the recorded one, as the
 # topographies show.
 #
 # The best training set of all is the one that the encoder has learnt from. Draws are made of it and
 # hold nothing that it does not hold. So if recorded trials of your conditions are there, train on
-# them; draws are for pictures and conditions that were not recorded, and for testing a generator.
+# them; draws are for images and conditions that were not recorded, and for testing a generator.

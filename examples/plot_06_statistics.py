@@ -4,14 +4,14 @@ Statistics: n draws are not n subjects
 
 Generated epochs are epochs, and every test of :mod:`mne.stats` runs on them. What its p-value means
 is another question. It depends on what is counted as an observation, and draws come in any number.
-This page runs a cluster permutation test between two kinds of pictures, shows how *not* to count,
+This page runs a cluster permutation test between two kinds of images, shows how *not* to count,
 and then tests what one usually wants to know, over subjects.
 """
 
 # %%
 # A recording and an encoder
 # --------------------------
-# Pictures of gratings and textures, forty of each kept from the encoder.
+# Images of gratings and textures, forty of each kept from the encoder.
 
 import matplotlib.pyplot as plt
 import mne
@@ -43,15 +43,15 @@ draws = encoder.sample(images[new], n_draws=64, event_id=kind.tolist(), random_s
 draws
 
 # %%
-# A test over pictures
+# A test over images
 # --------------------
-# Four draws of every picture, averaged: one observation is one picture. The cluster test over
+# Four draws of every image, averaged: one observation is one image. The cluster test over
 # sensors and times is MNE's, as on recorded data.
 
 n_new = len(kind)
 data = draws.get_data().reshape(n_new, 64, len(draws.ch_names), len(draws.times))
-of_picture = data[:, :4].mean(axis=1)
-groups = [of_picture[kind == one].transpose(0, 2, 1) for one in ("grating", "texture")]
+of_image = data[:, :4].mean(axis=1)
+groups = [of_image[kind == one].transpose(0, 2, 1) for one in ("grating", "texture")]
 adjacency, _ = mne.channels.find_ch_adjacency(draws.info, "eeg")
 F, clusters, p_values, _ = spatio_temporal_cluster_test(
     groups, adjacency=adjacency, n_permutations=500, tail=1, seed=0, out_type="mask"
@@ -76,7 +76,7 @@ difference.plot_topomap(
 
 # %%
 # The sentence this supports: *the model predicts different responses to gratings and to textures,
-# and would for other pictures of these kinds*. It says nothing about a population of people, for
+# and would for other images of these kinds*. It says nothing about a population of people, for
 # the model has learnt from one; nor whether the model is right.
 #
 # How not to count
@@ -105,24 +105,24 @@ def smallest_p(first, second):
 
 
 counts = [1, 2, 4, 8, 16, 32, 64]
-p_of = {(name, what): [] for name in comparisons for what in ("draws", "pictures")}
+p_of = {(name, what): [] for name in comparisons for what in ("draws", "images")}
 for name, pair in comparisons.items():
     for n in counts:
-        few = [parietal[pictures, :n] for pictures in pair]
+        few = [parietal[shown_images, :n] for shown_images in pair]
         as_draws = [one.reshape(-1, one.shape[-1]) for one in few]
         as_pictures = [one.mean(axis=1) for one in few]
         p_of[name, "draws"].append(smallest_p(*as_draws))
-        p_of[name, "pictures"].append(smallest_p(*as_pictures))
+        p_of[name, "images"].append(smallest_p(*as_pictures))
 
 # %%
-# Against the number of draws of each picture, on logarithmic axes:
+# Against the number of draws of each image, on logarithmic axes:
 
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.3), sharey=True, layout="constrained")
 for axis, name in zip(axes, comparisons, strict=True):
     axis.plot(counts, p_of[name, "draws"], "o--", color="#D55E00", label="every draw counts")
-    axis.plot(counts, p_of[name, "pictures"], "s-", color="black", label="every picture counts")
+    axis.plot(counts, p_of[name, "images"], "s-", color="black", label="every image counts")
     axis.axhline(0.05, color="0.45", lw=0.8, ls=":")
-    axis.set(xscale="log", yscale="log", xlabel="Draws of each picture", title=name)
+    axis.set(xscale="log", yscale="log", xlabel="Draws of each image", title=name)
     axis.set_xticks(counts, labels=counts)
     axis.minorticks_off()
 axes[0].set_ylabel("Smallest p over time")
@@ -130,16 +130,16 @@ axes[1].legend(frameon=False)
 
 # %%
 # With enough draws everything is significant, down to the smallest p that five hundred
-# permutations can give. Any two sets of pictures have somewhat different predicted responses, and
-# draws measure the difference to any precision: p measures our patience. With pictures as
+# permutations can give. Any two sets of images have somewhat different predicted responses, and
+# draws measure the difference to any precision: p measures our patience. With images as
 # observations more draws only take away the noise of the draws, and the control stays a control.
 #
 # Over subjects
 # -------------
 # For a statement about people the observation is a person: an encoder of each subject's own, the
-# difference it predicts for the new pictures, and a test over subjects. ``predict`` is the mean
+# difference it predicts for the new images, and a test over subjects. ``predict`` is the mean
 # already, so no draws are needed. Eight people are simulated anew. Beside the prediction, the same
-# test on their recordings of the same pictures.
+# test on their recordings of the same images.
 
 tokens = GaborEmbedder().fit_transform(images)
 subjects, _ = simulate_epochs(
@@ -186,5 +186,5 @@ axes[0].set_ylabel("Grating − texture, parietal (µV)")
 # and shrunken: each encoder leaves out what its subject's data did not show reliably. So the
 # scatter of predicted subjects is not the scatter of people, and p comes out too small: the model
 # is certain of a difference after 300 ms that the recordings do not show. Generated data are good
-# for planning an experiment, for finding the pictures and times that are worth recording. The
+# for planning an experiment, for finding the images and times that are worth recording. The
 # recording decides.

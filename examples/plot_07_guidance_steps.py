@@ -3,8 +3,8 @@ Guidance and number of steps
 ============================
 
 A diffusion model draws by removing noise from noise, a little at a time. Two numbers can be set
-when drawing, without fitting again: in how many steps (``n_steps``), and how strongly the picture
-pulls (``guidance_scale``). Both come from image generation, where what counts is that a picture
+when drawing, without fitting again: in how many steps (``n_steps``), and how strongly the image
+pulls (``guidance_scale``). Both come from image generation, where what counts is that an image
 looks good. Here draws are to have the mean and the spread of recorded trials, so this page measures
 what the two numbers do to mean and spread.
 """
@@ -51,13 +51,13 @@ encoder = ImageToBrainEncoder(GaborEmbedder(), diffusion, picks=posterior)
 encoder.fit(images, epochs[train], image_ids=image_id[train])
 
 history = encoder.regressor_.residual_.history_
-print("Loss on held-out pictures, by gradient steps:")
+print("Loss on held-out images, by gradient steps:")
 for step, loss in zip(history.iterations, history.validation_losses, strict=True):
     print(f"  {step:4d}: {loss:.3f}")
 print(f"The denoiser is used: {encoder.regressor_.residual_.trained_}")
 
 # %%
-# What there is to compare with: the recorded trials of the twenty new pictures, and their true
+# What there is to compare with: the recorded trials of the twenty new images, and their true
 # responses.
 
 real = epochs.copy().pick(posterior).get_data()
@@ -68,7 +68,7 @@ shape = (20, 16, *true.shape[1:])
 
 
 def draw(**settings):
-    """Return sixteen draws of every new picture, always from the same noise."""
+    """Return sixteen draws of every new image, always from the same noise."""
     draws = encoder.sample(images[new], n_draws=16, random_state=0, **settings)
     return draws.get_data().reshape(shape)
 
@@ -90,7 +90,7 @@ for solver in ("ddim", "dpm"):
 
 # %%
 # On the left one draw, in the middle the standard deviation over draws, on the right how much the
-# mean over all draws and pictures still changes.
+# mean over all draws and images still changes.
 
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.1), layout="constrained")
 sensor = encoder.ch_names_.index("PO8")
@@ -126,14 +126,14 @@ for n in (4, 10, 25):
 # %%
 # Guidance
 # --------
-# In training the picture was now and then replaced by none (``condition_dropout``), so that the
-# denoiser knows both: what to remove given the picture, :math:`o_c`, and given none,
+# In training the image was now and then replaced by none (``condition_dropout``), so that the
+# denoiser knows both: what to remove given the image, :math:`o_c`, and given none,
 # :math:`o_\varnothing`. When drawing, the two are combined,
 #
 # .. math:: o_\varnothing + g\,(o_c - o_\varnothing).
 #
-# At :math:`g = 0` the picture is ignored, 1 is the model as it was trained, and beyond 1 the effect
-# of the picture is exaggerated. With the same noise, the effect of a picture is the mean of its
+# At :math:`g = 0` the image is ignored, 1 is the model as it was trained, and beyond 1 the effect
+# of the image is exaggerated. With the same noise, the effect of an image is the mean of its
 # draws less that of the same draws at :math:`g = 0`. How large is it beside the true one, and does
 # it resemble it more?
 
@@ -154,7 +154,7 @@ for g in scales:
 # Size, likeness and error of the effect, and the spread of draws, against the guidance scale:
 
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.1), layout="constrained")
-axes[0].plot(scales, size, "o-", color="#0072B2", label="effect of pictures / true")
+axes[0].plot(scales, size, "o-", color="#0072B2", label="effect of images / true")
 axes[0].plot(scales, width, "s--", color="#D55E00", label="SD over draws / recorded")
 axes[0].set(ylabel="Ratio", title="Size", ylim=(0, 2.5))
 axes[0].axhline(1, color="0.45", lw=0.8, ls=":")
@@ -170,14 +170,14 @@ for axis in axes:
     axis.set(xlabel="guidance_scale")
 
 # %%
-# The effect of the picture grows nearly in proportion to :math:`g`, the spread shrinks a little,
+# The effect of the image grows nearly in proportion to :math:`g`, the spread shrinks a little,
 # and the likeness does not change: **guidance stretches what the model knows and adds nothing to
 # it.**
 # At 1 the effect is smaller than the true one because the model is unsure, and that is about the
 # right size for what it knows: the error is least there. Guidance that makes the effect as large as
 # the true one makes the error larger than that of a model without any effect. So leave
 # ``guidance_scale=1`` for anything that is measured; use more to see what the model thinks a
-# picture does.
+# image does.
 
 for g, large, like, wrong in list(zip(scales, size, likeness, error, strict=True))[1:]:
     print(f"guidance_scale {g:3.1f}: size {large:.2f}, r {like:.2f}, error {wrong:.2f}")
@@ -201,6 +201,6 @@ for name, regressor in {
     print(f"{name:8s}: size {effect.std() / true.std():.2f}, r {r:.2f}, error {wrong:.2f}")
 
 # %%
-# A regression finds more of what a picture does than this small diffusion model. Longer training
+# A regression finds more of what an image does than this small diffusion model. Longer training
 # narrows the gap, but with recordings of a few thousand trials a regression is hard to beat; that
 # is why the default leaves the expected response to one.

@@ -2,18 +2,18 @@
 Which sensors, which tokens: looking inside an encoder
 ======================================================
 
-A prediction that is good on average says neither which sensors carry it nor what in the picture it
+A prediction that is good on average says neither which sensors carry it nor what in the image it
 rests on. Four ways to ask, from the simplest on: leave sensors out, leave features out, look at
 where the diffusion transformer *attends*, and follow the gradient of a response back to the
-picture. They need not agree, and where they do not, the simulated brain tells who is right: here it
-is known that each hemisphere answers to the opposite half of the picture.
+image. They need not agree, and where they do not, the simulated brain tells who is right: here it
+is known that each hemisphere answers to the opposite half of the image.
 """
 
 # %%
-# Pictures, a recording, and embedded pictures
+# Images, a recording, and embedded images
 # --------------------------------------------
-# Six hundred pictures to learn from, each shown once, and sixty others. A picture becomes
-# *tokens*: the whole picture, and each cell of a 4 x 4 grid, described by the same features.
+# Six hundred images to learn from, each shown once, and sixty others. An image becomes
+# *tokens*: the whole image, and each cell of a 4 x 4 grid, described by the same features.
 
 import matplotlib.pyplot as plt
 import mne
@@ -21,8 +21,8 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
-from mne_img2brain.attribution import attention_maps, attribute_tokens
 from mne_img2brain.datasets import simulate_epochs, simulate_images
+from mne_img2brain.encoder.attribution import attention_maps, attribute_tokens
 from mne_img2brain.metrics import identification_ranks, top_k
 
 mne.set_log_level("WARNING")
@@ -32,18 +32,18 @@ images, category = simulate_images(660, size=SIZE, random_state=0)
 simulation = {"sfreq": 50.0, "tmin": -0.04, "tmax": 0.3, "random_state": 0}
 epochs, truth = simulate_epochs(images, n_trials=1, snr=2.0, **simulation)
 image_id = epochs.metadata["image_id"].to_numpy()
-epochs = epochs[np.argsort(image_id)]  # trials in the order of the pictures
+epochs = epochs[np.argsort(image_id)]  # trials in the order of the images
 
 seen, new = np.arange(600), np.arange(600, 660)
 embedder = GaborEmbedder(size=SIZE, n_scales=3, n_orientations=4, grid=GRID)
 tokens = embedder.fit_transform(images)
-print(f"tokens: {tokens.shape[1]} per picture, {tokens.shape[2]} features each")
+print(f"tokens: {tokens.shape[1]} per image, {tokens.shape[2]} features each")
 
 # %%
 # Which sensors?
 # --------------
 # Ridge regression, fitted with ``picks`` of one region at a time, predicts the responses to the
-# sixty new pictures. Two scores: r over these sensors, and how often the right one of the sixty is
+# sixty new images. Two scores: r over these sensors, and how often the right one of the sixty is
 # found by the recorded single trial. Chance is one in sixty.
 
 ALPHAS = np.logspace(-1, 6, 15)
@@ -67,7 +67,7 @@ for name, picks in regions.items():
 # %%
 # Every region does nearly as well as all of them: an electrode sees the visual areas from wherever
 # it is, and r does not ask how large a response is. A region that is predicted well is no sign that
-# the picture is processed under it.
+# the image is processed under it.
 
 # %%
 # Which features?
@@ -92,7 +92,7 @@ print(f"{'all features':14s} {ridge.score(tokens[new], truth[new]):5.2f}")
 # An encoder to look into
 # -----------------------
 # By default the expected response comes from a regression and the diffusion transformer adds what
-# single trials do around it. To look at how the transformer sees the picture it must do everything
+# single trials do around it. To look at how the transformer sees the image it must do everything
 # itself, as in Xu et al. (2025): ``mean_regressor=None``. Its tokens have to say where they are:
 # CLIP's do, Gabor tokens do not, so each cell gets columns of its own, and a column that names it.
 
@@ -122,17 +122,18 @@ print(f"r with the truth: {encoder.score(placed[new], truth[new]):.2f}")
 # Where it looks
 # --------------
 # A response token is one brain region in one stretch of time;
-# :func:`~mne_img2brain.attribution.attention_maps` says how much each looks at each picture token.
-# Drawn on one picture, for the occipital tokens of either hemisphere:
+# :func:`~mne_img2brain.encoder.attribution.attention_maps` says how much each looks at each
+# image token.
+# Drawn on one image, for the occipital tokens of either hemisphere:
 
 attention = attention_maps(encoder, placed[new])
-print("attention:", attention.weights.shape, "pictures x regions x stretches of time x tokens")
+print("attention:", attention.weights.shape, "images x regions x stretches of time x tokens")
 
 
-def draw(axis, picture, cells, title, limit):
-    """Draw values of cells on a picture; the first token is the whole picture and is left out."""
+def draw(axis, shown, cells, title, limit):
+    """Draw values of cells on an image; the first token is the whole image and is left out."""
     where = {"extent": (0, GRID, GRID, 0)}
-    axis.imshow(picture.mean(axis=2), cmap="gray", **where)
+    axis.imshow(shown.mean(axis=2), cmap="gray", **where)
     cells = cells[1:].reshape(GRID, GRID)
     image = axis.imshow(cells, cmap="inferno", alpha=0.6, vmin=0, vmax=limit, **where)
     axis.set(xticks=[], yticks=[])
@@ -163,8 +164,8 @@ for row, region in zip(axes, rows, strict=True):
 # -----------------------
 # The whole way from tokens to the expected response is differentiable, so an amplitude can be
 # followed back. The amplitude here is the mean over three sensors of one hemisphere around the
-# first wave. :func:`~mne_img2brain.attribution.attribute_tokens` gives each token its part of the
-# amplitude, beyond what the average picture evokes; parts add up to what is predicted.
+# first wave. :func:`~mne_img2brain.encoder.attribution.attribute_tokens` gives each token its part
+# of the amplitude, beyond what the average image evokes; parts add up to what is predicted.
 
 sides = {"left": ["PO7", "P7", "O1"], "right": ["PO8", "P8", "O2"]}
 window = (epochs.times > 0.07) & (epochs.times < 0.15)
@@ -178,14 +179,14 @@ response = encoder.predict(placed[new]).get_data()
 amplitude = 1e6 * np.einsum("ct,ict->i", weights["left"], response)
 average = encoder.predict(placed[new].mean(axis=0, keepdims=True)).get_data()
 baseline = 1e6 * np.einsum("ct,ict->", weights["left"], average)
-print(f"picture {one}: {amplitude[one]:.2f} µV, of which the average picture {baseline:.2f} µV")
+print(f"image {one}: {amplitude[one]:.2f} µV, of which the average image {baseline:.2f} µV")
 print(f"sum of the parts of its tokens: {parts['left'][one].sum():.2f} µV")
 
 # %%
 # Cover it and see
 # ----------------
 # Another way asks the same of any encoder, differentiable or not, and of the brain: replace one
-# cell of the picture by the average colour, and see how much the amplitude changes. So the default
+# cell of the image by the average colour, and see how much the amplitude changes. So the default
 # encoder, whose expected response is a kernel regression without a gradient, can be asked as well.
 
 default = ImageToBrainEncoder(regressor=DiffusionRegressor(max_iter=0, random_state=0))
@@ -193,10 +194,10 @@ default.fit(tokens[seen], epochs[seen])
 print(f"r with the truth, default mean: {default.score(tokens[new], truth[new]):.2f}")
 
 
-def covered(pictures):
-    """Return pictures with one cell covered, (n_cells, n_images, height, width, 3)."""
+def covered(shown_images):
+    """Return images with one cell covered, (n_cells, n_images, height, width, 3)."""
     step = SIZE // GRID
-    copies = np.repeat(pictures[None], GRID**2, axis=0)
+    copies = np.repeat(shown_images[None], GRID**2, axis=0)
     for k in range(GRID**2):
         y, x = step * (k // GRID), step * (k % GRID)
         copies[k, :, y : y + step, x : x + step] = images.mean(axis=(0, 1, 2)).astype(np.uint8)
@@ -204,10 +205,10 @@ def covered(pictures):
 
 
 def change(whole, parts):
-    """Return SD over pictures of the change of amplitude, of either side, (2, 1 + n_cells)."""
+    """Return SD over images of the change of amplitude, of either side, (2, 1 + n_cells)."""
     filters = 1e6 * np.stack([weights[side] for side in sides])
     moved = np.einsum("sct,kict->ski", filters, whole - parts).std(axis=2)
-    return np.pad(moved, ((0, 0), (1, 0)))  # no value for the token of the whole picture
+    return np.pad(moved, ((0, 0), (1, 0)))  # no value for the token of the whole image
 
 
 copies = covered(images[new])
@@ -233,7 +234,7 @@ maps = {
 
 # %%
 # All of them side by side: for each cell how much it moves the amplitude, as the SD over the sixty
-# pictures (attention: the mean, at the first wave).
+# images (attention: the mean, at the first wave).
 
 figure, axes = plt.subplots(2, len(maps), figsize=(10, 4.6), layout="constrained")
 for column, (name, both) in zip(axes.T, maps.items(), strict=True):
@@ -251,12 +252,12 @@ for name, both in maps.items():
     halves = [cells[1:].reshape(GRID, 2, GRID // 2).sum(axis=(0, 2)) for cells in both]
     share = [half[1 - k] / half.sum() for k, half in enumerate(halves)]
     name = name.replace("\n", " ")
-    print(f"{name:21s} share of the opposite half of the picture: {np.mean(share):.0%}")
+    print(f"{name:21s} share of the opposite half of the image: {np.mean(share):.0%}")
 
 # %%
 # What to make of it
 # ------------------
-# Gradient and covering agree about the transformer: it answers to the whole picture, whichever the
+# Gradient and covering agree about the transformer: it answers to the whole image, whichever the
 # hemisphere. The brain does not, and the default mean, which has learnt from the same trials, knows
 # it in part, and predicts better. So these maps are right about the *model*; about the brain they
 # are no better than the model is. Before a map is read as physiology, its encoder should predict

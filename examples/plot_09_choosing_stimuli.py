@@ -2,8 +2,8 @@
 Choosing stimuli before recording
 =================================
 
-An hour in the laboratory shows a few hundred pictures; an encoder looks at a thousand in seconds.
-So let it choose: pictures that should drive a component most, or pictures on which two accounts of
+An hour in the laboratory shows a few hundred images; an encoder looks at a thousand in seconds.
+So let it choose: images that should drive a component most, or images on which two accounts of
 the response disagree, so that recording them decides between the two. The brain is simulated here,
 which is why the choice can be checked at once.
 """
@@ -11,7 +11,7 @@ which is why the choice can be checked at once.
 # %%
 # An encoder and a thousand candidates
 # ------------------------------------
-# Three hundred pictures were recorded. A thousand others are candidates for the next experiment.
+# Three hundred images were recorded. A thousand others are candidates for the next experiment.
 
 from time import perf_counter
 
@@ -41,8 +41,8 @@ encoder.fit(known_tokens, epochs, image_ids=image_id)
 # %%
 # Ask about all of them
 # ---------------------
-# Embedding pictures takes most of the time, so do it once: ``predict`` takes the tokens in place of
-# the pictures, and every further question costs a moment. Only the mean is needed to choose;
+# Embedding images takes most of the time, so do it once: ``predict`` takes the tokens in place of
+# the images, and every further question costs a moment. Only the mean is needed to choose;
 # nothing is sampled.
 
 start = perf_counter()
@@ -50,11 +50,11 @@ tokens = embedder.transform(candidates)
 embedded = perf_counter()
 predicted = encoder.predict(tokens)
 done = perf_counter()
-print(f"{len(candidates)} pictures: {embedded - start:.1f} s to embed, "
+print(f"{len(candidates)} images: {embedded - start:.1f} s to embed, "
       f"{done - embedded:.1f} s to predict")  # fmt: skip
 
 # %%
-# Which pictures drive the component?
+# Which images drive the component?
 # -----------------------------------
 # The component is a negative wave over temporo-occipital sensors around 170 ms, like the N170: the
 # mean of four sensors over 40 ms. Any function of :class:`mne.Epochs` would do in its place.
@@ -96,7 +96,7 @@ axes[0].set_ylabel("P7, PO7, P8, PO8 (µV)")
 axes[0].legend(frameon=False)
 
 # %%
-# The figures also say what the encoder has found. Pictures of low contrast come first, and what
+# The figures also say what the encoder has found. Images of low contrast come first, and what
 # they lack is the positive wave before: the mean over a window takes the tail of its neighbour with
 # it. Had the question been about the negative wave itself, a measure from peak to peak would
 # have been the one to maximise. Look at the responses before you book the laboratory.
@@ -104,9 +104,9 @@ axes[0].legend(frameon=False)
 # %%
 # Was it worth it?
 # ----------------
-# The chosen pictures are judged by the brain: against the average candidate, and against the best
+# The chosen images are judged by the brain: against the average candidate, and against the best
 # twenty that there are. The prediction for what was chosen is not to be taken at its word: of a
-# thousand pictures those come first that are strong *or* overestimated (the winner's curse).
+# thousand images those come first that are strong *or* overestimated (the winner's curse).
 
 best = np.sort(true_amplitude)[-20:].mean()
 gained = (true_amplitude[chosen].mean() - true_amplitude.mean()) / (best - true_amplitude.mean())
@@ -118,10 +118,10 @@ print(f"the choice reaches {gained:.0%} of what could be gained")
 print(f"r of predicted and true amplitudes: {np.corrcoef(amplitude, true_amplitude)[0, 1]:.2f}")
 
 # %%
-# Which pictures tell two models apart?
+# Which images tell two models apart?
 # -------------------------------------
 # Two accounts of the same component: it answers to oriented contrast, or to colour and luminance.
-# Each is ridge regression on its own features, from the same recordings. Over ordinary pictures
+# Each is ridge regression on its own features, from the same recordings. Over ordinary images
 # they may predict equally well and still be different models.
 
 n_energies = embedder.n_scales * embedder.n_orientations
@@ -137,7 +137,7 @@ first, second = accounts.values()
 
 # %%
 # *Controversial stimuli* (Golan et al., 2020) are those on which the two disagree most: half of
-# them stronger for the one account, half for the other. Pictures taken at random serve as the
+# them stronger for the one account, half for the other. Images taken at random serve as the
 # comparison.
 
 difference = (first - first.mean()) / first.std() - (second - second.mean()) / second.std()
@@ -158,7 +158,7 @@ axis.set(xlabel="contrast account (µV)", ylabel="colour and luminance account (
 axis.legend(frameon=False)
 
 # %%
-# Now record twenty pictures, four trials each, and ask which account the amplitudes follow. One
+# Now record twenty images, four trials each, and ask which account the amplitudes follow. One
 # such experiment may be lucky, so it is repeated five hundred times, each time with new noise and
 # from five hundred of the candidates: twenty of them at random, or the twenty most controversial.
 
@@ -186,8 +186,8 @@ for name, values in outcomes.items():
           f"the better account wins in {right:.0%} of experiments")  # fmt: skip
 
 # %%
-# On controversial pictures the accounts lie further apart, and the experiment decides more often.
+# On controversial images the accounts lie further apart, and the experiment decides more often.
 # It is no magic: where two accounts disagree most, both are likely to be wrong, which is why the
-# outcome also varies more. And a picture chosen with an encoder tests that encoder's neighbourhood
-# of models; keep some pictures taken at random in every experiment, so that the answer to a
+# outcome also varies more. And an image chosen with an encoder tests that encoder's neighbourhood
+# of models; keep some images taken at random in every experiment, so that the answer to a
 # question nobody thought of can still be found.

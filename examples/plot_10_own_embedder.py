@@ -2,9 +2,9 @@
 Bring your own embedder
 =======================
 
-An embedder turns pictures into numbers; the encoder learns responses from these. Two are in the
+An embedder turns images into numbers; the encoder learns responses from these. Two are in the
 library, CLIP and a Gabor model. Any other will do that follows scikit-learn's way: ``fit`` and
-``transform``, pictures in, an array of floats out, of shape (n_images, n_features) or, better,
+``transform``, images in, an array of floats out, of shape (n_images, n_features) or, better,
 (n_images, n_tokens, n_features). Here are three ways to bring one: a network from a hub, a
 scikit-learn pipeline, and tokens computed beforehand.
 
@@ -13,7 +13,7 @@ it: the networks are made on the spot with *random weights*, so that nothing has
 """
 
 # %%
-# Pictures and a recording
+# Images and a recording
 # ------------------------
 
 from pathlib import Path
@@ -46,7 +46,7 @@ scores, r_over_time = {}, {}
 
 
 def fit_and_score(name, embedder):
-    """Fit with the default regression for the mean, and score on sixty new pictures."""
+    """Fit with the default regression for the mean, and score on sixty new images."""
     encoder = ImageToBrainEncoder(embedder, DiffusionRegressor(max_iter=0, random_state=0))
     encoder.fit(images, epochs[seen], image_ids=image_id[seen])
     scores[name] = encoder.score(images[new], truth[new])
@@ -59,7 +59,7 @@ fit_and_score("Gabor", GaborEmbedder(size=64))
 # %%
 # A network from a hub
 # --------------------
-# A class with two methods. ``transform`` gets a list of pictures, which may be paths, PIL images or
+# A class with two methods. ``transform`` gets a list of images, which may be paths, PIL images or
 # arrays; :func:`~mne_img2brain.stimulus.load_rgb` opens any of them. Parameters are kept under
 # their own names in ``__init__``, as scikit-learn asks, so that the embedder can be cloned; the
 # network is made in ``fit``, or in ``transform`` when it is first needed.
@@ -71,10 +71,10 @@ fit_and_score("Gabor", GaborEmbedder(size=64))
 
 
 def batches(images, size, batch_size=32):
-    """Yield pictures as a network wants them, (n, 3, size, size), from -1 to 1."""
+    """Yield images as a network wants them, (n, 3, size, size), from -1 to 1."""
     for start in range(0, len(images), batch_size):
         part = [load_rgb(image, start) for image in images[start : start + batch_size]]
-        pixels = np.stack([np.asarray(picture.resize((size, size))) for picture in part])
+        pixels = np.stack([np.asarray(shown.resize((size, size))) for shown in part])
         yield torch.as_tensor(pixels).permute(0, 3, 1, 2) / 127.5 - 1
 
 
@@ -97,7 +97,7 @@ class TransformerEmbedder(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, images):
-        """Embed pictures: (n_images, 1 + n_patches, hidden_size)."""
+        """Embed images: (n_images, 1 + n_patches, hidden_size)."""
         with torch.inference_mode():
             parts = [
                 self.network_(pixels).last_hidden_state
@@ -112,7 +112,7 @@ print("tokens:", encoder.embedder_.transform(images[:2]).shape)
 # %%
 # timm's networks go in the same way. A convolutional one gives a map of features, of shape
 # (n_images, n_features, n_rows, n_columns): its cells are tokens. Their mean goes first, because
-# the regression reads the first token as a summary of the whole picture.
+# the regression reads the first token as a summary of the whole image.
 
 
 class ConvEmbedder(TransformerEmbedder):
@@ -128,7 +128,7 @@ class ConvEmbedder(TransformerEmbedder):
         return self
 
     def transform(self, images):
-        """Embed pictures: (n_images, 1 + n_cells, n_features)."""
+        """Embed images: (n_images, 1 + n_cells, n_features)."""
         with torch.inference_mode():
             parts = [self.network_(pixels) for pixels in batches(images, self.image_size)]
         cells = torch.cat(parts).flatten(2).transpose(1, 2)
@@ -142,12 +142,12 @@ print("tokens:", encoder.embedder_.transform(images[:2]).shape)
 # A scikit-learn pipeline
 # -----------------------
 # Pipelines are embedders as they are. This one knows nothing of vision: pixels, and their principal
-# components. It is fitted with the encoder, on the pictures that the recorded trials answer to, so
+# components. It is fitted with the encoder, on the images that the recorded trials answer to, so
 # that nothing is learnt from those the encoder is scored on.
 
 
 def to_pixels(images):
-    """Return small pictures as rows: (n_images, 768)."""
+    """Return small images as rows: (n_images, 768)."""
     small = [np.asarray(load_rgb(image, k).resize((16, 16))) for k, image in enumerate(images)]
     return np.stack(small).reshape(len(small), -1) / 255.0
 
@@ -170,9 +170,9 @@ scores["pixels, PCA, ridge"] = ridge.score(images[new], truth[new])
 # Tokens computed beforehand
 # --------------------------
 # Where embedding takes hours, or happens on another machine, give the tokens in place of the
-# pictures: an array of floats, or the name of a ``.npy`` file, which stays on disk until it is
-# needed. Pictures with fewer tokens than others are padded with NaN. Such an encoder takes tokens
-# wherever others take pictures.
+# images: an array of floats, or the name of a ``.npy`` file, which stays on disk until it is
+# needed. Images with fewer tokens than others are padded with NaN. Such an encoder takes tokens
+# wherever others take images.
 
 transformer = TransformerEmbedder().fit_transform(images)
 gabor = GaborEmbedder(size=64).fit_transform(images)
@@ -189,7 +189,7 @@ print(from_file.predict(tokens[new]))
 # %%
 # What came out
 # -------------
-# r with the true response to sixty new pictures, the mean over sensors and times after onset:
+# r with the true response to sixty new images, the mean over sensors and times after onset:
 
 for name, score in sorted(scores.items(), key=lambda pair: -pair[1]):
     print(f"{name:22s} {score:.2f}")

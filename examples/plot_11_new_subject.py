@@ -2,13 +2,13 @@
 A new subject from a few minutes of data
 ========================================
 
-An encoder that was fitted to several people knows what pictures do to an average brain. A new
+An encoder that was fitted to several people knows what images do to an average brain. A new
 person has other folds, another cap and other noise. This page learns that person from as little as
 possible, and asks when it is worth it.
 """
 
 # %%
-# Five people look at the same pictures
+# Five people look at the same images
 # -------------------------------------
 # The simulated subjects have the same sources, but these point elsewhere and are stronger or
 # weaker in every head (``subject_spread=2`` makes them differ more than the default does), and
@@ -31,10 +31,10 @@ epochs, truth = simulate_epochs(
 *known, new = epochs
 
 
-def trials_of(subject, pictures):
-    """Return the trials of some pictures, and the picture of each."""
+def trials_of(subject, shown_images):
+    """Return the trials of some images, and the image of each."""
     image = epochs[subject].metadata["image_id"].to_numpy()
-    rows = np.flatnonzero(np.isin(image, pictures))
+    rows = np.flatnonzero(np.isin(image, shown_images))
     return epochs[subject][rows], image[rows]
 
 
@@ -58,8 +58,8 @@ print("Subjects:", ", ".join(encoder.subjects_))
 # %%
 # Learning curve
 # --------------
-# The new subject sees more and more pictures, twice each; at two seconds a trial, a hundred
-# pictures are seven minutes. Three encoders predict a hundred pictures that none has seen:
+# The new subject sees more and more images, twice each; at two seconds a trial, a hundred
+# images are seven minutes. Three encoders predict a hundred images that none has seen:
 #
 # - *not adapted*: the average of the four subjects;
 # - *adapted*: ``encoder.adapt(images, epochs, subject="...")``;
@@ -67,7 +67,7 @@ print("Subjects:", ", ".join(encoder.subjects_))
 #
 # What is compared is the true response of the new subject, which only a simulation has. Two
 # numbers say different things: the error of the response in microvolts, average waveform included,
-# and r across pictures, which asks only how pictures differ.
+# and r across images, which asks only how images differ.
 
 test = np.arange(360, 460)
 true = truth[new][test]
@@ -76,7 +76,7 @@ after = true.times > 0.05
 
 
 def judge(generated):
-    """Return RMS error and r across pictures, each per picture-resample for the intervals."""
+    """Return RMS error and r across images, each per image-resample for the intervals."""
     y, t = (one.get_data()[..., after] * 1e6 for one in (generated, true))
     picks = np.random.default_rng(1).integers(len(y), size=(100, len(y)))
     error = np.sqrt(np.mean((y - t) ** 2, axis=(1, 2)))
@@ -94,7 +94,7 @@ curves = {"not adapted": {}, "adapted": {}, "alone": {}}
 plain = judge(encoder.predict(images[test]))
 for size in sizes:
     few, image = trials_of(new, order[:size])
-    name = f"new, {size} pictures"
+    name = f"new, {size} images"
     encoder.adapt(images, few, subject=name, image_ids=image)
     alone = ImageToBrainEncoder(GaborEmbedder(), regressor).fit(images, few, image_ids=image)
     curves["not adapted"][size] = plain
@@ -110,13 +110,13 @@ for name, curve in curves.items():
         low, high = np.array([curve[size][1][:, k] for size in sizes]).T
         ax.plot(sizes, value, line, color=colour, marker="o", label=name)
         ax.fill_between(sizes, low, high, color=colour, alpha=0.2, lw=0)
-axes[0].set(ylabel="RMS error (µV)", ylim=(0, None), xlabel="Pictures of the new subject")
-axes[1].set(ylabel="r across pictures", xlabel="Pictures of the new subject")
+axes[0].set(ylabel="RMS error (µV)", ylim=(0, None), xlabel="Images of the new subject")
+axes[1].set(ylabel="r across images", xlabel="Images of the new subject")
 axes[0].legend()
 figure
 
 # %%
-# The shaded bands are 95 % intervals over the hundred pictures. In numbers, with 100 pictures:
+# The shaded bands are 95 % intervals over the hundred images. In numbers, with 100 images:
 
 for name, curve in curves.items():
     (error, r), interval = curve[100]
@@ -126,20 +126,20 @@ for name, curve in curves.items():
     )
 
 # %%
-# The average waveform is learnt first, and the error falls at once: ten pictures are better than
-# the average of strangers. How pictures differ takes more trials; until there are enough, the
+# The average waveform is learnt first, and the error falls at once: ten images are better than
+# the average of strangers. How images differ takes more trials; until there are enough, the
 # layer leaves the shared response as it is, so that r is not worse than without adapting. Training
-# alone has to learn everything from these pictures, and needs many more of them.
+# alone has to learn everything from these images, and needs many more of them.
 
 # %%
 # Is it the new subject's topography?
 # -----------------------------------
-# The response to one unseen picture: true, and predicted by the adapted encoder.
+# The response to one unseen image: true, and predicted by the adapted encoder.
 
-picture = 0
-adapted = encoder.predict(images[test[[picture]]], subject="new, 100 pictures").average()
+shown = 0
+adapted = encoder.predict(images[test[[shown]]], subject="new, 100 images").average()
 plot_prediction(
-    adapted, true[picture].average(), times=[0.1, 0.17, 0.25],
+    adapted, true[shown].average(), times=[0.1, 0.17, 0.25],
     labels=("True", "Adapted"), show=False,
 )  # fmt: skip
 
@@ -150,7 +150,7 @@ plot_prediction(
 # Single trials of the new subject have its own noise:
 
 recorded, image = trials_of(new, test)
-draws = encoder.sample(images[test], 2, subject="new, 100 pictures", random_state=0)
+draws = encoder.sample(images[test], 2, subject="new, 100 images", random_state=0)
 within = [
     np.sqrt(np.mean([d[i == k].var(axis=0, ddof=1) for k in np.unique(i)], axis=0))
     for d, i in [

@@ -3,19 +3,19 @@ Artificial vision: what would the brain answer to phosphenes?
 =============================================================
 
 A visual prosthesis stimulates the retina through a grid of electrodes. Its wearer does not see the
-picture that a camera takes but spots of light, *phosphenes*, one for each electrode. Would the
-brain's response still tell one picture from another, and how many electrodes does that take? An
+image that a camera takes but spots of light, *phosphenes*, one for each electrode. Would the
+brain's response still tell one image from another, and how many electrodes does that take? An
 encoder can be asked before anybody is implanted: render what the prosthesis shows, predict the
-response to it, and compare it with the response to the intact picture.
+response to it, and compare it with the response to the intact image.
 
 The answer rests on two assumptions, which nothing below can test. The rendering of phosphenes has
-to be right, and the visual system has to answer to them as it would to the same picture on a
+to be right, and the visual system has to answer to them as it would to the same image on a
 screen. What *can* be tested, because the brain is simulated here, is a third one: that an encoder
-which learnt from ordinary pictures is right about phosphenes, which it has never seen.
+which learnt from ordinary images is right about phosphenes, which it has never seen.
 """
 
 # %%
-# From a picture to phosphenes
+# From an image to phosphenes
 # ----------------------------
 # The scoreboard model of `pulse2percept <https://pulse2percept.readthedocs.io>`__ (Beyeler et al.,
 # 2017 and 2019) makes every electrode :math:`e` a Gaussian spot whose brightness is the electrode's
@@ -23,7 +23,7 @@ which learnt from ordinary pictures is right about phosphenes, which it has neve
 #
 # .. math:: I(x) = \sum_e a_e \exp\left(-\frac{\lVert x - x_e \rVert^2}{2 \rho^2}\right) .
 #
-# The grid always spans the picture, 16 degrees of the visual field; more electrodes are closer to
+# The grid always spans the image, 16 degrees of the visual field; more electrodes are closer to
 # each other and make smaller spots. ``pip install "mne_img2brain[prosthesis]"`` brings
 # pulse2percept. Without it the same formula is computed by hand below, on a flat retina.
 
@@ -45,7 +45,7 @@ except ImportError:
     ScoreboardModel = None
 
 mne.set_log_level("WARNING")
-N_PIXELS, DEGREES, MICRONS = 96, 16, 270  # picture's width; of visual field; of retina per degree
+N_PIXELS, DEGREES, MICRONS = 96, 16, 270  # image's width; of visual field; of retina per degree
 
 
 def make_prosthesis(n_side):
@@ -66,12 +66,12 @@ def make_prosthesis(n_side):
     return lambda amplitudes: spot @ amplitudes @ spot.T
 
 
-def see(pictures, n_side):
+def see(shown_images, n_side):
     """Return what wearers of a prosthesis with n_side x n_side electrodes see."""
     percept = make_prosthesis(n_side)
     seen = []
-    for picture in pictures:
-        grey = Image.fromarray(picture).convert("L").resize((n_side, n_side), Image.Resampling.BOX)
+    for image in shown_images:
+        grey = Image.fromarray(image).convert("L").resize((n_side, n_side), Image.Resampling.BOX)
         brightness = percept(np.asarray(grey) / 255)
         grey = np.clip(255 * brightness, 0, 255).astype(np.uint8)
         seen.append(np.repeat(grey[:, :, None], 3, axis=2))
@@ -79,11 +79,11 @@ def see(pictures, n_side):
 
 
 # %%
-# An encoder that has seen ordinary pictures
+# An encoder that has seen ordinary images
 # ------------------------------------------
-# Three hundred pictures to learn from; forty others, as they are and through grids of 16 to 1024
+# Three hundred images to learn from; forty others, as they are and through grids of 16 to 1024
 # electrodes. The simulated brain looks at all of them, so that the true response to every percept
-# is known; the encoder learns from the ordinary pictures alone. It is not asked for single trials
+# is known; the encoder learns from the ordinary images alone. It is not asked for single trials
 # here, so it needs no diffusion: ``max_iter=0``.
 
 images, _ = simulate_images(340, size=N_PIXELS, random_state=0)
@@ -102,14 +102,14 @@ encoder.fit(everything, epochs[learnt], image_ids=image_id[learnt])
 # %%
 # What is seen, and the response to it
 # ------------------------------------
-# One picture, and a sensor over occipital cortex. Black is the response to the intact picture,
+# One image, and a sensor over occipital cortex. Black is the response to the intact image,
 # repeated in every panel; dashed the response to what the prosthesis shows of it.
 
-predicted = {name: encoder.predict(pictures) for name, pictures in vision.items()}
+predicted = {name: encoder.predict(shown_images) for name, shown_images in vision.items()}
 true = {name: truth[np.arange(300 + 40 * i, 340 + 40 * i)] for i, name in enumerate(vision)}
 one = 1
 plot_phosphenes(
-    {name: pictures[one] for name, pictures in vision.items()},
+    {name: shown_images[one] for name, shown_images in vision.items()},
     {name: epochs[one].average() for name, epochs in predicted.items()},
     picks="PO8",
     show=False,
@@ -119,7 +119,7 @@ plot_phosphenes(
 # The same from the simulated brain itself, which the encoder does not know:
 
 plot_phosphenes(
-    {name: pictures[one] for name, pictures in vision.items()},
+    {name: shown_images[one] for name, shown_images in vision.items()},
     {name: epochs[one].average() for name, epochs in true.items()},
     title="True responses",
     picks="PO8",
@@ -129,9 +129,9 @@ plot_phosphenes(
 # %%
 # How different are the responses?
 # --------------------------------
-# Two questions. How far is the response to a percept from that to the intact picture? The unit is
-# the distance between the responses to two different intact pictures. And is it still the response
-# to *that* picture: of the forty responses to intact pictures, how often is the right one most
+# Two questions. How far is the response to a percept from that to the intact image? The unit is
+# the distance between the responses to two different intact images. And is it still the response
+# to *that* image: of the forty responses to intact images, how often is the right one most
 # similar to the response to the percept? One in forty is chance. Both are asked of the encoder and
 # of the simulated brain.
 
@@ -139,7 +139,7 @@ after = slice(*np.searchsorted(truth.times, (0.05, 0.4)))
 
 
 def judge(responses):
-    """Return distance to the intact response, and how often the picture is identified."""
+    """Return distance to the intact response, and how often the image is identified."""
     intact = responses["intact"].get_data()[:, :, after]
     others = np.mean(
         [np.sum((x - np.delete(intact, i, 0)) ** 2) / 39 for i, x in enumerate(intact)]
@@ -162,13 +162,13 @@ for name in vision:
 
 # %%
 # The distance does not simply fall with the number of electrodes: no percept has colour, and all
-# are crossed by the dark gaps between spots, which shifts the responses to all pictures alike. What
-# tells one picture from another is another matter.
+# are crossed by the dark gaps between spots, which shifts the responses to all images alike. What
+# tells one image from another is another matter.
 
 # %%
 # Where are they different?
 # -------------------------
-# The mean over the forty pictures of response to percept - response to intact picture, as the wave
+# The mean over the forty images of response to percept - response to intact image, as the wave
 # over occipital cortex peaks. One scale for all maps.
 
 time = 0.1
@@ -195,8 +195,8 @@ figure.colorbar(scale, ax=axes, label="µV", shrink=0.7)
 figure.suptitle(f"Percept − intact, {1000 * time:.0f} ms")
 
 # %%
-# And what differs from picture to picture, does it survive? Pearson's r across pictures, between
-# responses to percepts and to the intact pictures; the mean over sensors and times after onset.
+# And what differs from image to image, does it survive? Pearson's r across images, between
+# responses to percepts and to the intact images; the mean over sensors and times after onset.
 
 print(f"{'':8s}", "  ".join(name.removesuffix(" electrodes").rjust(5) for name in list(vision)[1:]))
 for who, responses in rows.items():
@@ -207,9 +207,9 @@ for who, responses in rows.items():
 # %%
 # What to make of it
 # ------------------
-# More electrodes bring back more of what tells pictures apart, and what is lost is lost mostly over
+# More electrodes bring back more of what tells images apart, and what is lost is lost mostly over
 # occipital sensors; encoder and simulated brain agree on both. They do not agree on how much is
-# lost: the encoder is the more hopeful of the two. A grid of spots on black is unlike any picture
+# lost: the encoder is the more hopeful of the two. A grid of spots on black is unlike any image
 # that it has learnt from, and what it does not know it answers with the average response. So trust
 # the order of designs in such a study more than the size of their effects; where that matters,
 # record responses to phosphenes drawn on a screen, and let the encoder learn from them too.

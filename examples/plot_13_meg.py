@@ -31,7 +31,7 @@ tokens = GaborEmbedder(size=64).fit_transform(images)
 
 
 def record(helmet, every=1):
-    """Return epochs in the order of the pictures, and the true responses."""
+    """Return epochs in the order of the images, and the true responses."""
     info = mne.channels.read_meg_canonical_info(helmet)
     picks = mne.pick_types(info, meg=True, ref_meg=False)
     places = sorted({info["ch_names"][k][:-1] for k in picks})[::every]
@@ -62,7 +62,7 @@ for name, epochs in {"Neuromag": neuromag, "CTF": ctf}.items():
 
 
 def fit(epochs, regressor=None):
-    """Fit on the trials of two hundred pictures."""
+    """Fit on the trials of two hundred images."""
     image_id = epochs.metadata["image_id"].to_numpy()
     known = np.flatnonzero(np.isin(image_id, seen))
     regressor = regressor or DiffusionRegressor(max_iter=0, random_state=0)
@@ -77,7 +77,7 @@ predicted = encoder.predict(tokens[new])
 print(predicted.info)
 
 # %%
-# The average over sixty new pictures. The field of a dipole has two poles; magnetometers show both,
+# The average over sixty new images. The field of a dipole has two poles; magnetometers show both,
 # with the source in between. Planar gradiometers are strongest right above it.
 
 times = [0.1, 0.18, 0.24]
@@ -97,7 +97,7 @@ evoked.plot_topomap(times, ch_type="mag", show=False)
 # %%
 # How well, by sensor type?
 # -------------------------
-# r with the true responses over the sixty pictures, which no average can flatter; ridge regression
+# r with the true responses over the sixty images, which no average can flatter; ridge regression
 # on the same tokens beside it.
 
 ridge = fit(neuromag, RidgeCV(np.logspace(-1, 6, 15)))

@@ -2,16 +2,16 @@
 Fit, predict, compare
 =====================
 
-We record nothing here: pictures are drawn, and a simulated brain of which we know the true
-response looks at them. Everything else is as with your own data: pictures and epochs go in, and
+We record nothing here: images are drawn, and a simulated brain of which we know the true
+response looks at them. Everything else is as with your own data: images and epochs go in, and
 epochs come out.
 """
 
 # %%
-# Pictures and epochs
+# Images and epochs
 # -------------------
-# Three hundred pictures of several kinds, each shown four times. The recording is EEG over
-# real sensor positions; ``truth`` holds the response to every picture without noise.
+# Three hundred images of several kinds, each shown four times. The recording is EEG over
+# real sensor positions; ``truth`` holds the response to every image without noise.
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ images, category = simulate_images(300, random_state=0)
 epochs, truth = simulate_epochs(images, n_trials=4, category=category, random_state=0)
 
 # %%
-# Sixty pictures are kept from the encoder, with all their trials.
+# Sixty images are kept from the encoder, with all their trials.
 
 image_id = epochs.metadata["image_id"].to_numpy()
 new = np.arange(300) >= 240
@@ -39,7 +39,7 @@ new_trials = np.flatnonzero(new[image_id])
 # %%
 # Fit
 # ---
-# The Gabor embedder needs no weights. ``image_ids`` says which picture each trial answers to. The
+# The Gabor embedder needs no weights. ``image_ids`` says which image each trial answers to. The
 # denoiser is small, so that this page is made in a minute on a laptop.
 
 regressor = DiffusionRegressor(
@@ -49,9 +49,9 @@ encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
 encoder.fit(images, epochs[seen_trials], image_ids=image_id[seen_trials])
 
 # %%
-# Predict pictures that were never shown
+# Predict images that were never shown
 # --------------------------------------
-# ``predict`` gives the expected response, one epoch per picture, with the sensors, the units and
+# ``predict`` gives the expected response, one epoch per image, with the sensors, the units and
 # the times of the training data. ``event_id`` names the conditions, so that ``generated["disc"]``
 # works.
 
@@ -66,7 +66,7 @@ evoked.comment = "generated"
 evoked.plot_joint(times=[0.1, 0.17, 0.25], title="Generated response", show=False)
 
 # %%
-# The true response to the same pictures:
+# The true response to the same images:
 
 true = truth[np.flatnonzero(new)]
 true_evoked = true.average()
@@ -75,9 +75,9 @@ true_evoked.plot_joint(times=[0.1, 0.17, 0.25], title="True response", show=Fals
 # %%
 # How good is it?
 # ---------------
-# The average over pictures says little: a model that gives every picture the same response gets
-# it right. What counts is how responses differ from picture to picture: Pearson's r across the
-# sixty pictures, for every sensor and time, averaged over sensors and over times after onset;
+# The average over images says little: a model that gives every image the same response gets
+# it right. What counts is how responses differ from image to image: Pearson's r across the
+# sixty images, for every sensor and time, averaged over sensors and over times after onset;
 # beside it, ridge regression on the same embedding. Against single recordings r is limited by
 # their noise; against the truth it is not.
 
@@ -90,7 +90,7 @@ for name, one in {"diffusion": encoder, "ridge": ridge}.items():
     print("{:10s} r with the recording {:.2f}, with the truth {:.2f}".format(name, *scores[name]))
 
 # %%
-# Where and when the prediction follows the true response of each picture (without noise there is
+# Where and when the prediction follows the true response of each image (without noise there is
 # nothing to correlate before the response begins):
 
 r = encoder.score_evoked(images[new], true).crop(0.05, None)
@@ -113,7 +113,7 @@ within = [
 print(f"SD between draws / SD between trials: {np.median(within[0] / within[1]):.2f}")
 
 # %%
-# The figure of the README: the average of all recorded trials of the sixty pictures, and what was
+# The figure of the README: the average of all recorded trials of the sixty images, and what was
 # predicted for it.
 
 figure = plot_prediction(evoked, recorded.average(), times=[0.1, 0.17, 0.25], show=False)

@@ -3,9 +3,9 @@ THINGS-EEG2 and THINGS-MEG: the whole experiment
 ================================================
 
 This page is not run when the documentation is built: the recordings take tens of gigabytes, the
-pictures may not be passed on, and the weights of CLIP have to be downloaded once. :doc:`/data` says
+images may not be passed on, and the weights of CLIP have to be downloaded once. :doc:`/data` says
 where everything is to be had. Below is what a run of your own would be: fit one subject on sixteen
-thousand pictures, predict the responses to two hundred pictures of concepts that were never seen,
+thousand images, predict the responses to two hundred images of concepts that were never seen,
 and judge them beside baselines and noise ceilings. The tables and figures of the paper, for all
 subjects, are made by one command:
 
@@ -17,8 +17,8 @@ subjects, are made by one command:
 # %%
 # Read one subject
 # ----------------
-# The reader takes any of the forms in which THINGS-EEG2 circulates and finds pictures beside the
-# recordings. Training responses are means over the four trials of a picture; of the test pictures
+# The reader takes any of the forms in which THINGS-EEG2 circulates and finds images beside the
+# recordings. Training responses are means over the four trials of an image; of the test images
 # the eighty single trials are wanted, for noise ceilings and for judging draws. They stay on disk
 # until somebody asks for them.
 
@@ -53,9 +53,9 @@ print(test_epochs.info["description"])  # whitened or z-scored versions have no 
 assert not set(train_epochs.metadata["concept"]) & set(test_epochs.metadata["concept"])
 
 # %%
-# Embed the pictures, once
+# Embed the images, once
 # ------------------------
-# CLIP ViT-L/14 turns a picture into 257 tokens; with ``captioner=`` a vision-language model writes
+# CLIP ViT-L/14 turns an image into 257 tokens; with ``captioner=`` a vision-language model writes
 # a caption, and its tokens are appended. That takes minutes on a GPU and hours on a CPU; what was
 # computed is kept in ``cache_dir``, so that a second fit starts at once.
 
@@ -65,7 +65,7 @@ embedder = ClipEmbedder(captioner=None, cache_dir=RESULTS / "tokens")
 # Fit
 # ---
 # Means over four trials count as four trials each; the metadata column ``n_averaged`` says so.
-# Pictures held out inside ``fit`` are chosen by ``concept``. The baselines see the same pictures,
+# Images held out inside ``fit`` are chosen by ``concept``. The baselines see the same images,
 # tokens and trials.
 
 regressors = {
@@ -82,9 +82,9 @@ encoders["diffusion"].save(RESULTS / "eeg-sub-01", overwrite=True)
 # %%
 # Judge
 # -----
-# One call: r and its ceiling, identification of the two hundred pictures, similarity of
+# One call: r and its ceiling, identification of the two hundred images, similarity of
 # dissimilarities, and for draws their standard deviation, spectra, calibration and whether a
-# classifier can tell them from recorded trials. Intervals are over pictures, of one subject.
+# classifier can tell them from recorded trials. Intervals are over images, of one subject.
 
 result = evaluate(encoders, test_images, test_epochs, n_draws=20, training_epochs=train_epochs)
 print(result.compare().to_string(float_format="%.3f"))
@@ -95,17 +95,17 @@ print(result.difference("diffusion", "ridge").to_string(float_format="%.3f"))
 # %%
 # What the numbers mean is said in :func:`mne_img2brain.evaluate`. Where the paper reports MSE and
 # PCC of standardised data, compare with ``MeanResponse`` first: much of a high PCC is the average
-# response, which needs no picture.
+# response, which needs no image.
 
-plot_score_joint(result.maps["diffusion: r"], title="r across 200 unseen pictures")
+plot_score_joint(result.maps["diffusion: r"], title="r across 200 unseen images")
 plot_prediction(result.maps["diffusion: predicted"], result.maps["recorded"])
 
 # %%
 # All ten subjects
 # ----------------
 # A dict of subjects trains one encoder for all of them; it knows what they share and where each
-# differs. The metadata column ``image`` holds the path of each picture, and so can stand for the
-# pictures. Evaluated on a dict, every subject is judged by itself, and intervals are over subjects.
+# differs. The metadata column ``image`` holds the path of each image, and so can stand for the
+# images. Evaluated on a dict, every subject is judged by itself, and intervals are over subjects.
 # At 250 Hz the means of ten subjects take 20 GB; ``resample=100`` makes that 8.
 
 subjects = range(1, 11)
@@ -133,9 +133,9 @@ trials.save(RESULTS / "generated-epo.fif", overwrite=True)
 # THINGS-MEG
 # ----------
 # The same, with 271 sensors. Two splits circulate and are not to be mixed up: with
-# ``protocol="zero-shot"`` the concepts of the test pictures are left out of training, with
-# ``"standard"`` other pictures of these concepts are in it. Data are z-scored and have no unit. The
-# pictures are not those of THINGS-EEG2.
+# ``protocol="zero-shot"`` the concepts of the test images are left out of training, with
+# ``"standard"`` other images of these concepts are in it. Data are z-scored and have no unit. The
+# images are not those of THINGS-EEG2.
 
 protocol = "zero-shot"
 train_images, train_epochs = things_meg.load(MEG, 1, "train", average=False, protocol=protocol)

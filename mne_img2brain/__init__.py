@@ -1,4 +1,4 @@
-"""The M/EEG response to a picture: images and epochs in, generated epochs out."""
+"""The M/EEG response to an image: images and epochs in, generated epochs out."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -22,14 +22,20 @@ _HOME = {
     "evaluate": "evaluation",
     "read_encoder": "encoder",
 }
-_MODULES = ("attribution", "baselines", "datasets", "experiments", "metrics", "stimulus", "viz")
+_MODULES = {
+    "attribution": "encoder.attribution",
+    **{
+        name: name
+        for name in ("baselines", "datasets", "experiments", "metrics", "stimulus", "viz")
+    },
+}
 
 __all__ = ["__version__", *sorted([*_HOME, *_MODULES])]
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
     if name in _HOME:
         value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
         globals()[name] = value

@@ -2,7 +2,7 @@
 
 import sys
 
-from mne_img2brain.experiments.command import main
+from mne_img2brain.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,9 +19,9 @@ N_SEEN, N_NEW = 220, 40
 
 @pytest.fixture(scope="module")
 def world():
-    """Pictures, their kinds, recorded trials, and an encoder fitted to all but the last forty.
+    """Images, their kinds, recorded trials, and an encoder fitted to all but the last forty.
 
-    The kind of a picture is whether its true response over the right hemisphere is strong.
+    The kind of an image is whether its true response over the right hemisphere is strong.
     """
     images, _ = simulate_images(N_SEEN + N_NEW, size=64, random_state=0)
     epochs, truth = simulate_epochs(images, n_trials=2, snr=3.0, random_state=0)
@@ -36,14 +36,14 @@ def world():
 
 @pytest.fixture(scope="module")
 def expected(world):
-    """The expected response to the new pictures."""
+    """The expected response to the new images."""
     images, category, *_, encoder = world
     return encoder.predict(images[N_SEEN:], event_id=category[N_SEEN:].tolist())
 
 
 @pytest.fixture(scope="module")
 def draws(world):
-    """Three draws of every picture that was seen."""
+    """Three draws of every image that was seen."""
     images, category, *_, encoder = world
     return encoder.sample(images[:N_SEEN], 3, event_id=category[:N_SEEN].tolist(), random_state=0)
 
@@ -77,23 +77,23 @@ def test_data_frame(expected):
 
 
 def test_scikit_learn_reads_them(draws):
-    """Kinds are told apart, folds by picture; shuffled ones are not."""
+    """Kinds are told apart, folds by image; shuffled ones are not."""
     flat = FunctionTransformer(lambda X: X.reshape(len(X), -1))
     model = make_pipeline(
         flat, StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     )
     kinds = draws.events[:, 2]
-    data, pictures = draws.get_data(tmin=0.05, tmax=0.4), draws.metadata["image_id"]
-    scores = cross_val_score(model, data, kinds, groups=pictures, cv=_by_picture())
+    data, shown_images = draws.get_data(tmin=0.05, tmax=0.4), draws.metadata["image_id"]
+    scores = cross_val_score(model, data, kinds, groups=shown_images, cv=_by_image())
     assert scores.mean() > 0.63
     shuffled = np.random.default_rng(0).permutation(N_SEEN)
-    kind_of = dict(zip(pictures, kinds, strict=True))
-    wrong = np.array([kind_of[shuffled[picture]] for picture in pictures])
-    scores = cross_val_score(model, data, wrong, groups=pictures, cv=_by_picture())
+    kind_of = dict(zip(shown_images, kinds, strict=True))
+    wrong = np.array([kind_of[shuffled[image]] for image in shown_images])
+    scores = cross_val_score(model, data, wrong, groups=shown_images, cv=_by_image())
     assert scores.mean() < 0.57
 
 
-def _by_picture():
+def _by_image():
     from sklearn.model_selection import GroupKFold
 
     return GroupKFold(3)
@@ -103,7 +103,7 @@ def test_an_embedder_may_be_a_pipeline(world):
     """Pixels, then scikit-learn; a regressor may be a pipeline too."""
     images, _, epochs, truth, _ = world
     pixels = FunctionTransformer(
-        lambda pictures: np.stack([np.asarray(p, float).ravel()[::7] for p in pictures])
+        lambda shown_images: np.stack([np.asarray(p, float).ravel()[::7] for p in shown_images])
     )
     encoder = ImageToBrainEncoder(
         make_pipeline(pixels, StandardScaler()), make_pipeline(StandardScaler(), Ridge(1e4))
@@ -166,11 +166,11 @@ def test_rsatoolbox(world):
     draws = encoder.sample(images[N_SEEN:], 2, random_state=0)
     data = rsatoolbox.data.TemporalDataset(
         draws.get_data(),
-        obs_descriptors={"picture": draws.metadata["image_id"].to_numpy()},
+        obs_descriptors={"image": draws.metadata["image_id"].to_numpy()},
         channel_descriptors={"name": draws.ch_names},
         time_descriptors={"time": draws.times},
     )
-    movie = rsatoolbox.rdm.calc_rdm_movie(data, method="euclidean", descriptor="picture")
+    movie = rsatoolbox.rdm.calc_rdm_movie(data, method="euclidean", descriptor="image")
     mean = draws.get_data().reshape(N_NEW, 2, len(draws.ch_names), -1).mean(axis=1)
     assert movie.dissimilarities.shape == (len(draws.times), N_NEW * (N_NEW - 1) // 2)
     # squared and divided by the number of sensors, as rsatoolbox defines it

@@ -7,9 +7,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..arrays import check_fit_arrays, check_subjects, check_tokens
-from ..pooling import pool_tokens
-from ..splits import distinct_rows, plan_splits
+from ..trials.checks import check_fit_arrays, check_subjects, check_tokens
+from ..trials.pooling import pool_tokens
+from ..trials.splits import distinct_rows, plan_splits
 from .gaussian import GaussianResiduals
 
 
@@ -37,14 +37,14 @@ class Baseline(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array, shape (n_trials, ..., n_features)
-            Picture tokens, (n_trials, n_features), (n_trials, n_tokens, n_features) with padding
+            Image tokens, (n_trials, n_features), (n_trials, n_tokens, n_features) with padding
             NaN, or (n_trials, n_rows, n_columns, n_features).
         y : array, shape (n_trials, n_channels, n_times)
             Responses in any unit; also (n_trials, n_targets) or (n_trials,).
         sample_weight : array, shape (n_trials,) | None
             Of how many trials each row is the average.
         groups : array, shape (n_trials,) | None
-            What splits keep together (concepts). Equal pictures always are.
+            What splits keep together (concepts). Equal images always are.
         token_mask : array of bool, shape (n_trials, n_tokens) | None
             Which tokens are real.
         regions : array of int, shape (n_channels,) | None
@@ -54,7 +54,7 @@ class Baseline(RegressorMixin, BaseEstimator):
         y_mask : array of bool, shape (n_trials, n_channels) | None
             Which sensors each trial has; the others may be NaN in ``y``.
         image_index : array of int, shape (n_trials,) | None
-            The row of ``X`` of each trial, where ``X`` holds each picture once.
+            The row of ``X`` of each trial, where ``X`` holds each image once.
 
         Returns
         -------
@@ -106,7 +106,7 @@ class Baseline(RegressorMixin, BaseEstimator):
         """Complain of parameters that make no sense."""
 
     def _split(self, data: Any) -> tuple[Any, np.ndarray, np.ndarray, bool]:
-        """Keep each picture once; say which trials are held out together."""
+        """Keep each image once; say which trials are held out together."""
         if self._needs_splits:
             # A fixed seed: folds are the same whenever the trials are.
             rng = np.random.default_rng(0)
@@ -152,7 +152,7 @@ class Baseline(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array, shape (n_images, ..., n_features)
-            Picture tokens, as in :meth:`fit`.
+            Image tokens, as in :meth:`fit`.
         token_mask : array of bool, shape (n_images, n_tokens) | None
             Which tokens are real.
         subjects : array of int, shape (n_images,) | None
@@ -192,7 +192,7 @@ class Part:
     def averages(
         self, keep: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Average the kept trials of every picture: what there is to know about its mean."""
+        """Average the kept trials of every image: what there is to know about its mean."""
         data = self.data
         y = data.y[keep].reshape(keep.sum(), -1)
         n_times = data.y.shape[2]

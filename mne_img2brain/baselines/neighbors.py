@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from ..arrays import check_integers
+from ..trials.checks import check_integers
 from .estimator import Baseline
 
 __all__ = ["MeanResponse", "NearestNeighbor"]

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .._torch import seed_from
-from ..arrays import check_integers
+from ..trials.checks import check_integers
 from .estimator import Baseline
 from .gaussian import draw_generators
 
@@ -33,7 +33,8 @@ class RidgeBaseline(Baseline):
     alphas : tuple of float
         The penalties to choose from.
     tokens : "pooled" | "first" | "all"
-        What of the tokens is used: see :func:`mne_img2brain.pooling.pool_tokens`; the first (class)
+        What of the tokens is used: see :func:`~mne_img2brain.trials.pooling.pool_tokens`; the first
+        (class)
         token alone; or all of them side by side, padding as zero after standardising.
     per_target : bool
         Whether every sensor and time has a penalty of its own.
@@ -196,7 +197,7 @@ class RidgeGaussian(RidgeBaseline):
         Parameters
         ----------
         X : array, shape (n_images, ..., n_features)
-            Picture tokens, as in :meth:`fit`.
+            Image tokens, as in :meth:`fit`.
         n_draws : int
             How many draws for each image.
         random_state : int | numpy.random.Generator | numpy.random.RandomState | None

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ..epochs import make_epochs
-from ..regions import sensor_positions, site_montage, sphere_middle
-from ._pictures import image_features, simulate_images
+from ..epochs.regions import sensor_positions, site_montage, sphere_middle
+from ._images import image_features, simulate_images
 
 __all__ = ["simulate_epochs", "simulate_images"]
 
@@ -53,12 +53,12 @@ def simulate_epochs(
 ) -> tuple[
     mne.EpochsArray | dict[str, mne.EpochsArray], mne.EpochsArray | dict[str, mne.EpochsArray]
 ]:
-    r"""Simulate trials of people who look at pictures, over real sensor positions.
+    r"""Simulate trials of people who look at images, over real sensor positions.
 
     Ten sources (V1, V2, lateral occipital, fusiform and parietal cortex of both hemispheres)
-    in a sphere model each answer with two waves to the contralateral half of the picture. With
-    features :math:`f` of the picture (contrast, orientation, colour, luminance), standardised over
-    the pictures, the amplitude of a wave is
+    in a sphere model each answer with two waves to the contralateral half of the image. With
+    features :math:`f` of the image (contrast, orientation, colour, luminance), standardised over
+    the images, the amplitude of a wave is
 
     .. math:: m \, (1 + 0.8 \tanh(2 w^\top f) + 0.6 \tanh(2 v^\top f)^2) \, g ,
 
@@ -69,7 +69,7 @@ def simulate_epochs(
     Parameters
     ----------
     images : list | array
-        Pictures, as the encoder takes them, or their tokens, a floating-point array of shape
+        Images, as the encoder takes them, or their tokens, a floating-point array of shape
         (n_images, n_features) or (n_images, n_tokens, n_features).
     n_trials : int
         Trials per image, in random order.

@@ -32,8 +32,8 @@ from .things_eeg2_images import (
     ACCESS,
     fetch_image_metadata,
     find_image_metadata,
-    locate_pictures,
-    picture_table,
+    image_table,
+    locate_images,
     read_image_metadata,
     ubp_table,
 )
@@ -79,7 +79,7 @@ def load(
     metadata: str | os.PathLike | dict | None = None,
     images_dir: str | os.PathLike | None = None,
 ) -> tuple[list[str], mne.BaseEpochs]:
-    """Read the trials of one subject and the pictures they answer to.
+    """Read the trials of one subject and the images they answer to.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ def load(
     subject : int | str
         ``1`` or ``"sub-01"``.
     split : "train" | "test"
-        16,540 pictures shown 4 times, or 200 pictures of other concepts shown 80 times.
+        16,540 images shown 4 times, or 200 images of other concepts shown 80 times.
     average : bool
-        True returns one epoch per picture, the mean over its repetitions, in memory. False returns
+        True returns one epoch per image, the mean over its repetitions, in memory. False returns
         single trials, which stay on disk until they are asked for.
     variant : "auto" | "gifford" | "nice" | "atm" | "ubp" | "neurobridge" | "raw"
         Which files to read, see the top of this page. ``"auto"`` takes what is there, if that is
@@ -101,7 +101,7 @@ def load(
         First and last time to keep, in seconds from image onset. None keeps what the file has; of
         raw recordings, -0.2 to 1 s.
     resample : float | None
-        Sampling rate to change to in Hz. Raw recordings have 1000 Hz, and averages of all pictures
+        Sampling rate to change to in Hz. Raw recordings have 1000 Hz, and averages of all images
         at this rate take 10 GB: 250 or 100 is what others use.
     baseline : "auto" | tuple of float | None
         The baseline to subtract from every trial. ``"auto"`` is what comes before onset for raw
@@ -111,7 +111,7 @@ def load(
         split is read.
     metadata : path-like | dict | None
         ``image_metadata.npy``, or what :func:`read_image_metadata` returns. None looks beside and
-        above the data. UBP files name their pictures themselves.
+        above the data. UBP files name their images themselves.
     images_dir : path-like | None
         The folder that holds ``training_images`` and ``test_images``. None looks beside and above
         the data; where there are none, the paths returned are relative.
@@ -119,7 +119,7 @@ def load(
     Returns
     -------
     images : list of str
-        The path of the picture of each epoch.
+        The path of the image of each epoch.
     epochs : mne.BaseEpochs
         In V where the data have a unit. Data that were whitened or z-scored have none: the
         metadata column ``unit`` is empty, ``info["description"]`` says so, and the unit of every
@@ -132,9 +132,9 @@ def load(
     Raises
     ------
     FileNotFoundError
-        If the folder, the subject, the split, the metadata or pictures are not there.
+        If the folder, the subject, the split, the metadata or images are not there.
     ValueError
-        If files of several variants are there, do not belong together, or are broken; if pictures
+        If files of several variants are there, do not belong together, or are broken; if images
         are those of THINGS-MEG; if channels or times are not in the data.
 
     Notes
@@ -165,10 +165,10 @@ def load(
         )
     if family == "raw":
         lists = _metadata(metadata, path, images_dir)
-        pictures = picture_table(lists, split, len(lists[f"{split}_img_files"]), "raw")
-        pictures = locate_pictures(pictures, split, path, images_dir)
+        table = image_table(lists, split, len(lists[f"{split}_img_files"]), "raw")
+        table = locate_images(table, split, path, images_dir)
         return load_raw(
-            files, pictures, name, split, average=average, baseline=baseline, mvnn=mvnn, **options
+            files, table, name, split, average=average, baseline=baseline, mvnn=mvnn, **options
         )
     (file,) = files
     return _load_arrays(
@@ -198,11 +198,11 @@ def _load_arrays(
     if family == "preprocessed":
         _check_partner(file, split, ch_names, data.shape[-1])
     if named is not None:
-        pictures = ubp_table(named, split, n_conditions, str(file))
+        table = ubp_table(named, split, n_conditions, str(file))
     else:
         lists = _metadata(metadata, path, images_dir)
-        pictures = picture_table(lists, split, n_conditions, str(file))
-    pictures = locate_pictures(pictures, split, path, images_dir)
+        table = image_table(lists, split, n_conditions, str(file))
+    table = locate_images(table, split, path, images_dir)
     rows = channel_rows(ch_names, options.pop("channels"), str(file))
     preparation = Preparation(
         align_times(times, data.shape[-1], str(file)),
@@ -210,7 +210,7 @@ def _load_arrays(
         **options,
     )
     unit = unit_by_scale(data)
-    trials = trial_metadata(pictures, name, unit, data.shape[-3])
+    trials = trial_metadata(table, name, unit, data.shape[-3])
     if sessions is not None:
         trials["session"] = _sessions(sessions, data.shape, str(file))
     # the others cut their baseline off
@@ -323,7 +323,7 @@ def _check_partner(file: Path, split: str, ch_names: list[str], n_times: int) ->
 
 
 def _metadata(metadata: Any, path: Path, images_dir: Any) -> dict:
-    """Return the lists of pictures."""
+    """Return the lists of images."""
     if isinstance(metadata, dict):
         return metadata
     if metadata is not None and not Path(metadata).is_file():

@@ -1,4 +1,4 @@
-"""The pictures of THINGS-EEG2: their names, order and files."""
+"""The images of THINGS-EEG2: their names, order and files."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ _KEYS = tuple(
     for split in ("train", "test")
     for what in ("concepts", "concepts_THINGS", "files")
 )
-# Folders of pictures: as published, and as UBP names them.
+# Folders of images: as published, and as UBP names them.
 _FOLDERS = {"train": ("training_images", "train_images"), "test": ("test_images",)}
 _MEG_FOLDERS = ("images_meg", "images_test_meg")
 _URL = "https://osf.io/download/qkgtf/"
@@ -28,17 +28,17 @@ _URL = "https://osf.io/download/qkgtf/"
 _CONTENT_SHA256 = "838f4b436c6f3fda629584aacfaf67699dff6820d052511b1f8ad3ebcf196a83"
 
 ACCESS = (
-    "The data of THINGS-EEG2 are at https://osf.io/3jk45 (image_metadata.npy among the pictures, "
+    "The data of THINGS-EEG2 are at https://osf.io/3jk45 (image_metadata.npy among the images, "
     "https://osf.io/y63gw; recordings preprocessed by the authors, https://osf.io/anp5v; raw "
-    "recordings, https://osf.io/crxs4). THINGS pictures may not be passed on: their archives open "
+    "recordings, https://osf.io/crxs4). THINGS images may not be passed on: their archives open "
     "with the password that the THINGS initiative gives, https://osf.io/jum2f."
 )
 
 
 def fetch_image_metadata(folder: str | os.PathLike | None = None) -> Path:
-    """Fetch ``image_metadata.npy`` of THINGS-EEG2, which names the picture of every condition.
+    """Fetch ``image_metadata.npy`` of THINGS-EEG2, which names the image of every condition.
 
-    The recordings and pictures have to be fetched by hand: the former are large, the latter
+    The recordings and images have to be fetched by hand: the former are large, the latter
     may not be passed on.
 
     Parameters
@@ -54,7 +54,7 @@ def fetch_image_metadata(folder: str | os.PathLike | None = None) -> Path:
     Raises
     ------
     RuntimeError
-        If what came is not the list of 16,540 + 200 pictures; it is deleted.
+        If what came is not the list of 16,540 + 200 images; it is deleted.
     """
     import pooch
 
@@ -118,14 +118,14 @@ def read_image_metadata(path: str | os.PathLike) -> dict[str, list[str]]:
 
 
 def find_image_metadata(path: Path, images_dir: str | os.PathLike | None) -> Path:
-    """Look for the metadata beside the data, above them, and beside the pictures.
+    """Look for the metadata beside the data, above them, and beside the images.
 
     Parameters
     ----------
     path : pathlib.Path
         Where the data are.
     images_dir : path-like | None
-        Where the pictures are.
+        Where the images are.
 
     Returns
     -------
@@ -141,16 +141,16 @@ def find_image_metadata(path: Path, images_dir: str | os.PathLike | None) -> Pat
                 if (folder / name).is_file():
                     return folder / name
     raise FileNotFoundError(
-        f"image_metadata.npy is neither in {path}, nor above it, nor beside the pictures. Without "
-        "it nothing tells which picture a condition showed. Fetch it with mne_img2brain.datasets."
+        f"image_metadata.npy is neither in {path}, nor above it, nor beside the images. Without "
+        "it nothing tells which image a condition showed. Fetch it with mne_img2brain.datasets."
         f"things_eeg2.fetch_image_metadata(), or give its path as metadata=. {ACCESS}"
     )
 
 
-def picture_table(
+def image_table(
     metadata: dict[str, list[str]], split: str, n_conditions: int, label: str
 ) -> pd.DataFrame:
-    """List the picture of every condition, in the order of conditions.
+    """List the image of every condition, in the order of conditions.
 
     Parameters
     ----------
@@ -166,17 +166,17 @@ def picture_table(
     Returns
     -------
     pandas.DataFrame, shape (n_conditions, 2)
-        ``concept``, and ``image``: the path below the folder of the pictures.
+        ``concept``, and ``image``: the path below the folder of the images.
     """
     folders, files = metadata[f"{split}_img_concepts"], metadata[f"{split}_img_files"]
     if len(files) != n_conditions:
         other = "test" if split == "train" else "train"
         hint = ""
         if len(metadata[f"{other}_img_files"]) == n_conditions:
-            hint = f" It has that many {other} pictures: the file holds the other split."
+            hint = f" It has that many {other} images: the file holds the other split."
         raise ValueError(
             f"{label} holds {n_conditions} conditions, but the image metadata list {len(files)} "
-            f"{split} pictures.{hint}"
+            f"{split} images.{hint}"
         )
     concepts = [re.sub(r"^\d+_", "", folder) for folder in folders]
     if len(set(zip(concepts, folders, strict=True))) != len(set(concepts)):
@@ -186,7 +186,7 @@ def picture_table(
 
 
 def ubp_table(images: np.ndarray, split: str, n_conditions: int, label: str) -> pd.DataFrame:
-    """List the pictures that a UBP file names itself.
+    """List the images that a UBP file names itself.
 
     Parameters
     ----------
@@ -202,13 +202,13 @@ def ubp_table(images: np.ndarray, split: str, n_conditions: int, label: str) -> 
     Returns
     -------
     pandas.DataFrame, shape (n_conditions, 2)
-        As :func:`picture_table`.
+        As :func:`image_table`.
     """
     images = np.asarray(images)
     images = images.reshape(len(images), -1)
     if len(images) != n_conditions or not (images == images[:, :1]).all():
         raise ValueError(
-            f"{label}: 'img' should name one picture for each of {n_conditions} conditions, the "
+            f"{label}: 'img' should name one image for each of {n_conditions} conditions, the "
             f"same for all its repetitions; it has shape {images.shape}."
         )
     parts = [Path(str(name).replace("\\", "/")).parts for name in images[:, 0]]
@@ -219,10 +219,10 @@ def ubp_table(images: np.ndarray, split: str, n_conditions: int, label: str) -> 
     return pd.DataFrame({"concept": concepts, "image": paths})
 
 
-def locate_pictures(
+def locate_images(
     table: pd.DataFrame, split: str, path: Path, images_dir: str | os.PathLike | None
 ) -> pd.DataFrame:
-    """Replace the paths of pictures by where they are on this machine.
+    """Replace the paths of images by where they are on this machine.
 
     Parameters
     ----------
@@ -254,14 +254,14 @@ def locate_pictures(
             raise FileNotFoundError(f"images_dir={str(given)!r} is not there.")
         if given.name in _MEG_FOLDERS or any((given / name).is_dir() for name in _MEG_FOLDERS):
             raise ValueError(
-                f"{given} holds the pictures of THINGS-MEG ({' and '.join(_MEG_FOLDERS)}), but "
+                f"{given} holds the images of THINGS-MEG ({' and '.join(_MEG_FOLDERS)}), but "
                 "these are data of THINGS-EEG2, which showed others. Give the folder that holds "
                 f"{names[0]}."
             )
         raise FileNotFoundError(f"{given} has no folder {names[0]}. {ACCESS}")
     if folder is None:
         logger.info(
-            "No folder %s beside the data: paths of pictures are relative. Give images_dir= to "
+            "No folder %s beside the data: paths of images are relative. Give images_dir= to "
             "have them found.", names[0],
         )  # fmt: skip
         return table.copy()
@@ -269,7 +269,6 @@ def locate_pictures(
     absent = [file for file in found if not file.is_file()]
     if absent:
         raise FileNotFoundError(
-            f"{len(absent)} of {len(found)} pictures are not in {folder}, first {absent[0]}. "
-            f"{ACCESS}"
+            f"{len(absent)} of {len(found)} images are not in {folder}, first {absent[0]}. {ACCESS}"
         )
     return table.assign(image=[str(file) for file in found])

@@ -20,7 +20,7 @@ _WINDOW = (-0.2, 1.0)
 class _Session:
     """One recording on disk, with its events."""
 
-    def __init__(self, file: Path, n_pictures: int) -> None:
+    def __init__(self, file: Path, n_images: int) -> None:
         found, self.mapped = read_npy(file)
         missing = [key for key in _KEYS if not isinstance(found, dict) or key not in found]
         if missing:
@@ -37,13 +37,13 @@ class _Session:
                 f"{len(types)} types of channels; expected one of each per channel."
             )
         if "stim" not in names:
-            raise ValueError(f"{file} has no channel 'stim', which tells the pictures.")
+            raise ValueError(f"{file} has no channel 'stim', which tells the images.")
         self.ch_names = [n for n, kind in zip(names, types, strict=True) if kind == "eeg"]
         self.rows = [names.index(name) for name in self.ch_names]
-        self.samples, self.codes = self._events(names.index("stim"), n_pictures)
+        self.samples, self.codes = self._events(names.index("stim"), n_images)
 
-    def _events(self, row: int, n_pictures: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return onsets and pictures, counted from 0; targets are left out."""
+    def _events(self, row: int, n_images: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return onsets and images, counted from 0; targets are left out."""
         stim = np.asarray(self.data[row])
         self.mapped.saw(stim.nbytes)
         onsets = np.flatnonzero((stim != 0) & (stim != np.concatenate([[0], stim[:-1]])))
@@ -53,11 +53,11 @@ class _Session:
             "%s: %d trials, %d targets left out.", self.file, np.sum(~targets), np.sum(targets)
         )
         onsets, codes = onsets[~targets], codes[~targets]
-        wrong = np.unique(codes[(codes < 1) | (codes > n_pictures)])
+        wrong = np.unique(codes[(codes < 1) | (codes > n_images)])
         if len(wrong):
             raise ValueError(
                 f"{self.file}: codes {', '.join(map(str, wrong[:5]))} on 'stim' are neither "
-                f"pictures (1 to {n_pictures}) nor targets ({TARGET_CODE}). The recording and the "
+                f"images (1 to {n_images}) nor targets ({TARGET_CODE}). The recording and the "
                 "image metadata do not belong together, or the file holds the other split."
             )
         return onsets, codes - 1
@@ -84,7 +84,7 @@ class _RawTrials(Trials):
 
 def load_raw(
     files: list[Path],
-    pictures: pd.DataFrame,
+    images: pd.DataFrame,
     name: str,
     split: str,
     *,
@@ -102,14 +102,14 @@ def load_raw(
     ----------
     files : list of pathlib.Path
         One recording per session.
-    pictures : pandas.DataFrame
+    images : pandas.DataFrame
         ``concept`` and ``image`` of every condition.
     name : str
         The subject.
     split : str
         ``"train"`` or ``"test"``.
     average : bool
-        Whether to average the trials of each picture.
+        Whether to average the trials of each image.
     baseline : "auto" | tuple of float | None
         What to subtract.
     mvnn : bool
@@ -124,13 +124,13 @@ def load_raw(
     Returns
     -------
     images : list of str
-        The picture of each epoch.
+        The image of each epoch.
     epochs : StreamedEpochs
         The epochs.
     """
     tmin, tmax = (_WINDOW[0] if tmin is None else tmin), (_WINDOW[1] if tmax is None else tmax)
     baseline = (None, 0.0) if isinstance(baseline, str) and baseline == "auto" else baseline
-    sessions = [_Session(file, len(pictures)) for file in files]
+    sessions = [_Session(file, len(images)) for file in files]
     trials, rows = _cut(sessions, channels, tmin, tmax, baseline)
     first = sessions[0]
     preparation = Preparation(
@@ -138,7 +138,7 @@ def load_raw(
         baseline=baseline,
         resample=resample, tmin=tmin, tmax=tmax,
     )  # fmt: skip
-    metadata = _metadata(sessions, trials, pictures, name, "" if mvnn else "V")
+    metadata = _metadata(sessions, trials, images, name, "" if mvnn else "V")
     if mvnn:
         _fit_whiteners(trials, sessions, preparation, split, channels)
     info = eeg_info([first.ch_names[row] for row in rows], preparation.sfreq)
@@ -174,7 +174,7 @@ def _cut(
 
 
 def _metadata(
-    sessions: list[_Session], trials: _RawTrials, pictures: Any, name: str, unit: str
+    sessions: list[_Session], trials: _RawTrials, images: Any, name: str, unit: str
 ) -> Any:
     """Make one row per trial that lies within its recording, in the order of presentation."""
     parts = []
@@ -184,19 +184,19 @@ def _metadata(
         if not inside.all():
             logger.info("%s: %d trials at its edges are not whole.", session.file, np.sum(~inside))
         samples = session.samples[inside].tolist()
-        part = pictures.iloc[session.codes[inside]].reset_index(drop=True)
+        part = images.iloc[session.codes[inside]].reset_index(drop=True)
         part["image_id"] = session.codes[inside]
         part["session"], part["trial"] = session.number, np.flatnonzero(inside)
         part["address"] = pd.Series([(number, sample) for sample in samples], dtype=object)
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     if len(frame) == 0:
-        raise ValueError(f"No trial of a picture is in {sessions[0].file.parent.parent}.")
+        raise ValueError(f"No trial of an image is in {sessions[0].file.parent.parent}.")
     frame["repetition"] = frame.groupby("image_id").cumcount()
     frame["subject"], frame["unit"] = name, unit
-    n_absent = len(pictures) - frame["image_id"].nunique()
+    n_absent = len(images) - frame["image_id"].nunique()
     if n_absent:
-        logger.info("%d of %d pictures have no trial.", n_absent, len(pictures))
+        logger.info("%d of %d images have no trial.", n_absent, len(images))
     return frame
 
 
@@ -218,7 +218,7 @@ def _fit_whiteners(
                     f"mvnn=True needs {file}: whitening is fitted on training trials only, also "
                     "for the test split."
                 )
-            # which pictures these are does not matter here
+            # which images these are does not matter here
             fitted, source = _Session(file, TARGET_CODE - 1), 0
             if set(fitted.ch_names) != set(session.ch_names):
                 raise ValueError(f"{file} and {session.file} have different channels.")

@@ -1,4 +1,4 @@
-"""What the readers of THINGS-EEG2 and THINGS-MEG share: pictures, metadata, sensors, units."""
+"""What the readers of THINGS-EEG2 and THINGS-MEG share: images, metadata, sensors, units."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import pandas as pd
 from mne.io.constants import FIFF
 
 from .._log import logger
-from ..regions import site_montage
+from ..epochs.regions import site_montage
 from .streamed import Stream, StreamedEpochs
 
 # A scalp potential above 1 mV, or whitened data below 0.001, would both be broken files.
@@ -278,7 +278,7 @@ def concept_of_file(name: str) -> str:
 
 
 def average_metadata(metadata: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndarray]]:
-    """Reduce the metadata of single trials to one row per picture.
+    """Reduce the metadata of single trials to one row per image.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def average_metadata(metadata: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndar
     Returns
     -------
     metadata : pandas.DataFrame
-        One row per picture, in the order of ``image_id``; ``n_averaged`` counts its trials.
+        One row per image, in the order of ``image_id``; ``n_averaged`` counts its trials.
     members : list of array of int
         The trials of each.
     """
@@ -324,7 +324,7 @@ def build_epochs(
     preparation : Preparation
         What is done to trials.
     average : bool
-        Whether to average the trials of each picture.
+        Whether to average the trials of each image.
     description : str
         Where the data come from, for ``info["description"]``.
     baseline : tuple of float | None
@@ -333,7 +333,7 @@ def build_epochs(
     Returns
     -------
     images : list of str
-        The picture of each epoch.
+        The image of each epoch.
     epochs : StreamedEpochs
         The epochs.
     """
@@ -362,35 +362,35 @@ def build_epochs(
     epochs = StreamedEpochs(stream, info, events, event_id, metadata, baseline)
     if average:
         logger.info(
-            "Averages of %d pictures, %.2f GB.",
+            "Averages of %d images, %.2f GB.",
             len(epochs), len(epochs) * len(info["ch_names"]) * len(times) * 8e-9,
         )  # fmt: skip
         epochs.load_data()
     return metadata["image"].tolist(), epochs
 
 
-def trial_metadata(pictures: pd.DataFrame, subject: str, unit: str, counts: int) -> pd.DataFrame:
-    """Make the metadata of trials that a file stores by picture and repetition.
+def trial_metadata(images: pd.DataFrame, subject: str, unit: str, counts: int) -> pd.DataFrame:
+    """Make the metadata of trials that a file stores by image and repetition.
 
     Parameters
     ----------
-    pictures : pandas.DataFrame
-        One row per picture: ``concept`` and ``image``.
+    images : pandas.DataFrame
+        One row per image: ``concept`` and ``image``.
     subject : str
         Whose trials.
     unit : str
         Their unit.
     counts : int
-        Repetitions of each picture.
+        Repetitions of each image.
 
     Returns
     -------
     pandas.DataFrame
         One row per trial, with ``image_id``, ``repetition`` and ``address``.
     """
-    image_id = np.repeat(np.arange(len(pictures)), counts)
-    repetition = np.tile(np.arange(counts), len(pictures))
-    frame = pictures.iloc[image_id].reset_index(drop=True)
+    image_id = np.repeat(np.arange(len(images)), counts)
+    repetition = np.tile(np.arange(counts), len(images))
+    frame = images.iloc[image_id].reset_index(drop=True)
     frame["image_id"], frame["repetition"] = image_id, repetition
     frame["subject"], frame["unit"] = subject, unit
     frame["address"] = pd.Series(list(zip(image_id.tolist(), repetition.tolist(), strict=True)))

@@ -7,14 +7,14 @@
 ``"atm"``      ``sub-01/preprocessed_meg_{training,zs_test}.pkl``, cut to 0 .. 1 s
 =============  ================================================================================
 
-Two splits of the trials circulate. Both test on 200 pictures shown 12 times:
+Two splits of the trials circulate. Both test on 200 images shown 12 times:
 
 ``"zero-shot"``
-    trains on 1,654 concepts x 12 pictures; the concepts of the test pictures are left out.
+    trains on 1,654 concepts x 12 images; the concepts of the test images are left out.
 ``"standard"``
-    trains on all 1,854 concepts x 12 pictures; test concepts were seen, in other pictures.
+    trains on all 1,854 concepts x 12 images; test concepts were seen, in other images.
 
-The pictures are not those of THINGS-EEG2.
+The images are not those of THINGS-EEG2.
 
 References
 ----------
@@ -48,8 +48,8 @@ from .things_meg_images import (
     ACCESS,
     check_columns,
     choose_trials,
-    locate_pictures,
-    picture_lists,
+    image_lists,
+    locate_images,
 )
 
 __all__ = ["load"]
@@ -74,7 +74,7 @@ def load(
     metadata: str | os.PathLike | None = None,
     images_dir: str | os.PathLike | None = None,
 ) -> tuple[list[str], mne.BaseEpochs]:
-    """Read the trials of one subject and the pictures they answer to.
+    """Read the trials of one subject and the images they answer to.
 
     Parameters
     ----------
@@ -84,9 +84,9 @@ def load(
     subject : int | str
         ``1``, ``"P1"`` or ``"sub-01"``.
     split : "train" | "test"
-        Training pictures, shown once each, or the 200 test pictures, shown 12 times.
+        Training images, shown once each, or the 200 test images, shown 12 times.
     average : bool
-        True returns one epoch per picture, the mean over its repetitions, in memory. False returns
+        True returns one epoch per image, the mean over its repetitions, in memory. False returns
         single trials, which stay on disk until they are asked for.
     variant : "auto" | "fif" | "atm"
         Which files to read, see the top of this page. ``"auto"`` takes what is there, if that is
@@ -100,8 +100,8 @@ def load(
     protocol : "zero-shot" | "standard"
         Which split, see the top of this page. ATM's pickles hold the zero-shot one alone.
     metadata : path-like | None
-        For ATM's pickles, which do not name pictures: ``sample_attributes_P1.csv`` of the data
-        set. None looks for it beside and above the data, then for the folders of pictures.
+        For ATM's pickles, which do not name images: ``sample_attributes_P1.csv`` of the data
+        set. None looks for it beside and above the data, then for the folders of images.
     images_dir : path-like | None
         The folder that holds ``images_meg`` and ``images_test_meg``, or one folder per concept
         as the THINGS database has them. None looks beside and above the data; where there are
@@ -110,21 +110,21 @@ def load(
     Returns
     -------
     images : list of str
-        The path of the picture of each epoch.
+        The path of the image of each epoch.
     epochs : mne.BaseEpochs
         Of magnetometers. The data are z-scored and have no unit: the metadata column ``unit`` is
         empty and ``info["description"]`` says so, also in saved files; that ``info["chs"]`` says
         tesla is how MNE knows a magnetometer. Metadata: ``concept``, ``image``, ``image_id``
-        (position among the pictures of the split), ``subject``, ``n_averaged``, ``unit``; of
+        (position among the images of the split), ``subject``, ``n_averaged``, ``unit``; of
         single trials also ``repetition``, and from FIF files ``session``, ``run`` and ``trial``
         (position in the file). Events are called by concept.
 
     Raises
     ------
     FileNotFoundError
-        If the folder, the subject, a part of a split file, metadata or pictures are not there.
+        If the folder, the subject, a part of a split file, metadata or images are not there.
     ValueError
-        If both variants are there, files are broken or lack metadata, pictures are those of
+        If both variants are there, files are broken or lack metadata, images are those of
         THINGS-EEG2, or channels or times are not in the data.
     """
     if split not in ("train", "test"):
@@ -175,12 +175,12 @@ def _load_fif(
     epochs = _read_fif(file)
     if epochs.metadata is None:
         raise ValueError(
-            f"{file} has no metadata, so nothing tells the picture of a trial; fetch "
+            f"{file} has no metadata, so nothing tells the image of a trial; fetch "
             f"preprocessed_P{number}-epo.fif again. {ACCESS}"
         )
     check_columns(epochs.metadata, str(file))
     trials = choose_trials(epochs.metadata, epochs.events[:, 2], split, protocol)
-    trials["image"] = locate_pictures(trials["image"], path, images_dir)
+    trials["image"] = locate_images(trials["image"], path, images_dir)
     trials["subject"], trials["unit"] = f"P{number}", ""
     picks = mne.pick_types(epochs.info, meg=True, ref_meg=False, exclude=())
     names = [epochs.ch_names[pick] for pick in picks]
@@ -233,20 +233,20 @@ def _load_pickle(
         raise ValueError(f"{file} lacks {', '.join(missing)}; it is none of ATM's MEG pickles.")
     data, names = found["meg_data"], [str(name) for name in found["ch_names"]]
     check_shape(data, 2, names, str(file))
-    pictures = picture_lists(path, number, metadata, images_dir)[split]
-    n_pictures = int(np.prod(data.shape[:2]))
-    if len(pictures) != n_pictures:
+    images = image_lists(path, number, metadata, images_dir)[split]
+    n_images = int(np.prod(data.shape[:2]))
+    if len(images) != n_images:
         raise ValueError(
-            f"{file} holds {data.shape[0]} concepts x {data.shape[1]} pictures, but the lists name "
-            f"{len(pictures)} {split} pictures of the zero-shot split."
+            f"{file} holds {data.shape[0]} concepts x {data.shape[1]} images, but the lists name "
+            f"{len(images)} {split} images of the zero-shot split."
         )
-    n_concepts = pictures["concept"].to_numpy().reshape(data.shape[:2])
+    n_concepts = images["concept"].to_numpy().reshape(data.shape[:2])
     if not (n_concepts == n_concepts[:, :1]).all():
         raise ValueError(
-            f"{file} has {data.shape[1]} pictures of each concept, but the lists do not; they "
+            f"{file} has {data.shape[1]} images of each concept, but the lists do not; they "
             "belong to other data."
         )
-    pictures["image"] = locate_pictures(pictures["image"], path, images_dir)
+    images["image"] = locate_images(images["image"], path, images_dir)
     rows = channel_rows(names, channels, str(file))
     times = align_times(found["times"], data.shape[-1], str(file))
     preparation = Preparation(times, **options)
@@ -254,7 +254,7 @@ def _load_pickle(
         logger.info("%s: the values are small for z-scores; they are taken as such.", file)
     return build_epochs(
         ArrayTrials(data, rows, mapped),
-        trial_metadata(pictures, f"P{number}", "", data.shape[2]),
+        trial_metadata(images, f"P{number}", "", data.shape[2]),
         ctf_info([names[row] for row in rows], preparation.sfreq),
         preparation,
         average=average,

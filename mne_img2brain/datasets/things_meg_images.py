@@ -1,4 +1,4 @@
-"""The trials and pictures of THINGS-MEG: which belong to a split, and where pictures are."""
+"""The trials and images of THINGS-MEG: which belong to a split, and where images are."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _EEG_FOLDERS = ("training_images", "train_images", "test_images")
 
 ACCESS = (
     "The data of THINGS-MEG are at https://openneuro.org/datasets/ds004212 (epochs in "
-    "derivatives/preprocessed, lists of trials in sourcedata). THINGS pictures may not be passed "
+    "derivatives/preprocessed, lists of trials in sourcedata). THINGS images may not be passed "
     "on: their archives open with the password that the THINGS initiative gives, "
     "https://osf.io/jum2f."
 )
@@ -101,13 +101,13 @@ def choose_trials(
     return frame
 
 
-def picture_lists(
+def image_lists(
     path: Path,
     number: int,
     metadata: str | os.PathLike | None,
     images_dir: str | os.PathLike | None,
 ) -> dict[str, pd.DataFrame]:
-    """List the pictures of the zero-shot split in the order of ATM's pickles.
+    """List the images of the zero-shot split in the order of ATM's pickles.
 
     Parameters
     ----------
@@ -118,12 +118,12 @@ def picture_lists(
     metadata : path-like | None
         ``sample_attributes_P1.csv``.
     images_dir : path-like | None
-        Where the pictures are.
+        Where the images are.
 
     Returns
     -------
     dict of str -> pandas.DataFrame
-        ``concept`` and ``image`` of the training and of the test pictures, ordered by concept and
+        ``concept`` and ``image`` of the training and of the test images, ordered by concept and
         file, which is the order of the THINGS numbers.
     """
     table = _attributes(path, number, metadata)
@@ -134,27 +134,25 @@ def picture_lists(
     test_folder = _folder_of(path, images_dir, "images_test_meg")
     if folder is None or test_folder is None:
         raise FileNotFoundError(
-            "ATM's pickles do not name their pictures. Give sample_attributes_P1.csv of the data "
+            "ATM's pickles do not name their images. Give sample_attributes_P1.csv of the data "
             "set as metadata=, or a folder with images_meg and images_test_meg as images_dir=. "
             f"{ACCESS}"
         )
-    test = [f"images_test_meg/{file.name}" for file in _pictures(test_folder)]
+    test = [f"images_test_meg/{file.name}" for file in _images(test_folder)]
     concepts = set(map(_concept, test))
     train = [
         f"images_meg/{sub.name}/{file.name}"
         for sub in sorted(folder.iterdir())
         if sub.is_dir() and sub.name not in concepts
-        for file in _pictures(sub)
+        for file in _images(sub)
     ]
     lists = {"train": train, "test": test}
     frames = {k: pd.DataFrame({"concept": map(_concept, v), "image": v}) for k, v in lists.items()}
     return {split: _in_order(frame) for split, frame in frames.items()}
 
 
-def locate_pictures(
-    images: pd.Series, path: Path, images_dir: str | os.PathLike | None
-) -> list[str]:
-    """Replace the paths of pictures by where they are on this machine.
+def locate_images(images: pd.Series, path: Path, images_dir: str | os.PathLike | None) -> list[str]:
+    """Replace the paths of images by where they are on this machine.
 
     Parameters
     ----------
@@ -163,7 +161,7 @@ def locate_pictures(
     path : pathlib.Path
         Where the data are.
     images_dir : path-like | None
-        Where the pictures are; None looks beside and above the data.
+        Where the images are; None looks beside and above the data.
 
     Returns
     -------
@@ -179,19 +177,19 @@ def locate_pictures(
     if base is not None:
         where = {image: base.parent / image for image in unique}
     elif given is not None:
-        _refuse_eeg_pictures(given)
+        _refuse_eeg_images(given)
         # as the THINGS database has them: one folder per concept
         where = {image: given / _concept(image) / Path(image).name for image in unique}
     else:
         logger.info(
-            "No folder %s beside the data: paths of pictures are relative. Give images_dir= to "
+            "No folder %s beside the data: paths of images are relative. Give images_dir= to "
             "have them found.", name,
         )  # fmt: skip
         return images.tolist()
     absent = [file for file in where.values() if not file.is_file()]
     if absent:
         raise FileNotFoundError(
-            f"{len(absent)} of {len(where)} pictures are missing, first {absent[0]}. {ACCESS}"
+            f"{len(absent)} of {len(where)} images are missing, first {absent[0]}. {ACCESS}"
         )
     return [str(where[image]) for image in images]
 
@@ -200,13 +198,13 @@ _SPLITS = ("train", "test")
 
 
 def _concept(path: str) -> str:
-    """Return the concept of a picture: its folder, or what its file is called."""
+    """Return the concept of an image: its folder, or what its file is called."""
     parts = Path(path).parts
     return parts[-2] if len(parts) > 2 else concept_of_file(parts[-1])
 
 
 def _in_order(frame: Any) -> Any:
-    """Return one row per picture, ordered by concept and file."""
+    """Return one row per image, ordered by concept and file."""
     unique = frame[["concept", "image"]].drop_duplicates("image")
     keys = [(c, Path(i).name) for c, i in zip(unique["concept"], unique["image"], strict=True)]
     order = sorted(range(len(keys)), key=keys.__getitem__)
@@ -231,7 +229,7 @@ def _attributes(path: Path, number: int, metadata: Any) -> Any:
         if file.suffix != ".csv":
             hint = ""
             if "image_metadata" in file.name:
-                hint = " It is that of THINGS-EEG2, which showed other pictures."
+                hint = " It is that of THINGS-EEG2, which showed other images."
             raise ValueError(f"metadata={str(metadata)!r} should be {name}.{hint}")
     table = pd.read_csv(file)
     check_columns(table, str(file))
@@ -239,7 +237,7 @@ def _attributes(path: Path, number: int, metadata: Any) -> Any:
 
 
 def _folder_of(path: Path, images_dir: Any, name: str) -> Path | None:
-    """Find a folder of pictures."""
+    """Find a folder of images."""
     if images_dir is not None:
         given = Path(images_dir)
         places = [given, given.parent] if given.name in _FOLDERS else [given]
@@ -248,17 +246,17 @@ def _folder_of(path: Path, images_dir: Any, name: str) -> Path | None:
     return next((place / name for place in places if (place / name).is_dir()), None)
 
 
-def _refuse_eeg_pictures(folder: Path) -> None:
-    """Raise for the pictures of THINGS-EEG2, whose folders of concepts are numbered."""
+def _refuse_eeg_images(folder: Path) -> None:
+    """Raise for the images of THINGS-EEG2, whose folders of concepts are numbered."""
     numbered = any(re.match(r"\d{5}_", sub.name) for sub in folder.iterdir() if sub.is_dir())
     named = folder.name in _EEG_FOLDERS or any((folder / n).is_dir() for n in _EEG_FOLDERS)
     if numbered or named:
         raise ValueError(
-            f"{folder} holds the pictures of THINGS-EEG2, but these are data of THINGS-MEG, which "
+            f"{folder} holds the images of THINGS-EEG2, but these are data of THINGS-MEG, which "
             f"showed others. Give the folder that holds {' and '.join(_FOLDERS)}."
         )
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """List the pictures of a folder."""
+def _images(folder: Path) -> list[Path]:
+    """List the images of a folder."""
     return sorted(f for f in folder.iterdir() if f.suffix.lower() in (".jpg", ".jpeg", ".png"))

@@ -1,11 +1,13 @@
-"""Diffusion: noise schedule, samplers, training. A denoiser is a callable."""
+"""The same by a conditional diffusion transformer: network, noise schedule, samplers, training."""
 
-from .draw_noise import DrawNoise
-from .sampling import ddim, dpm_solver, guided
+from .dit import BrainDiT, Condition
+from .sampling import DrawNoise, ddim, dpm_solver, guided
 from .scheduler import NoiseScheduler
 from .training import TrainingHistory, train_denoiser
 
 __all__ = [
+    "BrainDiT",
+    "Condition",
     "DrawNoise",
     "NoiseScheduler",
     "TrainingHistory",

@@ -1,8 +1,9 @@
-"""From noise to a response: DDIM, a second-order solver, guidance."""
+"""From noise to a response: the noise of a draw, DDIM, a second-order solver, guidance."""
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -159,7 +160,7 @@ def guided(conditional: Callable, unconditional: Callable, scale: float) -> Call
     Parameters
     ----------
     conditional, unconditional : callable
-        ``denoiser(x, timestep)`` with and without the picture.
+        ``denoiser(x, timestep)`` with and without the image.
     scale : float
         :math:`g` [1]_. 1 returns ``conditional`` itself.
 
@@ -179,3 +180,34 @@ def guided(conditional: Callable, unconditional: Callable, scale: float) -> Call
         return without + scale * (conditional(x, timestep) - without)
 
     return denoiser
+
+
+class DrawNoise:
+    """Standard normal numbers that depend on nothing but the seed, the image and the draw.
+
+    Parameters
+    ----------
+    seed : int
+        The seed of all draws.
+    n_draws : int
+        Draws of each image; draw ``i`` is of the image at position ``i // n_draws``.
+    shape : tuple
+        (n_channels, n_times)
+    """
+
+    def __init__(self, seed: int, n_draws: int, shape: tuple[int, int]) -> None:
+        self.seed = seed
+        self.n_draws = n_draws
+        self.shape = shape
+        self._running = []
+
+    def __call__(self, draws: np.ndarray, step: int) -> np.ndarray:
+        """Return the numbers that a batch of draws meets at a step, in the order of the steps."""
+        if step == 0:
+            self._running = [
+                np.random.default_rng(
+                    np.random.SeedSequence(self.seed, spawn_key=divmod(int(draw), self.n_draws))
+                )
+                for draw in draws
+            ]
+        return np.stack([one.standard_normal(self.shape, np.float32) for one in self._running])

@@ -1,4 +1,4 @@
-"""Training a conditional denoiser, and stopping when held-out pictures say so."""
+"""Training a conditional denoiser, and stopping when held-out images say so."""
 
 import copy
 import math
@@ -66,7 +66,7 @@ def train_denoiser(
 
     .. math:: L = E_{x_0, c, t, \epsilon} \lVert o_\theta(x_t, t, c) - o(x_0, \epsilon, t) \rVert^2
 
-    with :math:`t` uniform, :math:`o` what the scheduler says is predicted, and the picture
+    with :math:`t` uniform, :math:`o` what the scheduler says is predicted, and the image
     :math:`c` replaced by none with probability ``condition_dropout``. Weights are averaged
     exponentially over gradient steps. Every ``eval_every`` steps the averaged weights are judged
     on held-out trials at fixed timesteps and with fixed noise; the best are kept, the untrained
@@ -81,7 +81,7 @@ def train_denoiser(
     tokens : array, shape (n_images, n_tokens, n_features)
         Anything that gives finite float32 for an array of rows.
     image_index : array of int, shape (n_trials,)
-        The picture of each trial.
+        The image of each trial.
     scheduler : NoiseScheduler
         The forward process.
     token_mask : array of bool, shape (n_images, n_tokens) | None
@@ -105,7 +105,7 @@ def train_denoiser(
     ema_decay : float
         Decay of the average of weights; smaller at first, ``(1 + i) / (10 + i)``.
     condition_dropout : float
-        Probability of training without the picture.
+        Probability of training without the image.
     eval_every : int
         Steps between evaluations.
     n_iter_no_change : int
@@ -149,15 +149,15 @@ def train_denoiser(
         drop: np.ndarray | None = None,
     ) -> torch.Tensor:
         """Return the squared error of some trials: a tensor without dimensions."""
-        pictures, where = np.unique(image_index[rows], return_inverse=True)
-        given = torch.as_tensor(np.asarray(tokens[pictures], dtype=np.float32), device=device)
+        images, where = np.unique(image_index[rows], return_inverse=True)
+        given = torch.as_tensor(np.asarray(tokens[images], dtype=np.float32), device=device)
         mask = None
         if token_mask is not None:
-            mask = torch.as_tensor(token_mask[pictures], device=device)
+            mask = torch.as_tensor(token_mask[images], device=device)
         condition = model.encode_condition(given, mask)
         if drop is not None and drop.any():
             condition = condition.join(model.null_condition())
-            where = np.where(drop, len(pictures), where)
+            where = np.where(drop, len(images), where)
         condition = condition[torch.as_tensor(where, device=device)]
         clean, noise = x0[rows].to(device), noise.to(device)
         noisy = scheduler.add_noise(clean, noise, timestep)

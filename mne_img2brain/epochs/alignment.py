@@ -1,4 +1,4 @@
-"""Which picture each trial answers to."""
+"""Which image each trial answers to."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,28 +11,28 @@ from .._log import logger
 
 
 def align(images: Sequence | np.ndarray, recording: Any, image_ids: Any = None) -> np.ndarray:
-    """Find the picture of every trial.
+    """Find the image of every trial.
 
-    Without ``image_ids``, pictures and trials are matched by order: one picture per trial, or,
-    where there are as many pictures as events including the dropped ones
-    (``len(epochs.drop_log)``), one picture per event. Anything else is an error: nothing is
+    Without ``image_ids``, images and trials are matched by order: one image per trial, or,
+    where there are as many images as events including the dropped ones
+    (``len(epochs.drop_log)``), one image per event. Anything else is an error: nothing is
     guessed.
 
     Parameters
     ----------
     images : sequence
-        The pictures, or anything with one item per picture.
+        The images, or anything with one item per image.
     recording : Recording
         The trials.
     image_ids : array-like, shape (n_trials,) | str | None
-        The picture of each trial: positions in ``images`` counted from 0, or, where ``images``
+        The image of each trial: positions in ``images`` counted from 0, or, where ``images``
         are paths, paths, file names or file names without extension. One per event, dropped ones
         included, will do too. A str names a metadata column with such values.
 
     Returns
     -------
     array of int, shape (n_trials,)
-        The position in ``images`` of each trial's picture.
+        The position in ``images`` of each trial's image.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def align(images: Sequence | np.ndarray, recording: Any, image_ids: Any = None) 
     """
     n_images, n_trials, n_events = len(images), recording.n_trials, recording.n_events
     if n_images == 0:
-        raise ValueError("images is empty; give at least one picture.")
+        raise ValueError("images is empty; give at least one image.")
     if image_ids is None:
         if n_images == n_trials:
             return np.arange(n_trials)
@@ -54,7 +54,7 @@ def align(images: Sequence | np.ndarray, recording: Any, image_ids: Any = None) 
         raise ValueError(
             f"There are {n_images} images, but {n_trials} trials (of {n_events} events before "
             "any was dropped). Give one image per trial, one per event, or image_ids= with the "
-            "position in images of each trial's picture."
+            "position in images of each trial's image."
         )
     label = "image_ids"
     if isinstance(image_ids, str):
@@ -119,7 +119,7 @@ def metadata_column(recording: Any, column: str) -> np.ndarray:
 
 
 def images_from_metadata(recording: Any, column: str) -> list[str]:
-    """Read the path of every trial's picture from a metadata column.
+    """Read the path of every trial's image from a metadata column.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def images_from_metadata(recording: Any, column: str) -> list[str]:
     for trial, value in enumerate(metadata_column(recording, column).tolist()):
         if not isinstance(value, (str, Path)) or not str(value):
             raise ValueError(
-                f"The metadata column {column!r} should hold paths of pictures, but trial {trial} "
+                f"The metadata column {column!r} should hold paths of images, but trial {trial} "
                 f"has {value!r}."
             )
         paths.append(str(value))
@@ -160,7 +160,7 @@ def _positions_by_number(ids: np.ndarray, n_images: int, label: str) -> np.ndarr
     """Check ids that are positions."""
     numbers = ids.astype(float) if ids.dtype.kind in "OfiuT" else None
     if numbers is None:
-        raise ValueError(f"{label} has the type {ids.dtype}; give integers or names of pictures.")
+        raise ValueError(f"{label} has the type {ids.dtype}; give integers or names of images.")
     broken = ~np.isfinite(numbers) | (np.round(numbers) != numbers)
     if broken.any():
         trial = int(np.flatnonzero(broken)[0])
@@ -181,7 +181,7 @@ def _positions_by_number(ids: np.ndarray, n_images: int, label: str) -> np.ndarr
 
 
 def _positions_by_name(ids: np.ndarray, images: Sequence | np.ndarray, label: str) -> np.ndarray:
-    """Find pictures by path, file name, or file name without extension."""
+    """Find images by path, file name, or file name without extension."""
     if not all(isinstance(image, (str, Path)) for image in images):
         kinds = sorted({type(image).__name__ for image in images})
         raise ValueError(

@@ -195,9 +195,9 @@ def events_for(
     event_id : None | str | list of str, shape (n_images,) | dict of str -> int
         How images are grouped into conditions:
 
-        - None: one code per picture, called by its file name; folders are added (``cat/01.jpg``)
-          until different pictures have different names. MNE takes what is between slashes as
-          tags, so that ``generated["cat"]`` works too. Pictures without a name are called
+        - None: one code per image, called by its file name; folders are added (``cat/01.jpg``)
+          until different images have different names. MNE takes what is between slashes as
+          tags, so that ``generated["cat"]`` works too. Images without a name are called
           ``image 0``, ``image 1`` ...
         - list: the condition of each image;
         - str: the metadata column that holds the conditions;
@@ -279,7 +279,7 @@ def _codes_from_dict(event_id: dict, metadata: Any, n_images: int) -> tuple[np.n
 
 
 def _image_labels(n_images: int, names: list[str] | None) -> list[str]:
-    """Call pictures by as little of their path as tells them apart."""
+    """Call images by as little of their path as tells them apart."""
     names = [""] * n_images if names is None else [str(name) for name in names]
     if len(names) != n_images:
         raise ValueError(f"There are {len(names)} names for {n_images} images.")

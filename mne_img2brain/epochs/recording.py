@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._log import logger
-from ._union import check_same_times, join_events, join_metadata, union_of_sensors
+from .union import check_same_times, join_events, join_metadata, union_of_sensors
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import mne
 import numpy as np
 
 from .._log import logger, use_log_level, warn
-from ..arrays import check_integers
 from ..epochs import read_recording, to_evoked_map
 from ..metrics import ncsnr
+from ..trials.checks import check_integers
 from . import decoding, material
 from .draws import Real, judge_draws
 from .predictions import ceilings, judge_prediction
@@ -53,7 +53,7 @@ def evaluate(
     random_state: int = 0,
     verbose: bool | str | int | None = None,
 ) -> Evaluation:
-    """Judge encoders against recorded responses to pictures they have not seen.
+    """Judge encoders against recorded responses to images they have not seen.
 
     Every encoder is judged on the same trials, with the same random halves and the same resamples
     of images, so that differences between encoders are paired. What each metric is, is said in
@@ -64,9 +64,9 @@ def evaluate(
     encoder : encoder | dict of str to encoder
         Fitted encoders; a dict names those to compare.
     images : list | array | str
-        Pictures or tokens, as in :meth:`mne_img2brain.ImageToBrainEncoder.fit`.
+        Images or tokens, as in :meth:`mne_img2brain.ImageToBrainEncoder.fit`.
     epochs : mne.BaseEpochs | list | dict of str to mne.BaseEpochs
-        The recorded responses. Several trials of a picture give noise ceilings and allow draws to
+        The recorded responses. Several trials of an image give noise ceilings and allow draws to
         be judged. A dict holds those of several subjects: each is judged by itself, the table has
         the means and its intervals are over subjects.
     image_ids : array of int, shape (n_epochs,) | str | dict | None

@@ -1,4 +1,4 @@
-"""What an evaluation looks at: real trials by picture, and what each encoder says of them."""
+"""What an evaluation looks at: real trials by image, and what each encoder says of them."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 
 from .._log import logger, warn
 from ..epochs import align, check_times, images_from_metadata, read_recording, take_channels
-from ..stimuli import content_keys, indexable, take_images
+from ..stimulus.tokens import content_keys, indexable, take_images
 
 # Draws are asked for in calls of about this many numbers: 2e7 float64 are 160 MB.
 _NUMBERS_PER_CALL = 2e7
@@ -16,24 +16,24 @@ _NUMBERS_PER_CALL = 2e7
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-    """Real trials, gathered by picture.
+    """Real trials, gathered by image.
 
     Attributes
     ----------
     images : list | array
-        The distinct pictures, or their tokens.
+        The distinct images, or their tokens.
     keys : list of str
         Their content hashes.
     captions : list of str | None
         Their captions, where the user gave any.
     trials : list of array, shape (n_trials, n_channels, n_times)
-        The trials of each picture, in SI units.
+        The trials of each image, in SI units.
     mean : array, shape (n_images, n_channels, n_times)
-        The mean of each picture's trials, weighted by what they average.
+        The mean of each image's trials, weighted by what they average.
     n_averaged : float | None
         Of how many real trials each trial is the average, None where that differs.
     labels : array | None
-        The class of each picture.
+        The class of each image.
     info : mne.Info
         Of the sensors judged.
     times : array, shape (n_times,)
@@ -64,14 +64,14 @@ def gather(
     captions: list[str] | None = None,
     labels: np.ndarray | None = None,
 ) -> Recorded:
-    """Read real trials and put those of one picture together.
+    """Read real trials and put those of one image together.
 
     Parameters
     ----------
     encoders : dict of str to encoder
         Fitted; they say which sensors and times there are.
     images : list | array | str
-        Pictures or tokens.
+        Images or tokens.
     epochs : mne.BaseEpochs | list
         The recorded responses.
     image_ids : array of int, shape (n_epochs,) | str | None
@@ -108,7 +108,7 @@ def gather(
     row = align(images, recording, image_ids)
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"There are {len(labels)} labels for {len(images)} images.")
-    # The same picture given once per trial is one picture.
+    # The same image given once per trial is one image.
     keys = np.array(content_keys(images), dtype=object)
     used = np.unique(row)
     _, first_of = np.unique(keys[used].astype(str), return_index=True)
@@ -141,7 +141,7 @@ def gather(
 
 
 def refuse_training_images(encoders: dict, recorded: Recorded, allowed: bool) -> None:
-    """Raise where an encoder was fitted to pictures it is to be judged on."""
+    """Raise where an encoder was fitted to images it is to be judged on."""
     for name, encoder in encoders.items():
         seen = set(getattr(encoder, "training_image_keys_", ()))
         positions = [index for index, key in enumerate(recorded.keys) if key in seen]

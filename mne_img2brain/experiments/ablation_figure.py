@@ -12,15 +12,15 @@ __all__ = ["draw_ablations"]
 _PANELS = {
     "mse": "MSE of predict\n(SD² of each sensor)",
     "pcc": "PCC of predict",
-    "r": "r across pictures\nof predict",
+    "r": "r across images\nof predict",
     "mean rank": "Mean rank\nby predict",
-    "r, mean of draws": "r across pictures\nof the mean of draws",
+    "r, mean of draws": "r across images\nof the mean of draws",
     "SD / real": "SD of draws / real",
 }
 
 
 def draw_ablations(table: Any, by_seed: Any, file: Any) -> None:
-    """Draw how far each row is from the reference, with intervals over test pictures, and seeds.
+    """Draw how far each row is from the reference, with intervals over test images, and seeds.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def draw_ablations(table: Any, by_seed: Any, file: Any) -> None:
     n_seeds, n_images = int(table["n_seeds"].max()), int(table["n_images"].max())
     figure.suptitle(
         f"Mean over {n_seeds} seed{'s' * (n_seeds > 1)} (grey: each), interval over {n_images} "
-        "test pictures. Filled: the interval and all seeds are on one side of the line.",
+        "test images. Filled: the interval and all seeds are on one side of the line.",
         fontsize=10,
     )
     partial = file.with_name(f".{file.name}")

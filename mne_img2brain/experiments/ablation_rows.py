@@ -5,7 +5,7 @@ from typing import Any
 
 from sklearn.base import clone
 
-from ..regions import LOBES
+from ..epochs.regions import LOBES
 from ..regressor import DiffusionRegressor
 
 __all__ = ["REFERENCE", "ablation_rows", "file_name", "reference_regressor", "split_changes"]
@@ -22,7 +22,7 @@ def ablation_rows(reference: str | DiffusionRegressor = "xu2025") -> dict[str, d
     """Return the rows of the paper's ablation table, and some more.
 
     Every row changes one thing of the reference: captions left out, another position encoding,
-    another way for the picture to reach the denoiser, the sensors of one lobe alone, guided draws,
+    another way for the image to reach the denoiser, the sensors of one lobe alone, guided draws,
     fewer denoiser evaluations of a draw, another quantity that the denoiser predicts, and a mean
     regressor under the diffusion model or none.
 

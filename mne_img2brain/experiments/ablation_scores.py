@@ -28,11 +28,11 @@ class Judge:
     Attributes
     ----------
     n_draws : int
-        Draws of each test picture; 0 scores predictions alone.
+        Draws of each test image; 0 scores predictions alone.
     window, draw_window : tuple of float
         From when to when, in seconds, r and identification count, and the SD of draws.
     n_bootstrap : int
-        Resamples of test pictures.
+        Resamples of test images.
     level : float
         The content of confidence intervals.
     seed : int
@@ -77,7 +77,7 @@ class Judge:
         table : pandas.DataFrame
             One row per set of sensors and metric.
         resamples : array, shape (n_rows, n_bootstrap)
-            What each value is in each resample of test pictures.
+            What each value is in each resample of test images.
         """
         draws = None
         if self.n_draws:
@@ -172,13 +172,13 @@ class Judge:
     def _mean(
         self, metric: str, by_image: np.ndarray, better: str, unit: str = ""
     ) -> tuple[dict, np.ndarray]:
-        """Return a metric that is a mean over pictures."""
+        """Return a metric that is a mean over images."""
         return self._entry(metric, by_image, statistic=float, better=better, unit=unit)
 
     def _entry(
         self, metric: str, *parts: Any, statistic: Callable | type, better: str, unit: str = ""
     ) -> tuple[dict, np.ndarray]:
-        """Return a metric that is a function of means over pictures."""
+        """Return a metric that is a function of means over images."""
         value = statistic(*(part.mean(axis=0) for part in parts))
         return self._finished(metric, value, self._bootstrap(statistic, *parts), better, unit)
 
@@ -213,7 +213,7 @@ def _of_sensors(recorded: Any, rows: list[int]) -> Any:
 
 
 def summarize(rows: dict, reference: str, level: float) -> tuple[Any, Any]:
-    """Compare rows with the reference, on the same test pictures and the same sensors.
+    """Compare rows with the reference, on the same test images and the same sensors.
 
     Parameters
     ----------

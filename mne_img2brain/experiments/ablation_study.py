@@ -11,12 +11,12 @@ import pandas as pd
 from sklearn.base import clone
 
 from ..encoder import ImageToBrainEncoder
+from ..encoder.pairing import pair_trials, trial_groups
 from ..epochs import read_recording
+from ..epochs.regions import LOBES, assign_regions, lobe_of
 from ..evaluation import material
-from ..pairing import pair_trials, trial_groups
-from ..regions import LOBES, assign_regions, lobe_of
-from ..splits import held_out_groups, merge_groups
-from ..stimuli import present
+from ..stimulus.tokens import present
+from ..trials.splits import held_out_groups, merge_groups
 from .settings import fingerprint
 
 __all__ = ["Study", "count_image_tokens", "prepare"]
@@ -24,14 +24,14 @@ __all__ = ["Study", "count_image_tokens", "prepare"]
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Pictures and trials, and which are for training and which for test.
+    """Images and trials, and which are for training and which for test.
 
     Attributes
     ----------
     tokens : array, shape (n_images, n_tokens, n_features)
-        Of pictures and their captions.
+        Of images and their captions.
     n_image_tokens : int
-        How many of them are of the picture.
+        How many of them are of the image.
     epochs : mne.BaseEpochs
         The trials.
     image : array of int, shape (n_trials,)
@@ -45,7 +45,7 @@ class Study:
     fingerprint : dict
         What tells these data from others.
     split : pandas.DataFrame
-        Which pictures are for training and which for test.
+        Which images are for training and which for test.
     """
 
     tokens: np.ndarray
@@ -60,7 +60,7 @@ class Study:
 
     @property
     def has_captions(self) -> bool:
-        """Tell whether tokens of captions follow those of pictures."""
+        """Tell whether tokens of captions follow those of images."""
         return self.n_image_tokens < self.tokens.shape[1]
 
     def fit(
@@ -74,14 +74,14 @@ class Study:
     def _part(
         self, mask: np.ndarray, captions: bool
     ) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray]:
-        """Return tokens, epochs, the picture and the group of some trials."""
+        """Return tokens, epochs, the image and the group of some trials."""
         rows = np.flatnonzero(mask)
         used, image = np.unique(self.image[rows], return_inverse=True)
         tokens = self.tokens if captions else self.tokens[:, : self.n_image_tokens]
         return tokens[used], self.epochs[rows], image, self.group[rows]
 
     def recorded(self, encoder: ImageToBrainEncoder, captions: bool) -> Any:
-        """Gather the test trials of an encoder's sensors by picture."""
+        """Gather the test trials of an encoder's sensors by image."""
         tokens, epochs, image, _ = self._part(self.test, captions)
         encoders = {"row": encoder}
         recorded = material.gather(encoders, tokens, epochs, image)
@@ -100,7 +100,7 @@ def prepare(
     test_fraction: float,
     seed: int,
 ) -> Study:
-    """Pair pictures with trials, embed them once, and hold some out.
+    """Pair images with trials, embed them once, and hold some out.
 
     Parameters
     ----------
@@ -130,17 +130,17 @@ def prepare(
     stimuli = present(images, embedder, captions)
     image = stimuli.index[row]
     tokens = stimuli.tokens
-    # the same picture may have been given many times, or with several captions
-    _, picture = np.unique(np.array(stimuli.keys)[row], return_inverse=True)
+    # the same image may have been given many times, or with several captions
+    _, image_idx = np.unique(np.array(stimuli.keys)[row], return_inverse=True)
     if tokens.ndim != 3:
         tokens = tokens.reshape(len(tokens), -1, tokens.shape[-1])
-    group = merge_groups(picture, trial_groups(recording, groups))
+    group = merge_groups(image_idx, trial_groups(recording, groups))
     test = held_out_groups(group, test_fraction, np.random.default_rng(seed))
     if n_image_tokens is None:
         n_image_tokens = count_image_tokens(embedder, images, tokens, stimuli.captions)
     if not 0 < n_image_tokens <= tokens.shape[1]:
         raise ValueError(
-            f"n_image_tokens={n_image_tokens}, but a picture has {tokens.shape[1]} tokens."
+            f"n_image_tokens={n_image_tokens}, but an image has {tokens.shape[1]} tokens."
         )
     lobe = lobe_of(assign_regions(recording.info))
     names = np.array(recording.ch_names)
@@ -154,7 +154,7 @@ def prepare(
         test=test,
         lobes={name: names[lobe == name].tolist() for name in LOBES},
         fingerprint={
-            "pictures": _digest("".join(stimuli.keys[k] for k in row).encode()),
+            "images": _digest("".join(stimuli.keys[k] for k in row).encode()),
             "tokens": fingerprint(tokens),
             "responses": f"{recording.data.shape}, {_digest(recording.data)}",
             "channels": recording.ch_names,
@@ -182,7 +182,7 @@ def _digest(content: bytes | np.ndarray) -> str:
 def count_image_tokens(
     embedder: Any, images: list | np.ndarray, tokens: np.ndarray, captions: Any
 ) -> int:
-    """Ask the embedder how many tokens a picture has without its caption."""
+    """Ask the embedder how many tokens an image has without its caption."""
     takes = embedder is not None and (
         "captions" in inspect.signature(embedder.transform).parameters
     )

@@ -15,9 +15,9 @@ import pandas as pd
 from sklearn.base import clone
 
 from .._log import logger, use_log_level, warn
-from ..arrays import check_integers
 from ..evaluation import material
 from ..regressor import DiffusionRegressor
+from ..trials.checks import check_integers
 from .ablation_figure import draw_ablations
 from .ablation_rows import REFERENCE, check_rows, file_name, reference_regressor, split_changes
 from .ablation_scores import ALL_SENSORS, Judge, summarize
@@ -55,8 +55,8 @@ def ablate(
 ) -> pd.DataFrame:
     """Measure what each part of the method is worth: the ablation table of Xu et al. [1]_.
 
-    Every row changes one thing of a reference, is fitted to the same training pictures with
-    several seeds, and is judged on the same test pictures. Pictures are parted once, by group, and
+    Every row changes one thing of a reference, is fitted to the same training images with
+    several seeds, and is judged on the same test images. Images are parted once, by group, and
     embedded once. Rows that change only how draws are made share the fit of the reference.
 
     A row is written when it is done; a second call with the same arguments goes on with those that
@@ -66,7 +66,7 @@ def ablate(
     ``ablations.csv``    the table that is returned, of all rows that are done
     ``by_seed.csv``      the same for every seed
     ``ablations.png``    differences from the reference
-    ``split.csv``        which pictures are for training and which for test
+    ``split.csv``        which images are for training and which for test
     ``parameters.json``  parameters, fingerprints of the data, versions
     ``rows``             of each row its scores (CSV), what it was made with (JSON: changes, seeds,
                          versions, gradient steps, seconds) and its resamples (``.npy``)
@@ -76,40 +76,40 @@ def ablate(
     Parameters
     ----------
     images : list | array | str
-        Pictures or tokens, as in :meth:`mne_img2brain.ImageToBrainEncoder.fit`.
+        Images or tokens, as in :meth:`mne_img2brain.ImageToBrainEncoder.fit`.
     epochs : mne.BaseEpochs
         The responses of one subject.
     folder : path-like
         Where results are kept: new, empty, or that of a call to go on with.
     image_ids, captions, groups
-        As in fit. Test pictures are held out by whole groups (concepts).
+        As in fit. Test images are held out by whole groups (concepts).
     rows : None | list of str | dict of str to dict
         Which rows. ``None`` is all of :func:`ablation_rows`; a list takes some of these, by name
         (``"position: region"``) or kind (``"position"``); a dict holds rows of your own. Rows can
         be added in a later call.
     reference : "xu2025" | "default" | DiffusionRegressor
-        What rows differ from. In the paper's model all that is known of the picture comes through
+        What rows differ from. In the paper's model all that is known of the image comes through
         the denoiser, so that rows on conditioning and position show in predictions. The default of
         this library predicts by its mean regressor; there such rows show in draws, if at all.
     max_iter : int | None
         Gradient steps at most, for all rows; ``None`` is the reference's.
     embedder : transformer | None
-        Turns pictures into tokens; ``None`` is :class:`~mne_img2brain.ClipEmbedder`.
+        Turns images into tokens; ``None`` is :class:`~mne_img2brain.ClipEmbedder`.
     n_image_tokens : int | None
-        How many tokens of a picture come before those of its caption. ``None`` asks the embedder;
+        How many tokens of an image come before those of its caption. ``None`` asks the embedder;
         for tokens given as ``images`` there are then no captions to leave out.
     n_seeds : int
         How often each row is fitted, with seeds ``random_state``, ``random_state + 1`` and so on.
     test_fraction : float
         The part of the trials that is for test.
     n_draws : int
-        Draws of each test picture; 0 judges predictions alone.
+        Draws of each test image; 0 judges predictions alone.
     window : tuple of float
         From when to when, in seconds, r and identification count.
     draw_window : tuple of float
         From when to when the standard deviation of draws counts.
     n_bootstrap : int
-        Resamples of test pictures.
+        Resamples of test images.
     level : float
         The content of confidence intervals.
     random_state : int
@@ -121,11 +121,11 @@ def ablate(
     -------
     pandas.DataFrame
         One row per row of the ablation (``ablation``, ``setting``) and ``metric``: ``value``, the
-        mean over seeds, with its interval over test pictures ``ci_low`` to ``ci_high``;
+        mean over seeds, with its interval over test images ``ci_low`` to ``ci_high``;
         ``reference``, the same of the reference, on the same sensors; ``difference``, first minus
         second, with its paired interval ``difference_low`` to ``difference_high``; ``seed_sd``,
         the standard deviation over seeds; ``denoiser_kept``, in what part of the fits training
-        improved the denoiser on held-out pictures: where it is 0, draws are not the denoiser's and
+        improved the denoiser on held-out images: where it is 0, draws are not the denoiser's and
         conditioning cannot matter.
 
     Raises
@@ -141,12 +141,12 @@ def ablate(
     Notes
     -----
     ``mse`` and ``pcc`` are the paper's metrics, :func:`mne_img2brain.metrics.mse` (of sensors
-    scaled to an SD of one over test pictures and times) and
+    scaled to an SD of one over test images and times) and
     :func:`mne_img2brain.metrics.pearson`; ``r`` is the mean over sensors and ``window`` of
-    :func:`mne_img2brain.metrics.r_map`; ``mean rank`` is that of the true picture among all test
-    pictures. They are of ``predict``, of the mean of all draws, and (``mse`` and ``pcc``) of one
-    draw, each against the mean of all trials of the picture. ``SD / real`` is the median of
-    :func:`mne_img2brain.metrics.sd_ratio`; it needs test pictures with several trials.
+    :func:`mne_img2brain.metrics.r_map`; ``mean rank`` is that of the true image among all test
+    images. They are of ``predict``, of the mean of all draws, and (``mse`` and ``pcc``) of one
+    draw, each against the mean of all trials of the image. ``SD / real`` is the median of
+    :func:`mne_img2brain.metrics.sd_ratio`; it needs test images with several trials.
 
     Rows on sensors are judged on their sensors, and their ``reference`` likewise: the model that
     learnt all sensors, scored on these.
@@ -296,7 +296,7 @@ def _run_row(
     table, resamples = pd.concat(tables, ignore_index=True), np.concatenate(resamples)
     if name == REFERENCE and not table["denoiser_kept"].any():
         warn(
-            "Training did not improve the reference's denoiser on held-out pictures, whatever the "
+            "Training did not improve the reference's denoiser on held-out images, whatever the "
             "seed: draws are of the noise alone, and what reaches the denoiser cannot matter. Give "
             "more data or a larger max_iter."
         )

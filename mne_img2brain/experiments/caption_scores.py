@@ -14,16 +14,16 @@ __all__ = ["score_captions"]
 def score_captions(
     file: Any, images: dict, captions: dict | None, embedder: Any
 ) -> tuple[Any, str | None]:
-    """Score captions against their pictures, once.
+    """Score captions against their images, once.
 
     Parameters
     ----------
     file : pathlib.Path
         The table; it is read where it is there.
     images : dict of str to list of str
-        Pictures of ``"train"`` and ``"test"``.
+        Images of ``"train"`` and ``"test"``.
     captions : dict of str to str | None
-        By file name of the picture.
+        By file name of the image.
     embedder : transformer | None
         A :class:`~mne_img2brain.ClipEmbedder` says which CLIP model to use.
 
@@ -31,7 +31,7 @@ def score_captions(
     -------
     scores : pandas.DataFrame | None
         ``split``, ``image``, ``caption``, ``clip_score`` and, as the chance level, ``shuffled``:
-        the score of a picture with the caption of another.
+        the score of an image with the caption of another.
     reason : str | None
         Why there are no scores.
     """
@@ -47,15 +47,15 @@ def score_captions(
         if hasattr(embedder, name)
     }
     parts = []
-    for split, pictures in images.items():
-        texts: Any = captions_of(captions, pictures)
-        # every picture with its neighbour's caption: another picture, whatever the order
+    for split, paths in images.items():
+        texts: Any = captions_of(captions, paths)
+        # every image with its neighbour's caption: another image, whatever the order
         others = np.roll(texts, len(texts) // 2).tolist()
         try:
-            scores = [clip_score(pictures, some, **model) for some in (texts, others)]
+            scores = [clip_score(paths, some, **model) for some in (texts, others)]
         except OSError as error:
-            return None, f"pictures or CLIP weights are not there ({str(error).splitlines()[0]})"
-        frame = {"split": split, "image": pictures, "caption": texts}
+            return None, f"images or CLIP weights are not there ({str(error).splitlines()[0]})"
+        frame = {"split": split, "image": paths, "caption": texts}
         parts.append(pd.DataFrame({**frame, "clip_score": scores[0], "shuffled": scores[1]}))
         logger.info("CLIP scores of %d %s captions: %.3f.", len(texts), split, scores[0].mean())
     scores = pd.concat(parts, ignore_index=True)

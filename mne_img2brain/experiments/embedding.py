@@ -1,4 +1,4 @@
-"""Tokens of all pictures, computed once and shared by all fits of an experiment."""
+"""Tokens of all images, computed once and shared by all fits of an experiment."""
 
 import inspect
 import json
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from .._log import logger
-from ..stimuli import load_tokens
+from ..stimulus.tokens import load_tokens
 from .settings import write_json
 
 __all__ = ["captions_of", "check_captions", "given_tokens", "read_captions", "shared_tokens"]
 
-_CHUNK = 256  # pictures; 300 tokens of 768 features are 0.24 GB
+_CHUNK = 256  # images; 300 tokens of 768 features are 0.24 GB
 
 
 def read_captions(captions: dict | str | os.PathLike | None) -> dict | None:
-    """Read captions by the file name of their picture.
+    """Read captions by the file name of their image.
 
     Parameters
     ----------
@@ -50,74 +50,74 @@ def read_captions(captions: dict | str | os.PathLike | None) -> dict | None:
     ]
     if wrong:
         raise ValueError(
-            "captions are a dict of file names of pictures to captions, or a JSON file with one; "
+            "captions are a dict of file names of images to captions, or a JSON file with one; "
             f"given was {str(captions)[:60]}."
         )
     return {Path(name).name: text for name, text in captions.items()}
 
 
 def captions_of(captions: dict | None, images: list[str]) -> list[str] | None:
-    """Return the captions of pictures in their order.
+    """Return the captions of images in their order.
 
     Parameters
     ----------
     captions : dict of str to str | None
         From :func:`read_captions`.
     images : list of str
-        Paths of pictures.
+        Paths of images.
 
     Returns
     -------
     list of str | None
-        One per picture.
+        One per image.
 
     Raises
     ------
     ValueError
-        If a picture has none.
+        If an image has none.
     """
     if captions is None:
         return None
     missing = [image for image in images if Path(image).name not in captions]
     if missing:
         raise ValueError(
-            f"{len(missing)} of {len(images)} pictures have no caption, first "
+            f"{len(missing)} of {len(images)} images have no caption, first "
             f"{Path(missing[0]).name!r}; give one for each."
         )
     return [captions[Path(image).name] for image in images]
 
 
 def check_captions(captions: dict | None, images: dict) -> None:
-    """Complain where a picture of any split has no caption, if there are any.
+    """Complain where an image of any split has no caption, if there are any.
 
     Parameters
     ----------
     captions : dict of str to str | None
         From :func:`read_captions`.
     images : dict of str to list of str
-        Pictures of ``"train"`` and ``"test"``.
+        Images of ``"train"`` and ``"test"``.
 
     Raises
     ------
     ValueError
-        If a picture has none.
+        If an image has none.
     """
-    for pictures in images.values():
-        captions_of(captions, pictures)
+    for paths in images.values():
+        captions_of(captions, paths)
 
 
-def given_tokens(tokens: dict, n_pictures: dict, chosen: np.ndarray) -> dict:
-    """Check tokens that the user computed, and take those of the chosen pictures.
+def given_tokens(tokens: dict, n_images: dict, chosen: np.ndarray) -> dict:
+    """Check tokens that the user computed, and take those of the chosen images.
 
     Parameters
     ----------
     tokens : dict of str to array | dict of str to path-like
         ``"train"`` and ``"test"``: floats, shape (n_images, n_tokens, n_features), or ``.npy``
         files that hold them.
-    n_pictures : dict of str to int
-        How many pictures the recordings have, by split.
+    n_images : dict of str to int
+        How many images the recordings have, by split.
     chosen : array of int
-        Which of the training pictures are used.
+        Which of the training images are used.
 
     Returns
     -------
@@ -127,12 +127,12 @@ def given_tokens(tokens: dict, n_pictures: dict, chosen: np.ndarray) -> dict:
     Raises
     ------
     ValueError
-        If they are no tokens, or not one row for each picture.
+        If they are no tokens, or not one row for each image.
     """
     if not isinstance(tokens, dict) or set(tokens) != {"train", "test"}:
         raise ValueError(
             "tokens holds 'train' and 'test': arrays of floats or names of .npy files, one row for "
-            "each picture in the order of image_id."
+            "each image in the order of image_id."
         )
     loaded = {}
     for split, value in tokens.items():
@@ -142,10 +142,10 @@ def given_tokens(tokens: dict, n_pictures: dict, chosen: np.ndarray) -> dict:
                 f"tokens[{split!r}] is a {type(value).__name__}; give an array of floats or the "
                 "name of a .npy file."
             )
-        if len(array) != n_pictures[split]:
+        if len(array) != n_images[split]:
             raise ValueError(
-                f"tokens[{split!r}] has {len(array)} rows, but there are {n_pictures[split]} "
-                f"{split} pictures; give one row for each, in the order of image_id."
+                f"tokens[{split!r}] has {len(array)} rows, but there are {n_images[split]} "
+                f"{split} images; give one row for each, in the order of image_id."
             )
         loaded[split] = array
     if loaded["train"].shape[2:] != loaded["test"].shape[2:]:
@@ -161,9 +161,9 @@ def given_tokens(tokens: dict, n_pictures: dict, chosen: np.ndarray) -> dict:
 def shared_tokens(
     folder: Path, images: dict, embedder: Any, captions: dict | None = None
 ) -> tuple[dict, dict | None]:
-    """Embed all pictures once; what was embedded before is read.
+    """Embed all images once; what was embedded before is read.
 
-    Parts of a few hundred pictures are written as they are ready, so that a killed run goes on
+    Parts of a few hundred images are written as they are ready, so that a killed run goes on
     where it was.
 
     Parameters
@@ -171,9 +171,9 @@ def shared_tokens(
     folder : pathlib.Path
         Where tokens are kept.
     images : dict of str to list of str
-        Pictures of ``"train"`` and ``"test"``.
+        Images of ``"train"`` and ``"test"``.
     embedder : transformer
-        Turns pictures into tokens.
+        Turns images into tokens.
     captions : dict of str to str | None
         By file name; for embedders that take captions.
 
@@ -187,7 +187,7 @@ def shared_tokens(
     Raises
     ------
     FileNotFoundError
-        If pictures are not there.
+        If images are not there.
     """
     files = {split: folder / f"tokens-{split}.npy" for split in images}
     to_do = [split for split, file in files.items() if not file.is_file()]
@@ -199,7 +199,7 @@ def shared_tokens(
     if captions is None and written.is_file():
         captions = json.loads(written.read_text(encoding="utf-8"))
     elif captions is None and to_do and hasattr(embedder, "captions"):
-        everything = [image for pictures in images.values() for image in pictures]
+        everything = [image for paths in images.values() for image in paths]
         texts = embedder.fit(everything).captions(everything)
         if texts is not None:
             names = [Path(image).name for image in everything]
@@ -222,12 +222,12 @@ def shared_tokens(
 
 
 def _check_there(images: list[str]) -> None:
-    """Complain where pictures are not there."""
+    """Complain where images are not there."""
     missing = [image for image in images if not Path(image).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} of {len(images)} pictures are not there, first {missing[0]}. Put the "
-            "THINGS pictures beside the recordings, give reader={'images_dir': ...}, or give "
+            f"{len(missing)} of {len(images)} images are not there, first {missing[0]}. Put the "
+            "THINGS images beside the recordings, give reader={'images_dir': ...}, or give "
             "tokens= that were computed elsewhere."
         )
 
@@ -235,7 +235,7 @@ def _check_there(images: list[str]) -> None:
 def _embed_parts(
     folder: Path, split: str, images: list[str], embedder: Any, captions: list[str] | None
 ) -> list[Path]:
-    """Embed pictures in parts, each written in one step; return the files."""
+    """Embed images in parts, each written in one step; return the files."""
     place = folder / f"parts-{split}"
     place.mkdir(exist_ok=True)
     embedder = embedder.fit(images)
@@ -253,7 +253,7 @@ def _embed_parts(
         tokens = tokens.reshape(len(tokens), -1, tokens.shape[-1])
         _save(file, _halved(tokens))
         done = min(start + _CHUNK, len(images))
-        logger.info("Embedded %d of %d %s pictures.", done, len(images), split)
+        logger.info("Embedded %d of %d %s images.", done, len(images), split)
     return files
 
 

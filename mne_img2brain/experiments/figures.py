@@ -15,8 +15,8 @@ _GENERATORS = ("diffusion", "xu2025")
 _PROTOCOLS = {"within": "Within subject", "cross": "Unseen subject"}
 _AXES = {
     "mse": "MSE (SD² of each sensor)",
-    "pcc": "PCC over sensors and times\nof a picture",
-    "r": "Pearson r across pictures\n(mean over sensors, 0.05-0.6 s)",
+    "pcc": "PCC over sensors and times\nof an image",
+    "r": "Pearson r across images\n(mean over sensors, 0.05-0.6 s)",
 }
 
 
@@ -43,7 +43,7 @@ def draw_units(results: dict, folder: Any) -> list:
                 maps[f"{method}: predicted"],
                 maps["recorded"],
                 labels=("Recorded", "Generated"),
-                title=f"{who}: mean response to {about['n_test_pictures']} new pictures, {method}",
+                title=f"{who}: mean response to {about['n_test_images']} new images, {method}",
                 show=False,
             )
             written.append(_save(figure, folder / f"erp-{name}-{method}.png"))
@@ -59,7 +59,7 @@ def draw_units(results: dict, folder: Any) -> list:
                 own,
                 mean_evoked(others),
                 labels=("Training subjects", f"Test: {subject}"),
-                title=f"Recorded responses to the test pictures: {subject} and the mean of "
+                title=f"Recorded responses to the test images: {subject} and the mean of "
                 f"{len(others)} other{'s' * (len(others) > 1)}",
                 show=False,
             )
@@ -146,7 +146,7 @@ def draw_accuracy(table: Any, protocol: str, file: Any) -> Any:
 
 
 def draw_clip_scores(scores: Any, file: Any) -> Any:
-    """Draw the distribution of CLIP scores between pictures and captions.
+    """Draw the distribution of CLIP scores between images and captions.
 
     Parameters
     ----------
@@ -171,13 +171,13 @@ def draw_clip_scores(scores: Any, file: Any) -> Any:
         axis.hist(part["clip_score"], edges, color="#0072B2", alpha=0.85, label="own caption")
         axis.hist(
             part["shuffled"], edges, histtype="step", color=REFERENCE, lw=1.5,
-            label="another picture's caption",
+            label="another image's caption",
         )  # fmt: skip
         axis.axvline(part["clip_score"].median(), color=REAL, lw=1, ls="--")
         axis.set(
             xlabel="CLIP score",
-            ylabel="Number of pictures",
-            title=f"{split}: median {part['clip_score'].median():.2f} ({len(part)} pictures)",
+            ylabel="Number of images",
+            title=f"{split}: median {part['clip_score'].median():.2f} ({len(part)} images)",
         )
         tidy(axis)
     handles, labels = axes[0, 0].get_legend_handles_labels()

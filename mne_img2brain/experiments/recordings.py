@@ -1,4 +1,4 @@
-"""The recordings of an experiment: subjects, pictures, averages to learn from, test trials."""
+"""The recordings of an experiment: subjects, images, averages to learn from, test trials."""
 
 import os
 import re
@@ -32,7 +32,7 @@ class Recordings:
     path : path-like
         Its folder.
     scale : Scale
-        How many training pictures and test trials are used.
+        How many training images and test trials are used.
     reader : dict | None
         More arguments of the reader, for example ``{"resample": 100}``.
     """
@@ -100,15 +100,15 @@ class Recordings:
         module = DATASETS[self.dataset]
         return module.load(self.path, subject, split, average=average, **self.reader)
 
-    def pictures(self, subject: str, split: str) -> list[str]:
-        """List the pictures of a subject without reading the recording.
+    def images(self, subject: str, split: str) -> list[str]:
+        """List the images of a subject without reading the recording.
 
         Parameters
         ----------
         subject : str
             The subject.
         split : "train" | "test"
-            Which pictures.
+            Which images.
 
         Returns
         -------
@@ -120,12 +120,12 @@ class Recordings:
         _, first = np.unique(image_id, return_index=True)
         return [images[row] for row in first]
 
-    def chosen(self, n_pictures: int) -> np.ndarray:
-        """Choose the training pictures.
+    def chosen(self, n_images: int) -> np.ndarray:
+        """Choose the training images.
 
         Parameters
         ----------
-        n_pictures : int
+        n_images : int
             How many there are.
 
         Returns
@@ -133,8 +133,8 @@ class Recordings:
         array of int
             Their positions, evenly spaced: concepts are neighbours, so that all are in.
         """
-        wanted = min(self.scale.n_pictures or n_pictures, n_pictures)
-        return np.unique(np.linspace(0, n_pictures - 1, wanted).round().astype(int))
+        wanted = min(self.scale.n_images or n_images, n_images)
+        return np.unique(np.linspace(0, n_images - 1, wanted).round().astype(int))
 
     def training(self, subject: str) -> Any:
         """Read the averages that a subject's models learn from.
@@ -147,7 +147,7 @@ class Recordings:
         Returns
         -------
         mne.BaseEpochs
-            One epoch for each chosen picture, in their order.
+            One epoch for each chosen image, in their order.
         """
         _, epochs = self._load(subject, "train", average=True)
         rows = self.chosen(len(epochs))
@@ -164,7 +164,7 @@ class Recordings:
         Returns
         -------
         mne.BaseEpochs
-            The trials of all test pictures; ``image_id`` is in the metadata.
+            The trials of all test images; ``image_id`` is in the metadata.
         """
         _, epochs = self._load(subject, "test", average=False)
         if self.scale.n_repetitions is not None:
@@ -172,8 +172,8 @@ class Recordings:
             epochs = epochs[np.flatnonzero(kept)]
         return epochs.load_data()
 
-    def same_pictures(self, subjects: list[str]) -> dict:
-        """List the pictures, once it is sure that all subjects saw the same.
+    def same_images(self, subjects: list[str]) -> dict:
+        """List the images, once it is sure that all subjects saw the same.
 
         Parameters
         ----------
@@ -183,26 +183,26 @@ class Recordings:
         Returns
         -------
         dict of str to list of str
-            The pictures of ``"train"`` and ``"test"``.
+            The images of ``"train"`` and ``"test"``.
 
         Raises
         ------
         ValueError
-            If subjects saw different pictures.
+            If subjects saw different images.
         """
-        pictures = {}
+        paths = {}
         for split in ("train", "test"):
-            pictures[split] = self.pictures(subjects[0], split)
-            names = [Path(image).name for image in pictures[split]]
+            paths[split] = self.images(subjects[0], split)
+            names = [Path(image).name for image in paths[split]]
             for subject in subjects[1:]:
-                others = [Path(image).name for image in self.pictures(subject, split)]
+                others = [Path(image).name for image in self.images(subject, split)]
                 if others != names:
                     raise ValueError(
-                        f"{subjects[0]} and {subject} saw different {split} pictures "
-                        f"({len(names)} and {len(others)}); give subjects= of one set of pictures."
+                        f"{subjects[0]} and {subject} saw different {split} images "
+                        f"({len(names)} and {len(others)}); give subjects= of one set of images."
                     )
         logger.info(
-            "%s: %d subjects, %d training and %d test pictures.",
-            self.dataset, len(subjects), len(pictures["train"]), len(pictures["test"]),
+            "%s: %d subjects, %d training and %d test images.",
+            self.dataset, len(subjects), len(paths["train"]), len(paths["test"]),
         )  # fmt: skip
-        return pictures
+        return paths

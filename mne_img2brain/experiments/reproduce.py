@@ -10,7 +10,7 @@ import filelock
 import pandas as pd
 
 from .._log import logger, use_log_level
-from ..arrays import check_integers
+from ..trials.checks import check_integers
 from .ablation_study import count_image_tokens
 from .ablations import ablate
 from .caption_scores import score_captions
@@ -50,10 +50,10 @@ def reproduce(
     """Repeat the experiments of Xu et al. [1]_, beside baselines and noise ceilings.
 
     The paper's model, this library's default, ridge regression with Gaussian noise and the mean
-    response learn from the averages of the training pictures and are judged, by
-    :func:`mne_img2brain.evaluate`, on all trials of the test pictures, which are of other concepts.
+    response learn from the averages of the training images and are judged, by
+    :func:`mne_img2brain.evaluate`, on all trials of the test images, which are of other concepts.
     *Within subject* a model learns from the subject it is tested on. *Across subjects* it learns
-    from all others, and is asked for their average subject: subject and pictures are both new.
+    from all others, and is asked for their average subject: subject and images are both new.
 
     A subject in one protocol is a unit of work, whose folder appears when all is in it. A run that
     was killed goes on with the units that are not there. In ``out`` are
@@ -66,7 +66,7 @@ def reproduce(
                           responses, topographies of training and test subjects, CLIP scores
     ``units``             of each unit its table, its maps (FIF), seeds, versions, and encoders
                           for :func:`mne_img2brain.read_encoder`
-    ``tokens``            tokens of all pictures and their captions
+    ``tokens``            tokens of all images and their captions
     ``skipped.json``      what was left out, and why
     ====================  ====================================================================
 
@@ -84,16 +84,16 @@ def reproduce(
     within, cross, ablations : bool
         Which experiments to run. Tables and figures show all that the folder holds.
     scale : "small" | "paper"
-        ``"small"``: at most 1,000 training pictures and 20 trials of each test picture, small
+        ``"small"``: at most 1,000 training images and 20 trials of each test image, small
         denoisers, Gabor tokens, nothing downloaded. ``"paper"``: everything, CLIP ViT-L/14 tokens
-        of pictures and of captions by Qwen2-VL.
+        of images and of captions by Qwen2-VL.
     embedder : transformer | None
-        Turns pictures into tokens; ``None`` goes by the scale.
+        Turns images into tokens; ``None`` goes by the scale.
     captions : dict of str to str | path-like | None
-        Captions by file name of the picture, or a JSON file with these. ``None`` leaves them to the
+        Captions by file name of the image, or a JSON file with these. ``None`` leaves them to the
         embedder.
     tokens : dict of str to array | dict of str to path-like | None
-        Tokens in place of pictures: ``"train"`` and ``"test"``, arrays of floats or ``.npy`` files
+        Tokens in place of images: ``"train"`` and ``"test"``, arrays of floats or ``.npy`` files
         of shape (n_images, n_tokens, n_features), in the order of ``image_id``.
     reader : dict | None
         More arguments of the reader, for example ``{"resample": 100}`` or ``{"variant": "ubp"}``.
@@ -110,18 +110,18 @@ def reproduce(
     Raises
     ------
     ValueError
-        If ``out`` holds results of other parameters, or subjects saw different pictures.
+        If ``out`` holds results of other parameters, or subjects saw different images.
     FileExistsError
         If ``out`` holds something else.
     FileNotFoundError
-        If recordings, subjects or pictures are not there.
+        If recordings, subjects or images are not there.
     RuntimeError
         If another process writes to ``out``.
 
     Notes
     -----
-    MSE is of responses scaled to an SD of one for each sensor, over test pictures and times; PCC is
-    over sensors and times of one picture, as :func:`mne_img2brain.metrics.pearson` describes. The
+    MSE is of responses scaled to an SD of one for each sensor, over test images and times; PCC is
+    over sensors and times of one image, as :func:`mne_img2brain.metrics.pearson` describes. The
     paper does not say how it scales responses, or how many trials its test responses average; here
     it is all that there are.
 
@@ -157,10 +157,10 @@ def reproduce(
                 "tokens": fingerprint(tokens), "reader": fingerprint(recordings.reader),
                 "random_state": int(random_state),
             }  # fmt: skip
-            images = recordings.same_pictures(subjects)
+            images = recordings.same_images(subjects)
             chosen = recordings.chosen(len(images["train"]))
             if tokens is not None:
-                counts = {split: len(pictures) for split, pictures in images.items()}
+                counts = {split: len(paths) for split, paths in images.items()}
                 tokens = given_tokens(tokens, counts, chosen)
             images["train"] = [images["train"][row] for row in chosen]
             check_captions(captions, images)

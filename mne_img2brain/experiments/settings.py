@@ -28,19 +28,19 @@ class Scale:
 
     Attributes
     ----------
-    n_pictures : int | None
-        Training pictures at most, evenly spaced over the concepts; None is all.
+    n_images : int | None
+        Training images at most, evenly spaced over the concepts; None is all.
     n_repetitions : int | None
-        Trials of each test picture at most; None is all.
+        Trials of each test image at most; None is all.
     n_draws : int
-        Draws of each test picture.
+        Draws of each test image.
     network : dict
         Parameters of both diffusion models that differ from their defaults.
     n_seeds : int
         Fits of each row of the ablation table.
     """
 
-    n_pictures: int | None
+    n_images: int | None
     n_repetitions: int | None
     n_draws: int
     network: dict

@@ -21,8 +21,8 @@ __all__ = ["Unit", "plan_units", "read_unit", "run_unit"]
 
 # Encoders that are kept; baselines are fitted again in seconds.
 _KEPT = ("diffusion", "xu2025")
-# What a fit needs, in GiB, measured with 1,000-16,540 pictures (doc/reproduce.rst): in any case,
-# for each picture, and in sizes of the averages.
+# What a fit needs, in GiB, measured with 1,000-16,540 images (doc/reproduce.rst): in any case,
+# for each image, and in sizes of the averages.
 _ALWAYS, _EACH_PICTURE, _SIZES = 1.0, 0.0004, 7
 
 
@@ -98,9 +98,9 @@ def run_unit(
     recordings : Recordings
         The data set.
     tokens : dict of str to array
-        Of the training and the test pictures.
+        Of the training and the test images.
     embedder : transformer | None
-        What made them, saved with the encoders so that they take pictures.
+        What made them, saved with the encoders so that they take images.
     random_state : int
         The seed of fits, draws, splits and resamples.
     """
@@ -135,8 +135,8 @@ def run_unit(
         {
             **dataclasses.asdict(unit),
             "n_training_averages": n_trained,
-            "n_training_pictures": len(tokens["train"]),
-            "n_test_pictures": evaluation.n_images,
+            "n_training_images": len(tokens["train"]),
+            "n_test_images": evaluation.n_images,
             "n_test_trials": len(trials),
             "random_state": random_state,
             "seconds": {name: round(value, 2) for name, value in seconds.items()},

@@ -153,7 +153,7 @@ def difference_wave_r(
 ) -> float:
     """Correlate the recorded with the predicted difference between two conditions.
 
-    For data sets of few pictures or conditions, where r across images says little.
+    For data sets of few images or conditions, where r across images says little.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pictures to tokens: loading, captions, embedders, one cache on disk."""
+"""Images to tokens: loading, captions, embedders, one cache on disk."""
 
 import importlib
 from collections.abc import Callable

@@ -50,7 +50,7 @@ class ClipModel:
         self.model = model.eval()
 
     def image_tokens(self, images: list[Any]) -> np.ndarray:
-        """Return projected tokens of pictures: float32 array, (n_images, n_tokens, n_features).
+        """Return projected tokens of images: float32 array, (n_images, n_tokens, n_features).
 
         The first is what ``encode_image`` returns; then come the patches, each through the last
         normalisation and the projection that the class token goes through. Towers whose patches
@@ -59,7 +59,7 @@ class ClipModel:
         Parameters
         ----------
         images : list of PIL.Image.Image
-            RGB pictures.
+            RGB images.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""A long computation over pictures, said before it starts and timed after its first batch."""
+"""A long computation over images, said before it starts and timed after its first batch."""
 
 import time
 from collections.abc import Callable

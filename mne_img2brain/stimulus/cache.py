@@ -1,4 +1,4 @@
-"""What was computed once for a picture is kept on disk: tokens and captions."""
+"""What was computed once for an image is kept on disk: tokens and captions."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""How well captions describe pictures, by CLIP."""
+"""How well captions describe images, by CLIP."""
 
 import numpy as np
 
@@ -16,26 +16,26 @@ def clip_score(
     batch_size: int = 8,
     weight: float = 2.5,
 ) -> np.ndarray:
-    r"""Return the CLIP score between each picture and its caption.
+    r"""Return the CLIP score between each image and its caption.
 
     .. math:: s = w \max(\cos(E_I, E_C), 0)
 
-    with :math:`E_I` and :math:`E_C` CLIP's embeddings of the picture and the caption [1]_. (The
+    with :math:`E_I` and :math:`E_C` CLIP's embeddings of the image and the caption [1]_. (The
     original puts "A photo depicts" before captions; here they are taken as they are, as they
     are in the embedder.)
 
     Parameters
     ----------
     images : list | array, shape (n_images, height, width, 3)
-        Pictures.
+        Images.
     captions : list of str
-        One per picture.
+        One per image.
     model, pretrained : str
         As in :class:`~mne_img2brain.ClipEmbedder`.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
     batch_size : int
-        Pictures at once.
+        Images at once.
     weight : float
         :math:`w`; 1 gives the cosine, cut at 0.
 
@@ -47,7 +47,7 @@ def clip_score(
     Raises
     ------
     ValueError
-        If there is not one caption per picture.
+        If there is not one caption per image.
 
     References
     ----------
@@ -64,8 +64,8 @@ def clip_score(
     scores = []
     for start in range(0, len(images), batch_size):
         some = slice(start, start + batch_size)
-        pictures = [load_rgb(image, start + i) for i, image in enumerate(images[some])]
-        seen = clip.image_tokens(pictures)[:, 0]
+        loaded = [load_rgb(image, start + i) for i, image in enumerate(images[some])]
+        seen = clip.image_tokens(loaded)[:, 0]
         read = np.stack([tokens[-1] for tokens in clip.text_tokens(captions[some])])
         cosine = (seen * read).sum(axis=1)
         cosine /= np.linalg.norm(seen, axis=1) * np.linalg.norm(read, axis=1)

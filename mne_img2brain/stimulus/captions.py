@@ -8,10 +8,10 @@ MAX_SIDE = 448  # pixels: what a caption needs, at a fraction of the cost of a p
 
 
 class Captioner:
-    """Describe pictures with an image-text-to-text model of the Hugging Face hub.
+    """Describe images with an image-text-to-text model of the Hugging Face hub.
 
     Any model that :class:`transformers.AutoModelForImageTextToText` loads will do: Qwen2-VL [1]_,
-    BLIP, GIT, LLaVA, Idefics3. Decoding is greedy: the same picture has the same caption.
+    BLIP, GIT, LLaVA, Idefics3. Decoding is greedy: the same image has the same caption.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Captioner:
     max_new_tokens : int
         Longest answer.
     batch_size : int
-        Pictures described at once.
+        Images described at once.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
 
@@ -35,7 +35,7 @@ class Captioner:
     def __init__(
         self,
         model: str = "Qwen/Qwen2-VL-2B-Instruct",
-        prompt: str = "Describe this picture in one short sentence.",
+        prompt: str = "Describe this image in one short sentence.",
         max_new_tokens: int = 40,
         batch_size: int = 8,
         device: str = "auto",
@@ -86,17 +86,17 @@ class Captioner:
         return self._loaded
 
     def __call__(self, images: list) -> list[str]:
-        """Describe pictures.
+        """Describe images.
 
         Parameters
         ----------
         images : list of PIL.Image.Image
-            RGB pictures.
+            RGB images.
 
         Returns
         -------
         list of str
-            One caption per picture, without line breaks.
+            One caption per image, without line breaks.
         """
         captions = []
         for start in range(0, len(images), self.batch_size):

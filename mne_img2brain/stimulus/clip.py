@@ -14,14 +14,14 @@ from .cache import Cache, cache_folder
 from .captions import Captioner
 from .images import check_images, load_rgb, unique_images
 
-PROMPT = "Describe this picture in one short sentence."
+PROMPT = "Describe this image in one short sentence."
 
 
 class ClipEmbedder(TransformerMixin, BaseEstimator):
-    """Tokens of a picture and of its caption, by CLIP, concatenated.
+    """Tokens of an image and of its caption, by CLIP, concatenated.
 
     The projected class token, the projected patch tokens, and the projected tokens of the caption
-    up to its end, so that picture and words are in one space [1]_ [2]_. Everything is computed once
+    up to its end, so that image and words are in one space [1]_ [2]_. Everything is computed once
     and kept on disk in float16.
 
     Parameters
@@ -31,14 +31,14 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
     pretrained : str | None
         Name of its weights, or a file. Not used for ``local-dir:`` and ``hf-hub:``.
     captioner : str | callable | None
-        Who describes pictures that come without a caption: a model of the Hugging Face hub or its
+        Who describes images that come without a caption: a model of the Hugging Face hub or its
         folder, or a callable from a list of PIL images to a list of str. ``None`` leaves words out.
     prompt : str
         What the captioner is asked.
     max_new_tokens : int
         Longest caption, in its tokens.
     batch_size : int
-        Pictures at once.
+        Images at once.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
     cache_dir : path-like | None
@@ -105,14 +105,14 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         return True
 
     def transform(self, images: list | np.ndarray, captions: list[str] | None = None) -> np.ndarray:
-        """Embed pictures and captions.
+        """Embed images and captions.
 
         Parameters
         ----------
         images : list | array, shape (n_images, height, width, 3)
-            Pictures; those given many times are embedded once.
+            Images; those given many times are embedded once.
         captions : list of str | None
-            One per picture, in place of the captioner's.
+            One per image, in place of the captioner's.
 
         Returns
         -------
@@ -124,7 +124,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         OSError
             If weights are not there and cannot be downloaded.
         ValueError
-            If there is not one caption per picture.
+            If there is not one caption per image.
         """
         self.fit(images)
         images = check_images(images)
@@ -146,17 +146,17 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         return tokens
 
     def captions(self, images: list | np.ndarray) -> list[str] | None:
-        """Describe pictures; what was described before is read from the cache.
+        """Describe images; what was described before is read from the cache.
 
         Parameters
         ----------
         images : list | array, shape (n_images, height, width, 3)
-            Pictures.
+            Images.
 
         Returns
         -------
         list of str | None
-            One per picture; ``None`` where ``captioner=None``.
+            One per image; ``None`` where ``captioner=None``.
         """
         if self.captioner is None:
             return None
@@ -198,7 +198,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         return [texts[row] for row in index]
 
     def _image_tokens(self, images: list, keys: list[str]) -> list:
-        """Tokens of distinct pictures, from the cache where they are there."""
+        """Tokens of distinct images, from the cache where they are there."""
         cache = Cache(self.cache_dir, "clip-image", self._settings())
         tokens = [cache.get_array(key) for key in keys]
         new = [row for row, array in enumerate(tokens) if array is None]
@@ -231,7 +231,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         return tokens
 
     def _settings(self) -> dict:
-        """Return what tokens depend on beside the picture and the caption."""
+        """Return what tokens depend on beside the image and the caption."""
         if getattr(self, "_identity", (None, None))[0] != (self.model, self.pretrained):
             identity = weights_identity(self.model, self.pretrained)
             self._identity = (self.model, self.pretrained), identity

@@ -13,7 +13,7 @@ from .images import check_images, load_rgb
 class GaborEmbedder(TransformerMixin, BaseEstimator):
     r"""Multi-scale Gabor energies, luminance, contrast and colour on a grid.
 
-    Each picture is brought to ``size`` x ``size`` pixels of luminance and two opponent colours,
+    Each image is brought to ``size`` x ``size`` pixels of luminance and two opponent colours,
     and filtered with quadrature pairs of Gabors, whose energy
 
     .. math:: E_{s,\theta}(x) = \sqrt{(I * g^{even}_{s,\theta})^2 + (I * g^{odd}_{s,\theta})^2}
@@ -26,9 +26,9 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     size : int
-        Width and height at which pictures are filtered, in pixels.
+        Width and height at which images are filtered, in pixels.
     n_scales : int
-        Spatial frequencies, an octave apart, from ``size / 4`` cycles per picture down.
+        Spatial frequencies, an octave apart, from ``size / 4`` cycles per image down.
     n_orientations : int
         Orientations, from 0 (a vertical grating) in equal steps below 180 degrees.
     grid : int
@@ -69,12 +69,12 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, images: list | np.ndarray) -> np.ndarray:
-        """Embed pictures.
+        """Embed images.
 
         Parameters
         ----------
         images : list | array, shape (n_images, height, width, 3)
-            Pictures.
+            Images.
 
         Returns
         -------
@@ -90,7 +90,7 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         return np.stack(tokens).astype(np.float32)
 
     def frequencies(self) -> np.ndarray:
-        """Return the spatial frequencies: array, shape (n_scales,), in cycles per picture."""
+        """Return the spatial frequencies: array, shape (n_scales,), in cycles per image."""
         return self.size / 4 / 2.0 ** np.arange(self.n_scales)
 
     def orientations(self) -> np.ndarray:
@@ -109,7 +109,7 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         if self.size / 4 / 2 ** (self.n_scales - 1) < 1:
             raise ValueError(
                 f"n_scales={self.n_scales} is too many for size={self.size}: the lowest spatial "
-                "frequency is below one cycle per picture."
+                "frequency is below one cycle per image."
             )
 
     def _filters(self) -> np.ndarray:
@@ -128,7 +128,7 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         return np.array(filters, dtype=np.float32)
 
     def _embed(self, image: Any, filters: np.ndarray) -> np.ndarray:
-        """Embed one picture: (1 + grid * grid, n_features)."""
+        """Embed one image: (1 + grid * grid, n_features)."""
         small = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
         red, green, blue = np.moveaxis(np.asarray(small, dtype=np.float32) / 255, 2, 0)
         luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue

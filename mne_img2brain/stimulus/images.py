@@ -1,4 +1,4 @@
-"""Whatever a picture comes as, the RGB picture a person sees."""
+"""Whatever an image comes as, the RGB image a person sees."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 
 def check_images(images: Any) -> list:
-    """Return pictures as a list, one item each, without reading them.
+    """Return images as a list, one item each, without reading them.
 
     Parameters
     ----------
@@ -27,17 +27,17 @@ def check_images(images: Any) -> list:
     TypeError
         If an item is none of these.
     ValueError
-        If there is no picture, or an array has another shape or type.
+        If there is no image, or an array has another shape or type.
     """
     if isinstance(images, (str, Path)):
         raise TypeError(
-            f"images is one path, {str(images)!r}; give a list of pictures, here [{str(images)!r}]."
+            f"images is one path, {str(images)!r}; give a list of images, here [{str(images)!r}]."
         )
     if isinstance(images, Image.Image):
-        raise TypeError("images is one picture; give a list of pictures, here [picture].")
+        raise TypeError("images is one image; give a list of images, here [image].")
     if isinstance(images, np.ndarray) and images.ndim not in (3, 4) and images.dtype.kind in "ui":
         raise ValueError(
-            f"An array of pictures has shape {images.shape}; expected (n_images, height, width, 3)."
+            f"An array of images has shape {images.shape}; expected (n_images, height, width, 3)."
         )
     try:
         images = list(images)
@@ -47,7 +47,7 @@ def check_images(images: Any) -> list:
             "an array of shape (n_images, height, width, 3)."
         ) from error
     if not images:
-        raise ValueError("images is empty; give at least one picture.")
+        raise ValueError("images is empty; give at least one image.")
     for index, image in enumerate(images):
         if isinstance(image, np.ndarray):
             _check_array(image, index)
@@ -74,7 +74,7 @@ def _check_array(image: np.ndarray, index: int) -> None:
 
 
 def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Image.Image:
-    """Read one picture as a person sees it.
+    """Read one image as a person sees it.
 
     Photographs are turned as their EXIF data say, palettes looked up, 16-bit greys brought to 8
     bits, CMYK converted. What is transparent shows mid-grey, as a grey screen would.
@@ -82,9 +82,9 @@ def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Im
     Parameters
     ----------
     image : str | Path | PIL.Image.Image | array
-        The picture.
+        The image.
     index : int
-        Its position among the pictures, for messages.
+        Its position among the images, for messages.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Im
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is no picture, or is cut off.
+        If the file is no image, or is cut off.
     """
     where = f"images[{index}]"
     if isinstance(image, np.ndarray):
@@ -106,16 +106,14 @@ def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Im
         where = f"images[{index}], {str(image)}"
         path = Path(image)
         if path.is_dir():
-            raise ValueError(f"{where}, is a folder; give the picture's file.")
+            raise ValueError(f"{where}, is a folder; give the image's file.")
         try:
             with Image.open(path) as image:
                 _decode(image, where)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{where}: there is no such file.") from error
         except UnidentifiedImageError as error:
-            raise ValueError(
-                f"{where}: this file is not a picture that Pillow can read."
-            ) from error
+            raise ValueError(f"{where}: this file is not an image that Pillow can read.") from error
     _decode(image, where)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
@@ -132,7 +130,7 @@ def _decode(image: Any, where: str) -> Any:
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{where}: the picture is damaged or cut off ({error}).") from error
+        raise ValueError(f"{where}: the image is damaged or cut off ({error}).") from error
 
 
 def _from_deep_grey(image: Any) -> Any:
@@ -146,12 +144,12 @@ def _from_deep_grey(image: Any) -> Any:
 
 
 def image_name(image: object) -> str:
-    """Return what a picture is called: its path as given, or an empty string.
+    """Return what an image is called: its path as given, or an empty string.
 
     Parameters
     ----------
     image : object
-        An item of a list of pictures.
+        An item of a list of images.
 
     Returns
     -------
@@ -163,17 +161,17 @@ def image_name(image: object) -> str:
 
 
 def image_keys(images: Sequence | np.ndarray) -> list[str]:
-    """Hash what each picture shows; a picture given many times is read once.
+    """Hash what each image shows; an image given many times is read once.
 
     Parameters
     ----------
     images : list
-        Pictures.
+        Images.
 
     Returns
     -------
     list of str
-        One key per picture, the same for the same picture as a path and as an array.
+        One key per image, the same for the same image as a path and as an array.
     """
     images = check_images(images)
     known, keys = {}, []
@@ -189,19 +187,19 @@ def image_keys(images: Sequence | np.ndarray) -> list[str]:
 
 
 def unique_images(images: list) -> tuple[list, np.ndarray, list[str]]:
-    """Find the distinct pictures.
+    """Find the distinct images.
 
     Parameters
     ----------
     images : list
-        Pictures, some of them perhaps many times.
+        Images, some of them perhaps many times.
 
     Returns
     -------
     distinct : list
-        Each picture once, in the order of first appearance.
+        Each image once, in the order of first appearance.
     index : array of int, shape (n_images,)
-        Which of them each picture is.
+        Which of them each image is.
     keys : list of str
         The keys of the distinct ones.
     """

@@ -9,7 +9,7 @@ from .canvas import COLORS, REAL, REFERENCE, finish, get_axes, tidy, time_axis, 
 
 
 def plot_phosphenes(
-    pictures: Any,
+    images: Any,
     responses: dict | None = None,
     *,
     picks: str | list[str] | None = None,
@@ -17,27 +17,27 @@ def plot_phosphenes(
     axes: Any = None,
     show: bool = True,
 ) -> Figure:
-    """Draw a picture beside its prosthetic percepts, and the predicted response below each.
+    """Draw an image beside its prosthetic percepts, and the predicted response below each.
 
-    The response to the first picture is repeated below the others, in black, so that what a
+    The response to the first image is repeated below the others, in black, so that what a
     percept changes can be read off every panel.
 
     Parameters
     ----------
-    pictures : dict of str to array, shape (height, width) | (height, width, 3)
-        The intact picture first, then percepts, by the name that stands above each. Integers are
+    images : dict of str to array, shape (height, width) | (height, width, 3)
+        The intact image first, then percepts, by the name that stands above each. Integers are
         0 to 255. Of other numbers 0 is black and, over all of them, the largest is white; 1 where
         none is larger.
     responses : dict of str to mne.Evoked | None
         The predicted response to each, by the same names, all of the same times. ``None`` draws
-        pictures only.
+        images only.
     picks : str | list of str | None
         The sensor to draw, or several of one type, which are averaged. ``None`` takes the sensor
-        whose response to the first picture is largest.
+        whose response to the first image is largest.
     title : str | None
         What stands above.
     axes : array-like of matplotlib.axes.Axes | None
-        One for each picture, then one for each response; ``None`` makes a new figure.
+        One for each image, then one for each response; ``None`` makes a new figure.
     show : bool
         Whether to show the figure.
 
@@ -49,16 +49,16 @@ def plot_phosphenes(
     Raises
     ------
     ValueError
-        If there is no picture, or one has no response, or responses differ in times or sensors.
+        If there is no image, or one has no response, or responses differ in times or sensors.
     """
-    if not pictures:
-        raise ValueError("pictures is empty; give the intact picture and at least one percept.")
-    names = list(pictures)
+    if not images:
+        raise ValueError("images is empty; give the intact image and at least one percept.")
+    names = list(images)
     figure, axes = _strip(axes, len(names), 1 if responses is None else 2)
-    shown = {name: _brightness(picture, name) for name, picture in pictures.items()}
-    white = max([1.0, *(picture.max() for picture in shown.values())])
-    for axis, (name, picture) in zip(axes, shown.items(), strict=False):
-        axis.imshow(np.clip(picture / white, 0, 1), cmap="gray", vmin=0, vmax=1)
+    shown = {name: _brightness(image, name) for name, image in images.items()}
+    white = max([1.0, *(image.max() for image in shown.values())])
+    for axis, (name, image) in zip(axes, shown.items(), strict=False):
+        axis.imshow(np.clip(image / white, 0, 1), cmap="gray", vmin=0, vmax=1)
         axis.set_title(name, fontsize=10)
         axis.set(xticks=[], yticks=[])
     if responses is not None:
@@ -68,41 +68,41 @@ def plot_phosphenes(
     return finish(figure, show)
 
 
-def _strip(axes: Any, n_pictures: int, n_rows: int) -> tuple[Figure, np.ndarray]:
+def _strip(axes: Any, n_images: int, n_rows: int) -> tuple[Figure, np.ndarray]:
     """Return axes, row by row."""
     if axes is not None:
-        return get_axes(axes, n_pictures * n_rows)
+        return get_axes(axes, n_images * n_rows)
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
         n_rows,
-        n_pictures,
-        figsize=(1.9 * n_pictures + 0.4, 2.1 if n_rows == 1 else 4),
+        n_images,
+        figsize=(1.9 * n_images + 0.4, 2.1 if n_rows == 1 else 4),
         squeeze=False,
         layout="constrained",
     )
     return figure, axes.ravel()
 
 
-def _brightness(picture: np.ndarray, name: str) -> np.ndarray:
-    """Return a picture as numbers from 0, black."""
-    picture = np.asarray(picture)
-    if picture.ndim != 2 and picture.shape[2:] != (3,):
+def _brightness(image: np.ndarray, name: str) -> np.ndarray:
+    """Return an image as numbers from 0, black."""
+    image = np.asarray(image)
+    if image.ndim != 2 and image.shape[2:] != (3,):
         raise ValueError(
-            f"Picture {name!r} has shape {picture.shape}; expected (height, width) or (height, "
+            f"Image {name!r} has shape {image.shape}; expected (height, width) or (height, "
             "width, 3)."
         )
-    return picture / 255 if picture.dtype.kind in "iu" else picture.astype(float)
+    return image / 255 if image.dtype.kind in "iu" else image.astype(float)
 
 
 def _draw_responses(
     axes: np.ndarray, names: list[str], responses: dict, picks: list[str] | str | None
 ) -> None:
-    """Draw one response below each picture, all on one scale."""
+    """Draw one response below each image, all on one scale."""
     missing = [name for name in names if name not in responses]
     if missing:
         raise ValueError(
-            f"Pictures without a response: {', '.join(missing)}; responses are named "
+            f"Images without a response: {', '.join(missing)}; responses are named "
             f"{', '.join(responses)}."
         )
     first = responses[names[0]]

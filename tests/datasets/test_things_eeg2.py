@@ -148,15 +148,15 @@ def test_item_order_is_that_of_conditions(tmp_path):
     lists = made.image_metadata()
     assert lists["train_img_files"] != sorted(lists["train_img_files"])
     write("nice", tmp_path)
-    made.write_pictures(tmp_path)
+    made.write_images(tmp_path)
     images, epochs = things_eeg2.load(tmp_path)
     assert [p.split("/")[-1] for p in images] == lists["train_img_files"]
     assert all(str(tmp_path) in p for p in images)
     assert epochs.metadata["concept"].tolist()[2:6] == ["bat", "bat", "bat1", "bat1"]
 
 
-def test_all_16540_real_pictures(tmp_path, shared_data):
-    """The real metadata: every condition gets its picture, and events a concept."""
+def test_all_16540_real_images(tmp_path, shared_data):
+    """The real metadata: every condition gets its image, and events a concept."""
     source = shared_data / "things_clip" / "things_eeg2_image_metadata.json"
     lists = json.loads(source.read_text())
     folder = tmp_path / "sub-07"
@@ -211,8 +211,8 @@ def test_ubp_knows_sessions_and_repetition_is_not_session(tmp_path):
 
 def test_ubp_needs_no_metadata_and_finds_train_images(tmp_path):
     made.write_ubp(tmp_path / "data")
-    made.write_pictures(tmp_path / "pictures", "train_images")
-    images, _ = things_eeg2.load(tmp_path / "data", images_dir=tmp_path / "pictures")
+    made.write_images(tmp_path / "images", "train_images")
+    images, _ = things_eeg2.load(tmp_path / "data", images_dir=tmp_path / "images")
     assert images[2].endswith("train_images/00002_bat/bat_01b.jpg")
 
 
@@ -313,7 +313,7 @@ def test_metadata_errors(tmp_path):
         things_eeg2.load(tmp_path, metadata=short(lists, "train"))
     swapped = {k.replace("train", "x").replace("test", "train").replace("x", "test"): v
                for k, v in lists.items()}  # fmt: skip
-    with pytest.raises(ValueError, match="that many test pictures: the file holds the other split"):
+    with pytest.raises(ValueError, match="that many test images: the file holds the other split"):
         things_eeg2.load(tmp_path, metadata=swapped)
     ragged = dict(lists, train_img_files=lists["train_img_files"][1:])
     np.save(tmp_path / "image_metadata.npy", ragged)
@@ -325,19 +325,19 @@ def short(lists, split):
     return {k: v[1:] if k.startswith(split) else v for k, v in lists.items()}
 
 
-def test_picture_errors(tmp_path):
+def test_image_errors(tmp_path):
     write("nice", tmp_path)
-    made.write_meg_pictures(tmp_path / "meg")
-    with pytest.raises(ValueError, match="holds the pictures of THINGS-MEG"):
+    made.write_meg_images(tmp_path / "meg")
+    with pytest.raises(ValueError, match="holds the images of THINGS-MEG"):
         things_eeg2.load(tmp_path, images_dir=tmp_path / "meg")
     with pytest.raises(FileNotFoundError, match="is not there"):
         things_eeg2.load(tmp_path, images_dir=tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="has no folder training_images"):
         things_eeg2.load(tmp_path, images_dir=tmp_path / "empty")
-    made.write_pictures(tmp_path / "some")
+    made.write_images(tmp_path / "some")
     (tmp_path / "some" / "training_images" / "00002_bat" / "bat_01b.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 8 pictures are not in .*bat_01b\.jpg"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 8 images are not in .*bat_01b\.jpg"):
         things_eeg2.load(tmp_path, images_dir=tmp_path / "some")
 
 

@@ -51,7 +51,7 @@ def test_single_trials(folder, split, resample):
     np.testing.assert_allclose(
         epochs.get_data(copy=False), np.concatenate(expected), rtol=1e-9, atol=1e-15
     )
-    # 99999 is no picture, and codes count from 1
+    # 99999 is no image, and codes count from 1
     assert epochs.metadata["image_id"].tolist() == (np.concatenate(codes) - 1).tolist()
     assert epochs.metadata["session"].tolist() == np.repeat([1, 2, 3, 4], len(codes[0])).tolist()
     lists = made.image_metadata()
@@ -166,7 +166,7 @@ def test_errors(tmp_path):
     whole = {k: np.array(v) if k == "raw_eeg_data" else v for k, v in found.items()}
     lists = made.image_metadata()
     few = {k: v[:3] if k.startswith("train") else v for k, v in lists.items()}
-    with pytest.raises(ValueError, match=r"codes 5, 7 .*are neither pictures \(1 to 3\) nor"):
+    with pytest.raises(ValueError, match=r"codes 5, 7 .*are neither images \(1 to 3\) nor"):
         things_eeg2.load(tmp_path, metadata=few)
     with pytest.raises(ValueError, match="channels: XX not in"):
         things_eeg2.load(tmp_path, channels=["XX"])
@@ -188,5 +188,5 @@ def test_errors(tmp_path):
     quiet = whole["raw_eeg_data"].copy()
     quiet[-1] = 0
     np.save(file, whole | {"raw_eeg_data": quiet})
-    with pytest.raises(ValueError, match="No trial of a picture"):
+    with pytest.raises(ValueError, match="No trial of an image"):
         things_eeg2.load(tmp_path)

@@ -35,7 +35,7 @@ def test_training_splits_by_name(fif, protocol, concepts):
     images, epochs = things_meg.load(root, protocol=protocol)
     assert len(images) == len(epochs) == 3 * len(concepts)
     assert epochs.metadata["concept"].tolist() == np.repeat(concepts, 3).tolist()
-    # pictures are in the order of concept and file, whatever the order of presentation
+    # images are in the order of concept and file, whatever the order of presentation
     assert images == [f"images_meg/{c}/{c}_{e:02d}s.jpg" for c in concepts for e in (1, 2, 3)]
     rows = [int(np.flatnonzero(table["image_path"] == image)[0]) for image in images]
     np.testing.assert_allclose(epochs.get_data(copy=False), data[rows], rtol=1e-6)
@@ -141,7 +141,7 @@ def test_pickles(atm):
     )
 
 
-def test_pickles_and_fif_order_pictures_alike(atm, fif):
+def test_pickles_and_fif_order_images_alike(atm, fif):
     root, _, _ = atm
     for split in ("train", "test"):
         by_pickle, _ = things_meg.load(root, split=split)
@@ -163,22 +163,22 @@ def test_sensors_go_by_name(tmp_path):
     assert np.isfinite([ch["loc"][:3] for ch in epochs.info["chs"]]).all()
 
 
-def test_pickles_name_pictures_by_folders(atm, tmp_path_factory):
+def test_pickles_name_images_by_folders(atm, tmp_path_factory):
     root, _, _ = atm
     (root / "sample_attributes_P1.csv").unlink()
-    with pytest.raises(FileNotFoundError, match="do not name their pictures.*openneuro"):
+    with pytest.raises(FileNotFoundError, match="do not name their images.*openneuro"):
         things_meg.load(root)
-    pictures = tmp_path_factory.mktemp("pictures")
-    made.write_meg_pictures(pictures)
-    images, _ = things_meg.load(root, images_dir=pictures)
-    assert images[3] == str(pictures / "images_meg" / "bat" / "bat_01s.jpg")
+    shown_images = tmp_path_factory.mktemp("images")
+    made.write_meg_images(shown_images)
+    images, _ = things_meg.load(root, images_dir=shown_images)
+    assert images[3] == str(shown_images / "images_meg" / "bat" / "bat_01s.jpg")
     assert len(images) == 9
-    images, _ = things_meg.load(root, split="test", images_dir=pictures)
-    assert images[0] == str(pictures / "images_test_meg" / "bat1_14s.jpg")
+    images, _ = things_meg.load(root, split="test", images_dir=shown_images)
+    assert images[0] == str(shown_images / "images_test_meg" / "bat1_14s.jpg")
 
 
-def test_pictures_of_the_things_database(fif, tmp_path):
-    """One folder per concept, where the test pictures lie too."""
+def test_images_of_the_things_database(fif, tmp_path):
+    """One folder per concept, where the test images lie too."""
     root, table, _ = fif
     for concept in made.MEG_CONCEPTS:
         (tmp_path / concept).mkdir()
@@ -189,15 +189,15 @@ def test_pictures_of_the_things_database(fif, tmp_path):
     images, _ = things_meg.load(root, split="test", images_dir=tmp_path)
     assert images == [str(tmp_path / c / f) for c, f in made.MEG_TEST.items()]
     (tmp_path / "wine" / "wine_13n.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 2 pictures are missing.*wine_13n\.jpg"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 2 images are missing.*wine_13n\.jpg"):
         things_meg.load(root, split="test", images_dir=tmp_path)
 
 
-def test_eeg_pictures_with_meg_data(fif, tmp_path):
+def test_eeg_images_with_meg_data(fif, tmp_path):
     root, _, _ = fif
-    made.write_pictures(tmp_path)
+    made.write_images(tmp_path)
     for folder in (tmp_path, tmp_path / "training_images"):
-        with pytest.raises(ValueError, match="holds the pictures of THINGS-EEG2, but these are"):
+        with pytest.raises(ValueError, match="holds the images of THINGS-EEG2, but these are"):
             things_meg.load(root, images_dir=folder)
     with pytest.raises(FileNotFoundError, match="is not there"):
         things_meg.load(root, images_dir=tmp_path / "nothing")
@@ -206,7 +206,7 @@ def test_eeg_pictures_with_meg_data(fif, tmp_path):
 def test_metadata_errors(tmp_path_factory, atm):
     bare = tmp_path_factory.mktemp("bare")
     made.write_meg_fif(bare, metadata=False)
-    with pytest.raises(ValueError, match="has no metadata, so nothing tells the picture"):
+    with pytest.raises(ValueError, match="has no metadata, so nothing tells the image"):
         things_meg.load(bare)
     root, _, _ = atm
     made.write_metadata(root)
@@ -220,13 +220,13 @@ def test_metadata_errors(tmp_path_factory, atm):
         things_meg.load(root)
     few = table[~table["image_path"].str.contains("aardvark_01")]
     few.to_csv(root / "sample_attributes_P1.csv", index=False)
-    with pytest.raises(ValueError, match="3 concepts x 3 pictures, but the lists name 8"):
+    with pytest.raises(ValueError, match="3 concepts x 3 images, but the lists name 8"):
         things_meg.load(root)
     moved = table.replace(
         {"image_path": {"images_meg/bat/bat_01s.jpg": "images_meg/aardvark/aardvark_09s.jpg"}}
     )
     moved.to_csv(root / "sample_attributes_P1.csv", index=False)
-    with pytest.raises(ValueError, match="3 pictures of each concept, but the lists do not"):
+    with pytest.raises(ValueError, match="3 images of each concept, but the lists do not"):
         things_meg.load(root)
     only = table[table["trial_type"] == "test"]
     only.to_csv(root / "sample_attributes_P1.csv", index=False)

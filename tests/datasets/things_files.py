@@ -43,8 +43,8 @@ def write_metadata(folder):
     np.save(folder / "image_metadata.npy", image_metadata())
 
 
-def write_pictures(folder, train_folder="training_images"):
-    """Empty files under the names of pictures."""
+def write_images(folder, train_folder="training_images"):
+    """Empty files under the names of images."""
     lists = image_metadata()
     for split, name in (("train", train_folder), ("test", "test_images")):
         for concept, file in zip(
@@ -106,7 +106,7 @@ def write_ubp(root, name="sub-01", tensors=False, scale=1.0):
         made[split] = make_data(split, 63, 250, scale, np.float16)
         n, n_repetitions = made[split].shape[:2]
         concepts = lists[f"{split}_img_concepts"]
-        pictures = [
+        images = [
             f"{split}_images/{c}/{f}"
             for c, f in zip(concepts, lists[f"{split}_img_files"], strict=True)
         ]
@@ -116,7 +116,7 @@ def write_ubp(root, name="sub-01", tensors=False, scale=1.0):
         content = {
             "eeg": made[split],
             "label": np.tile(labels[:, None], (1, n_repetitions)),
-            "img": np.tile(np.array(pictures)[:, None], (1, n_repetitions)),
+            "img": np.tile(np.array(images)[:, None], (1, n_repetitions)),
             "text": np.tile(np.array([c[6:] for c in concepts])[:, None], (1, n_repetitions)),
             "session": sessions,
             "ch_names": NAMES_63,
@@ -157,7 +157,7 @@ def write_neurobridge(root, name="sub-01", as_dict=False, order="C"):
 def write_raw(root, name="sub-01", n_sessions=4, n_channels=6):
     """Continuous volts with drifts, 'stim' with 1-based codes and 99999 for targets.
 
-    Every picture is in two sessions, twice in each; the order of presentation is shuffled. The
+    Every image is in two sessions, twice in each; the order of presentation is shuffled. The
     order of channels differs between sessions.
     """
     rng = np.random.default_rng(5)
@@ -167,8 +167,8 @@ def write_raw(root, name="sub-01", n_sessions=4, n_channels=6):
         folder = root / name / f"ses-{session:02d}"
         folder.mkdir(parents=True, exist_ok=True)
         for split, file in (("train", "training"), ("test", "test")):
-            n_pictures = {"train": 8, "test": 3}[split]
-            shown = np.arange(1, n_pictures + 1)
+            n_images = {"train": 8, "test": 3}[split]
+            shown = np.arange(1, n_images + 1)
             if split == "train":
                 shown = shown[(shown + session) % 2 == 0]
             codes = np.concatenate([shown, shown, [99999, 99999]])
@@ -286,8 +286,8 @@ def write_meg_pickles(root, names, name="sub-01"):
     return made
 
 
-def write_meg_pictures(folder):
-    """Empty files under the names of pictures."""
+def write_meg_images(folder):
+    """Empty files under the names of images."""
     for image in meg_trials()["image_path"]:
         if "catch" not in image:
             (folder / image).parent.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from mne_img2brain._torch import evaluating, seeded_init
-from mne_img2brain.denoiser import BrainDiT
-from mne_img2brain.diffusion import NoiseScheduler, dpm_solver, train_denoiser
+from mne_img2brain.diffusion import BrainDiT, NoiseScheduler, dpm_solver, train_denoiser
 
 
 def model(n_channels=2, n_times=6, n_features=1, **parameters):
@@ -18,8 +17,8 @@ def model(n_channels=2, n_times=6, n_features=1, **parameters):
         )  # fmt: skip
 
 
-def test_draws_have_the_mean_and_sd_of_each_picture(rng):
-    """Two pictures: N(+1, 0.3^2) and N(-1, 0.3^2) everywhere."""
+def test_draws_have_the_mean_and_sd_of_each_image(rng):
+    """Two images: N(+1, 0.3^2) and N(-1, 0.3^2) everywhere."""
     tokens = np.array([[[-1.0]], [[1.0]]], np.float32)
     image = rng.integers(0, 2, 600)
     x0 = 2.0 * image[:, None, None] - 1 + 0.3 * rng.standard_normal((600, 2, 6))
@@ -35,8 +34,8 @@ def test_draws_have_the_mean_and_sd_of_each_picture(rng):
     noise = torch.as_tensor(rng.standard_normal((400, 2, 6)), dtype=torch.float32)
     with evaluating(denoiser):
         condition = denoiser.encode_condition(torch.as_tensor(tokens))
-        for picture, mean in [(0, -1.0), (1, 1.0)]:
-            given = condition[torch.full((400,), picture)]
+        for shown, mean in [(0, -1.0), (1, 1.0)]:
+            given = condition[torch.full((400,), shown)]
             draws = dpm_solver(
                 lambda x, t, given=given: denoiser(x, t, given), noise, scheduler,
                 scheduler.timesteps(25),

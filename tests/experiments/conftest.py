@@ -28,7 +28,7 @@ def meg_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def _tiny():
-    """Make the small scale tiny; 20 of 24 training pictures and 5 of 6 test trials are used."""
+    """Make the small scale tiny; 20 of 24 training images and 5 of 6 test trials are used."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(settings.SCALES, "small", settings.Scale(20, 5, 2, NETWORK, 1))
         patch.setitem(settings.SCALES, "no draws", settings.Scale(20, 5, 0, NETWORK, 1))

@@ -34,7 +34,7 @@ def images():
 @pytest.fixture(scope="module")
 def epochs(images):
     epochs, _ = simulate_epochs(images, n_trials=N_TRIALS, sfreq=30.0, random_state=0)
-    # five pictures of each concept
+    # five images of each concept
     epochs.metadata = epochs.metadata.assign(concept=epochs.metadata["image_id"] // 5)
     return epochs
 
@@ -76,7 +76,7 @@ def direct(folder, tokens, epochs, picks=None, seed=0):
     regressor = REFERENCE.set_params(random_state=seed)
     encoder = ImageToBrainEncoder(None, regressor, picks=picks)
     encoder.fit(tokens, epochs[train], image_ids=image[train])
-    # pictures are scored in the order of their number
+    # images are scored in the order of their number
     data = epochs.get_data(picks=encoder.ch_names_, copy=True)
     trials = np.stack([data[image == one] for one in test])
     return encoder, trials, tokens[test]
@@ -131,7 +131,7 @@ def test_rows_on_sensors_are_compared_on_their_sensors(done, tokens, epochs):
     assert row["difference_low"] < row["difference"] < row["difference_high"]
 
 
-def test_captions_are_the_tokens_after_those_of_the_picture(done, tokens, epochs):
+def test_captions_are_the_tokens_after_those_of_the_image(done, tokens, epochs):
     folder, table, _ = done
     row = table.set_index(["ablation", "metric"]).loc["captions", "r"]
     expected = []
@@ -215,7 +215,7 @@ def test_other_data_and_parameters_are_refused(done, tokens, epochs):
     changed._data[-1, 0, 0] += 1e-9
     with pytest.raises(ValueError, match="responses was"):
         ablate(tokens, changed, folder, **arguments)
-    with pytest.raises(ValueError, match="pictures was"):
+    with pytest.raises(ValueError, match="images was"):
         ablate(tokens + np.float32(1e-3), epochs, folder, **arguments)
     with pytest.raises(FileExistsError, match="no folder of results"):
         ablate(tokens, epochs, folder / "rows", **arguments)
@@ -236,7 +236,7 @@ def test_rows_that_cannot_be_made_are_left_out(tokens, epochs, tmp_path):
 @pytest.mark.filterwarnings("ignore:Training did not improve:RuntimeWarning")
 def test_an_embedder_is_asked_once_and_for_its_image_tokens(images, epochs, tmp_path):
     class WithWords(GaborEmbedder):
-        """Four tokens of words after those of the picture."""
+        """Four tokens of words after those of the image."""
 
         calls = []
 
@@ -309,7 +309,7 @@ def test_standard_rows_change_one_thing_each():
         ({"reference": "best"}, ValueError, "reference='best'; give 'xu2025'"),
         ({"test_fraction": 1}, ValueError, "test_fraction=1"),
         ({"n_seeds": 0}, ValueError, "n_seeds=0"),
-        ({"n_image_tokens": 99}, ValueError, "n_image_tokens=99, but a picture has 17 tokens"),
+        ({"n_image_tokens": 99}, ValueError, "n_image_tokens=99, but an image has 17 tokens"),
         ({"epochs": [1]}, TypeError, "epochs is a list"),
     ],
 )

@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder, read_encoder
+from mne_img2brain.cli.main import main
 from mne_img2brain.datasets import simulate_epochs, simulate_images
-from mne_img2brain.experiments.command import main
 
 N_IMAGES, N_TRAIN = 24, 18
 FIT = ["--embedder", "gabor", "--max-iter", "0", "--device", "cpu"]
@@ -22,19 +22,19 @@ FIT = ["--embedder", "gabor", "--max-iter", "0", "--device", "cpu"]
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A folder of training pictures, one of test pictures, and epochs of both."""
+    """A folder of training images, one of test images, and epochs of both."""
     folder = tmp_path_factory.mktemp("files")
     images, _ = simulate_images(N_IMAGES, size=32, random_state=0)
     epochs, _ = simulate_epochs(images, n_trials=3, sfreq=30.0, random_state=0)
     image = epochs.metadata["image_id"].to_numpy()
     epochs.metadata = epochs.metadata.assign(
-        picture=[f"{i:02d}.png" for i in image], who=np.where(image % 2, "a", "b")
+        shown=[f"{i:02d}.png" for i in image], who=np.where(image % 2, "a", "b")
     )
     for name in ("train", "test"):
         (folder / name).mkdir()
-    for i, picture in enumerate(images):
+    for i, shown in enumerate(images):
         part = "train" if i < N_TRAIN else "test"
-        Image.fromarray(picture).save(folder / part / f"{i:02d}.png")
+        Image.fromarray(shown).save(folder / part / f"{i:02d}.png")
     epochs[image < N_TRAIN].save(folder / "train-epo.fif", verbose="error")
     epochs[image >= N_TRAIN].save(folder / "test-epo.fif", verbose="error")
     return folder
@@ -44,7 +44,7 @@ def files(tmp_path_factory):
 def encoder(files):
     out = files / "encoder"
     assert main(["fit", str(files / "train"), str(files / "train-epo.fif"), "--out", str(out),
-                 "--image-ids", "picture", "--seed", "3", *FIT]) == 0  # fmt: skip
+                 "--image-ids", "image", "--seed", "3", *FIT]) == 0  # fmt: skip
     return out
 
 
@@ -56,7 +56,7 @@ def test_fit_is_the_fit_of_the_library(files, encoder):
     epochs = mne.read_epochs(files / "train-epo.fif", verbose="error")
     regressor = DiffusionRegressor(max_iter=0, device="cpu", random_state=3)
     same = ImageToBrainEncoder(GaborEmbedder(), regressor)
-    same.fit(paths(files / "train"), epochs, image_ids="picture")
+    same.fit(paths(files / "train"), epochs, image_ids="image")
     new = paths(files / "test")
     got = read_encoder(encoder).predict(new).get_data()
     assert_allclose(got, same.predict(new).get_data(), rtol=1e-6, atol=1e-12)
@@ -86,14 +86,14 @@ def test_predict_and_draw(files, encoder, tmp_path):
 def test_evaluate_writes_page_tables_and_maps(files, encoder, tmp_path):
     ridge = tmp_path / "ridge"
     main(["fit", str(files / "train"), str(files / "train-epo.fif"), "--out", str(ridge),
-          "--image-ids", "picture", "--preset", "ridge", "--embedder", "gabor"])  # fmt: skip
+          "--image-ids", "image", "--preset", "ridge", "--embedder", "gabor"])  # fmt: skip
     out = tmp_path / "judged"
     main(["evaluate", str(encoder), str(ridge), str(files / "test"), str(files / "test-epo.fif"),
-          "--out", str(out), "--image-ids", "picture", "--draws", "0"])  # fmt: skip
+          "--out", str(out), "--image-ids", "image", "--draws", "0"])  # fmt: skip
     table = pd.read_csv(out / "table.csv")
     assert set(table["encoder"]) == {"encoder", "ridge"}
     epochs = mne.read_epochs(files / "test-epo.fif", verbose="error")
-    r = read_encoder(encoder).score_evoked(paths(files / "test"), epochs, image_ids="picture")
+    r = read_encoder(encoder).score_evoked(paths(files / "test"), epochs, image_ids="image")
     row = table[(table["encoder"] == "encoder") & (table["metric"] == "r")]
     assert_allclose(row["value"], r.copy().crop(0.05, 0.6).data.mean(), rtol=1e-3)
     assert (out / "report.html").stat().st_size > 10_000
@@ -107,7 +107,7 @@ def test_evaluate_writes_page_tables_and_maps(files, encoder, tmp_path):
 def test_subjects_by_column(files, tmp_path):
     out = tmp_path / "encoder"
     main(["fit", str(files / "train"), str(files / "train-epo.fif"), "--out", str(out),
-          "--image-ids", "picture", "--subject-column", "who", *FIT])  # fmt: skip
+          "--image-ids", "image", "--subject-column", "who", *FIT])  # fmt: skip
     assert read_encoder(out).subjects_ == ["a", "b"]
     fname = tmp_path / "a-epo.fif"
     main(["predict", str(out), str(files / "test"), "--out", str(fname), "--subject", "a"])
@@ -117,7 +117,7 @@ def test_subjects_by_column(files, tmp_path):
 
 def test_ablate(files, tmp_path):
     main(["ablate", str(files / "train"), str(files / "train-epo.fif"), "--out",
-          str(tmp_path / "t"), "--image-ids", "picture", "--rows", "position: time",
+          str(tmp_path / "t"), "--image-ids", "image", "--rows", "position: time",
           "--seeds", "1", "--draws", "2",
           "--embedder", "gabor", "--max-iter", "2", "--device", "cpu"])  # fmt: skip
     table = pd.read_csv(tmp_path / "t" / "ablations.csv")

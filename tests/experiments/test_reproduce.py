@@ -89,12 +89,12 @@ def test_a_finished_run_fits_nothing(eeg, eeg_folder, monkeypatch):
 
 
 def recorded_means(module, folder, subject, reader):
-    """Average the trials of each test picture that the experiment used."""
+    """Average the trials of each test image that the experiment used."""
     _, epochs = module.load(folder, subject, "test", average=False, **reader)
     epochs = epochs[np.flatnonzero(epochs.metadata["repetition"].to_numpy() < 5)].load_data()
     image_id, data = epochs.metadata["image_id"].to_numpy(), epochs.get_data(copy=True)
-    by_picture = [data[image_id == image] for image in np.unique(image_id)]
-    return epochs, by_picture, np.stack([trials.mean(axis=0) for trials in by_picture])
+    by_image = [data[image_id == image] for image in np.unique(image_id)]
+    return epochs, by_image, np.stack([trials.mean(axis=0) for trials in by_image])
 
 
 @pytest.mark.parametrize("protocol", ["within", "cross"])
@@ -103,7 +103,7 @@ def test_tables_are_what_the_metrics_say(which, protocol, request):
     out, tables = request.getfixturevalue(which)[:2]
     folder = request.getfixturevalue(f"{which}_folder")
     reader, subject = {"eeg": (things_eeg2, "sub-02"), "meg": (things_meg, "P2")}[which]
-    epochs, by_picture, real = recorded_means(reader, folder, subject, EEG["reader"])
+    epochs, by_image, real = recorded_means(reader, folder, subject, EEG["reader"])
     encoder = read_encoder(out / "units" / f"{protocol}-{subject}" / "encoders" / "diffusion")
     predicted = encoder.predict(np.load(out / "tokens" / "tokens-test.npy")).get_data(copy=True)
     scale = real.std(axis=(0, 2))[:, None]
@@ -114,7 +114,7 @@ def test_tables_are_what_the_metrics_say(which, protocol, request):
     assert row["pcc"] == pytest.approx(pearson(real / scale, predicted / scale), rel=1e-4)
     r = r_map(real, predicted)[:, time_mask(epochs.times, 0.05, 0.6)].mean()
     assert row["r"] == pytest.approx(r, rel=1e-3, abs=1e-5)
-    floor = np.mean([(t / scale).var(axis=0, ddof=1).mean() / len(t) for t in by_picture])
+    floor = np.mean([(t / scale).var(axis=0, ddof=1).mean() / len(t) for t in by_image])
     assert table.loc[("noise ceiling", subject), "mse"] == pytest.approx(floor)
     # the average is that of subjects
     others = table.drop(index="average", level=1).groupby("method")
@@ -145,7 +145,7 @@ def test_who_learnt_from_whom(eeg, eeg_folder):
 
 
 def test_several_training_subjects(meg_folder, eeg_folder, tmp_path, monkeypatch, caplog):
-    """Each of them is given to the fit by name, with the picture of every average."""
+    """Each of them is given to the fit by name, with the image of every average."""
     seen = []
 
     def fit(self, images, epochs, *, image_ids=None, **_):
@@ -168,9 +168,9 @@ def test_several_training_subjects(meg_folder, eeg_folder, tmp_path, monkeypatch
     monkeypatch.setattr(logger, "propagate", True)
     with pytest.raises(Killed):
         reproduce("things-eeg2", eeg_folder, tmp_path, within=False, verbose="INFO", **EEG)
-    ((names, n_pictures, image_ids),) = seen
+    ((names, n_images, image_ids),) = seen
     assert names == ["sub-02", "sub-03"]
-    assert n_pictures == 20
+    assert n_images == 20
     np.testing.assert_array_equal(image_ids, np.tile(np.arange(20), 2))
     assert "averages of 2 subjects are 0.00 GiB; fitting will need about" in caplog.text
 
@@ -232,10 +232,10 @@ def test_files(eeg, meg):
     assert len(meg[1]["draws"]) == 0
     assert tables["units"]["fit diffusion (s)"].gt(0).all()
     assert "captions" in json.loads((out / "skipped.json").read_text())["clip_scores"]
-    # saved with what made the tokens: it takes pictures
+    # saved with what made the tokens: it takes images
     encoder = read_encoder(out / "units" / "cross-sub-01" / "encoders" / "xu2025")
-    picture = np.zeros((1, 48, 48, 3), np.uint8)
-    assert len(encoder.predict(picture)) == 1
+    shown = np.zeros((1, 48, 48, 3), np.uint8)
+    assert len(encoder.predict(shown)) == 1
 
 
 def test_other_parameters_are_refused(eeg, eeg_folder, tmp_path):
@@ -278,18 +278,18 @@ def test_errors(eeg_folder, meg_folder, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_subjects_who_saw_other_pictures(eeg_folder, tmp_path, monkeypatch):
-    pictures = recordings.Recordings.pictures
+def test_subjects_who_saw_other_images(eeg_folder, tmp_path, monkeypatch):
+    shown_images = recordings.Recordings.shown_images
 
     def one_less(self, subject, split):
-        return pictures(self, subject, split)[subject == "sub-02" :]
+        return shown_images(self, subject, split)[subject == "sub-02" :]
 
-    monkeypatch.setattr(recordings.Recordings, "pictures", one_less)
-    with pytest.raises(ValueError, match="sub-01 and sub-02 saw different train pictures"):
+    monkeypatch.setattr(recordings.Recordings, "images", one_less)
+    with pytest.raises(ValueError, match="sub-01 and sub-02 saw different train images"):
         reproduce("things-eeg2", eeg_folder, tmp_path / "out")
 
 
-def test_tokens_in_place_of_pictures(eeg_folder, tmp_path, rng):
+def test_tokens_in_place_of_images(eeg_folder, tmp_path, rng):
     tokens = {"train": rng.standard_normal((24, 3, 5)), "test": rng.standard_normal((6, 3, 5))}
     np.save(tmp_path / "train.npy", tokens["train"].astype(np.float16))
     given = {"train": tmp_path / "train.npy", "test": tokens["test"]}
@@ -309,7 +309,7 @@ def test_tokens_in_place_of_pictures(eeg_folder, tmp_path, rng):
 
 
 class Words(GaborEmbedder):
-    """An embedder whose tokens are as many as a caption's words, after one of the picture."""
+    """An embedder whose tokens are as many as a caption's words, after one of the image."""
 
     calls = []
 
@@ -326,10 +326,10 @@ def test_embedding_goes_on_where_it_was(eeg_folder, tmp_path, monkeypatch):
     """Parts that were written are not computed again; parts are padded to one width."""
     monkeypatch.setattr(embedding, "_CHUNK", 2)
     monkeypatch.setattr(Words, "calls", [])
-    pictures = sorted(map(str, (eeg_folder / "training_images").rglob("*.jpg")))[:5]
-    images = {"train": pictures[:3], "test": pictures[3:]}
+    shown_images = sorted(map(str, (eeg_folder / "training_images").rglob("*.jpg")))[:5]
+    images = {"train": shown_images[:3], "test": shown_images[3:]}
     words = ["one", "one two", "one", "one two three", "one"]
-    captions = embedding.read_captions(dict(zip(pictures, words, strict=True)))
+    captions = embedding.read_captions(dict(zip(shown_images, words, strict=True)))
     transform = Words.transform
 
     def killed(self, images, captions=None):
@@ -351,9 +351,11 @@ def test_embedding_goes_on_where_it_was(eeg_folder, tmp_path, monkeypatch):
         "tokens-test.npy",
         "tokens-train.npy",
     ]
-    with pytest.raises(ValueError, match="1 of 3 pictures have no caption"):
-        embedding.captions_of({k: v for k, v in captions.items() if v != "one two"}, pictures[:3])
-    with pytest.raises(FileNotFoundError, match=r"1 of 1 pictures are not there, first gone.jpg"):
+    with pytest.raises(ValueError, match="1 of 3 images have no caption"):
+        embedding.captions_of(
+            {k: v for k, v in captions.items() if v != "one two"}, shown_images[:3]
+        )
+    with pytest.raises(FileNotFoundError, match=r"1 of 1 images are not there, first gone.jpg"):
         embedding.shared_tokens(tmp_path / "new", {"train": ["gone.jpg"], "test": []}, Words())
 
 
@@ -375,7 +377,7 @@ def test_clip_tokens_and_captions(eeg_folder, tmp_path):
     captioner = tiny.make_tiny_qwen2_vl(tmp_path / "qwen2-vl")
     options = {"within": False, "cross": False, "reader": EEG["reader"]}
     for batch_size in (8, 4):
-        # how many pictures at once makes no difference, and is no reason to begin anew
+        # how many images at once makes no difference, and is no reason to begin anew
         embedder = ClipEmbedder(
             clip, captioner=captioner, max_new_tokens=3, batch_size=batch_size,
             device="cpu", cache_dir=tmp_path / "cache",
@@ -401,7 +403,7 @@ def test_clip_tokens_and_captions(eeg_folder, tmp_path):
 
 
 def test_clip_scores(eeg_folder, tmp_path, monkeypatch):
-    """Own captions beside those of other pictures; without weights the reason is written."""
+    """Own captions beside those of other images; without weights the reason is written."""
     lists = np.load(eeg_folder / "image_metadata.npy", allow_pickle=True).item()
     names = lists["train_img_files"] + lists["test_img_files"]
     options = {
@@ -449,7 +451,7 @@ def test_ablations(eeg_folder, tmp_path, monkeypatch):
     about = json.loads((first / "rows" / "reference.json").read_text())
     assert about["regressor"]["hidden_size"] == settings.SCALES["small"].network["hidden_size"]
     assert about["regressor"]["mean_regressor"] is None
-    # test pictures are of other concepts than those of training
+    # test images are of other concepts than those of training
     split = pd.read_csv(first / "split.csv")
     assert len(split) == 20
     assert split["group"].nunique() < 20

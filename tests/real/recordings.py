@@ -1,4 +1,4 @@
-"""Real recordings as MNE objects, and the pictures that go with them."""
+"""Real recordings as MNE objects, and the images that go with them."""
 
 import mne
 import numpy as np
@@ -7,8 +7,8 @@ import numpy as np
 def n170(folder, subject):
     """Faces and houses: epochs of one subject, and the recording and category of each trial.
 
-    Which picture a trial showed was not logged, only its category: every trial gets one of the
-    twelve pictures of its category, in turn.
+    Which image a trial showed was not logged, only its category: every trial gets one of the
+    twelve images of its category, in turn.
     """
     with np.load(folder / "n170" / "n170_epochs.npz") as data:
         of_subject = data["rec_subject"][data["rec"]] == subject
@@ -21,7 +21,7 @@ def n170(folder, subject):
     epochs = mne.EpochsArray(
         trials, info, events, tmin=times[0], event_id={"house": 1, "face": 2}, verbose="error"
     )
-    pictures = [
+    images = [
         *sorted((folder / "n170" / "houses").glob("*.jpg")),
         *sorted((folder / "n170" / "faces").glob("*.jpg")),
     ]
@@ -29,20 +29,20 @@ def n170(folder, subject):
     for category in (0, 1):
         of_category = np.flatnonzero(face == category)
         image_ids[of_category] = 12 * category + np.arange(len(of_category)) % 12
-    return pictures, epochs, image_ids, face, recording
+    return images, epochs, image_ids, face, recording
 
 
 def checkerboards(size=128):
-    """Pictures of a checkerboard left and right of fixation, on grey."""
+    """Images of a checkerboard left and right of fixation, on grey."""
     row, column = np.mgrid[:size, :size]
     board = np.where((row // 8 + column // 8) % 2, 255, 0).astype(np.uint8)
-    pictures = []
+    images = []
     for left in (True, False):
-        picture = np.full((size, size, 3), 128, np.uint8)
+        image = np.full((size, size, 3), 128, np.uint8)
         half = column < size // 2 - 8 if left else column >= size // 2 + 8
-        picture[half] = board[half, None]
-        pictures.append(picture)
-    return pictures
+        image[half] = board[half, None]
+        images.append(image)
+    return images
 
 
 def meg_sample(folder):

@@ -1,4 +1,4 @@
-"""The encoder learns the brain's response to pictures from real recordings.
+"""The encoder learns the brain's response to images from real recordings.
 
 The numbers in the comments were measured with these very settings; bounds leave room.
 """
@@ -28,7 +28,7 @@ def split_half_r(a, b, window, rng, n_splits=50):
 
 def n170_folds(folder, subject, regressors):
     """r of predicted and left-out face-minus-house waves: one row a recording, one column each."""
-    pictures, epochs, image, face, recording = n170(folder, subject)
+    images, epochs, image, face, recording = n170(folder, subject)
     window = (epochs.times >= 0) & (epochs.times <= 0.6)
     rows, ceilings = [], []
     rng = np.random.default_rng(0)
@@ -41,8 +41,8 @@ def n170_folds(folder, subject, regressors):
         row = []
         for regressor in regressors:
             encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
-            encoder.fit(pictures, epochs[train], image_ids=image[train])
-            predicted = encoder.predict(pictures).get_data()
+            encoder.fit(images, epochs[train], image_ids=image[train])
+            predicted = encoder.predict(images).get_data()
             difference = predicted[12:].mean(axis=0) - predicted[:12].mean(axis=0)
             row.append(np.corrcoef(difference[:, window].ravel(), wave[:, window].ravel())[0, 1])
         rows.append(row)
@@ -84,7 +84,7 @@ def test_meg_visual_field_is_contralateral(shared_data):
     predicted = predicted.get_data()
     for waves in (recorded, predicted):
         strength = np.sqrt((waves[:, :, first] ** 2).mean(axis=2))
-        # a picture in the left field (row 0) drives the right hemisphere more, and vice versa
+        # an image in the left field (row 0) drives the right hemisphere more, and vice versa
         assert laterality(held.info, strength[0]) > laterality(held.info, strength[1])
     difference = [
         (waves[0] - waves[1])[:, held.times >= 0].ravel() for waves in (recorded, predicted)

@@ -1,4 +1,4 @@
-"""Tiny models on disk, and a few pictures."""
+"""Tiny models on disk, and a few images."""
 
 import numpy as np
 import pytest
@@ -18,6 +18,6 @@ def tiny_captioner(tmp_path_factory):
 
 
 @pytest.fixture
-def pictures():
-    """Five pictures that differ."""
+def images():
+    """Five images that differ."""
     return np.random.default_rng(0).integers(0, 256, (5, 40, 50, 3), dtype=np.uint8)

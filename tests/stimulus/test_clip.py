@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.base import clone
 
 from mne_img2brain import ClipEmbedder
-from mne_img2brain.persistence import is_savable, pack, unpack
+from mne_img2brain.encoder.saving import is_savable, pack, unpack
 from mne_img2brain.stimulus import clip_score
 from mne_img2brain.stimulus._open_clip import ClipModel
 from mne_img2brain.stimulus.captions import Captioner
@@ -25,7 +25,7 @@ def embedder(tiny_clip, tmp_path):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Count the pictures that the towers see."""
+    """Count the images that the towers see."""
     seen = []
     image_tokens = ClipModel.image_tokens
 
@@ -37,10 +37,10 @@ def counted(monkeypatch):
     return seen
 
 
-def test_tokens_are_those_of_open_clip(embedder, pictures):
-    tokens = embedder.transform(pictures, captions=WORDS)
+def test_tokens_are_those_of_open_clip(embedder, shown_images):
+    tokens = embedder.transform(shown_images, captions=WORDS)
     clip = embedder._clip()
-    batch = torch.stack([clip.preprocess(Image.fromarray(p)) for p in pictures])
+    batch = torch.stack([clip.preprocess(Image.fromarray(p)) for p in shown_images])
     with torch.no_grad():
         images = clip.model.encode_image(batch).numpy()
         texts = clip.model.encode_text(clip.tokenizer(WORDS)).numpy()
@@ -57,69 +57,69 @@ def test_tokens_are_those_of_open_clip(embedder, pictures):
         # as many tokens as the caption has, and its end; the last is the whole caption's
         assert len(real) == int(clip.tokenizer([caption]).argmax()) or len(real) > 1
         assert_allclose(real[-1], texts[row], rtol=2e-3, atol=2e-3)
-    assert_array_equal(tokens[0, n_image:], embedder.transform(pictures, WORDS)[0, n_image:])
+    assert_array_equal(tokens[0, n_image:], embedder.transform(shown_images, WORDS)[0, n_image:])
 
 
-def test_without_captions_there_are_image_tokens_only(embedder, pictures):
-    tokens = embedder.fit_transform(pictures)
+def test_without_captions_there_are_image_tokens_only(embedder, shown_images):
+    tokens = embedder.fit_transform(shown_images)
     assert tokens.shape == (5, 17, 16)
     assert np.isfinite(tokens).all()
-    assert embedder.captions(pictures) is None
+    assert embedder.captions(shown_images) is None
 
 
-def test_each_picture_is_seen_once_and_kept(embedder, pictures, counted):
-    first = embedder.transform([*pictures, *pictures])
+def test_each_image_is_seen_once_and_kept(embedder, shown_images, counted):
+    first = embedder.transform([*shown_images, *shown_images])
     assert len(counted) == 5
     assert_array_equal(first[:5], first[5:])
-    again = clone(embedder).transform(pictures[:3])
+    again = clone(embedder).transform(shown_images[:3])
     assert len(counted) == 5
     assert_array_equal(again, first[:3])
 
 
-def test_other_weights_are_another_cache(embedder, tiny_clip, pictures, counted, tmp_path):
+def test_other_weights_are_another_cache(embedder, tiny_clip, shown_images, counted, tmp_path):
     import shutil
 
-    embedder.transform(pictures)
+    embedder.transform(shown_images)
     folder = tmp_path / "other"
     shutil.copytree(tiny_clip.removeprefix("local-dir:"), folder)
     config = folder / "open_clip_config.json"
     config.write_text(config.read_text() + " ")
     other = clone(embedder).set_params(model=f"local-dir:{folder}")
-    other.transform(pictures)
+    other.transform(shown_images)
     assert len(counted) == 10
 
 
-def test_a_cut_off_file_is_computed_again(embedder, pictures, counted, tmp_path):
-    expected = embedder.transform(pictures)
+def test_a_cut_off_file_is_computed_again(embedder, shown_images, counted, tmp_path):
+    expected = embedder.transform(shown_images)
     path = sorted(tmp_path.rglob("*.npy"))[0]
     path.write_bytes(path.read_bytes()[:50])
-    assert_array_equal(embedder.transform(pictures), expected)
+    assert_array_equal(embedder.transform(shown_images), expected)
     assert len(counted) == 6
 
 
-def test_captions_are_written_once(tiny_clip, tiny_captioner, pictures, tmp_path, monkeypatch):
+def test_captions_are_written_once(tiny_clip, tiny_captioner, shown_images, tmp_path, monkeypatch):
     embedder = ClipEmbedder(
         tiny_clip, captioner=tiny_captioner, max_new_tokens=4, batch_size=2, device="cpu",
         cache_dir=tmp_path,
     )  # fmt: skip
-    captions = embedder.captions([*pictures, pictures[0]])
+    captions = embedder.captions([*shown_images, shown_images[0]])
     assert len(captions) == 6
     assert all(isinstance(caption, str) for caption in captions)
     assert captions[5] == captions[0]
-    tokens = embedder.transform(pictures)
+    tokens = embedder.transform(shown_images)
     assert tokens.shape[1] > 17
 
     def never(self, images):
         raise AssertionError("captions should come from the cache")
 
     monkeypatch.setattr(Captioner, "__call__", never)
-    assert clone(embedder).captions(pictures) == captions[:5]
+    assert clone(embedder).captions(shown_images) == captions[:5]
     with pytest.raises(AssertionError):
-        clone(embedder).set_params(prompt="What is it?").captions(pictures)
+        clone(embedder).set_params(prompt="What is it?").captions(shown_images)
 
 
-def test_batches_do_not_change_captions(tiny_captioner, pictures):
-    images = [Image.fromarray(p) for p in pictures]
+def test_batches_do_not_change_captions(tiny_captioner, shown_images):
+    images = [Image.fromarray(p) for p in shown_images]
     one, many = (
         Captioner(tiny_captioner, max_new_tokens=6, batch_size=n, device="cpu")(images)
         for n in (1, 5)
@@ -127,22 +127,22 @@ def test_batches_do_not_change_captions(tiny_captioner, pictures):
     assert one == many
 
 
-def test_a_callable_captioner(tiny_clip, pictures, tmp_path):
+def test_a_callable_captioner(tiny_clip, shown_images, tmp_path):
     def describe(images):
         return [f"{image.size[0]} pixels wide" for image in images]
 
     embedder = ClipEmbedder(tiny_clip, captioner=describe, device="cpu", cache_dir=tmp_path)
-    assert embedder.captions(pictures) == ["50 pixels wide"] * 5
-    assert embedder.transform(pictures).shape[1] > 17
+    assert embedder.captions(shown_images) == ["50 pixels wide"] * 5
+    assert embedder.transform(shown_images).shape[1] > 17
     with pytest.raises(ValueError, match="one str for each"):
-        clone(embedder).set_params(captioner=lambda images: ["x"]).captions(pictures)
+        clone(embedder).set_params(captioner=lambda images: ["x"]).captions(shown_images)
 
 
-def test_the_log_says_what_will_happen(embedder, pictures, caplog):
+def test_the_log_says_what_will_happen(embedder, shown_images, caplog):
     import mne
 
     with mne.utils.use_log_level("INFO"), caplog.at_level(logging.INFO, logger="mne"):
-        embedder.set_params(batch_size=2).transform(pictures)
+        embedder.set_params(batch_size=2).transform(shown_images)
     assert "5 of 5 distinct images are new" in caplog.text
     assert "to go" in caplog.text
     assert "GaborEmbedder works without" in caplog.text
@@ -153,7 +153,7 @@ def test_the_wrong_activation_is_an_error():
         ClipEmbedder("ViT-L-14", "openai").fit(None)
 
 
-def test_wrong_parameters_are_named(embedder, pictures):
+def test_wrong_parameters_are_named(embedder, shown_images):
     with pytest.raises(ValueError, match="'ViT-X' is not known"):
         ClipEmbedder("ViT-X").fit(None)
     with pytest.raises(ValueError, match="pretrained='mine' is not known"):
@@ -161,16 +161,16 @@ def test_wrong_parameters_are_named(embedder, pictures):
     with pytest.raises(ValueError, match="captioner=3"):
         clone(embedder).set_params(captioner=3).fit(None)
     with pytest.raises(ValueError, match="list of 5 str"):
-        embedder.transform(pictures, captions=["one"])
+        embedder.transform(shown_images, captions=["one"])
 
 
-def test_weights_that_are_not_there(pictures, tmp_path, monkeypatch):
+def test_weights_that_are_not_there(shown_images, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     embedder = ClipEmbedder(
         f"local-dir:{tmp_path}", captioner=None, device="cpu", cache_dir=tmp_path
     )
     with pytest.raises(OSError, match="GaborEmbedder works without"):
-        embedder.transform(pictures)
+        embedder.transform(shown_images)
     with pytest.raises(OSError, match="captioner=None"):
         Captioner(str(tmp_path / "nobody"), device="cpu")([Image.new("RGB", (30, 30))])
 
@@ -185,17 +185,17 @@ def test_saved_are_the_parameters(embedder):
     assert not is_savable(clone(embedder).set_params(captioner=len))
 
 
-def test_clip_score_is_the_cosine(tiny_clip, pictures):
-    scores = clip_score(pictures, WORDS, model=tiny_clip, device="cpu", batch_size=2)
+def test_clip_score_is_the_cosine(tiny_clip, shown_images):
+    scores = clip_score(shown_images, WORDS, model=tiny_clip, device="cpu", batch_size=2)
     clip = ClipModel(tiny_clip, None, "cpu")
-    batch = torch.stack([clip.preprocess(Image.fromarray(p)) for p in pictures])
+    batch = torch.stack([clip.preprocess(Image.fromarray(p)) for p in shown_images])
     with torch.no_grad():
         seen = clip.model.encode_image(batch, normalize=True)
         read = clip.model.encode_text(clip.tokenizer(WORDS), normalize=True)
     expected = 2.5 * np.maximum((seen * read).sum(dim=1).numpy(), 0)  # Hessel et al., eq. 1
     assert_allclose(scores, expected, atol=1e-5)
     with pytest.raises(ValueError, match="1 captions for 5 images"):
-        clip_score(pictures, ["x"], model=tiny_clip)
+        clip_score(shown_images, ["x"], model=tiny_clip)
 
 
 @pytest.mark.slow
@@ -220,15 +220,15 @@ def test_a_full_size_model_gives_tokens_of_the_right_shape(tmp_path):
     embedder = ClipEmbedder(
         f"local-dir:{tmp_path}", captioner=None, device="cpu", cache_dir=tmp_path
     )
-    picture = np.zeros((1, 300, 200, 3), np.uint8)
-    tokens = embedder.transform(picture, captions=["a photograph of nothing"])
+    shown = np.zeros((1, 300, 200, 3), np.uint8)
+    tokens = embedder.transform(shown, captions=["a photograph of nothing"])
     assert tokens.shape == (1, 257 + 5, 768)  # four words and the end token
     assert np.isfinite(tokens).all()
 
 
 @pytest.mark.network
 def test_the_default_weights_tell_red_from_blue(tmp_path):
-    """The real ViT-L/14: a red picture is better described as red than as blue."""
+    """The real ViT-L/14: a red image is better described as red than as blue."""
     red = np.zeros((1, 224, 224, 3), np.uint8)
     red[..., 0] = 255
     right, wrong = (clip_score(red, [f"a {c} square"])[0] for c in ("red", "blue"))

@@ -8,14 +8,14 @@ from mne_img2brain import GaborEmbedder
 
 
 def grating(frequency, angle, size=96):
-    """A grating of so many cycles per picture, as uint8 RGB."""
+    """A grating of so many cycles per image, as uint8 RGB."""
     y, x = np.mgrid[:size, :size] / size
     wave = np.sin(2 * np.pi * frequency * (x * np.cos(angle) + y * np.sin(angle)))
     return np.repeat(np.round(127.5 + 100 * wave)[..., None], 3, axis=2).astype(np.uint8)
 
 
-def energies(embedder, picture):
-    tokens = embedder.fit([picture]).transform([picture])[0]
+def energies(embedder, image):
+    tokens = embedder.fit([image]).transform([image])[0]
     n = embedder.n_scales * embedder.n_orientations
     return tokens[:, :n].reshape(-1, embedder.n_scales, embedder.n_orientations)
 
@@ -30,16 +30,16 @@ def test_the_filter_of_the_grating_answers_most():
 
 def test_energy_does_not_depend_on_phase():
     embedder = GaborEmbedder()
-    picture = grating(12, 0)
-    moved = np.roll(picture, 2, axis=1)  # a quarter of the period of 8 pixels
-    a, b = (energies(embedder, p)[0, 1, 0] for p in (picture, moved))
+    image = grating(12, 0)
+    moved = np.roll(image, 2, axis=1)  # a quarter of the period of 8 pixels
+    a, b = (energies(embedder, p)[0, 1, 0] for p in (image, moved))
     assert abs(a - b) < 1e-3
 
 
 def test_the_cell_of_the_grating_answers():
-    picture = np.full((96, 96, 3), 127, np.uint8)
-    picture[48:72, 24:48] = grating(12, 0)[48:72, 24:48]
-    cells = energies(GaborEmbedder(), picture)[1:, 1, 0].reshape(4, 4)
+    image = np.full((96, 96, 3), 127, np.uint8)
+    image[48:72, 24:48] = grating(12, 0)[48:72, 24:48]
+    cells = energies(GaborEmbedder(), image)[1:, 1, 0].reshape(4, 4)
     assert np.unravel_index(cells.argmax(), (4, 4)) == (2, 1)
 
 

@@ -1,4 +1,4 @@
-"""Whatever a picture comes as, the RGB picture a person sees."""
+"""Whatever an image comes as, the RGB image a person sees."""
 
 from pathlib import Path
 
@@ -17,22 +17,22 @@ from mne_img2brain.stimulus.images import (
 
 
 @pytest.fixture
-def picture(rng):
-    """A picture with a bright upper left corner."""
+def shown(rng):
+    """An image with a bright upper left corner."""
     pixels = rng.integers(0, 100, (20, 30, 3), dtype=np.uint8)
     pixels[:8, :8] = 250
     return pixels
 
 
-def test_plain_pictures_come_back_as_they_are(picture, tmp_path):
+def test_plain_images_come_back_as_they_are(shown, tmp_path):
     path = tmp_path / "a.png"
-    Image.fromarray(picture).save(path)
-    for image in (path, str(path), Image.open(path), picture):
-        assert_array_equal(np.asarray(load_rgb(image)), picture)
+    Image.fromarray(shown).save(path)
+    for image in (path, str(path), Image.open(path), shown):
+        assert_array_equal(np.asarray(load_rgb(image)), shown)
 
 
-def test_modes(picture, tmp_path):
-    grey = picture[:, :, 0]
+def test_modes(shown, tmp_path):
+    grey = shown[:, :, 0]
     assert_array_equal(np.asarray(load_rgb(grey)), np.repeat(grey[:, :, None], 3, axis=2))
     assert_array_equal(np.asarray(load_rgb(grey[:, :, None]))[:, :, 0], grey)
     # 16 bits: 257 * v is v in 8 bits
@@ -41,7 +41,7 @@ def test_modes(picture, tmp_path):
     assert_array_equal(np.asarray(load_rgb(deep))[:, :, 1], grey)
     assert_array_equal(np.asarray(load_rgb(grey.astype(np.uint16) * 257))[:, :, 1], grey)
     # a palette holds colours, not indices
-    palette = Image.fromarray(picture).quantize(16)
+    palette = Image.fromarray(shown).quantize(16)
     assert_array_equal(np.asarray(load_rgb(palette)), np.asarray(palette.convert("RGB")))
     # CMYK: no ink is white
     cmyk = Image.new("CMYK", (4, 4), (0, 0, 0, 0))
@@ -57,33 +57,33 @@ def test_modes(picture, tmp_path):
     assert np.abs(got[2].astype(int) - [191, 64, 64]).max() <= 1
 
 
-def test_exif_turns_the_picture(picture, tmp_path):
-    image = Image.fromarray(picture)
+def test_exif_turns_the_image(shown, tmp_path):
+    image = Image.fromarray(shown)
     exif = image.getexif()
     exif[0x0112] = 6  # to be seen turned by 90 degrees clockwise
     image.save(tmp_path / "turned.png", exif=exif)
     got = np.asarray(load_rgb(tmp_path / "turned.png"))
-    assert_array_equal(got, np.rot90(picture, -1))
+    assert_array_equal(got, np.rot90(shown, -1))
 
 
-def test_equal_pictures_have_equal_keys(picture, tmp_path):
-    Image.fromarray(picture).save(tmp_path / "a.png")
-    Image.fromarray(picture).save(tmp_path / "b.bmp")
-    other = picture.copy()
+def test_equal_images_have_equal_keys(shown, tmp_path):
+    Image.fromarray(shown).save(tmp_path / "a.png")
+    Image.fromarray(shown).save(tmp_path / "b.bmp")
+    other = shown.copy()
     other[0, 0, 0] += 1
-    images = [tmp_path / "a.png", picture, str(tmp_path / "b.bmp"), other]
+    images = [tmp_path / "a.png", shown, str(tmp_path / "b.bmp"), other]
     keys = image_keys(images)
     assert keys[0] == keys[1] == keys[2] != keys[3]
     distinct, index, _ = unique_images(images)
     assert len(distinct) == 2
     assert index.tolist() == [0, 0, 0, 1]
-    # the same pixels in another shape are another picture
-    assert image_keys([picture])[0] != image_keys([picture.reshape(30, 20, 3)])[0]
+    # the same pixels in another shape are another image
+    assert image_keys([shown])[0] != image_keys([shown.reshape(30, 20, 3)])[0]
 
 
-def test_a_path_is_read_once(picture, tmp_path, monkeypatch):
+def test_a_path_is_read_once(shown, tmp_path, monkeypatch):
     path = tmp_path / "a.png"
-    Image.fromarray(picture).save(path)
+    Image.fromarray(shown).save(path)
     opened = []
     original = Image.open
     monkeypatch.setattr(Image, "open", lambda p, *a, **k: opened.append(p) or original(p, *a, **k))
@@ -96,18 +96,18 @@ def test_names():
     assert image_name(np.zeros((2, 2, 3), np.uint8)) == ""
 
 
-def test_what_is_no_picture_is_named(picture, tmp_path):
+def test_what_is_no_image_is_named(shown, tmp_path):
     path = tmp_path / "a.png"
-    Image.fromarray(picture).save(path)
+    Image.fromarray(shown).save(path)
     cut = tmp_path / "cut.png"
     cut.write_bytes(path.read_bytes()[:300])
     text = tmp_path / "text.png"
-    text.write_text("no picture")
+    text.write_text("no image")
     with pytest.raises(FileNotFoundError, match=r"images\[1\].*missing\.png"):
         image_keys([path, tmp_path / "missing.png"])
     with pytest.raises(ValueError, match=r"images\[1\].*cut\.png.*damaged or cut off"):
         image_keys([path, cut])
-    with pytest.raises(ValueError, match=r"images\[0\].*text\.png.*not a picture"):
+    with pytest.raises(ValueError, match=r"images\[0\].*text\.png.*not an image"):
         image_keys([text])
     with pytest.raises(ValueError, match="is a folder"):
         image_keys([tmp_path])
@@ -117,7 +117,7 @@ def test_what_is_no_picture_is_named(picture, tmp_path):
     ("images", "error", "match"),
     [
         ("a.png", TypeError, "one path"),
-        (Image.new("RGB", (2, 2)), TypeError, "one picture"),
+        (Image.new("RGB", (2, 2)), TypeError, "one image"),
         ([], ValueError, "empty"),
         (3, TypeError, "int"),
         ([3], TypeError, r"images\[0\] is a int"),

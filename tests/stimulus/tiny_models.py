@@ -54,7 +54,7 @@ def make_tiny_qwen2_vl(folder):
         vocab_size=300, special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
     )  # fmt: skip
-    bpe.train_from_iterator(["a dog on a red mat", "describe this picture"], trainer)
+    bpe.train_from_iterator(["a dog on a red mat", "describe this image"], trainer)
     template = (
         "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
         "{% for part in message['content'] %}{% if part['type'] == 'image' %}"

@@ -1,0 +1,224 @@
+"""What the command line is given: images, epochs, encoders."""
+
+from pathlib import Path
+from typing import Any
+
+import mne
+import pandas as pd
+from PIL import Image
+
+from .._log import logger
+
+__all__ = ["encoder_names", "read_captions", "read_epochs", "read_images", "split_subjects"]
+
+METADATA = "metadata:"
+# Columns of a list of images that hold their paths, the first that is there.
+_COLUMNS = ("image", "path", "file", "filename")
+
+
+def read_images(source: str) -> tuple[list[str] | str, list[str] | None]:
+    """Find the images that an argument names.
+
+    Parameters
+    ----------
+    source : str
+        A folder of images; a ``.txt`` or ``.csv`` list of paths; a ``.npy`` file of tokens; or
+        ``metadata:COLUMN``.
+
+    Returns
+    -------
+    images : list of str | str
+        Paths; or, for tokens and metadata, what ``ImageToBrainEncoder.fit`` takes in their place.
+    captions : list of str | None
+        The column ``caption`` of a list, where there is one.
+
+    Raises
+    ------
+    ValueError
+        If there are no images.
+    FileNotFoundError
+        If there is no such file or folder, or images of a list are not there.
+    """
+    if source.startswith(METADATA):
+        if source == METADATA:
+            raise ValueError("IMAGES is 'metadata:' without the name of a column.")
+        return source.removeprefix(METADATA), None
+    path = Path(source)
+    if path.is_dir():
+        return _images_in(path), None
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"IMAGES: there is no file or folder {source!r}. Give a folder of images, a .txt or "
+            ".csv list of them, a .npy file of tokens, or metadata:COLUMN."
+        )
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return str(path), None
+    if suffix == ".txt":
+        lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+        return _resolved([line for line in lines if line and line[0] != "#"], path), None
+    if suffix in (".csv", ".tsv"):
+        return _from_table(path, "\t" if suffix == ".tsv" else ",")
+    raise ValueError(
+        f"IMAGES: {source!r} is a {suffix or 'nameless'} file; give a folder of images, a .txt "
+        "or .csv list of them, a .npy file of tokens, or metadata:COLUMN."
+    )
+
+
+def _images_in(folder: Path) -> list[str]:
+    """List the images of a folder and the folders in it, sorted by path."""
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in known
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        raise ValueError(f"IMAGES: there are no images (.jpg, .png ...) in {str(folder)!r}.")
+    logger.info("%d images in %s, first %s.", len(found), folder, found[0].name)
+    return [str(path) for path in found]
+
+
+def _from_table(path: Path, separator: str) -> tuple[list[str], list[str] | None]:
+    """Read paths, and captions where there are any, from a table."""
+    table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    column = next((name for name in _COLUMNS if name in table), None)
+    if column is None:
+        raise ValueError(
+            f"IMAGES: {str(path)!r} has the columns {list(table.columns)}; call the one with the "
+            f"paths {_COLUMNS[0]!r}."
+        )
+    captions = table["caption"].tolist() if "caption" in table else None
+    return _resolved(table[column].tolist(), path), captions
+
+
+def _resolved(names: list[str], path: Path) -> list[str]:
+    """Find images from the folder of their list."""
+    if not names:
+        raise ValueError(f"IMAGES: the list {str(path)!r} is empty.")
+    found = [path.parent / name for name in names]
+    missing = [one for one in found if not one.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"IMAGES: {len(missing)} of {len(found)} images of {str(path)!r} are not there, "
+            f"first {str(missing[0])!r}."
+        )
+    return [str(one) for one in found]
+
+
+def read_captions(path: Any, images: list[str] | str) -> list[str] | None:
+    """Read captions, one a line.
+
+    Parameters
+    ----------
+    path : path-like | None
+        A text file.
+    images : list of str | str
+        What :func:`read_images` returned.
+
+    Returns
+    -------
+    list of str | None
+        One per image.
+
+    Raises
+    ------
+    ValueError
+        If there is not one per image.
+    """
+    if path is None:
+        return None
+    captions = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    if isinstance(images, list) and len(captions) != len(images):
+        raise ValueError(
+            f"--captions: {path} has {len(captions)} lines for {len(images)} images; give one "
+            "line each."
+        )
+    return captions
+
+
+def read_epochs(path: str, subject_column: str | None = None) -> mne.BaseEpochs:
+    """Read epochs; a column of the metadata may say whose each is.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``-epo.fif`` file.
+    subject_column : str | None
+        The column.
+
+    Returns
+    -------
+    mne.Epochs
+        With the column ``subject``, where one was named.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If there is no such column, or the file holds no epochs.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"EPOCHS: there is no file {str(path)!r}.")
+    try:
+        epochs = mne.read_epochs(path, verbose="error")
+    except (ValueError, OSError) as error:
+        raise ValueError(f"EPOCHS: {str(path)!r} could not be read: {error}") from error
+    if subject_column is not None:
+        metadata = epochs.metadata
+        if metadata is None or subject_column not in metadata:
+            there = "no metadata" if metadata is None else f"the columns {list(metadata)}"
+            raise ValueError(f"--subject-column {subject_column}: the epochs have {there}.")
+        epochs.metadata = metadata.assign(subject=metadata[subject_column].astype(str))
+    return epochs
+
+
+def split_subjects(epochs: mne.BaseEpochs) -> Any:
+    """Give each subject its epochs.
+
+    Parameters
+    ----------
+    epochs : mne.BaseEpochs
+        Of one or more subjects.
+
+    Returns
+    -------
+    mne.BaseEpochs | dict of str to mne.BaseEpochs
+        As they are where there is one subject.
+    """
+    if epochs.metadata is None or "subject" not in epochs.metadata:
+        return epochs
+    subject = epochs.metadata["subject"].astype(str).to_numpy()
+    names = sorted(set(subject))
+    return epochs if len(names) < 2 else {name: epochs[subject == name] for name in names}
+
+
+def encoder_names(folders: list[str]) -> list[str]:
+    """Name encoders by their folders, with as many folders above as tell them apart.
+
+    Parameters
+    ----------
+    folders : list of str
+        Where they are.
+
+    Returns
+    -------
+    list of str
+        The names.
+
+    Raises
+    ------
+    ValueError
+        If a folder is given twice.
+    """
+    paths = [Path(folder).resolve() for folder in folders]
+    if len(set(paths)) < len(paths):
+        raise ValueError("An encoder is given twice.")
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return names

@@ -1,0 +1,216 @@
+"""What the command line takes: commands, options, examples."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["make_parser"]
+
+_IMAGES = """IMAGES is one of
+  a folder         its images, sorted by path
+  a .txt file      a path in each line, seen from the folder of the file
+  a .csv file      with a column "image" of paths, and perhaps one "caption"
+  a .npy file      tokens in place of images, (n_images, n_tokens, n_features)
+  metadata:COLUMN  the column of the epochs' metadata that holds paths
+EPOCHS is a -epo.fif file; --image-ids says which image each epoch answers to."""
+
+
+def _key_and_value(text: str) -> tuple[str, int | str]:
+    """Read KEY=VALUE, the value as JSON where it is JSON."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        ``command`` of what it parses is the name of the command.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m mne_img2brain",
+        description="The M/EEG response to an image: images in, epochs out.",
+        epilog="COMMAND --help tells more, with an example.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, summary: str, example: str, notes: str = _IMAGES) -> Any:
+        one = commands.add_parser(
+            name,
+            help=summary,
+            description=summary + ".",
+            epilog=f"{notes}\n\nexample:\n  {example}".strip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.add_argument("--quiet", action="store_true", help="show warnings only")
+        one.add_argument("--traceback", action="store_true", help="show where an error comes from")
+        one.add_argument("--seed", type=int, default=0, help="of all random numbers (default 0)")
+        return one
+
+    fit = command(
+        "fit",
+        "learn the responses to images and save an encoder",
+        "python -m mne_img2brain fit images/ sub-01-epo.fif --out encoder --image-ids image_id",
+    )
+    fit.add_argument("images", metavar="IMAGES")
+    fit.add_argument("epochs", metavar="EPOCHS")
+    fit.add_argument("--out", type=Path, required=True, metavar="ENCODER", help="folder to make")
+    fit.add_argument("--picks", nargs="+", help="sensors: types or names (default all good ones)")
+    _add_pairing(fit, subjects=True)
+    _add_model(fit, "default", ["ridge"])
+    _add_overwrite(fit)
+
+    predict = command(
+        "predict",
+        "predict the response to images, or draw single trials",
+        "python -m mne_img2brain predict encoder new/ --out generated-epo.fif --draws 20",
+        _IMAGES.splitlines()[0] + "\n" + "\n".join(_IMAGES.splitlines()[1:5]),
+    )
+    predict.add_argument("encoder", metavar="ENCODER", help="folder that fit made")
+    predict.add_argument("images", metavar="IMAGES")
+    predict.add_argument("--out", type=Path, required=True, metavar="FILE-epo.fif")
+    predict.add_argument(
+        "--draws",
+        type=int,
+        default=0,
+        metavar="N",
+        help="draws of each image (default: the expected response)",
+    )
+    predict.add_argument("--subject", help="whose response (default: the average subject)")
+    predict.add_argument("--guidance-scale", type=float, default=1.0, help="of draws (default 1)")
+    predict.add_argument("--captions", type=Path, metavar="FILE", help="one caption a line")
+    _add_overwrite(predict)
+
+    judge = command(
+        "evaluate",
+        "judge encoders against recordings: a page, tables, maps",
+        "python -m mne_img2brain evaluate encoder ridge test-images/ test-epo.fif \\\n"
+        "      --out judged --image-ids image_id",
+    )
+    judge.usage = "%(prog)s [options] ENCODER [ENCODER ...] IMAGES EPOCHS --out FOLDER"
+    judge.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="ENCODER ... IMAGES EPOCHS",
+        help="folders that fit made, images, recorded responses",
+    )
+    judge.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    judge.add_argument(
+        "--draws",
+        type=int,
+        default=50,
+        metavar="N",
+        help="draws of each image; 0 judges predictions alone (default 50)",
+    )
+    judge.add_argument("--subject", help="which of the encoders' subjects the epochs are of")
+    judge.add_argument(
+        "--window",
+        type=float,
+        nargs=2,
+        default=(0.05, 0.6),
+        metavar="S",
+        help="from when to when r counts, in seconds (default 0.05 0.6)",
+    )
+    judge.add_argument(
+        "--allow-training-images", action="store_true", help="also judge images that were in fit"
+    )
+    _add_pairing(judge, subjects=True, groups=False)
+    _add_overwrite(judge)
+
+    ablation = command(
+        "ablate",
+        "measure what each part of the method is worth; goes on where it was",
+        "python -m mne_img2brain ablate images/ sub-01-epo.fif --out ablations \\\n"
+        "      --image-ids image_id --groups concept --rows captions position conditioning",
+    )
+    ablation.add_argument("images", metavar="IMAGES")
+    ablation.add_argument("epochs", metavar="EPOCHS")
+    ablation.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    ablation.add_argument(
+        "--rows",
+        nargs="+",
+        metavar="ROW",
+        help="captions, position, conditioning, sensors, 'guidance scale', steps, "
+        "prediction, 'mean regressor', or one row such as 'position: region' "
+        "(default all)",
+    )
+    ablation.add_argument("--seeds", type=int, default=3, metavar="N", help="fits of each row")
+    ablation.add_argument("--draws", type=int, default=10, metavar="N", help="of each test image")
+    ablation.add_argument("--test-fraction", type=float, default=0.2, metavar="X")
+    ablation.add_argument(
+        "--image-tokens",
+        type=int,
+        metavar="N",
+        help="for a .npy file: how many tokens come before the caption's",
+    )
+    _add_pairing(ablation)
+    _add_model(ablation, "xu2025")
+
+    paper = command(
+        "reproduce",
+        "repeat the paper's experiments; goes on where it was",
+        "python -m mne_img2brain reproduce things-eeg2 --data-dir THINGS-EEG2 --out results \\\n"
+        "      --subjects 1 2 --within",
+        "",
+    )
+    paper.add_argument("dataset", choices=["things-eeg2", "things-meg"])
+    paper.add_argument("--data-dir", type=Path, required=True, metavar="FOLDER")
+    paper.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    paper.add_argument("--subjects", nargs="+", metavar="N", help="default: all there are")
+    protocol = paper.add_mutually_exclusive_group()
+    protocol.add_argument("--within", action="store_true", help="within-subject only")
+    protocol.add_argument("--cross", action="store_true", help="cross-subject only")
+    paper.add_argument("--ablations", action="store_true", help="the ablation table too")
+    paper.add_argument("--scale", choices=["small", "paper"], default="small")
+    paper.add_argument("--embedder", choices=["clip", "gabor"], help="default: by the scale")
+    paper.add_argument(
+        "--captions", type=Path, metavar="FILE.json", help="captions by file name of the image"
+    )
+    paper.add_argument(
+        "--tokens",
+        type=Path,
+        nargs=2,
+        metavar=("TRAIN.npy", "TEST.npy"),
+        help="in place of images, in the order of image_id",
+    )
+    paper.add_argument(
+        "--reader",
+        type=_key_and_value,
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="more arguments of the reader, such as resample=100",
+    )
+    return parser
+
+
+def _add_pairing(parser: Any, subjects: bool = False, groups: bool = True) -> None:
+    """Add what says which image, group and subject an epoch has."""
+    add = parser.add_argument
+    add("--image-ids", metavar="COLUMN", help="metadata: image of each epoch, position or name")
+    add("--captions", type=Path, metavar="FILE", help="one caption a line, for each image")
+    if groups:
+        add("--groups", metavar="COLUMN", help="metadata: what splits keep together (concept)")
+    if subjects:
+        add("--subject-column", metavar="COLUMN", help="metadata: whose each epoch is (subject)")
+
+
+def _add_model(parser: Any, preset: str, more: list[str] | tuple = ()) -> None:
+    """Add what says which model is fitted."""
+    add = parser.add_argument
+    add("--embedder", choices=["clip", "gabor"], help="default clip, which downloads weights")
+    add("--no-captions", action="store_true", help="CLIP without a captioner")
+    add("--preset", choices=["default", "xu2025", *more], default=preset, help=f"default {preset}")
+    add("--max-iter", type=int, metavar="N", help="gradient steps of the denoiser")
+    add("--device", help="cpu, cuda, mps (default: what there is)")
+
+
+def _add_overwrite(parser: Any) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")

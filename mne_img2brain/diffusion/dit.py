@@ -1,0 +1,301 @@
+"""BrainDiT: a diffusion transformer over brain regions and time, conditioned on an image."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .blocks import Block, KeyValue
+from .embedding import Patches, Position, TimestepEmbedding
+
+CONDITIONINGS = ("cross_attention", "addition", "concatenation")
+POSITIONS = ("both", "region", "time", "none")
+TOKENS = ("region", "channel")
+
+
+@dataclass
+class Condition:
+    """Images, projected once and used in every sampling step.
+
+    Attributes
+    ----------
+    tokens : tensor, shape (n_images, n_tokens, hidden_size)
+        Embedded image tokens.
+    mask : tensor of bool, shape (n_images, n_tokens)
+        Which of them are real.
+    key_values : list of tuple of tensor
+        Keys and values of every block, shape (n_images, n_heads, n_tokens, hidden_size / n_heads);
+        empty without cross-attention.
+    """
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    key_values: list
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, rows: torch.Tensor) -> "Condition":
+        """Return the images of some rows, (n_rows,) of int."""
+        pairs = [(key[rows], value[rows]) for key, value in self.key_values]
+        return Condition(self.tokens[rows], self.mask[rows], pairs)
+
+    def join(self, other: "Condition") -> "Condition":
+        """Return these images and then others, padded to the longer of the two."""
+        n = max(self.tokens.shape[1], other.tokens.shape[1])
+
+        def both(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            a, b = (F.pad(x, (0, 0, 0, n - x.shape[-2])) for x in (a, b))
+            return torch.cat([a, b])
+
+        pairs = zip(self.key_values, other.key_values, strict=True)
+        masks = [F.pad(c.mask, (0, n - c.mask.shape[1])) for c in (self, other)]
+        return Condition(
+            both(self.tokens, other.tokens),
+            torch.cat(masks),
+            [(both(a[0], b[0]), both(a[1], b[1])) for a, b in pairs],
+        )
+
+    def pooled(self) -> torch.Tensor:
+        """Mean of the real tokens: (n_images, hidden_size)."""
+        weight = self.mask[:, :, None].to(self.tokens.dtype)
+        return (self.tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+class BrainDiT(nn.Module):
+    r"""Denoise responses to images.
+
+    A token is one brain region in one stretch of time, placed by a region embedding + a temporal
+    embedding. Blocks are those of DiT [1]_ (adaLN-Zero on the timestep) with cross-attention in
+    between: response tokens are the Query, image and caption tokens Key and Value [2]_. The last
+    linear map starts at zero, so an untrained model returns zero.
+
+    Parameters
+    ----------
+    n_times : int
+        Time points of a response.
+    regions : sequence of int, shape (n_channels,)
+        The brain region of each sensor.
+    n_features : int
+        Width of an image token.
+    hidden_size, n_layers, n_heads : int
+        Width, depth and attention heads.
+    patch_length : int
+        Time points of one response token.
+    conditioning : "cross_attention" | "addition" | "concatenation"
+        How the image enters: by cross-attention; as the mean of its tokens, added to the
+        timestep's embedding; or as further tokens of self-attention.
+    position : "both" | "region" | "time" | "none"
+        Which embeddings place response tokens.
+    tokens : "region" | "channel"
+        Whether a token spans a region or one sensor; the latter is many times as costly.
+    n_subjects : int
+        Subjects with an embedding of their own; 0 for none.
+    n_adapted : int
+        How many of these, the last ones, do not count in the average subject.
+    dropout : float
+        Dropout of every branch.
+
+    References
+    ----------
+    .. [1] Peebles & Xie (2023). Scalable diffusion models with transformers. ICCV.
+    .. [2] Xu et al. (2025). Image-to-brain signal generation for visual prosthesis with CLIP
+       guided multimodal diffusion models. arXiv:2509.00787.
+    """
+
+    def __init__(
+        self,
+        n_times: int,
+        regions: list[int],
+        n_features: int,
+        *,
+        hidden_size: int = 128,
+        n_layers: int = 4,
+        n_heads: int = 4,
+        patch_length: int = 10,
+        conditioning: str = "cross_attention",
+        position: str = "both",
+        tokens: str = "region",
+        n_subjects: int = 0,
+        n_adapted: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        for name, value, known in [
+            ("conditioning", conditioning, CONDITIONINGS),
+            ("position", position, POSITIONS),
+            ("tokens", tokens, TOKENS),
+        ]:
+            if value not in known:
+                raise ValueError(f"{name}={value!r}; give one of {', '.join(known)}.")
+        if hidden_size % n_heads:
+            raise ValueError(
+                f"hidden_size={hidden_size} is not a multiple of n_heads={n_heads}; each head "
+                "takes an equal part of the width."
+            )
+        self.conditioning = conditioning
+        if tokens == "channel":
+            regions = range(len(regions))
+        self.patches = Patches(n_times, list(regions), patch_length, hidden_size)
+        self.position = Position(
+            self.patches.n_regions, self.patches.n_patches, hidden_size, position
+        )
+        self.timestep = TimestepEmbedding(hidden_size)
+        self.n_average = n_subjects - n_adapted
+        self.subject: Any = nn.Embedding(n_subjects, hidden_size) if n_subjects else None
+        if self.subject is not None:
+            nn.init.normal_(self.subject.weight, std=0.02)
+        self.image = nn.Sequential(nn.Linear(n_features, hidden_size), nn.LayerNorm(hidden_size))
+        self.no_image = nn.Parameter(0.02 * torch.randn(1, 1, hidden_size))
+        across = conditioning == "cross_attention"
+        self.key_values = nn.ModuleList(
+            KeyValue(hidden_size, n_heads) for _ in range(n_layers if across else 0)
+        )
+        self.blocks = nn.ModuleList(
+            Block(hidden_size, n_heads, across, dropout) for _ in range(n_layers)
+        )
+        self.norm = nn.LayerNorm(hidden_size, elementwise_affine=False)
+        self.modulation = nn.Linear(hidden_size, 2 * hidden_size)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def encode_condition(
+        self, tokens: torch.Tensor, token_mask: torch.Tensor | None = None
+    ) -> Condition:
+        """Project images to what every block needs of them.
+
+        Parameters
+        ----------
+        tokens : tensor, shape (n_images, n_tokens, n_features)
+            Image tokens, finite.
+        token_mask : tensor of bool, shape (n_images, n_tokens) | None
+            Which tokens are real.
+
+        Returns
+        -------
+        Condition
+        """
+        if token_mask is None:
+            token_mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        return self._condition(self.image(tokens), token_mask)
+
+    def null_condition(self, n_images: int = 1) -> Condition:
+        """Return the learnt condition "no image".
+
+        Parameters
+        ----------
+        n_images : int
+            How many times.
+
+        Returns
+        -------
+        Condition
+        """
+        tokens = self.no_image.expand(n_images, -1, -1)
+        mask = torch.ones(n_images, 1, dtype=torch.bool, device=tokens.device)
+        return self._condition(tokens, mask)
+
+    def _condition(self, tokens: torch.Tensor, mask: torch.Tensor) -> Condition:
+        return Condition(tokens, mask, [project(tokens) for project in self.key_values])
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        condition: Condition,
+        subject: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Denoise.
+
+        Parameters
+        ----------
+        x : tensor, shape (n_batch, n_channels, n_times)
+            Noisy responses.
+        timestep : tensor, shape (n_batch,)
+            Diffusion timesteps.
+        condition : Condition
+            One image per response.
+        subject : tensor of int, shape (n_batch,) | None
+            Whose response; ``None`` is the average of the subjects' embeddings.
+
+        Returns
+        -------
+        tensor, shape (n_batch, n_channels, n_times)
+        """
+        h, time, mask = self._prepare(x, timestep, condition, subject)  # (b, n, h), (b, h)
+        n_response = h.shape[1] - (
+            condition.tokens.shape[1] if self.conditioning == "concatenation" else 0
+        )
+        pairs = condition.key_values or [None] * len(self.blocks)
+        for block, key_value in zip(self.blocks, pairs, strict=True):
+            h = block(h, time, key_value, mask)  # (b, n, h)
+        h = h[:, -n_response:]  # (b, region x patch, h)
+        shift, scale = self.modulation(time)[:, None].chunk(2, dim=2)  # (b, 1, h)
+        h = torch.addcmul(shift, self.norm(h), 1 + scale)  # (b, region x patch, h)
+        return self.patches.project(h)  # (b, channel, time)
+
+    def average_subject(self) -> torch.Tensor:
+        """Return the mean embedding of the subjects of the training: (hidden_size,)."""
+        weight = self.subject.weight
+        return weight[: self.n_average].sum(0) / max(self.n_average, 1)
+
+    def _prepare(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        condition: Condition,
+        subject: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Embed responses, timestep and subject; say which keys are real."""
+        h = self.position(self.patches.embed(x))  # (b, region x patch, h)
+        time = self.timestep(timestep)  # (b, h)
+        if self.subject is not None:
+            whose = self.average_subject() if subject is None else self.subject(subject)
+            time = time + whose
+        if self.conditioning == "addition":
+            return h, F.silu(time + condition.pooled()), None
+        mask = condition.mask  # (b, t)
+        if self.conditioning == "concatenation":
+            own = mask.new_ones(h.shape[:2])  # (b, region x patch)
+            mask = torch.cat([mask, own], dim=1)  # (b, t + region x patch)
+            h = torch.cat([condition.tokens, h], dim=1)
+        return h, F.silu(time), None if bool(mask.all()) else mask[:, None, None, :]
+
+    def attention(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        condition: Condition,
+        subject: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return how much each response token looks at each image token.
+
+        Parameters
+        ----------
+        x, timestep, condition, subject
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        tensor, shape (n_layers, n_batch, n_heads, n_regions, n_patches, n_tokens)
+            Weights that sum to 1 over image tokens.
+
+        Raises
+        ------
+        ValueError
+            If the image does not enter by cross-attention.
+        """
+        if self.conditioning != "cross_attention":
+            raise ValueError(
+                f"conditioning={self.conditioning!r} has no cross-attention to look at."
+            )
+        h, time, mask = self._prepare(x, timestep, condition, subject)
+        layers = []
+        block: Any
+        for block, key_value in zip(self.blocks, condition.key_values, strict=True):
+            layers.append(block.weights_on_image(h, time, key_value[0], mask))
+            h = block(h, time, key_value, mask)
+        grid = (self.patches.n_regions, self.patches.n_patches)
+        return torch.stack(layers).unflatten(3, grid)  # (l, b, head, r, p, t)

@@ -1,0 +1,5 @@
+"""Images and Epochs in, generated Epochs out: the estimator that users meet."""
+
+from .encoder import ImageToBrainEncoder, read_encoder
+
+__all__ = ["ImageToBrainEncoder", "read_encoder"]

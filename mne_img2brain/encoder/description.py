@@ -1,0 +1,93 @@
+"""What a fitted encoder is, in words: for notebooks and model cards."""
+
+import collections
+import html
+from typing import Any
+
+from sklearn.utils import estimator_html_repr
+from sklearn.utils.validation import check_is_fitted
+
+from ..epochs.regions import lobe_of
+
+_KINDS = {"eeg": "EEG", "mag": "magnetometers", "grad": "gradiometers"}
+
+
+def describe(encoder: Any) -> dict[str, str]:
+    """Describe a fitted encoder, line by line.
+
+    Parameters
+    ----------
+    encoder : ImageToBrainEncoder
+        Fitted.
+
+    Returns
+    -------
+    dict of str to str
+        What is described, and what it is.
+    """
+    times, info = encoder.times_, encoder.info_
+    lines = {
+        "sensors": _counts(_KINDS.get(kind, kind) for kind in info.get_channel_types()),
+        "regions": _counts(lobe_of(encoder.regions_)),
+        "times": f"{_seconds(times[0])} to {_seconds(times[-1])} s from image onset, "
+        f"{len(times)} points at {info['sfreq']:g} Hz",
+        "band": f"{info['highpass']:g} to {info['lowpass']:g} Hz",
+        "baseline": _baseline(encoder.baseline_, times),
+        "images": f"{len(encoder.training_image_keys_):,} distinct",
+    }
+    # encoders saved by early versions do not know it
+    if hasattr(encoder, "n_trials_"):
+        lines["trials"] = f"{encoder.n_trials_:,}"
+    subjects = encoder.subjects_
+    lines["subjects"] = f"{len(subjects)}: {_some(subjects)}" if subjects else "not told apart"
+    if encoder.left_out_:
+        lines["left out"] = f"{len(encoder.left_out_)}: {_some(encoder.left_out_)}"
+    return lines
+
+
+class DescriptionMixin:
+    """The face of an encoder in a notebook: scikit-learn's diagram, and what it was fitted to."""
+
+    def _html_repr(self) -> str:
+        """Return what a notebook shows; scikit-learn calls it where its display is a diagram."""
+        diagram = estimator_html_repr(self)
+        try:
+            check_is_fitted(self)
+        except ValueError:
+            return diagram
+        cell = "padding:0.15em 1em 0.15em 0;text-align:left;vertical-align:top"
+        rows = "".join(
+            f'<tr><th scope="row" style="{cell}">{html.escape(name)}</th>'
+            f'<td style="{cell}">{html.escape(text)}</td></tr>'
+            for name, text in describe(self).items()
+        )
+        table = f'<table style="border-collapse:collapse;margin:0.5em 0">{rows}</table>'
+        return f"<div>{diagram}{table}</div>"
+
+
+def _counts(values: Any) -> str:
+    """Count equal values, the most frequent first."""
+    counts = collections.Counter(str(value) for value in values).most_common()
+    return ", ".join(f"{count} {value}" for value, count in counts)
+
+
+def _some(names: list[str], n_shown: int = 10) -> str:
+    """Name a few of many."""
+    shown = ", ".join(names[:n_shown])
+    return shown if len(names) <= n_shown else f"{shown}, ..."
+
+
+def _seconds(value: float) -> str:
+    """Write a time without the dust of floating point."""
+    return f"{value + 0.0:.3f}".rstrip("0").rstrip(".").replace("-0.000", "0")
+
+
+def _baseline(baseline: tuple[float, float], times: Any) -> str:
+    """Describe the baseline, whose ends may be those of the epochs."""
+    if baseline is None:
+        return "none subtracted"
+    ends = [
+        end if given is None else given
+        for given, end in zip(baseline, (times[0], times[-1]), strict=True)
+    ]
+    return f"{_seconds(ends[0])} to {_seconds(ends[1])} s"

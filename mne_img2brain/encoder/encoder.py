@@ -1,0 +1,387 @@
+"""ImageToBrainEncoder: images and epochs in, generated epochs out."""
+
+import dataclasses
+import os
+from typing import Any, Self
+
+import mne
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from ..epochs import (
+    ChannelScaler,
+    events_for,
+    generated_metadata,
+    make_epochs,
+    project,
+    read_recording,
+    signal_basis,
+)
+from ..epochs.regions import assign_regions
+from ..stimulus.tokens import present
+from ..trials.checks import check_integers
+from .any_regressor import fit_regressor, predict_regressor, sample_regressor
+from .description import DescriptionMixin
+from .hub import HubMixin
+from .new_subject import SubjectsMixin
+from .pairing import number_subjects, pair_trials, trial_groups
+from .saving import restore_encoder, write_encoder
+from .scoring import ScoringMixin
+
+
+def _can_sample(encoder: "ImageToBrainEncoder") -> bool:
+    """Tell whether the regressor draws single trials."""
+    regressor = getattr(encoder, "regressor_", encoder.regressor)
+    return regressor is None or hasattr(regressor, "sample")
+
+
+class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixin, BaseEstimator):
+    """The M/EEG response to images.
+
+    Images become tokens (``embedder``), tokens become responses (``regressor``), responses
+    become :class:`mne.EpochsArray` with the Info of the training epochs.
+
+    Parameters
+    ----------
+    embedder : transformer | None
+        Turns images into tokens, shape (n_images, n_tokens, n_features). ``None`` is
+        :class:`~mne_img2brain.ClipEmbedder` with its defaults, which downloads weights;
+        :class:`~mne_img2brain.GaborEmbedder` downloads nothing.
+    regressor : regressor | None
+        Turns tokens into responses. ``None`` is :class:`~mne_img2brain.DiffusionRegressor`. Any
+        scikit-learn regressor for several targets works too, and then :meth:`sample` is absent.
+    picks : str | list | None
+        Sensors, as everywhere in MNE. ``None`` takes all good data channels.
+
+    Attributes
+    ----------
+    embedder_, regressor_ : estimator
+        The fitted parts.
+    info_ : mne.Info
+        Of the sensors that were learnt.
+    ch_names_ : list of str
+        Their names.
+    times_ : array, shape (n_times,)
+        Seconds from image onset.
+    regions_ : array of str, shape (n_channels,)
+        The brain region of each sensor.
+    left_out_ : list of str
+        Channels of the training epochs that were not learnt (bad, or no data channels).
+    subjects_ : list of str
+        Subjects: those of ``fit``, sorted (none where there was no name), then those of ``adapt``.
+    n_training_subjects_ : int
+        How many of these are of ``fit``.
+    training_image_keys_ : list of str
+        Content hashes of the training images.
+    n_trials_ : int
+        How many trials were learnt from; averages count by how many they are of.
+
+    See Also
+    --------
+    mne_img2brain.DiffusionRegressor : The default regressor, where the method is described.
+    mne_img2brain.evaluate : Judges an encoder against recordings.
+    """
+
+    def __init__(
+        self, embedder: Any = None, regressor: Any = None, *, picks: str | list | None = None
+    ) -> None:
+        self.embedder = embedder
+        self.regressor = regressor
+        self.picks = picks
+
+    @classmethod
+    def xu2025(cls, **parameters: Any) -> Self:
+        """Return the model of Xu et al. (2025), as far as the paper tells it.
+
+        CLIP ViT-L/14 image tokens and the CLIP tokens of a Qwen2-VL caption condition a diffusion
+        transformer alone; see :meth:`mne_img2brain.DiffusionRegressor.xu2025`.
+
+        Parameters
+        ----------
+        **parameters
+            Overrides of :meth:`mne_img2brain.DiffusionRegressor.xu2025`.
+
+        Returns
+        -------
+        ImageToBrainEncoder
+        """
+        from ..regressor import DiffusionRegressor
+        from ..stimulus import ClipEmbedder
+
+        return cls(ClipEmbedder(), DiffusionRegressor.xu2025(**parameters))
+
+    def fit(
+        self,
+        images: list | np.ndarray | str,
+        epochs: mne.BaseEpochs | list[mne.BaseEpochs] | dict | mne.Evoked | list[mne.Evoked],
+        *,
+        image_ids: np.ndarray | str | None = None,
+        captions: list[str] | str | None = None,
+        groups: np.ndarray | str | None = None,
+    ) -> Self:
+        """Learn the responses to images.
+
+        Parameters
+        ----------
+        images : list | array, shape (n_images, height, width, 3) | str
+            Paths, PIL images or arrays; or the name of a column of ``epochs.metadata`` that holds
+            paths; or tokens in their place: an array of floats, shape (n_images, n_tokens,
+            n_features), or the name of a ``.npy`` file that holds one.
+        epochs : mne.BaseEpochs | list of mne.BaseEpochs | dict | mne.Evoked | list of mne.Evoked
+            The responses. A dict maps subjects to epochs; averages count by their ``nave``. They
+            are not changed.
+        image_ids : array of int, shape (n_epochs,) | str | None
+            The position in ``images`` of the image of each epoch, or the metadata column that
+            holds it. ``None`` needs one image per epoch, or one per event.
+        captions : list of str | str | None
+            One per image, or the name of a metadata column. ``None`` leaves them to the embedder.
+        groups : array, shape (n_epochs,) | str | None
+            What splits inside ``fit`` keep together, or the metadata column that holds it.
+            ``None`` takes the column ``concept`` where there is one.
+
+        Returns
+        -------
+        self : ImageToBrainEncoder
+
+        Raises
+        ------
+        ValueError
+            If images and epochs do not match, data are not finite or flat, or there are fewer than
+            two trials. The previous fit is then kept.
+        """
+        recording = read_recording(epochs, self.picks)
+        images, row, captions = pair_trials(recording, images, image_ids, captions)
+        embedder = self._new_embedder(images)
+        stimuli = present(images, embedder, captions)
+        scaler = ChannelScaler().fit(recording.data, recording.ch_types)
+        basis = signal_basis(recording.data, recording.info, scaler)
+        y = scaler.transform(recording.data, recording.ch_types)
+        # what is in volts is not needed any more, and is as large
+        recording = dataclasses.replace(recording, data=y)
+        names, subjects = number_subjects(recording.subject)
+        regions = assign_regions(recording.info)
+        regressor = fit_regressor(
+            self.regressor,
+            stimuli.tokens,
+            stimuli.index[row],
+            y,
+            sample_weight=recording.n_averaged,
+            groups=trial_groups(recording, groups),
+            regions=np.unique(regions, return_inverse=True)[1],
+            subjects=subjects,
+            y_mask=None if recording.channel_mask.all() else recording.channel_mask,
+        )
+        self.embedder_, self.regressor_, self.scaler_ = embedder, regressor, scaler
+        self.info_, self.times_ = recording.info, recording.times
+        self.tmin_, self.baseline_ = recording.tmin, recording.baseline
+        self.ch_names_ = list(recording.info["ch_names"])
+        self.regions_, self.basis_, self.left_out_ = regions, basis, list(recording.left_out)
+        self.subjects_, self.n_training_subjects_ = names, len(names)
+        self.training_image_keys_ = sorted(set(stimuli.keys))
+        self.n_trials_ = round(recording.n_averaged.sum())
+        return self
+
+    def _new_embedder(self, images: list | np.ndarray) -> Any:
+        """Return a fitted embedder; None for tokens, where the user gave none."""
+        if self.embedder is not None:
+            return clone(self.embedder).fit(images)
+        if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+            return None
+        from ..stimulus import ClipEmbedder
+
+        return ClipEmbedder().fit(images)
+
+    def predict(
+        self,
+        images: list | np.ndarray,
+        *,
+        captions: list[str] | None = None,
+        subject: str | None = None,
+        metadata: pd.DataFrame | None = None,
+        event_id: dict | list[str] | str | None = None,
+    ) -> mne.EpochsArray:
+        """Predict the expected response to every image.
+
+        Deterministic, and the same whichever other images share the call.
+
+        Parameters
+        ----------
+        images : list | array, shape (n_images, height, width, 3)
+            Images or tokens, as in :meth:`fit`.
+        captions : list of str | None
+            One per image.
+        subject : str | None
+            Whose response, one of ``subjects_``; ``None`` is the average subject.
+        metadata : pandas.DataFrame | None
+            One row per image; its columns are added to the generated metadata.
+        event_id : dict | list of str, shape (n_images,) | str | None
+            Conditions, so that ``generated["face"]`` works: one name per image, or the column of
+            ``metadata`` that holds it, or a dict of name to code where one column of ``metadata``
+            holds these names or codes. ``None`` names each image by its file.
+
+        Returns
+        -------
+        mne.EpochsArray
+            One epoch per image, in V, T or T/m, with ``image_id``, ``image``, ``caption`` and
+            ``subject`` in the metadata.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If tokens have another width than in fit, or the subject is not known.
+        """
+        check_is_fitted(self)
+        stimuli = present(images, self.embedder_, captions)
+        codes = self._subject_codes(subject, len(stimuli.tokens))
+        expected = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
+        return self._generated(expected[stimuli.index], stimuli, None, subject, metadata, event_id)
+
+    @available_if(_can_sample)
+    def sample(
+        self,
+        images: list | np.ndarray,
+        n_draws: int = 1,
+        *,
+        captions: list[str] | str | None = None,
+        subject: str | None = None,
+        metadata: pd.DataFrame | None = None,
+        event_id: dict[str, int] | list[str] | str | None = None,
+        random_state: int | np.random.Generator | None = None,
+        guidance_scale: float = 1.0,
+        n_averaged: int = 1,
+    ) -> mne.EpochsArray:
+        """Draw single-trial responses to every image.
+
+        Parameters
+        ----------
+        images : list | array, shape (n_images, height, width, 3)
+            Images or tokens, as in :meth:`fit`.
+        n_draws : int
+            Draws of each image.
+        captions, subject, metadata, event_id
+            As in :meth:`predict`.
+        random_state : int | numpy.random.Generator | None
+            The noise of a draw depends on it, on the image's position and on the draw's number;
+            neither on the batch, nor on the device, nor on ``n_draws``.
+        guidance_scale : float
+            1 is no guidance; see :meth:`mne_img2brain.DiffusionRegressor.sample`.
+        n_averaged : int
+            Draw averages over that many trials.
+
+        Returns
+        -------
+        mne.EpochsArray
+            ``n_images * n_draws`` epochs, all draws of the first image first, in V, T or T/m;
+            ``draw`` is in the metadata.
+        """
+        check_is_fitted(self)
+        check_integers(n_draws=(n_draws, 1))
+        stimuli = present(images, self.embedder_, captions)
+        # every position has its own noise, so repeated images are drawn apart
+        tokens = stimuli.tokens[stimuli.index]
+        drawn = sample_regressor(
+            self.regressor_,
+            tokens,
+            self._shape,
+            n_draws=n_draws,
+            random_state=random_state,
+            guidance_scale=guidance_scale,
+            n_averaged=n_averaged,
+            subjects=self._subject_codes(subject, len(tokens)),
+        )
+        drawn = drawn.reshape(-1, *self._shape)
+        return self._generated(drawn, stimuli, n_draws, subject, metadata, event_id)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return len(self.ch_names_), len(self.times_)
+
+    def _generated(
+        self,
+        data: np.ndarray,
+        stimuli: Any,
+        n_draws: int | None,
+        subject: str | None,
+        metadata: Any,
+        event_id: dict | list[str] | str | None,
+    ) -> mne.EpochsArray:
+        """Give standardised responses their unit, rank, events and metadata."""
+        frame = generated_metadata(
+            len(stimuli),
+            names=stimuli.names,
+            captions=stimuli.captions,
+            subject=subject or (self.subjects_[0] if self.n_training_subjects_ == 1 else None),
+            n_draws=n_draws,
+            metadata=metadata,
+        )
+        codes, event_id = events_for(
+            len(stimuli), event_id=event_id, names=stimuli.names, metadata=metadata
+        )
+        codes = np.repeat(codes, n_draws or 1)
+        return make_epochs(
+            self._in_units(data),
+            self.info_,
+            tmin=self.tmin_,
+            baseline=self.baseline_,
+            metadata=frame,
+            event_id=event_id,
+            event_codes=codes,
+        )
+
+    def _in_units(self, data: np.ndarray) -> np.ndarray:
+        """Give standardised responses the rank and the units of the training data."""
+        types = self.info_.get_channel_types()
+        return self.scaler_.inverse_transform(project(data, self.basis_), types)
+
+    def save(self, fname: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """Save the fitted encoder to a folder: JSON, safetensors and the Info; no pickle.
+
+        The folder holds what the encoder holds: by default residuals of recorded trials too, by
+        which noise is drawn. ``regressor_.without_trials()`` leaves them out.
+
+        Parameters
+        ----------
+        fname : path-like
+            The folder to make.
+        overwrite : bool
+            Whether an encoder saved there before is replaced.
+
+        Raises
+        ------
+        TypeError
+            If the regressor cannot be saved; nothing is written then.
+        FileExistsError
+            If the folder is there and ``overwrite`` is False.
+        """
+        check_is_fitted(self)
+        write_encoder(self, fname, overwrite=overwrite)
+
+
+def read_encoder(fname: str | os.PathLike, *, embedder: Any = None) -> Any:
+    """Read a saved encoder.
+
+    Parameters
+    ----------
+    fname : path-like
+        The folder that :meth:`ImageToBrainEncoder.save` made.
+    embedder : transformer | None
+        Used in place of the saved one; needed for images where the embedder was not saved.
+
+    Returns
+    -------
+    ImageToBrainEncoder
+        Fitted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged or of a newer format.
+    """
+    return restore_encoder(ImageToBrainEncoder, fname, embedder)

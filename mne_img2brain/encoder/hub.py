@@ -1,0 +1,347 @@
+"""Encoders on the Hugging Face Hub, with a model card written from the fit."""
+
+import copy
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .._log import logger, warn
+from .description import describe
+from .saving import ENCODER_FILES, restore_encoder, write_encoder
+
+_LIMITS = """\
+- It has learnt {images} images. Of images unlike these it knows little: what it predicts for
+  them is close to the average response.
+- It predicts the responses of those who were recorded, under the conditions of that recording.
+  Other sensors, other times and other tasks are not in it.
+- Draws tell how well the model knows single trials. They are no new participants: statistics over
+  draws say nothing about a population.
+- It is a model for research and no medical device."""
+_USE = """\
+```python
+from mne_img2brain import ImageToBrainEncoder
+
+encoder = ImageToBrainEncoder.from_pretrained("{repo_id}"{embedder})
+expected = encoder.predict(images)  # mne.EpochsArray, one epoch per image
+```"""
+
+
+class HubMixin:
+    """The way of an encoder to the Hugging Face Hub, and back."""
+
+    embedder_: Any
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        trials: bool | None = None,
+        evaluation: Any = None,
+        data: str | None = None,
+        limits: str | None = None,
+        licence: str | None = None,
+        folder: str | os.PathLike | None = None,
+        private: bool = True,
+        revision: str | None = None,
+        commit_message: str = "Fitted encoder",
+        token: str | None = None,
+    ) -> str:
+        """Upload the fitted encoder to the Hugging Face Hub, with a model card.
+
+        The card says what was learnt (images, trials, subjects, sensors, times), how well, and
+        what the model is not good for. What could tell who was recorded is taken out of the Info,
+        as by ``mne.Info.anonymize``; the names of subjects in ``subjects_`` and hashes of the
+        training images are part of the model and stay.
+
+        Parameters
+        ----------
+        repo_id : str
+            Where to, ``"user/name"``.
+        trials : bool | None
+            Whether the residuals of recorded trials, by which noise is drawn, are uploaded too.
+            Without them predictions are the same, and draws come from one Gaussian with the
+            covariance of the trials. ``None`` will do where the encoder holds none.
+        evaluation : Evaluation | None
+            From :func:`mne_img2brain.evaluate`; its table goes into the card. The first of several
+            encoders is taken for this one.
+        data : str | None
+            What the data are: the data set, its reference, who saw what.
+        limits : str | None
+            Limits of this model beyond those that the card has anyway.
+        licence : str | None
+            Of the weights, in the spelling of the Hub, such as ``"cc-by-4.0"``. It depends on that
+            of the data. ``None`` grants none, and the card says so.
+        folder : path-like | None
+            Write the repository to this new folder in place of uploading it, to read the card
+            first.
+        private : bool
+            Whether a repository that is made now is private.
+        revision : str | None
+            The branch to write to; ``None`` is the main one.
+        commit_message : str
+            The message of the commit.
+        token : str | None
+            Of the Hub; ``None`` is the one that ``hf auth login`` stored.
+
+        Returns
+        -------
+        str
+            The address of the commit, or the folder.
+
+        Raises
+        ------
+        TypeError
+            If the regressor cannot be saved.
+        ValueError
+            If the encoder holds recorded trials, and ``trials`` does not say what becomes of them.
+        FileExistsError
+            If ``folder`` is there.
+        """
+        check_is_fitted(self)
+        fitted = _without_persons(self)
+        held = _n_trials_held(self)
+        if held and trials is None:
+            raise ValueError(
+                f"The encoder draws noise by the residuals of {held} recorded trials. Give "
+                "trials=True to upload them, if the participants agreed to that; or trials=False "
+                "for a copy without them, whose draws come from one Gaussian."
+            )
+        if held and not trials:
+            fitted.regressor_ = fitted.regressor_.without_trials()
+        travels = _reads_no_file(self.embedder_)
+        if not travels:
+            warn(
+                f"The {type(self.embedder_).__name__} reads its weights from this machine and is "
+                "not uploaded: who downloads the encoder must give embedder= to from_pretrained."
+            )
+        with tempfile.TemporaryDirectory() as scratch:
+            new = Path(scratch) / "encoder" if folder is None else Path(folder)
+            if new.exists():
+                raise FileExistsError(f"{new} is there already; give the name of a new folder.")
+            write_encoder(fitted, new, embedder=travels)
+            card = model_card(self, repo_id, evaluation, data, limits, licence, trials)
+            (new / "README.md").write_text(card, encoding="utf-8")
+            if folder is not None:
+                return str(new)
+            from huggingface_hub import HfApi
+
+            hub = HfApi(token=token)
+            hub.create_repo(repo_id, private=private, exist_ok=True)
+            commit = hub.upload_folder(
+                repo_id=repo_id, folder_path=new, revision=revision, commit_message=commit_message
+            )
+        logger.info(f"The encoder is at {commit.commit_url}.")
+        return str(commit.commit_url)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id: str | os.PathLike,
+        *,
+        embedder: Any = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        token: str | None = None,
+    ) -> Self:
+        """Read a fitted encoder from the Hugging Face Hub, or from a folder.
+
+        Reading runs nothing that the repository holds: arrays are safetensors, the rest is JSON
+        with names from a closed table. An embedder loads its own weights when it is first used.
+
+        Parameters
+        ----------
+        repo_id : path-like
+            A folder, else ``"user/name"`` on the Hub.
+        embedder : transformer | None
+            Used in place of the saved one; needed for images where the embedder was not saved.
+        revision : str | None
+            A branch, tag or commit of the repository.
+        cache_dir : path-like | None
+            Where downloads are kept; ``None`` is the cache of ``huggingface_hub``.
+        token : str | None
+            For private repositories; ``None`` is the one that ``hf auth login`` stored.
+
+        Returns
+        -------
+        ImageToBrainEncoder
+            Fitted.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder and the Hub does not give it.
+        ValueError
+            If it is damaged or of a newer format.
+        """
+        folder = Path(repo_id)
+        if not folder.is_dir():
+            folder = _download(str(repo_id), revision, cache_dir, token)
+        return restore_encoder(cls, folder, embedder)
+
+
+def model_card(
+    encoder: Any,
+    repo_id: str,
+    evaluation: Any = None,
+    data: str | None = None,
+    limits: str | None = None,
+    licence: str | None = None,
+    trials: bool | None = None,
+) -> str:
+    """Write the model card of a fitted encoder.
+
+    Parameters
+    ----------
+    encoder : ImageToBrainEncoder
+        Fitted.
+    repo_id : str
+        The name on the Hub.
+    evaluation : Evaluation | None
+        From :func:`mne_img2brain.evaluate`.
+    data, limits, licence : str | None
+    trials : bool | None
+        As in :meth:`HubMixin.push_to_hub`.
+
+    Returns
+    -------
+    str
+        Markdown, with the header that the Hub reads.
+    """
+    from huggingface_hub import ModelCardData
+
+    kinds = set(encoder.info_.get_channel_types())
+    tags = [tag for tag, there in [("eeg", "eeg" in kinds), ("meg", kinds - {"eeg"})] if there]
+    header = ModelCardData(
+        library_name="mne_img2brain",
+        license=licence,
+        tags=[*tags, "neuroscience", "encoding-model"],
+    )
+    described = describe(encoder)
+    limit = _LIMITS.format(images=described["images"])
+    embedder = type(encoder.embedder_).__name__
+    given = encoder.embedder_ is None or _reads_no_file(encoder.embedder_)
+    parts = [
+        f"---\n{header.to_yaml()}\n---",
+        f"# {repo_id.split('/')[-1]}",
+        "The M/EEG response to an image: an encoder of `mne_img2brain`, which turns images into "
+        "`mne.EpochsArray`.",
+        _USE.format(repo_id=repo_id, embedder="" if given else ", embedder=..."),
+        "## What it was fitted to",
+        data or "The authors say nothing about the data set.",
+        _table(["", ""], described.items()),
+        "## The model",
+        f"Images become tokens by `{embedder}`." if encoder.embedder_ is not None
+        else "It takes tokens in place of images.",
+        f"Tokens become responses by `{type(encoder.regressor_).__name__}`.",
+        _noise(_n_trials_held(encoder), trials),
+        "## How good it is",
+        _scores(evaluation),
+        "## Limits",
+        limit + (f"\n- {limits}" if limits else ""),
+        "## Licence",
+        f"{licence}." if licence
+        else "None was given: ask the authors before you use it. That of the data counts too.",
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _n_trials_held(encoder: Any) -> int:
+    """Tell how many recorded trials an encoder holds."""
+    return getattr(encoder.regressor_, "n_trials_held_", 0)
+
+
+def _noise(held: int, trials: bool | None) -> str:
+    """Say how noise is drawn, and whether recorded trials are part of the repository."""
+    if not held:
+        return ""
+    if trials:
+        return f"Noise is drawn by the residuals of {held} recorded trials, which are part of it."
+    return (
+        f"Noise is drawn from one Gaussian. Where draws were judged below it was drawn by the "
+        f"residuals of {held} recorded trials, which were left out: these draws are less like "
+        "trials."
+    )
+
+
+def _scores(evaluation: Any) -> str:
+    """Write the table of an evaluation in Markdown."""
+    if evaluation is None:
+        return "It has not been evaluated on images that it has not seen."
+    per_image = sorted(set(evaluation.n_trials))
+    trials = " to ".join(str(n) for n in dict.fromkeys([per_image[0], per_image[-1]]))
+    text = (
+        f"On {evaluation.n_images} images that are in no fit, {trials} trials of each. Chance: "
+        "what a prediction that knows nothing of the image gets. Ceiling: what the noise in the "
+        f"recording allows. Intervals: {100 * evaluation.level:g} %."
+    )
+    first, *others = evaluation.encoders
+    if others:
+        text += f" This encoder is called {first}; {', '.join(others)} for comparison."
+    rows = [
+        (row.encoder, row.metric, _number(row.value),
+         f"{_number(row.ci_low)} to {_number(row.ci_high)}" if np.isfinite(row.ci_low) else "",
+         _number(row.chance), _number(row.ceiling), row.unit)
+        for row in evaluation.table.itertuples()
+    ]  # fmt: skip
+    head = ["encoder", "metric", "value", "interval", "chance", "ceiling", "unit"]
+    return f"{text}\n\n{_table(head, rows)}"
+
+
+def _table(head: list[str], rows: Any) -> str:
+    """Write a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _number(value: float) -> str:
+    """Write a number, nothing for NaN."""
+    return "" if np.isnan(value) else f"{value:.3g}"
+
+
+def _without_persons(encoder: Any) -> Any:
+    """Return a copy that does not tell who was recorded, nor where on this machine files are."""
+    shared = copy.copy(encoder)
+    shared.info_ = encoder.info_.copy().anonymize(verbose="ERROR")
+    shared.embedder_ = copy.copy(encoder.embedder_)
+    if hasattr(shared.embedder_, "cache_dir"):
+        shared.embedder_.cache_dir = None
+    return shared
+
+
+def _reads_no_file(embedder: Any) -> bool:
+    """Tell whether an embedder works on another machine."""
+    parameters = embedder.get_params() if hasattr(embedder, "get_params") else {}
+    texts = [
+        str(value)
+        for name, value in parameters.items()
+        if isinstance(value, (str, Path)) and name != "cache_dir"
+    ]
+    return not any(text.startswith("local-dir:") or Path(text).exists() for text in texts if text)
+
+
+def _download(repo_id: str, revision: str | None, cache_dir: Any, token: Any) -> Path:
+    """Fetch the files of an encoder from the Hub and return their folder."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            repo_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            allow_patterns=list(ENCODER_FILES),
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise FileNotFoundError(
+            f"{repo_id!r} is no folder here, and the Hugging Face Hub did not give it "
+            f"({str(error).splitlines()[0]}). Give a folder that ImageToBrainEncoder.save made, or "
+            "'user/name' of a repository that you may read; without a network it must have been "
+            "downloaded before."
+        ) from error
+    return Path(folder)

@@ -1,0 +1,110 @@
+"""How far the predictions of an encoder follow recordings."""
+
+from collections.abc import Callable
+from typing import Any
+
+import mne
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ..epochs import check_times, read_recording, take_channels, to_evoked_map
+from ..metrics import r_map
+from ..stimulus.tokens import present
+from .any_regressor import predict_regressor
+from .pairing import pair_trials
+
+
+class ScoringMixin:
+    """The scores of an encoder."""
+
+    ch_names_: list[str]
+    embedder_: Any
+    info_: mne.Info
+    regressor_: Any
+    times_: np.ndarray
+    tmin_: float
+    _in_units: Callable
+    _shape: Any
+    _subject_codes: Callable
+
+    def score(
+        self,
+        images: Any,
+        epochs: Any,
+        *,
+        image_ids: np.ndarray | list[int] | str | None = None,
+        captions: list[str] | str | None = None,
+        subject: str | None = None,
+    ) -> float:
+        """Return the mean of r across images, over sensors and times after image onset.
+
+        Trials of an image are averaged first. Bad sensors are left out of the mean.
+
+        Parameters
+        ----------
+        images, epochs, image_ids, captions
+            As in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`, at least three images.
+        subject : str | None
+            Whose predicted response; ``None`` is the average subject.
+
+        Returns
+        -------
+        float
+            Between -1 and 1. Not corrected for the noise in ``epochs``.
+        """
+        r = self.score_evoked(
+            images, epochs, image_ids=image_ids, captions=captions, subject=subject
+        )
+        after = r.times > 0 if np.any(r.times > 0) else np.ones(len(r.times), bool)
+        return float(np.nanmean(r.data[:, after]))
+
+    def score_evoked(
+        self,
+        images: Any,
+        epochs: Any,
+        *,
+        image_ids: np.ndarray | list[int] | str | None = None,
+        captions: list[str] | str | None = None,
+        subject: str | None = None,
+    ) -> mne.EvokedArray:
+        """Return Pearson's r across images, for every sensor and time.
+
+        Parameters
+        ----------
+        images, epochs, image_ids, captions
+            As in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`, at least three images. Sensors
+            match by name in any order; extra ones are ignored.
+        subject : str | None
+            Whose predicted response; ``None`` is the average subject.
+
+        Returns
+        -------
+        mne.EvokedArray
+            r has no unit; :func:`mne_img2brain.viz.plot_score_joint` draws it so. NaN where the
+            sensor is bad in ``epochs``.
+
+        Raises
+        ------
+        ValueError
+            If sensors are missing, times or sampling rate differ, or there are fewer than three
+            images.
+        """
+        check_is_fitted(self)
+        recording = read_recording(epochs, ch_names=self.ch_names_, min_trials=1)
+        check_times(recording, self.times_, self.info_["sfreq"])
+        data = take_channels(recording, self.ch_names_)
+        images, row, captions = pair_trials(recording, images, image_ids, captions)
+        stimuli = present(images, self.embedder_, captions)
+        n_images = row.max() + 1
+        if n_images < 3:
+            raise ValueError(f"There are {n_images} images; r across images needs at least three.")
+        weight = recording.n_averaged
+        recorded = np.zeros((n_images, *self._shape))
+        np.add.at(recorded, row, data * weight[:, None, None])
+        recorded /= np.bincount(row, weights=weight)[:, None, None]
+        codes = self._subject_codes(subject, len(stimuli.tokens))
+        predicted = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
+        good = np.isfinite(recorded).all(axis=(0, 2))
+        r = np.full(self._shape, np.nan)
+        r[good] = r_map(recorded[:, good], self._in_units(predicted[stimuli.index])[:, good])
+        return to_evoked_map(r, self.info_, tmin=self.tmin_, comment="r across images")

@@ -1,0 +1,285 @@
+"""The expected response to an image, and what it leaves over of trials it has not seen."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
+
+from ..trials.missing_sensors import fill_sensors
+from ..trials.pooling import pool_tokens
+from . import FewImagesRegressor, KernelMeanRegressor
+from .spatial_layer import SpatialLayer
+
+_LEAST_IMAGES = 10  # of a subject, for a regression of its own
+
+Part = tuple[SpatialLayer, Any]  # of a subject: its layer, and a fitted regressor or None
+
+
+class ConditionalMean:
+    """A mean regressor over images, with out-of-fold predictions and a part for every subject.
+
+    :class:`~mne_img2brain.mean.KernelMeanRegressor` sees tokens and single trials, and
+    makes its own out-of-fold predictions. Any other regressor sees each image once, pooled to
+    one vector, and the weighted average of its trials, with the number of trials as the sample
+    weight; for least squares with a penalty that is the model fitted on single trials, and it
+    costs a fraction.
+
+    With subjects, the mean is ``shared(image) + part_s(image)``. The part of a subject is a
+    :class:`~mne_img2brain.mean.spatial_layer.SpatialLayer` over the shared response and, where it
+    helps
+    on images left out, the same kind of regressor on what that leaves over. Subjects that were
+    learnt later have their part over the response of the average subject.
+
+    Parameters
+    ----------
+    regressor : "auto" | sklearn regressor | None
+        ``"auto"`` is :class:`~mne_img2brain.mean.KernelMeanRegressor`, or
+        :class:`~mne_img2brain.mean.FewImagesRegressor` where ``by_trial``. ``None`` is
+        the mean over trials.
+    by_trial : bool
+        Whether folds part the trials of one image: there are too few images to split these.
+    """
+
+    def __init__(self, regressor: Any = "auto", by_trial: bool = False) -> None:
+        self.regressor = regressor
+        self.by_trial = by_trial
+
+    def fit(
+        self,
+        tokens: np.ndarray,
+        image_index: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray,
+        fold: np.ndarray,
+        group: np.ndarray,
+        subject: np.ndarray | None = None,
+        y_mask: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Fit the mean and predict every trial by a model that has not seen its group.
+
+        Parameters
+        ----------
+        tokens : array, shape (n_images, n_tokens, n_features)
+            The images; NaN pads.
+        image_index : array of int, shape (n_trials,)
+            The image of each trial.
+        y : array, shape (n_trials, n_channels, n_times)
+            The responses.
+        weight : array, shape (n_trials,)
+            Of how many trials each row is the average.
+        fold : array of int, shape (n_trials,)
+            The fold that holds each trial out.
+        group : array of int, shape (n_trials,)
+            What no fold parts.
+        subject : array of int, shape (n_trials,) | None
+            The subject of each trial.
+        y_mask : array of bool, shape (n_trials, n_channels) | None
+            Which sensors each trial has.
+
+        Returns
+        -------
+        out_of_fold : array, shape (n_trials, n_channels, n_times)
+            The predictions.
+        """
+        # Padding means captions, and the last token of a caption stands for all of it.
+        self.pool_last_ = bool(np.isnan(tokens[..., 0]).any())
+        self.response_shape_ = y.shape[1:]
+        filled = y if y_mask is None else fill_sensors(y, y_mask)
+        self.shared_, out_of_fold = self._fit_part(tokens, image_index, filled, weight, fold, group)
+        self.parts_: list[Part] = []
+        for one in [] if subject is None else range(subject.max() + 1):
+            rows = np.flatnonzero(subject == one)
+            mask = None if y_mask is None else y_mask[rows]
+            part, added = self._fit_subject(
+                tokens,
+                out_of_fold[rows],
+                image_index[rows],
+                y[rows],
+                weight[rows],
+                fold[rows],
+                group[rows],
+                mask,
+            )
+            self.parts_.append(part)
+            out_of_fold[rows] += added
+        self.n_average_ = len(self.parts_)
+        return out_of_fold
+
+    def fit_new_subject(
+        self,
+        tokens: np.ndarray,
+        image_index: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray,
+        fold: np.ndarray,
+        group: np.ndarray,
+        y_mask: np.ndarray | None = None,
+    ) -> tuple[Part, np.ndarray]:
+        """Fit the part of a subject that was not in :meth:`fit`.
+
+        Parameters
+        ----------
+        tokens, image_index, y, weight, fold, group, y_mask
+            As in :meth:`fit`, of one subject.
+
+        Returns
+        -------
+        part : tuple
+            For the caller to append to ``parts_``.
+        out_of_fold : array, shape (n_trials, n_channels, n_times)
+            The predictions of models that have not seen the group.
+        """
+        base = self.predict(tokens)[image_index]
+        part, added = self._fit_subject(tokens, base, image_index, y, weight, fold, group, y_mask)
+        return part, base + added
+
+    def _fit_subject(
+        self,
+        tokens: np.ndarray,
+        base: np.ndarray,
+        image_index: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray,
+        fold: np.ndarray,
+        group: np.ndarray,
+        y_mask: np.ndarray | None,
+    ) -> tuple[Part, np.ndarray]:
+        """Fit what a subject adds to the response of all; predict it for trials left out."""
+        if y_mask is not None:
+            y = np.where(y_mask[:, :, None], y, base)
+        layer = SpatialLayer()
+        added = layer.fit(base, y, image_index, weight, fold)
+        several = len(np.unique(image_index)) >= _LEAST_IMAGES or self.by_trial
+        if self.regressor is None or not several:
+            return (layer, None), added
+        target = y - base - added
+        rest, of_rest = self._fit_part(tokens, image_index, target, weight, fold, group)
+        if not _helps(of_rest, target, image_index, weight):
+            return (layer, None), added
+        return (layer, rest), added + of_rest
+
+    def _fit_part(
+        self,
+        tokens: np.ndarray,
+        image_index: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray,
+        fold: np.ndarray,
+        group: np.ndarray,
+    ) -> tuple[Any, np.ndarray]:
+        """Fit one regressor on all trials, and predict each by one that has not seen it."""
+        if self.regressor is None:
+            mean = np.average(y, axis=0, weights=weight)
+            return mean, np.broadcast_to(mean, y.shape).copy()
+        if isinstance(self.regressor, str) and self.by_trial:
+            return self._fit_few(tokens[image_index], y, weight, fold)
+        if isinstance(self.regressor, str):
+            model = KernelMeanRegressor()
+            once = np.array_equal(image_index, range(len(tokens)))
+            given = tokens if once else tokens[image_index]
+            model.fit(given, y, sample_weight=weight, groups=group)
+            return model, model.pop_out_of_fold()
+        pooled = self._pool(tokens)
+        fitted = _fit_averages(clone(self.regressor), pooled, image_index, y, weight)
+        out_of_fold = np.empty_like(y)
+        for one in np.unique(fold):
+            held, kept = fold == one, fold != one
+            part = _fit_averages(
+                clone(self.regressor), pooled, image_index[kept], y[kept], weight[kept]
+            )
+            images, rows = np.unique(image_index[held], return_inverse=True)
+            predicted = np.asarray(part.predict(pooled[images]))
+            out_of_fold[held] = predicted.reshape(len(images), *y.shape[1:])[rows]
+        return fitted, out_of_fold
+
+    @staticmethod
+    def _fit_few(
+        X: np.ndarray, y: np.ndarray, weight: np.ndarray, fold: np.ndarray
+    ) -> tuple[FewImagesRegressor, np.ndarray]:
+        """Fit on a handful of images; predict trials by models that have not seen them."""
+        out_of_fold = np.empty_like(y)
+        for one in np.unique(fold):
+            held, kept = fold == one, fold != one
+            part = FewImagesRegressor().fit(X[kept], y[kept], weight[kept])
+            out_of_fold[held] = part.predict(X[held])
+        return FewImagesRegressor().fit(X, y, weight), out_of_fold
+
+    def _pool(self, tokens: np.ndarray) -> np.ndarray:
+        return tokens[:, 0] if tokens.shape[1] == 1 else pool_tokens(tokens, last=self.pool_last_)
+
+    def predict(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
+        """Predict the expected response.
+
+        Parameters
+        ----------
+        tokens : array, shape (n_images, n_tokens, n_features)
+            The images; NaN pads.
+        subject : array of int, shape (n_images,) | None
+            Whose response; ``None`` is the average over subjects.
+
+        Returns
+        -------
+        array, shape (n_images, n_channels, n_times)
+        """
+        inputs = tokens if isinstance(self.regressor, str) else self._pool(tokens)
+        shared = self._predict_part(self.shared_, inputs)
+        if subject is None:
+            return self._average(shared, inputs)
+        learnt_later = subject >= self.n_average_
+        average = self._average(shared, inputs) if learnt_later.any() else shared
+        mean = np.empty_like(shared)
+        for one in np.unique(subject):
+            rows = np.flatnonzero(subject == one)
+            base = (shared if one < self.n_average_ else average)[rows]
+            mean[rows] = base + self._add(one, base, inputs[rows])
+        return mean
+
+    def _average(self, shared: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """Return the mean response of the subjects of :meth:`fit`."""
+        average = shared.copy()
+        for one in range(self.n_average_):
+            average += self._add(one, shared, inputs) / self.n_average_
+        return average
+
+    def _add(self, one: int, base: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """Return what the part of a subject adds."""
+        layer, rest = self.parts_[one]
+        added = layer.apply(base)
+        return added if rest is None else added + self._predict_part(rest, inputs)
+
+    def _predict_part(self, part: Any, inputs: np.ndarray) -> np.ndarray:
+        """Predict with a fitted regressor, or repeat a plain mean."""
+        predicted = np.empty((len(inputs), *self.response_shape_))
+        if isinstance(part, np.ndarray):
+            predicted[:] = part
+        else:
+            predicted[:] = np.asarray(part.predict(inputs)).reshape(predicted.shape)
+        return predicted
+
+
+def _helps(
+    predicted: np.ndarray, target: np.ndarray, image_index: np.ndarray, weight: np.ndarray
+) -> bool:
+    """Tell whether predictions lessen the squared error by more than its standard error."""
+    images, rows = np.unique(image_index, return_inverse=True)
+    error = np.square(target).sum(axis=(1, 2)) - np.square(target - predicted).sum(axis=(1, 2))
+    gain = np.bincount(rows, weights=weight * error)
+    return gain.sum() > gain.std() * np.sqrt(len(images))
+
+
+def _fit_averages(
+    model: Any, pooled: np.ndarray, image_index: np.ndarray, y: np.ndarray, weight: np.ndarray
+) -> Any:
+    """Fit on the average of every image's trials; on trials where weights are not understood."""
+    flat = y.reshape(len(y), -1)
+    images, rows = np.unique(image_index, return_inverse=True)
+    total = np.bincount(rows, weights=weight)
+    weighted = has_fit_parameter(model, "sample_weight")
+    if not weighted and not np.allclose(total, total[0], rtol=1e-12):
+        return model.fit(pooled[image_index], flat)
+    average = np.zeros((len(images), flat.shape[1]))
+    np.add.at(average, rows, flat * weight[:, None])
+    average /= total[:, None]
+    arguments = {"sample_weight": total} if weighted else {}
+    return model.fit(pooled[images], average, **arguments)

@@ -1,0 +1,425 @@
+r"""The expected response: a mixture of kernel regressions that know what responses share."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from .._log import logger
+from ..trials.splits import distinct_rows
+from .kernels import KERNELS, KernelMap, Views
+from .response_space import (
+    Whitener,
+    average_trials,
+    check_responses,
+    find_components,
+    weighted_mean,
+)
+from .stacking import (
+    correlation,
+    cross_validate,
+    deal_units,
+    expand,
+    judged_targets,
+    solve_model,
+    stack,
+)
+
+__all__ = ["KernelMeanRegressor"]
+
+_BATCH = 1000  # rows predicted at a time
+_FEW = 100  # below this many images, errors are judged on whitened responses
+
+
+class KernelMeanRegressor(RegressorMixin, BaseEstimator):
+    r"""Expected response to an image, from its tokens.
+
+    Trials of one image are averaged, the noise that trials of one image show is whitened in space
+    and time, the first principal components of the whitened averages are regressed together, and
+    regressions with several kernels are mixed:
+
+    .. math:: f(x) = \mu + \sum_m b_m\, k_m(x, X) A_m, \qquad b_m \ge 0
+
+    where :math:`A_m` gives the posterior mean of the multivariate mixed model
+    :math:`\mathrm{vec}\,Y \sim N(0,\ \Sigma_g \otimes K_m + \Sigma_e \otimes \Omega^{-1})`
+    [1]_ [2]_ with :math:`\Omega` the number of trials of each image. Response components that the
+    tokens explain are thereby shrunk little and others to nothing, where ridge regression shrinks
+    all alike. One of the mixed is plain ridge regression on the pooled tokens, its one penalty
+    chosen by cross-validation; the weights :math:`b` minimise the cross-validated squared error
+    (stacking [3]_), so that little is lost where the truth is linear and the noise white.
+
+    Kernels are sums of terms. ``"linear"`` is linear in class token and mean token; ``"rbf"`` is
+    :math:`\exp(-0.3 \lVert x - x' \rVert^2 / D)` of them, :math:`D` the mean squared distance;
+    ``"local"`` adds the mean over token places of one such kernel per place, which is not linear
+    but additive over places.
+
+    Parameters
+    ----------
+    kernel : {"auto", "linear", "rbf", "local"}
+        One kernel, or ``"auto"`` for a mixture of those that suit the input.
+    penalty : {"auto"} | float
+        A number gives plain (kernel) ridge regression with this penalty: with
+        ``kernel="linear"`` and ``standardize=False`` that is :class:`sklearn.linear_model.Ridge`.
+    n_components : int
+        Largest number of response components that are regressed together; never more than a tenth
+        of the images. 0 leaves out the mixed models, as do fewer than 50 images.
+    n_folds : int
+        Number of folds by which penalty and mixture are chosen.
+    n_landmarks : int
+        With more distinct images than this, kernels are approximated from this many of them
+        (Nyström [4]_).
+    min_images : int
+        With fewer distinct images, folds are made of trials and no longer of images.
+    standardize : bool
+        Whether features are scaled to unit standard deviation over the distinct images.
+    random_state : int | numpy.random.RandomState | None
+        Deals the folds and chooses landmarks.
+
+    Attributes
+    ----------
+    weights_ : dict
+        The weight of each model in the mixture.
+    penalty_ : float
+        The penalty of plain ridge regression.
+    cv_score_ : dict
+        Cross-validated Pearson correlation over images, mean over targets, of each model and of
+        the mixture.
+    n_features_in_ : int
+        Width of the tokens.
+
+    Notes
+    -----
+    Memory: beside the responses themselves, a few float64 arrays of distinct images x targets and,
+    one kernel at a time, ``n_folds`` of distinct images x landmarks.
+
+    Noise covariance, components, penalty and mixture behind :attr:`out_of_fold_` come from all
+    training rows; coefficients and covariances of the mixed models are those of the fold. The
+    optimism is below what 700 images can show (see the page "What we tried").
+
+    References
+    ----------
+    .. [1] Zhou, X. and Stephens, M. (2014). Efficient multivariate linear mixed model algorithms
+       for genome-wide association studies. Nature Methods 11, 407-409.
+    .. [2] Alvarez, M. A., Rosasco, L. and Lawrence, N. D. (2012). Kernels for vector-valued
+       functions: a review. Foundations and Trends in Machine Learning 4, 195-266.
+    .. [3] Breiman, L. (1996). Stacked regressions. Machine Learning 24, 49-64.
+    .. [4] Williams, C. and Seeger, M. (2001). Using the Nyström method to speed up kernel
+       machines. NIPS 13, 682-688.
+    """
+
+    def __init__(
+        self,
+        kernel: str = "auto",
+        *,
+        penalty: str | float = "auto",
+        n_components: int = 60,
+        n_folds: int = 5,
+        n_landmarks: int = 3000,
+        min_images: int = 10,
+        standardize: bool = True,
+        random_state: Any = 0,
+    ) -> None:
+        self.kernel = kernel
+        self.penalty = penalty
+        self.n_components = n_components
+        self.n_folds = n_folds
+        self.n_landmarks = n_landmarks
+        self.min_images = min_images
+        self.standardize = standardize
+        self.random_state = random_state
+
+    # -------------------------------------------------------------------------------- fit
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+    ) -> Self:
+        """Fit the mixture.
+
+        1. Average the rows of each image. 2. Deal the images into folds by ``groups``. 3. Whiten
+        the noise, take components. 4. Fit every model in every fold, choose penalty and weights.
+        5. Fit the models of the mixture on all images.
+
+        Parameters
+        ----------
+        X : array, shape (n_rows, n_features) | (n_rows, n_tokens, n_features) | \
+                (n_rows, n_grid_rows, n_grid_columns, n_features)
+            Features or tokens, padding NaN. Equal rows are one image.
+        y : array, shape (n_rows,) | (n_rows, n_targets) | (n_rows, n_channels, n_times)
+            The responses. Give them three dimensions where they have sensors and times.
+        sample_weight : array, shape (n_rows,) | None
+            Of how many trials each row is the average.
+        groups : array, shape (n_rows,) | None
+            Labels of images that no fold may separate.
+
+        Returns
+        -------
+        self : KernelMeanRegressor
+            The fitted regressor.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not agree, numbers are not finite, a parameter is out of range, or all
+            images are of one group.
+        """
+        self._check_parameters()
+        X = self._check_tokens(X)
+        y, weight = check_responses(y, sample_weight, len(X), type(self).__name__)
+        rows = np.flatnonzero(weight > 0)
+        flat = y.reshape(len(y), -1)
+        flat = flat if len(rows) == len(y) else flat[rows]
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        groups = None if groups is None else np.asarray(groups)[rows]
+        first, image = distinct_rows(X[rows])
+        unit, unit_image, fold = deal_units(flat, image, groups, self.n_folds, self.min_images, rng)
+        if fold.max() == 0 and len(first) >= self.min_images and self.penalty == "auto":
+            raise ValueError(
+                "All images are of one group, so that none can be left out to choose a "
+                "penalty; give groups that differ, or a number as penalty."
+            )
+        responses, total, deviations = average_trials(flat, weight[rows], image, unit)
+        if self.penalty == "auto":
+            total = total / total.mean()
+
+        views = Views(self.standardize).fit(X[rows[first]])
+        shown = views.transform(X[rows[first]])
+        chosen = np.arange(len(first))
+        if len(first) > self.n_landmarks:
+            chosen = np.sort(rng.choice(len(first), self.n_landmarks, replace=False))
+        if self.kernel == "local" and "places" not in shown:
+            raise ValueError(
+                "kernel='local' compares tokens place by place, but X has no two tokens that all "
+                "images have beside the first; use 'auto' or 'rbf'."
+            )
+        maps = {
+            name: KernelMap(KERNELS[name]).fit({v: x[chosen] for v, x in shown.items()})
+            for name in self._kernel_names(shown)
+        }
+        n_components = min(self.n_components, len(responses) // 10, responses.shape[1])
+        if self.penalty != "auto" or len(responses) < _FEW // 2:
+            n_components = 0
+        shape = y.shape[1:] if y.ndim == 3 else (1, flat.shape[1])
+        white = Whitener(shape).fit(deviations) if len(deviations) >= 40 else None
+        n_folds = fold.max() + 1 if fold.max() else 0
+        # Components of all images know the noise of those left out (0.04 of r on semi-real EEG):
+        # each fold has its own.
+        spaces = [
+            find_components(
+                responses, total, np.flatnonzero(fold != k), shape, white, n_components, rng
+            )
+            for k in range(-1, n_folds)
+        ]
+
+        # With few images, errors are judged where noise is white: there the signal is seen best.
+        judge = white.whiten if white and len(responses) < _FEW else None
+        # Everything below is per unit: an image, or with few images a part of its trials.
+        models, mapped = [], {}
+        for name, kernel in maps.items():
+            features = mapped[name] = kernel.transform(shown)[unit_image]
+            ridge = self.penalty if name == "linear" or self.kernel == name else None
+            models += cross_validate(
+                name, features, responses, total, fold, spaces[1:], penalty=ridge, judge=judge
+            )
+        mean = weighted_mean(responses, total)
+        judged = slice(None) if judge else judged_targets(len(mean))
+        target = responses[:, judged] - mean[judged]
+        guesses = [expand(m, spaces[1:], fold, judged) - mean[judged] for m in models]
+        weights = np.ones(1)
+        if len(models) > 1:
+            seen = map(judge, [*guesses, target]) if judge else [*guesses, target]
+            weights = stack(list(seen), total, scale=judge is None)
+
+        # Nothing of an earlier fit is left behind from here on.
+        self.views_, self.maps_, self.coef_, self.offset_ = views, {}, {}, {}
+        self.mean_, self.colours_ = mean, spaces[0][1]
+        self.response_shape_ = tuple(y.shape[1:])
+        self.x_ndim_ = X.ndim
+        self.n_features_in_ = X.shape[-1]
+        self.penalty_ = next(m["penalty"] for m in models if m["kind"] == "ridge")
+        self.weights_, self.cv_score_ = {}, {}
+        mixture = sum(b * guess for b, guess in zip(weights, guesses, strict=True))
+        for model, b, guess in zip(models, weights, guesses, strict=True):
+            label = f"{model['kind']} {model['kernel']}"
+            self.weights_[label] = float(b)
+            self.cv_score_[label] = correlation(guess, target)
+        self.cv_score_["mixture"] = correlation(mixture, target)
+        left_out = np.tile(mean, (len(responses), 1))
+        for model, b in zip(models, weights, strict=True):
+            if b > 0:
+                for part in np.array_split(np.arange(len(fold)), -(-len(fold) // _BATCH)):
+                    left_out[part] += b * (expand(model, spaces[1:], fold, rows=part) - mean)
+        self._left_out = left_out
+        self._row_unit = np.full(len(y), -1)
+        self._row_unit[rows] = unit
+        for name, kernel in maps.items():
+            parts = [(m, b) for m, b in zip(models, weights, strict=True) if m["kernel"] == name]
+            parts = [(model, b) for model, b in parts if b > 0]
+            if parts:
+                self.maps_[name] = kernel
+            for model, b in parts:
+                key = f"{model['kind']} {name}"
+                y_ = responses if model["kind"] == "ridge" else spaces[0][0]
+                coef, offset = solve_model(model, mapped[name], y_, total)
+                self.offset_[key] = b * offset
+                self.coef_[key] = b * (coef if kernel.plain_ else kernel.root_ @ coef)
+        self._unweighted = None if len(rows) == len(y) else self.predict(X[weight <= 0])
+        logger.info(
+            f"Mean regressor: {len(first)} images, cross-validated r "
+            + ", ".join(f"{label} {r:.3f}" for label, r in self.cv_score_.items())
+        )
+        return self
+
+    def _kernel_names(self, shown: dict) -> list[str]:
+        """Return the kernels of the mixture."""
+        if self.kernel != "auto":
+            return [self.kernel]
+        if self.penalty != "auto":
+            return ["linear"]
+        return ["linear", "rbf"] + (["local"] if "places" in shown else [])
+
+    # ---------------------------------------------------------------------------- predict
+    @property
+    def out_of_fold_(self) -> np.ndarray:
+        """Prediction for each training row by models that did not see its group."""
+        check_is_fitted(self, "coef_")
+        predicted = self._left_out[self._row_unit]
+        if self._unweighted is not None:
+            predicted[self._row_unit < 0] = self._unweighted.reshape(-1, predicted.shape[1])
+        return predicted.reshape(-1, *self.response_shape_)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the expected response.
+
+        Parameters
+        ----------
+        X : array, shape (n_images, n_features) | (n_images, n_tokens, n_features) | \
+                (n_images, n_grid_rows, n_grid_columns, n_features)
+            Features or tokens as in ``fit``.
+
+        Returns
+        -------
+        array, shape (n_images,) | (n_images, n_targets) | (n_images, n_channels, n_times)
+            The expected responses, in the unit of ``y``.
+        """
+        check_is_fitted(self, "coef_")
+        X = self._check_tokens(X, fitted=True)
+        shown = self.views_.transform(X)
+        predicted = np.tile(self.mean_, (len(X), 1))
+        shared = np.zeros((len(X), len(self.colours_)))
+        for name, kernel in self.maps_.items():
+            alike = kernel.compare(shown)
+            for kind, total in (("ridge", predicted), ("mixed", shared)):
+                if f"{kind} {name}" in self.coef_:
+                    total += alike @ self.coef_[f"{kind} {name}"] + self.offset_[f"{kind} {name}"]
+        predicted += shared @ self.colours_
+        return predicted.reshape(-1, *self.response_shape_)
+
+    def pop_out_of_fold(self) -> np.ndarray:
+        """Return ``out_of_fold_`` and forget it: it is as large as the responses.
+
+        Returns
+        -------
+        array, shape of ``y``
+        """
+        if self._unweighted is None and np.array_equal(self._row_unit, range(len(self._left_out))):
+            predicted = self._left_out.reshape(-1, *self.response_shape_)
+        else:
+            predicted = self.out_of_fold_
+        del self._left_out
+        return predicted
+
+    # ------------------------------------------------------------------------------ state
+    def get_state(self) -> dict:
+        """Return what prediction needs, as arrays and JSON-able values.
+
+        Returns
+        -------
+        dict
+            ``params`` and ``meta`` hold numbers, strings and lists; ``arrays`` holds arrays.
+        """
+        check_is_fitted(self, "coef_")
+        arrays = {"mean": self.mean_, "colours": self.colours_} | self.views_.get_arrays()
+        for key in self.coef_:
+            arrays[f"coef/{key}"], arrays[f"offset/{key}"] = self.coef_[key], self.offset_[key]
+        for name, kernel in self.maps_.items():
+            arrays |= kernel.get_arrays(name)
+        meta = {
+            "response_shape": list(self.response_shape_),
+            "x_ndim": self.x_ndim_,
+            "n_features": self.n_features_in_,
+            "last": bool(self.views_.last_),
+            "plain": {name: bool(kernel.plain_) for name, kernel in self.maps_.items()},
+            "penalty": float(self.penalty_),
+            "weights": self.weights_,
+            "cv_score": self.cv_score_,
+        }
+        params = {key: value for key, value in self.get_params().items() if key != "random_state"}
+        return {"params": params, "meta": meta, "arrays": arrays}
+
+    @classmethod
+    def from_state(cls, state: dict) -> Self:
+        """Make a fitted regressor from what :meth:`get_state` returned.
+
+        Parameters
+        ----------
+        state : dict
+            The state.
+
+        Returns
+        -------
+        KernelMeanRegressor
+            It predicts as the saved one did; out-of-fold predictions are not saved.
+        """
+        self = cls(**state["params"])
+        arrays, meta = state["arrays"], state["meta"]
+        self.mean_, self.colours_ = arrays["mean"], arrays["colours"]
+        self.response_shape_ = tuple(meta["response_shape"])
+        self.x_ndim_, self.n_features_in_ = meta["x_ndim"], meta["n_features"]
+        self.penalty_, self.weights_ = meta["penalty"], meta["weights"]
+        self.cv_score_ = meta["cv_score"]
+        self.views_ = Views.from_arrays(arrays, meta["last"])
+        self.maps_ = {
+            name: KernelMap.from_arrays(name, arrays, plain)
+            for name, plain in meta["plain"].items()
+        }
+        self.coef_ = {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith("coef/")}
+        self.offset_ = {k: arrays[f"offset/{k}"] for k in self.coef_}
+        return self
+
+    # ------------------------------------------------------------------------------ checks
+    def _check_parameters(self) -> None:
+        """Complain of parameters out of range."""
+        if self.kernel not in ("auto", *KERNELS):
+            raise ValueError(f"kernel={self.kernel!r}; expected 'auto' or one of {list(KERNELS)}.")
+        known = self.penalty == "auto" if isinstance(self.penalty, str) else self.penalty > 0
+        if not known:
+            raise ValueError(f"penalty={self.penalty!r}; expected 'auto' or a number above 0.")
+        if self.n_folds < 2:
+            raise ValueError(f"n_folds={self.n_folds}; expected 2 or more.")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _check_tokens(self, X: Any, fitted: bool = False) -> np.ndarray:
+        """Return tokens as a 2-D or 3-D array."""
+        if getattr(X, "ndim", 2) not in (3, 4):
+            X = validate_data(self, X, reset=not fitted)
+        else:
+            X = check_array(X, allow_nd=True, ensure_all_finite="allow-nan")
+            X = X.reshape(len(X), -1, X.shape[-1])
+        if not fitted:
+            return X
+        if X.ndim != self.x_ndim_ or X.shape[-1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.ndim} dimensions and {X.shape[-1]} features, but {type(self).__name__} "
+                f"is expecting {self.x_ndim_} dimensions and {self.n_features_in_} features as "
+                "input, as in fit."
+            )
+        return X

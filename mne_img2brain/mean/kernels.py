@@ -1,0 +1,238 @@
+"""How alike two images are: kernels on pooled tokens and on tokens place by place."""
+
+from typing import Self
+
+import numpy as np
+from scipy import linalg
+
+from ..trials.pooling import pool_tokens
+
+__all__ = ["KERNELS", "KernelMap", "Views"]
+
+# Kernel -> terms (view of the tokens, shape, width, weight). Terms have unit mean variance.
+KERNELS = {
+    "linear": (("pooled", "linear", 0.0, 1.0),),
+    "rbf": (("pooled", "rbf", 0.3, 1.0),),
+    "local": (("pooled", "rbf", 0.3, 1.0), ("places", "rbf", 0.5, 0.5)),
+}
+_MAX_PLACES = 32  # more tokens than this are averaged in runs of neighbours
+_N_RUNS = 16
+_BLOCK = 2048  # rows of a kernel computed at once
+
+
+class Views:
+    """What kernels look at: pooled tokens, and tokens in their places, standardised.
+
+    Places are the tokens after the first that every training image has. More than 32 are averaged
+    in 16 runs of neighbours, which for the patches of an image are bands.
+
+    Parameters
+    ----------
+    standardize : bool
+        Whether each feature is scaled to mean 0 and standard deviation 1.
+    """
+
+    def __init__(self, standardize: bool = True) -> None:
+        self.standardize = standardize
+
+    def fit(self, x: np.ndarray) -> Self:
+        """Learn which places there are, and the scales.
+
+        Parameters
+        ----------
+        x : array, shape (n_images, n_features) | (n_images, n_tokens, n_features)
+            Features or tokens of distinct images.
+
+        Returns
+        -------
+        self
+        """
+        self.edges_ = np.zeros(0, dtype=np.intp)
+        self.last_ = False
+        if x.ndim == 3:
+            valid = np.isfinite(x).all(axis=2)
+            self.last_ = not valid.all()  # captions end in different places
+            n_places = int(np.argmin(np.append(valid.all(axis=0), False))) - 1
+            n_runs = n_places if n_places <= _MAX_PLACES else _N_RUNS
+            if n_places > 1:
+                self.edges_ = np.linspace(1, 1 + n_places, n_runs + 1).astype(np.intp)
+        self.mean_, self.scale_ = {}, {}
+        for name, view in self._views(x).items():
+            self.mean_[name] = view.mean(axis=0) if self.standardize else np.zeros(view.shape[1:])
+            scale = view.std(axis=0) if self.standardize else np.ones(view.shape[1:])
+            # A feature that does not vary but for rounding carries nothing.
+            flat = scale <= 1e-7 * np.abs(self.mean_[name])
+            self.scale_[name] = np.where(flat, np.inf, scale)
+        return self
+
+    def _views(self, x: np.ndarray) -> dict:
+        """Return the views before standardisation."""
+        views = {"pooled": np.asarray(pool_tokens(x, last=self.last_), dtype=np.float64)}
+        if len(self.edges_):
+            missing = self.edges_[-1] - x.shape[1]
+            if missing > 0:
+                x = np.pad(x, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+            runs = zip(self.edges_[:-1], self.edges_[1:], strict=True)
+            views["places"] = np.stack(
+                [x[:, a:b].mean(axis=1, dtype=np.float64) for a, b in runs], axis=1
+            )
+        return views
+
+    def transform(self, x: np.ndarray) -> dict:
+        """Return the views.
+
+        Parameters
+        ----------
+        x : array, shape (n_images, n_features) | (n_images, n_tokens, n_features)
+            Features or tokens.
+
+        Returns
+        -------
+        dict of array
+            ``pooled`` (n_images, n_pooled) and, of tokens, ``places`` (n_images, n_places,
+            n_features).
+        """
+        # A place that an image does not have is as good as one like the mean of all images.
+        return {
+            name: np.nan_to_num((view - self.mean_[name]) / self.scale_[name])
+            for name, view in self._views(x).items()
+        }
+
+    def get_arrays(self) -> dict:
+        """Return what :meth:`transform` needs, by name."""
+        arrays = {"edges": self.edges_}
+        for view in self.mean_:
+            arrays[f"mean/{view}"], arrays[f"scale/{view}"] = self.mean_[view], self.scale_[view]
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict, last: bool) -> Self:
+        """Undo :meth:`get_arrays`; ``last`` says whether the last token is one of the pooled."""
+        self = cls()
+        self.edges_, self.last_ = arrays["edges"], last
+        names = [key.split("/")[1] for key in arrays if key.startswith("mean/")]
+        self.mean_ = {view: arrays[f"mean/{view}"] for view in names}
+        self.scale_ = {view: arrays[f"scale/{view}"] for view in names}
+        return self
+
+
+class KernelMap:
+    r"""Features whose inner products are a kernel, exactly or by landmarks.
+
+    .. math:: \phi(x) = K_{xL} K_{LL}^{-1/2}
+
+    which for landmarks :math:`L` = training images is exact, and otherwise the Nyström
+    approximation (Williams and Seeger, 2001). A linear kernel of fewer features than landmarks is
+    its own map.
+
+    Parameters
+    ----------
+    terms : tuple of tuple
+        View, shape (``"linear"`` or ``"rbf"``), width and weight of each term. The width is
+        relative to the mean squared distance of landmarks.
+    """
+
+    def __init__(self, terms: tuple) -> None:
+        self.terms = terms
+
+    def fit(self, landmarks: dict) -> Self:
+        """Compute scales and the root of the kernel of landmarks.
+
+        Parameters
+        ----------
+        landmarks : dict of array
+            The views of the landmarks.
+
+        Returns
+        -------
+        self
+        """
+        n = len(landmarks["pooled"])
+        self.plain_ = self.terms[0][1] == "linear" and landmarks["pooled"].shape[1] <= n
+        self.landmarks_ = {} if self.plain_ else {t[0]: landmarks[t[0]] for t in self.terms}
+        self.root_ = np.zeros((0, 0))
+        self.widths_, self.gains_ = np.ones(len(self.terms)), np.ones(len(self.terms))
+        if self.plain_:
+            return self
+        for i, (view, _, width, weight) in enumerate(self.terms):
+            x = landmarks[view].reshape(n, -1, landmarks[view].shape[-1])
+            spread = 2 * x.var(axis=0).sum(axis=1).mean()
+            self.widths_[i] = width / (spread or 1.0)
+            if len(self.terms) > 1:
+                kernel = self._term(i, landmarks[view], landmarks[view])
+                self.gains_[i] = weight / ((np.trace(kernel) / n - kernel.mean()) or 1.0)
+        values, vectors = linalg.eigh(self._kernel(landmarks))
+        keep = values > max(1e-10 * values.max(initial=0), 1e-300)
+        self.root_ = vectors[:, keep] / np.sqrt(values[keep])
+        return self
+
+    def _term(self, i: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return one term of the kernel between the views a and b."""
+        shape, width = self.terms[i][1], self.widths_[i]
+        if shape == "linear":
+            return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
+        if a.ndim == 2:
+            a, b = a[:, None], b[:, None]
+        kernel = np.zeros((len(a), len(b)))
+        for place in range(a.shape[1]):
+            p, q = a[:, place], b[:, place]
+            distance = (p**2).sum(axis=1)[:, None] + (q**2).sum(axis=1) - 2 * (p @ q.T)
+            kernel += np.exp(-width * np.maximum(distance, 0))
+        return kernel / a.shape[1]
+
+    def _kernel(self, views: dict) -> np.ndarray:
+        """Return the kernel between images and landmarks."""
+        return sum(
+            self.gains_[i] * self._term(i, views[term[0]], self.landmarks_[term[0]])
+            for i, term in enumerate(self.terms)
+        )
+
+    def compare(self, views: dict) -> np.ndarray:
+        """Compare images with the landmarks.
+
+        Parameters
+        ----------
+        views : dict of array
+            What :meth:`Views.transform` returned.
+
+        Returns
+        -------
+        array, shape (n_images, n_landmarks) | (n_images, n_features)
+            The kernel, or the features where the map is plain.
+        """
+        if self.plain_:
+            return views["pooled"]
+        blocks = range(0, len(views["pooled"]), _BLOCK)
+        return np.concatenate(
+            [self._kernel({v: x[a : a + _BLOCK] for v, x in views.items()}) for a in blocks]
+        )
+
+    def transform(self, views: dict) -> np.ndarray:
+        """Map images to features.
+
+        Parameters
+        ----------
+        views : dict of array
+            What :meth:`Views.transform` returned.
+
+        Returns
+        -------
+        array, shape (n_images, n_features)
+            The features.
+        """
+        return self.compare(views) if self.plain_ else self.compare(views) @ self.root_
+
+    def get_arrays(self, name: str) -> dict:
+        """Return what :meth:`compare` needs, by names that start with what they are."""
+        arrays = {f"widths/{name}": self.widths_, f"gains/{name}": self.gains_}
+        return arrays | {f"landmarks/{view}": x for view, x in self.landmarks_.items()}
+
+    @classmethod
+    def from_arrays(cls, name: str, arrays: dict, plain: bool) -> Self:
+        """Undo :meth:`get_arrays`; ``plain`` says whether the map is the features themselves."""
+        self = cls(KERNELS[name])
+        self.plain_ = plain
+        self.widths_, self.gains_ = arrays[f"widths/{name}"], arrays[f"gains/{name}"]
+        views = [] if plain else {term[0] for term in self.terms}
+        self.landmarks_ = {view: arrays[f"landmarks/{view}"] for view in views}
+        return self

@@ -1,6 +1,0 @@
-"""The expected response to a picture: kernel mixed models that know what responses share."""
-
-from .few_images import FewImagesRegressor
-from .kernel_mean import KernelMeanRegressor
-
-__all__ = ["FewImagesRegressor", "KernelMeanRegressor"]

@@ -1,0 +1,160 @@
+"""Whitening that knows whose residuals it has."""
+
+from typing import Any, Self
+
+import numpy as np
+
+from .._log import logger
+
+_LEAST_TRIALS = 40  # a covariance over sensors and times is not learnt from fewer
+
+
+class SubjectWhitener:
+    """A whitener for the residuals of all subjects, and one for those of each.
+
+    In whitened space all subjects are alike: one denoiser serves them, and what is drawn gets the
+    noise of the subject asked for. Sensors that a subject lacks get the noise of all subjects.
+
+    Parameters
+    ----------
+    pooled : SpaceTimeWhitener | ScaleWhitener
+        Serves the average subject, and subjects with fewer than 40 trials.
+
+    Attributes
+    ----------
+    own : list of tuple
+        Of each subject the whitener, or None, and which sensors the subject has: array of bool,
+        shape (n_channels,).
+    """
+
+    def __init__(self, pooled: Any) -> None:
+        self.pooled = pooled
+        self.own = []
+
+    def fit(
+        self,
+        residuals: np.ndarray,
+        groups: np.ndarray | None,
+        n_averaged: np.ndarray,
+        subject: np.ndarray | None = None,
+        y_mask: np.ndarray | None = None,
+    ) -> Self:
+        """Fit the pooled whitener and that of each subject.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            Residuals, scaled to single trials; sensors that a subject lacks are filled.
+        groups : array, shape (n_trials,) | None
+            The image of each trial.
+        n_averaged : array, shape (n_trials,)
+            Of how many trials each row is the average.
+        subject : array of int, shape (n_trials,) | None
+            The subject of each trial.
+        y_mask : array of bool, shape (n_trials, n_channels) | None
+            Which sensors each trial has.
+
+        Returns
+        -------
+        self : SubjectWhitener
+        """
+        if groups is not None and subject is not None:
+            _, groups = np.unique(np.column_stack([groups, subject]), axis=0, return_inverse=True)
+        self.pooled.fit(residuals, groups, n_averaged)
+        for one in [] if subject is None else range(subject.max() + 1):
+            rows = np.flatnonzero(subject == one)
+            self.own.append(
+                self.fit_one(
+                    residuals[rows],
+                    None if groups is None else groups[rows],
+                    n_averaged[rows],
+                    None if y_mask is None else np.any(y_mask[rows], axis=0),
+                )
+            )
+        return self
+
+    def fit_one(
+        self,
+        residuals: np.ndarray,
+        groups: np.ndarray | None,
+        n_averaged: np.ndarray,
+        present: np.ndarray | None = None,
+    ) -> tuple[Any, np.ndarray]:
+        """Fit the whitener of one subject, and leave it to the caller to append it to ``own``.
+
+        Parameters
+        ----------
+        residuals, groups, n_averaged
+            As in :meth:`fit`, of one subject.
+        present : array of bool, shape (n_channels,) | None
+            Which sensors the subject has; ``None`` is all.
+
+        Returns
+        -------
+        whitener : SpaceTimeWhitener | ScaleWhitener | None
+            None with too few trials.
+        present : array of bool, shape (n_channels,)
+            Which sensors the subject has.
+        """
+        present = np.ones(residuals.shape[1], bool) if present is None else present
+        if len(residuals) < _LEAST_TRIALS:
+            logger.info(
+                f"{len(residuals)} trials of a subject do not show its noise: it is taken to be "
+                "that of all subjects."
+            )
+            return None, present
+        return type(self.pooled)().fit(residuals[:, present], groups, n_averaged), present
+
+    def transform(self, residuals: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
+        """Whiten: array, shape (n_trials, n_channels, n_times); a subject for each, or None."""
+        return self._each("transform", residuals, subject)
+
+    def inverse_transform(
+        self, whitened: np.ndarray, subject: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Undo :meth:`transform`."""
+        return self._each("inverse_transform", whitened, subject)
+
+    def colour(self, noise: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
+        """Turn white noise into draws, with the covariance best for that."""
+        return self._each("colour", noise, subject)
+
+    @property
+    def n_trials_held(self) -> int:
+        """Of how many recorded trials it keeps the residuals."""
+        # a subject's trials are among those of all too, unless it was learnt later
+        own = sum(whitener.n_trials_held for whitener, _ in self.own if whitener is not None)
+        return max(own, self.pooled.n_trials_held)
+
+    def without_trials(self) -> Self:
+        """Return a copy that keeps no recorded trial."""
+        bare = type(self)(self.pooled.without_trials())
+        bare.own = [
+            (None if whitener is None else whitener.without_trials(), present)
+            for whitener, present in self.own
+        ]
+        return bare
+
+    def _each(self, method: str, values: np.ndarray, subject: np.ndarray | None) -> np.ndarray:
+        """Call the whitener of each subject."""
+        result = getattr(self.pooled, method)(values)
+        for one in [] if subject is None else np.unique(subject):
+            whitener, present = self.own[one]
+            if whitener is None:
+                continue
+            rows = np.flatnonzero(subject == one)
+            block = result[rows]
+            block[:, present] = getattr(whitener, method)(values[rows][:, present])
+            result[rows] = block
+        return result
+
+    def get_state(self) -> dict:
+        """Return what prediction needs, for :meth:`from_state`."""
+        return {"pooled": self.pooled, "own": self.own}
+
+    @classmethod
+    def from_state(cls, state: dict) -> Self:
+        """Make a fitted whitener from what :meth:`get_state` returned."""
+        self = cls(state["pooled"])
+        self.own = state["own"]
+        return self

@@ -1,0 +1,131 @@
+"""Trials differ in how loud they are, and in what: noise is drawn state by state."""
+
+from typing import Any, Self
+
+import numpy as np
+from scipy.stats import norm
+
+from .gains import BandGains
+
+_LEAST = 12  # trials of a state: fewer would be trials recognised again, more blur states
+_MIN_TRIALS = 100
+_MAX_VALUES = 2**24  # numbers kept: 64 MiB
+
+
+class NoiseStates:
+    r"""A mixture of Gaussians, one for each state of the noise.
+
+    Alpha waxes and wanes, muscles tighten, recordings differ: the covariance of trials is not the
+    same for all, and one Gaussian for all of them is told from real trials by that. Trials are
+    parted into states of 12 to 23 by median splits along the first principal component of their
+    log power, of each octave of frequency over sensors and of each sensor over frequencies, state
+    after state. A draw takes the state of a trial chosen at random, and is
+
+    .. math:: \sum_j a_j r_j, \qquad a \sim \text{uniform on the unit sphere}
+
+    over the residuals :math:`r_j` of that state: its expectation is zero and its covariance that of
+    the state. Over states that is exactly the sample covariance of all trials: their spectrum,
+    their topographies, their rank. What power of single sources varies more from trial to trial
+    than that of these draws is added by :class:`~mne_img2brain.noise.gains.BandGains`.
+
+    Attributes
+    ----------
+    trials_ : array, shape (n_trials, n_channels * n_times)
+        The residuals, state by state, float32; ``None`` if there were fewer than 100 trials, or too
+        few values to draw with. Of very many, as many as fit in 64 MiB.
+    bounds_ : array of int, shape (n_states + 1,)
+        Where each state begins.
+    gains_ : BandGains
+        What draws are multiplied with.
+    """
+
+    def __init__(self) -> None:
+        self.trials_: Any = None
+        self.bounds_: Any = None
+        self.gains_: Any = None
+
+    def fit(self, residuals: np.ndarray, rng: np.random.Generator) -> Self:
+        """Part trials into states.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            Residuals of single trials.
+        rng : numpy.random.Generator
+            Chooses trials where there are very many.
+
+        Returns
+        -------
+        self : NoiseStates
+        """
+        self.trials_ = self.bounds_ = self.gains_ = None
+        n, size = len(residuals), int(np.prod(residuals.shape[1:]))
+        # a draw of n_channels x n_times numbers is what the state and the weights come from
+        if min(n, _MAX_VALUES // size) < _MIN_TRIALS or size < 2 * _LEAST:
+            return self
+        rows = np.sort(rng.permutation(n)[: _MAX_VALUES // size])
+        features = _log_power(residuals[rows])
+        leaves = _split(features, np.arange(len(rows)))
+        self.trials_ = residuals[rows[np.concatenate(leaves)]].reshape(len(rows), size)
+        self.trials_ = self.trials_.astype(np.float32)
+        self.bounds_ = np.cumsum([0, *map(len, leaves)])
+        # Draws from states vary in loudness, not in each source for itself.
+        own = self._mix(rng.standard_normal((len(rows), size)))
+        gains = BandGains().fit(residuals[rows], own.reshape(len(rows), *residuals.shape[1:]))
+        self.gains_ = gains if 0 < gains.n_numbers <= size - 2 * _LEAST else None
+        return self
+
+    def draw(self, noise: np.ndarray) -> np.ndarray:
+        """Turn white noise into residuals.
+
+        Parameters
+        ----------
+        noise : array, shape (n_draws, n_channels, n_times)
+            Standard normal numbers.
+
+        Returns
+        -------
+        array, shape (n_draws, n_channels, n_times)
+            In the unit of the residuals.
+        """
+        numbers = noise.reshape(len(noise), -1)
+        drawn = self._mix(numbers).reshape(noise.shape)
+        if self.gains_ is None:
+            return drawn
+        start = 2 * _LEAST
+        return self.gains_.apply(drawn, numbers[:, start : start + self.gains_.n_numbers])
+
+    def _mix(self, numbers: np.ndarray) -> np.ndarray:
+        """Mix the trials of a state: the first number chooses it, those after it are weights."""
+        chosen = (norm.cdf(numbers[:, 0]) * len(self.trials_)).astype(int)
+        chosen = np.minimum(chosen, len(self.trials_) - 1)
+        state = np.searchsorted(self.bounds_, chosen, side="right") - 1
+        drawn = np.empty(numbers.shape, np.float32)
+        for one in np.unique(state):
+            trials = self.trials_[self.bounds_[one] : self.bounds_[one + 1]]
+            rows = np.flatnonzero(state == one)
+            weights = numbers[rows, 1 : 1 + len(trials)].astype(np.float32)
+            weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+            # unlike a product of matrices the same to the last digit, whatever the batch
+            drawn[rows] = np.einsum("nk,kf->nf", weights, trials)
+        return drawn
+
+
+def _log_power(trials: np.ndarray) -> np.ndarray:
+    """Return what tells states: array, shape (n_trials, n_octaves + n_channels)."""
+    power = np.stack([np.square(np.abs(np.fft.rfft(trial))) for trial in trials])
+    power = np.maximum(power, np.finfo(np.float32).tiny)
+    starts = 2 ** np.arange(int(np.log2(power.shape[2])) + 1) - 1
+    octaves = np.log(np.add.reduceat(power, starts, axis=2)).mean(axis=1)
+    return np.hstack([octaves, np.log(power.sum(axis=2))])
+
+
+def _split(features: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Halve trials at the median of their first principal component, again and again."""
+    if len(rows) < 2 * _LEAST:
+        return [rows]
+    centred = features[rows] - features[rows].mean(axis=0)
+    first = np.linalg.svd(centred, full_matrices=False)[2][0]
+    order = rows[np.argsort(centred @ first, kind="stable")]
+    half = len(order) // 2
+    return [*_split(features, order[:half]), *_split(features, order[half:])]

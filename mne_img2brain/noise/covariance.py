@@ -1,0 +1,181 @@
+"""Structured covariances over sensors and times, and the likelihood that chooses among them."""
+
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+
+STRUCTURES = ("auto", "kronecker", "separate", "time_wise", "space_wise", "full")
+# Rows of a covariance over all sensors and times that is still formed: 2048 take some seconds.
+_MAX_FULL = 2048
+_RANK = 1e-12  # eigenvalues below this share of the largest are rounding
+_WEIGHTS = (0, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_WEIGHTS += (0.95, 0.98, 0.99, 0.999)  # of the sample covariance
+
+
+def components(scatter: np.ndarray) -> np.ndarray:
+    """Return the eigenvectors of a covariance that are more than rounding, largest first."""
+    values, vectors = linalg.eigh(scatter)
+    keep = values > _RANK * max(values[-1], 0)
+    return np.ascontiguousarray(vectors[:, keep][:, ::-1])
+
+
+def list_candidates(structure: str, shape: tuple[int, int], n_trials: int) -> list[tuple]:
+    """List the structures that can be estimated, with what each is drawn to."""
+    if 0 in shape:
+        return [("separate", "itself")]
+    if n_trials < 8:
+        return [("kronecker", "itself")]
+    targets = {
+        "kronecker": ("itself",),
+        "separate": ("itself",),
+        "time_wise": ("separate",),
+        "space_wise": ("separate",),
+        "full": ("stationary", "time_wise", "space_wise", "separate"),
+    }
+    if structure != "auto":
+        return [(structure, target) for target in targets[structure]]
+    if np.prod(shape) > _MAX_FULL:
+        targets.pop("full")
+    elif 1 in shape:
+        targets = {"kronecker": ("itself",), "full": ("stationary", "separate")}
+    return [(one, target) for one, several in targets.items() for target in several]
+
+
+def into_blocks(z: np.ndarray, structure: str) -> np.ndarray:
+    """Order coordinates (n, n_space, n_time) as (n_blocks, n, size); blocks are independent."""
+    n, n_space, n_time = z.shape
+    if structure == "time_wise":
+        return z.transpose(2, 0, 1)
+    if structure == "space_wise":
+        return z.transpose(1, 0, 2)
+    if structure == "full":
+        return z.reshape(1, n, n_space * n_time)
+    return z.reshape(n, n_space * n_time).T[:, :, None]
+
+
+def from_blocks(blocks: np.ndarray, structure: str, shape: tuple[int, int, int]) -> np.ndarray:
+    """Undo :func:`into_blocks`."""
+    if structure == "time_wise":
+        return blocks.transpose(1, 2, 0)
+    if structure == "space_wise":
+        return blocks.transpose(1, 0, 2)
+    return (blocks[0] if structure == "full" else blocks[:, :, 0].T).reshape(shape)
+
+
+def sample_covariance(z: np.ndarray, structure: str) -> np.ndarray:
+    """Return the sample covariance: array, shape (n_blocks, size, size)."""
+    if structure in ("kronecker", "separate"):
+        return np.mean(np.square(z), axis=0).reshape(-1, 1, 1)
+    return np.stack([block.T @ block for block in into_blocks(z, structure)]) / len(z)
+
+
+def target_covariance(z: np.ndarray, structure: str, target: str, stationary: Any) -> np.ndarray:
+    """Return what the sample covariance of a structure is drawn to, in the same blocks."""
+    variance = np.mean(np.square(z), axis=0)
+    if structure == "kronecker":
+        total = max(variance.mean(), np.finfo(float).tiny)
+        return (np.outer(variance.mean(axis=1), variance.mean(axis=0)) / total).reshape(-1, 1, 1)
+    if structure == "separate":
+        return variance.reshape(-1, 1, 1)
+    if target == "separate":
+        rows = into_blocks(variance[None], structure)[:, 0]
+        return rows[:, :, None] * np.eye(rows.shape[1])
+    if target == "stationary":
+        return stationary[None]
+    n_space, n_time = variance.shape
+    full = np.zeros((n_space, n_time, n_space, n_time))
+    if target == "time_wise":
+        full[:, np.arange(n_time), :, np.arange(n_time)] = sample_covariance(z, target)
+    else:
+        full[np.arange(n_space), :, np.arange(n_space)] = sample_covariance(z, target)
+    return full.reshape(1, variance.size, variance.size)
+
+
+def stationary_covariance(z: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Return the covariance over components that depends on the distance of two times alone."""
+    n_space, n_time = z.shape[1:]
+    flat = z.reshape(len(z), -1)
+    sample = (flat.T @ flat / len(z)).reshape(n_space, n_time, n_space, n_time)
+    over_times = basis @ sample.transpose(0, 2, 1, 3) @ basis.T
+    result = basis.T @ average_diagonals(over_times) @ basis
+    return raise_eigenvalues(result.transpose(0, 2, 1, 3).reshape(flat.shape[1], flat.shape[1]))
+
+
+def average_diagonals(matrices: np.ndarray) -> np.ndarray:
+    """Replace every diagonal of matrices (..., n, n) by its mean."""
+    result = np.empty_like(matrices)
+    n = matrices.shape[-1]
+    for lag in range(-n + 1, n):
+        rows = np.arange(max(0, -lag), min(n, n - lag))
+        mean = matrices[..., rows, rows + lag].mean(axis=-1, keepdims=True)
+        result[..., rows, rows + lag] = mean
+    return result
+
+
+def raise_eigenvalues(covariance: np.ndarray) -> np.ndarray:
+    """Raise the eigenvalues of an estimate that may have negative ones to a small share."""
+    values, vectors = linalg.eigh((covariance + covariance.T) / 2)
+    floor = 1e-9 * max(values[-1], 0)
+    if values[0] >= floor:
+        return covariance
+    return (vectors * np.maximum(values, floor)) @ vectors.T
+
+
+def judge(
+    train: np.ndarray,
+    test: np.ndarray,
+    structure: str,
+    target: str,
+    stationary: Any,
+    only: bool,
+) -> tuple[list | tuple, list]:
+    """Return weights of the sample, and the log-likelihood of left-out trials with each.
+
+    In the coordinates that whiten the target, the sample covariance is diagonalised once for all.
+
+    Parameters
+    ----------
+    train, test : array, shape (n_trials, n_space, n_time)
+        Trials in principal components, to estimate from and to judge on.
+    structure, target : str
+        As in :class:`~mne_img2brain.noise.whitening.SpaceTimeWhitener`.
+    stationary : array | None
+        The stationary covariance, where it is the target.
+    only : bool
+        Whether there is no other candidate, so that the likelihood need not be known.
+
+    Returns
+    -------
+    weights : array, shape (n_weights,)
+        Weights of the sample covariance that were tried.
+    gains : list of float
+        The mean log-likelihood of a trial in ``test`` with each, in nats.
+    """
+    if only and structure in ("kronecker", "separate"):
+        return [0.0], [0.0]
+    aim = target_covariance(train, structure, target, stationary)
+    _, inverse = roots(aim)
+    white = into_blocks(test, structure) @ inverse
+    determinant = 2 * np.sum([np.linalg.slogdet(one)[1] for one in inverse])
+    if structure in ("kronecker", "separate"):
+        values, square = np.ones(white.shape[0]), np.mean(np.square(white), axis=1).ravel()
+        weights = [0.0]
+    else:
+        values, vectors = np.linalg.eigh(inverse @ sample_covariance(train, structure) @ inverse)
+        square = np.mean(np.square(white @ vectors), axis=1).ravel()
+        values, weights = values.ravel(), _WEIGHTS
+    gains = []
+    for weight in weights:
+        mixed = np.maximum(weight * values + 1 - weight, 1e-12)
+        gains.append(0.5 * (determinant - np.sum(np.log(2 * np.pi * mixed) + square / mixed)))
+    return weights, gains
+
+
+def roots(covariance: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return symmetric roots and inverse roots: two arrays, shape (n_blocks, size, size)."""
+    values, vectors = np.linalg.eigh(covariance)
+    largest = values.max(initial=0.0)
+    floor = 1e-3 * _RANK * largest if largest else 1.0
+    sd = np.sqrt(np.maximum(values, floor))[:, None]
+    return (vectors * sd) @ vectors.mT, (vectors / sd) @ vectors.mT

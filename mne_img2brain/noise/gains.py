@@ -1,0 +1,146 @@
+"""Trials differ in how strong their rhythms are: gains of sources, band by band."""
+
+from typing import Any, Self
+
+import numpy as np
+from scipy import linalg
+
+from .._log import logger
+
+_MIN_TRIALS = 100  # with fewer, excess variance cannot be told from chance
+_SIGNIFICANT = 3.0  # standard errors that excess variance must have
+
+
+class BandGains:
+    r"""Log-normal gains, per trial, of the sources whose power varies more than that of draws.
+
+    Alpha waxes and wanes between trials, and each of its sources for itself. In each octave of
+    frequency, sources :math:`s_k = w_k^\top x` are the directions over sensors in which the fourth
+    moments of trials exceed most those of draws with the same covariance. A draw
+    :math:`x` then becomes
+
+    .. math:: x + \sum_k a_k\,(g_k - 1)\,s_k, \qquad
+        g = \exp\left(\tfrac12 l - \tfrac14 \operatorname{diag} C\right),\quad l \sim N(0, C)
+
+    with :math:`a_k` the pattern of the source and :math:`C` the covariance of log power over trials
+    less that of draws without gains. :math:`E g_k^2 = 1`: the power of a source stays what it was.
+
+    Parameters
+    ----------
+    n_sources : int
+        Sources in each octave, at most.
+
+    Attributes
+    ----------
+    octaves_ : list of dict
+        For each octave that was kept: ``low`` and ``high`` (bins of the discrete Fourier transform
+        of a trial, the last one excluded), ``filters`` and ``patterns``, shape (n_channels,
+        n_sources), ``root`` of the covariance of log power and its ``diagonal``.
+    """
+
+    def __init__(self, n_sources: int = 6) -> None:
+        self.n_sources = n_sources
+
+    def fit(self, residuals: np.ndarray, drawn: np.ndarray) -> Self:
+        """Learn where power varies more than that of draws.
+
+        Sources are found on one half of the trials and their variability measured on the other, so
+        that chance is not taken for it.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            Residuals of single trials.
+        drawn : array, shape (n_trials, n_channels, n_times)
+            Draws of the same covariance.
+
+        Returns
+        -------
+        self : BandGains
+        """
+        self.octaves_ = []
+        self.n_times_ = residuals.shape[2]
+        if len(residuals) < _MIN_TRIALS:
+            return self
+        real, drawn = np.fft.rfft(residuals), np.fft.rfft(drawn)
+        n_bins = real.shape[2]
+        for low in 2 ** np.arange(int(np.log2(n_bins)) + 1):
+            high = min(2 * low, n_bins)
+            pair = tuple(self._band(x, low, high) for x in (real, drawn))
+            octave = self._fit_octave(*pair) if high > low else None
+            if octave is not None:
+                self.octaves_.append({"low": int(low), "high": int(high), **octave})
+        kept = [f"{o['low']}-{o['high']}: {o['diagonal'].max():.2f}" for o in self.octaves_]
+        logger.info(f"Power varies between trials (octaves in cycles per trial): {kept or 'no'}.")
+        return self
+
+    def _band(self, spectrum: np.ndarray, low: Any, high: Any) -> np.ndarray:
+        """Keep some bins: trials in time."""
+        kept = np.zeros_like(spectrum)
+        kept[..., low:high] = spectrum[..., low:high]
+        return np.fft.irfft(kept, self.n_times_)
+
+    def _fit_octave(self, real: np.ndarray, drawn: np.ndarray) -> dict | None:
+        """Find sources in one octave, and how their log power varies in excess."""
+        halves = [(real[k::2], drawn[k::2]) for k in (0, 1)]
+        white, colour = _whitening(halves[0][0])
+        if not white.size:
+            return None
+        # fourth moments of whitened trials, real less drawn: E[(xx')^2]
+        moments = []
+        for x in halves[0]:
+            each = np.einsum("nct,ndt->ncd", white.T @ x, white.T @ x)
+            moments.append((each @ each).mean(axis=0))
+        _, turn = linalg.eigh(moments[0] - moments[1])
+        turn = turn[:, ::-1][:, : self.n_sources]
+        filters, patterns = white @ turn, colour @ turn
+        logs = [np.log(np.square(filters.T @ x).sum(axis=2) + 1e-300) for x in halves[1]]
+        n = len(logs[0])
+        excess = np.atleast_2d(np.cov(logs[0].T) - np.cov(logs[1].T))
+        values, vectors = linalg.eigh(excess)
+        # the variance of a sample variance of n log powers, both sides
+        error = np.sqrt(2 / n) * np.hypot(*(np.var(part, axis=0).mean() for part in logs))
+        values = np.where(values > _SIGNIFICANT * error, values, 0.0)
+        if not values.any():
+            return None
+        root = vectors * np.sqrt(values)
+        diagonal = np.square(root).sum(axis=1)
+        return {"filters": filters, "patterns": patterns, "root": root, "diagonal": diagonal}
+
+    @property
+    def n_numbers(self) -> int:
+        """How many standard normal numbers the gains of one draw take."""
+        return sum(octave["root"].shape[1] for octave in self.octaves_)
+
+    def apply(self, draws: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Give draws their gains.
+
+        Parameters
+        ----------
+        draws : array, shape (n_draws, n_channels, n_times)
+            Draws without gains.
+        numbers : array, shape (n_draws, n_numbers)
+            Standard normal.
+
+        Returns
+        -------
+        array, shape (n_draws, n_channels, n_times)
+        """
+        spectrum, start, result = np.fft.rfft(draws), 0, draws
+        for octave in self.octaves_:
+            n_sources = octave["root"].shape[1]
+            own = numbers[:, start : start + n_sources] @ octave["root"].T
+            start += n_sources
+            gains = np.exp(own / 2 - octave["diagonal"] / 4)
+            sources = octave["filters"].T @ self._band(spectrum, octave["low"], octave["high"])
+            result = result + octave["patterns"] @ ((gains - 1)[:, :, None] * sources)
+        return result
+
+
+def _whitening(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what whitens trials over sensors, and what undoes it, within their rank."""
+    covariance = np.einsum("nct,ndt->cd", x, x) / (len(x) * x.shape[2])
+    values, vectors = linalg.eigh(covariance)
+    keep = values > 1e-6 * max(values[-1], np.finfo(float).tiny)
+    vectors, sd = vectors[:, keep], np.sqrt(values[keep])
+    return vectors / sd, vectors * sd

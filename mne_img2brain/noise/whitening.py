@@ -1,0 +1,398 @@
+"""Whitening of residuals in space and time, and back."""
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+
+from .._log import logger
+from .clusters import NoiseStates
+from .covariance import (
+    STRUCTURES,
+    average_diagonals,
+    components,
+    from_blocks,
+    into_blocks,
+    judge,
+    list_candidates,
+    raise_eigenvalues,
+    roots,
+    sample_covariance,
+    stationary_covariance,
+    target_covariance,
+)
+
+__all__ = ["ScaleWhitener", "SpaceTimeWhitener"]
+
+_MAX_VALUES = 10**8  # numbers of the trials that a covariance is estimated from: 800 MB
+_MIN_REPEATED = 0.25  # degrees of freedom per trial that show the SD within images
+_MOST_SD = 1.03  # of residuals, against that within images
+
+
+class ScaleWhitener:
+    """Divide every sensor by its own SD: no whitening but of the units."""
+
+    def fit(
+        self,
+        residuals: np.ndarray,
+        groups: np.ndarray | None = None,
+        n_averaged: np.ndarray | None = None,
+    ) -> Self:
+        """Measure the SD of every sensor.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            Residuals, scaled to single trials.
+        groups : array, shape (n_trials,) | None
+            Not used.
+        n_averaged : array, shape (n_trials,) | None
+            Not used.
+
+        Returns
+        -------
+        self : ScaleWhitener
+        """
+        scale = np.sqrt(np.mean(np.square(residuals), axis=(0, 2)))
+        self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
+        return self
+
+    @property
+    def n_trials_held(self) -> int:
+        """It keeps no recorded trial."""
+        return 0
+
+    def without_trials(self) -> Self:
+        """Return itself: it keeps no recorded trial."""
+        return self
+
+    def transform(self, residuals: np.ndarray) -> np.ndarray:
+        """Divide: array, shape (n, n_channels, n_times)."""
+        return residuals / self.scale_
+
+    def inverse_transform(self, whitened: np.ndarray) -> np.ndarray:
+        """Multiply: array, shape (n, n_channels, n_times)."""
+        return whitened * self.scale_
+
+    def colour(self, noise: np.ndarray) -> np.ndarray:
+        """Multiply: array, shape (n, n_channels, n_times)."""
+        return noise * self.scale_
+
+
+class SpaceTimeWhitener:
+    r"""Make residuals white over sensors and times, every value staying in its place.
+
+    Residuals :math:`r` have the unit of their sensor taken away, :math:`D^{-1} r` with :math:`D`
+    the SD of each sensor, and are multiplied with the symmetric inverse root of their covariance
+    (ZCA-cor whitening [1]_, the one that changes standardised data least)
+
+    .. math:: w = \Sigma^{-1/2} D^{-1} r, \qquad r = D\, \Sigma^{1/2} w
+
+    within the subspace that the residuals span: after an average reference, a projection or a
+    baseline correction, what is coloured back has it too. In the coordinates
+    :math:`z_{ij} = u_i^\top D^{-1} r\, v_j`, with :math:`u_i` the principal components over
+    sensors and :math:`v_j` those over times, the covariance is one of
+
+    - ``"kronecker"``: :math:`\mathrm{var}\, z_{ij} = \lambda_i \mu_j`, sensors times times;
+    - ``"separate"``: a variance for each :math:`z_{ij}`, the rest zero: a sum of Kronecker
+      products, each component over sensors with its own spectrum;
+    - ``"time_wise"``: a covariance over :math:`i` for each :math:`j`. Components over times are
+      close to frequencies, so each frequency has its own topographies;
+    - ``"space_wise"``: a covariance over :math:`j` for each :math:`i`;
+    - ``"full"``: a covariance over all :math:`z_{ij}`, for up to 2048 of them.
+
+    The last three are :math:`(1 - \rho) S + \rho T`: the sample covariance :math:`S` drawn to a
+    structured target, never to white noise, whose floor a spectrum shows. Targets are
+    ``"separate"``, and for ``"full"`` also ``"time_wise"``, ``"space_wise"`` and the covariance
+    that is stationary, the same for all pairs of times of equal distance. Structure, target and
+    :math:`\rho` are those of the highest Gaussian likelihood on a quarter of the images,
+    left out for that; the covariance is then estimated on all.
+
+    Parameters
+    ----------
+    structure : "auto" | "kronecker" | "separate" | "time_wise" | "space_wise" | "full"
+        ``"auto"`` chooses.
+    seed : int
+        Which images are left out, and of very many trials which are used.
+
+    Attributes
+    ----------
+    structure_ : str
+        The structure chosen.
+    target_ : str
+        What the sample covariance is drawn to.
+    weight_ : float
+        The weight of the sample covariance, :math:`1 - \rho`.
+    log_likelihoods_ : dict
+        Structure and target -> held-out Gaussian log-likelihood of a trial, in nats.
+    rank_ : int
+        Dimensions of the subspace.
+    states_ : NoiseStates
+        What noise is drawn by.
+    mean_factor_ : float
+        What the mean residuals of images were multiplied with.
+
+    References
+    ----------
+    .. [1] Kessy, Lewin & Strimmer (2018). Optimal whitening and decorrelation. The American
+       Statistician 72, 309-314.
+    """
+
+    def __init__(self, structure: str = "auto", seed: int = 0) -> None:
+        self.structure = structure
+        self.seed = seed
+
+    def fit(
+        self,
+        residuals: np.ndarray,
+        groups: np.ndarray | None = None,
+        n_averaged: np.ndarray | None = None,
+    ) -> Self:
+        r"""Estimate the covariance.
+
+        It is that of the residuals, the error of the prediction included: a trial of a new image
+        deviates by noise and by that error, and draws without the latter lack power that a
+        classifier misses. Where images repeat, draws vary about their mean as trials do about
+        theirs: the images' mean residuals are multiplied by a factor, 1 or less, that keeps the
+        SD of residuals at most 1.03 times the SD within images, which is estimated with the
+        degrees of freedom that the means cost.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            Residuals, scaled to single trials: what an average over n trials leaves, times
+            :math:`\sqrt n`. Their mean is taken to be zero.
+        groups : array, shape (n_trials,) | None
+            The image of each trial. ``None`` takes residuals as they are.
+        n_averaged : array, shape (n_trials,) | None
+            Of how many trials each row is the average; ``None`` is one.
+
+        Returns
+        -------
+        self : SpaceTimeWhitener
+
+        Raises
+        ------
+        ValueError
+            If the structure is unknown, shapes do not agree, or values are not finite.
+        """
+        if self.structure not in STRUCTURES:
+            raise ValueError(f"structure={self.structure!r}; give one of {', '.join(STRUCTURES)}.")
+        residuals = np.asarray(residuals)
+        if residuals.ndim != 3 or not residuals.size:
+            raise ValueError(
+                f"residuals have the shape {residuals.shape}; give (n_trials, n_channels, n_times)."
+            )
+        rng = np.random.default_rng(self.seed)
+        noise, groups, self.mean_factor_ = _noise(residuals, groups, n_averaged, rng)
+        if not np.isfinite(noise).all():
+            raise ValueError("residuals hold NaN or inf; leave those trials out.")
+        self._fit_basis(noise)
+        self.states_ = NoiseStates().fit(noise, rng)
+        z = self.space_.T @ noise @ self.time_
+        del noise
+        held = _held_out(groups, rng)
+        candidates = list_candidates(self.structure, z.shape[1:], len(z))
+        toeplitz: Any = None
+        if any("stationary" in candidate for candidate in candidates):
+            toeplitz = [stationary_covariance(z[part], self.time_) for part in (~held, slice(None))]
+        self.log_likelihoods_: dict[str, float] = {}
+        best: tuple = (-np.inf, None, None, None)
+        for structure, target in candidates:
+            weights, gains = judge(
+                z[~held], z[held], structure, target, toeplitz and toeplitz[0], len(candidates) == 1
+            )
+            score, weight = max(zip(gains, weights, strict=True))
+            self.log_likelihoods_[f"{structure}, {target}"] = float(score)
+            if best[1] is None or score > best[0]:
+                best = (score, structure, target, weight)
+        _, self.structure_, self.target_, weight = best
+        self.weight_ = float(weight)
+        covariance = self.weight_ * sample_covariance(z, self.structure_) if self.weight_ else 0.0
+        if self.weight_ < 1:
+            aim = target_covariance(z, self.structure_, self.target_, toeplitz and toeplitz[1])
+            covariance = covariance + (1 - self.weight_) * aim
+        self.root_, self.inverse_root_ = roots(covariance)
+        logger.info(
+            f"Covariance of the residuals: {self.structure_}, weight {self.weight_:.3g} of the "
+            f"sample against {self.target_}, rank {self.rank_} of {np.prod(self.shape_)}."
+        )
+        return self
+
+    def _fit_basis(self, noise: np.ndarray) -> None:
+        """Set the sensors' scale and the principal components over sensors and over times."""
+        n, n_channels, n_times = noise.shape
+        self.shape_ = (n_channels, n_times)
+        scale = np.sqrt(np.mean(np.square(noise), axis=(0, 2)))
+        self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
+        noise /= self.scale_
+        space = np.zeros((n_channels, n_channels))
+        time = np.zeros((n_times, n_times))
+        for trial in noise:
+            space += trial @ trial.T
+            time += trial.T @ trial
+        if n * n_channels < 4 * n_times:  # too little for one covariance; assume stationarity
+            time = raise_eigenvalues(average_diagonals(time))
+        self.space_, self.time_ = components(space), components(time)
+        self.rank_ = self.space_.shape[1] * self.time_.shape[1]
+
+    def transform(self, residuals: np.ndarray) -> np.ndarray:
+        """Whiten.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            Residuals of single trials.
+
+        Returns
+        -------
+        array, shape (n_trials, n_channels, n_times)
+            White within the subspace of the data, zero outside.
+        """
+        return self._multiply(residuals, self.inverse_root_, 1 / self.scale_)
+
+    def inverse_transform(self, whitened: np.ndarray) -> np.ndarray:
+        """Colour.
+
+        Parameters
+        ----------
+        whitened : array, shape (n_trials, n_channels, n_times)
+            White residuals; what lies outside the subspace of the data is lost.
+
+        Returns
+        -------
+        array, shape (n_trials, n_channels, n_times)
+            In the unit of the residuals.
+        """
+        return self._multiply(whitened, self.root_, after=self.scale_)
+
+    def colour(self, noise: np.ndarray) -> np.ndarray:
+        """Turn white noise into residuals.
+
+        By the states of the noise, whose covariances add up to that of the sample: whitening takes
+        the inverse of a covariance and wants one that is safe there; noise does not, and a network
+        tells the safe one from real trials by what it leaves out (see the page "What we tried").
+        With fewer than 100 trials, or without them, as :meth:`inverse_transform`.
+
+        Parameters
+        ----------
+        noise : array, shape (n_trials, n_channels, n_times)
+            White noise.
+
+        Returns
+        -------
+        array, shape (n_trials, n_channels, n_times)
+            In the unit of the residuals.
+        """
+        if not self.n_trials_held:
+            return self.inverse_transform(noise)
+        return self.states_.draw(noise) * self.scale_
+
+    @property
+    def n_trials_held(self) -> int:
+        """Of how many recorded trials it keeps the residuals."""
+        return 0 if self.states_.trials_ is None else len(self.states_.trials_)
+
+    def without_trials(self) -> Self:
+        """Return a copy that keeps no recorded trial and colours by its covariance alone."""
+        bare = copy.copy(self)
+        bare.states_ = NoiseStates()
+        return bare
+
+    def _multiply(
+        self,
+        values: np.ndarray,
+        matrices: np.ndarray,
+        before: float | np.ndarray = 1.0,
+        after: float | np.ndarray = 1.0,
+    ) -> np.ndarray:
+        """Apply a symmetric matrix that is given in blocks over components, and two scales."""
+        result = np.empty(np.shape(values), np.result_type(values, np.float32))
+        for rows in _batches(len(values), max(1, 10**7 // max(1, values[0].size))):
+            z = self.space_.T @ (values[rows] * before) @ self.time_
+            blocks = into_blocks(z, self.structure_) @ matrices
+            z = from_blocks(blocks, self.structure_, z.shape)
+            result[rows] = self.space_ @ z @ self.time_.T * after
+        return result
+
+    def get_state(self) -> dict:
+        """Return what the whitener has learnt.
+
+        Returns
+        -------
+        dict
+            Arrays, numbers and strings, for :meth:`from_state`.
+        """
+        return dict(vars(self))
+
+    @classmethod
+    def from_state(cls, state: dict) -> Self:
+        """Make a fitted whitener from what :meth:`get_state` returned.
+
+        Parameters
+        ----------
+        state : dict
+            The state.
+
+        Returns
+        -------
+        SpaceTimeWhitener
+        """
+        self = cls()
+        vars(self).update(state)
+        self.shape_ = tuple(self.shape_)
+        return self
+
+
+def _noise(
+    residuals: np.ndarray,
+    groups: np.ndarray | None,
+    n_averaged: np.ndarray | None,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return residuals, their groups, and the factor on the means of the groups."""
+    n = len(residuals)
+    labels = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+    weight = np.ones(n) if n_averaged is None else np.asarray(n_averaged, dtype=float)
+    if len(labels) != n or weight.shape != (n,) or not np.all(weight > 0):
+        raise ValueError(
+            f"There are {n} residuals, {len(labels)} groups and {weight.shape} n_averaged; give "
+            "one group and one positive count for each residual."
+        )
+    most = max(2, _MAX_VALUES // residuals[0].size)
+    if n > most:
+        order = np.argsort(rng.permutation(labels.max() + 1)[labels], kind="stable")[:most]
+        order.sort()
+        residuals, labels, weight = residuals[order], labels[order], weight[order]
+        labels = np.unique(labels, return_inverse=True)[1].ravel()
+    values = np.array(residuals, dtype=float)
+    counts = np.bincount(labels)
+    total = np.bincount(labels, weights=weight)
+    mean = np.zeros((len(counts), *values.shape[1:]))
+    np.add.at(mean, labels, values * np.sqrt(weight)[:, None, None])
+    mean /= total[:, None, None]
+    means = np.sqrt(weight)[:, None, None] * mean[labels]
+    several = counts[labels] > 1
+    freedom = several.sum() - np.sum(counts > 1)
+    factor = 1.0
+    if freedom >= _MIN_REPEATED * len(labels):
+        scale = np.mean(np.square(values), axis=(0, 2))[:, None]
+        scale = np.where(scale > 0, scale, 1.0)
+        within = np.sum(np.square(values - means)[several] / scale)
+        between = np.sum(np.square(means)[several] / scale)
+        allowed = _MOST_SD**2 * several.sum() / freedom * within - within
+        factor = float(np.sqrt(np.clip(allowed / between, 0, 1))) if between > 0 else 1.0
+    return values - (1 - factor) * means, labels, factor
+
+
+def _held_out(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Choose a quarter of the groups: array of bool, shape (n_trials,)."""
+    names = np.unique(groups)
+    if len(names) < 4:
+        # too few images to leave one out: trials
+        groups, names = np.arange(len(groups)), np.arange(len(groups))
+    return np.isin(groups, rng.permutation(names)[: len(names) // 4])
+
+
+def _batches(n: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, n, size)]

@@ -1,0 +1,175 @@
+"""A new subject from little data: what all subjects share stays as it is."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from .._log import logger, use_log_level
+from .._torch import resolve_device, seed_from, seeded_init
+from ..diffusion import BrainDiT, train_denoiser
+from ..trials.checks import TrialArrays, check_fit_arrays
+from ..trials.splits import plan_splits
+
+_MOST_ITERATIONS = 500
+_LEARNING_RATE = 1e-2  # a single embedding takes long steps
+
+
+class AdaptingMixin:
+    """How a fitted regressor learns one more subject."""
+
+    n_features_in_: int
+    target_shape_: tuple
+    verbose: Any
+
+    def adapt(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        groups: Any = None,
+        token_mask: Any = None,
+        y_mask: Any = None,
+        image_index: Any = None,
+    ) -> int:
+        """Learn one more subject; what was learnt of the others, and of all, stays as it is.
+
+        The mean gets a spatial layer over the response of the average subject, the noise a
+        covariance of the subject's own, and the denoiser, where one is used, one more embedding.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups, token_mask, y_mask, image_index
+            As in :meth:`fit`, of the new subject alone; images of :meth:`fit` or others.
+
+        Returns
+        -------
+        int
+            The number of the subject, for ``subjects`` in :meth:`predict` and :meth:`sample`.
+
+        Raises
+        ------
+        ValueError
+            If responses have another shape than in fit, or what fit raises. Nothing is changed.
+        """
+        check_is_fitted(self)
+        with use_log_level(self.verbose):
+            data = check_fit_arrays(
+                clone(self), X, y, sample_weight, groups, token_mask, None, None, y_mask,
+                image_index,
+            )  # fmt: skip
+            if data.target_shape != self.target_shape_:
+                raise ValueError(
+                    f"y holds responses of shape {data.target_shape}, but fit had "
+                    f"{self.target_shape_}: give the same channels and times."
+                )
+            if data.tokens.shape[2] != self.n_features_in_:
+                raise ValueError(
+                    f"X has {data.tokens.shape[2]} features per token, but fit had "
+                    f"{self.n_features_in_}: embed images with the embedder of fit."
+                )
+            return adapt_regressor(self, data)
+
+
+def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
+    """Add a subject to a fitted regressor.
+
+    1. The mean: a spatial layer over the average subject's response, and a regression on what it
+    leaves over, if that helps on images left out. 2. The noise: a whitener of the subject's own.
+    3. The denoiser, where one is used: an embedding, all else frozen.
+
+    Parameters
+    ----------
+    regressor : DiffusionRegressor
+        Fitted; changed in the last step, when nothing can fail any more.
+    data : TrialArrays
+        The subject's trials.
+
+    Returns
+    -------
+    int
+        The number of the new subject.
+    """
+    rng = np.random.default_rng(seed_from(regressor.random_state))
+    data, plan = plan_splits(
+        data, regressor.min_images, regressor.n_folds, regressor.validation_fraction, rng
+    )
+    mean, residual = regressor.mean_, regressor.residual_
+    part, out_of_fold = mean.fit_new_subject(
+        data.tokens, data.image_index, data.y, data.weight, plan.fold, plan.group, data.y_mask
+    )
+    weight = data.weight if regressor.mean_regressor is not None else np.ones(len(data.y))
+    residuals = (data.y - out_of_fold) * np.sqrt(weight)[:, None, None]
+    present = None if data.y_mask is None else data.y_mask.any(axis=0)
+    if present is not None:
+        residuals[:, ~present] = 0
+    groups = None if plan.by_trial else data.image_index
+    whitener = residual.whitener.fit_one(residuals, groups, weight, present)
+    code = len(mean.parts_)
+    denoiser, architecture = residual.denoiser_, residual.architecture
+    if residual.trained_:
+        whitened = _whiten(residual.whitener, whitener, residuals)
+        denoiser, architecture = _train_embedding(
+            regressor, data, plan, whitened, code, int(rng.integers(2**31))
+        )
+    mean.parts_.append(part)
+    residual.whitener.own.append(whitener)
+    residual.denoiser_, residual.architecture = denoiser, architecture
+    return code
+
+
+def _whiten(shared: Any, own: Any, residuals: np.ndarray) -> np.ndarray:
+    """Whiten the residuals of a subject that is not yet one of the whitener's."""
+    whitener = copy.copy(shared)
+    whitener.own = [own]
+    return whitener.transform(residuals, np.zeros(len(residuals), int)).astype(np.float32)
+
+
+def _train_embedding(
+    regressor: Any, data: TrialArrays, plan: Any, whitened: np.ndarray, code: int, seed: int
+) -> tuple[BrainDiT, dict]:
+    """Return a denoiser with one more subject, whose embedding alone was trained."""
+    residual = regressor.residual_
+    architecture = dict(residual.architecture)
+    architecture["n_subjects"] = code + 1
+    architecture["n_adapted"] = architecture.get("n_adapted", 0) + 1
+    with seeded_init(seed):
+        denoiser = BrainDiT(**architecture)
+    device = resolve_device(residual.device)
+    state = {name: value.cpu() for name, value in residual.denoiser_.state_dict().items()}
+    known = state.get("subject.weight", torch.zeros(0, architecture["hidden_size"]))
+    start = known.new_zeros(1, known.shape[1])
+    if residual.denoiser_.subject is not None:
+        start = residual.denoiser_.average_subject().detach().cpu()[None]
+    state["subject.weight"] = torch.cat([known, start])
+    denoiser.load_state_dict(state)
+    denoiser.requires_grad_(False)
+    denoiser.subject.requires_grad_(True)
+    tokens = residual.scaled_.of(data.tokens)
+    history = train_denoiser(
+        denoiser,
+        whitened,
+        tokens,
+        image_index=data.image_index,
+        scheduler=residual.scheduler,
+        token_mask=tokens.mask,
+        subjects=np.full(len(whitened), code),
+        y_mask=data.y_mask,
+        validation=plan.validation,
+        max_iter=min(regressor.max_iter, _MOST_ITERATIONS),
+        batch_size=residual.batch_size,
+        learning_rate=_LEARNING_RATE,
+        weight_decay=0.0,  # would pull at the embeddings of the others
+        ema_decay=regressor.ema_decay,
+        condition_dropout=regressor.condition_dropout,
+        n_iter_no_change=regressor.n_iter_no_change,
+        seed=seed,
+        device=device,
+    )
+    denoiser.requires_grad_(True)
+    logger.info(f"The new subject's embedding is that of gradient step {history.best_iter}.")
+    return denoiser, architecture

@@ -1,0 +1,241 @@
+"""What was seen: images, or tokens of images, each distinct one embedded once."""
+
+import dataclasses
+import hashlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._log import logger
+from .images import check_images, image_keys, image_name, unique_images
+
+
+@dataclasses.dataclass(frozen=True)
+class Stimuli:
+    """Images in the order the user gave them, and the tokens of the distinct ones.
+
+    Attributes
+    ----------
+    tokens : array, shape (n_distinct, n_tokens, n_features) or other
+        What the embedder made of each distinct image, or the user's own tokens.
+    index : array of int, shape (n_images,)
+        Which row of ``tokens`` each image is.
+    keys : list of str
+        One content hash per image.
+    names : list of str
+        One file name per image, empty where there is none.
+    captions : list of str | None
+        One caption per image.
+    """
+
+    tokens: np.ndarray
+    index: np.ndarray
+    keys: list
+    names: list
+    captions: list | None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def load_tokens(images: Any) -> np.ndarray | None:
+    """Return tokens where the user gave tokens in place of images, else None.
+
+    Tokens are an array of floats with two to four dimensions (images first), or the name of a
+    ``.npy`` file that holds one; the file is memory-mapped.
+
+    Parameters
+    ----------
+    images : object
+        What the user gave as images.
+
+    Returns
+    -------
+    array, shape (n_images, ...) | None
+
+    Raises
+    ------
+    ValueError
+        If floats have the shape of images, or a file holds no numbers.
+    FileNotFoundError
+        If there is no such file.
+    """
+    if isinstance(images, (str, Path)) and str(images).endswith(".npy"):
+        path = Path(images)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no token file {path}.")
+        try:
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise ValueError(
+                f"{path} does not hold a plain array of numbers (objects are not read)."
+            ) from error
+    if not isinstance(images, np.ndarray) or images.dtype.kind != "f":
+        return None
+    if images.ndim == 4 and images.shape[-1] in (1, 3, 4):
+        raise ValueError(
+            f"An array of floats of shape {images.shape} looks like images; images are uint8, "
+            "0 to 255. Tokens of this shape can be given as (n_images, n_tokens, n_features)."
+        )
+    if images.ndim not in (2, 3, 4):
+        raise ValueError(
+            f"Tokens have shape {images.shape}; expected (n_images, n_features), (n_images, "
+            "n_tokens, n_features) or (n_images, n_rows, n_columns, n_features)."
+        )
+    return images
+
+
+def content_keys(images: list | np.ndarray) -> list[str]:
+    """Hash what each image shows, or what its tokens are.
+
+    Parameters
+    ----------
+    images : list | array
+        What :func:`indexable` returned.
+
+    Returns
+    -------
+    list of str
+    """
+    if load_tokens(images) is None:
+        return image_keys(images)
+    return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in images]
+
+
+def indexable(images: Any) -> list | np.ndarray:
+    """Return tokens, or images as a list, without reading an image.
+
+    Parameters
+    ----------
+    images : object
+        What the user gave as images.
+
+    Returns
+    -------
+    array | list
+    """
+    tokens = load_tokens(images)
+    return check_images(images) if tokens is None else tokens
+
+
+def take_images(images: list | np.ndarray, rows: np.ndarray) -> list | np.ndarray:
+    """Take some of what :func:`indexable` returned; all of it is not copied.
+
+    Parameters
+    ----------
+    images : array | list
+        Tokens or images.
+    rows : array of int, shape (n_rows,)
+        Sorted positions, each once.
+
+    Returns
+    -------
+    array | list
+    """
+    if len(rows) == len(images):
+        return images
+    return images[rows] if isinstance(images, np.ndarray) else [images[row] for row in rows]
+
+
+def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> Stimuli:
+    """Embed every distinct image once.
+
+    Parameters
+    ----------
+    images : list | array
+        Images, or tokens in their place.
+    embedder : transformer | None
+        Fitted; ``transform`` takes images. Not needed for tokens.
+    captions : list of str | None
+        One per image, in place of the captioner's.
+
+    Returns
+    -------
+    Stimuli
+
+    Raises
+    ------
+    ValueError
+        If captions do not fit the images, the embedder takes none, or what the embedder returns
+        is not one finite row per image.
+    """
+    tokens = load_tokens(images)
+    if tokens is not None:
+        if captions is not None:
+            check_captions(captions, len(tokens))
+        return Stimuli(
+            tokens, np.arange(len(tokens)), content_keys(tokens), [""] * len(tokens), captions
+        )
+    if embedder is None:
+        raise ValueError(
+            "This encoder has no embedder: it was fitted on tokens, or saved without its embedder. "
+            "Give tokens in place of images, or the embedder to read_encoder(fname, embedder=...)."
+        )
+    images = check_images(images)
+    distinct, index, keys = unique_images(images)
+    arguments = {}
+    texts = None
+    if captions is not None:
+        texts = check_captions(captions, len(images))
+        if "captions" not in inspect.signature(embedder.transform).parameters:
+            raise ValueError(
+                f"captions were given, but {type(embedder).__name__} takes none; leave them out, "
+                "or use ClipEmbedder."
+            )
+        # the same image with two captions is two stimuli
+        pairs = list(zip(index.tolist(), texts, strict=True))
+        order = {pair: row for row, pair in enumerate(dict.fromkeys(pairs))}
+        distinct = [distinct[row] for row, _ in order]
+        index = np.array([order[pair] for pair in pairs])
+        keys = [keys[row] for row, _ in order]
+        arguments["captions"] = [text for _, text in order]
+    elif hasattr(embedder, "captions") and (written := embedder.captions(distinct)) is not None:
+        texts = [written[row] for row in index]
+    logger.info(f"Embedding {len(distinct)} distinct images ({len(images)} given).")
+    tokens = np.asarray(embedder.transform(distinct, **arguments))
+    if tokens.ndim < 2 or len(tokens) != len(distinct) or tokens.dtype.kind != "f":
+        raise ValueError(
+            f"{type(embedder).__name__}.transform returned shape {tokens.shape} and type "
+            f"{tokens.dtype} for {len(distinct)} images; expected one row of floats per image, "
+            "(n_images, n_tokens, n_features)."
+        )
+    names = [image_name(image) for image in images]
+    return Stimuli(tokens, index, [keys[row] for row in index], names, texts)
+
+
+def check_captions(captions: list[str], n_images: int) -> list[str]:
+    """Return captions as a list, one string per image.
+
+    Parameters
+    ----------
+    captions : list of str
+        As given.
+    n_images : int
+        How many images there are.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If there is not one string per image.
+    """
+    if isinstance(captions, str):
+        raise ValueError(
+            f"captions is one string for {n_images} images; give a list with one per image."
+        )
+    captions = list(captions)
+    if len(captions) != n_images:
+        raise ValueError(
+            f"There are {len(captions)} captions for {n_images} images; give one per image."
+        )
+    wrong = [i for i, caption in enumerate(captions) if not isinstance(caption, str)]
+    if wrong:
+        raise ValueError(
+            f"Caption {wrong[0]} is a {type(captions[wrong[0]]).__name__}; captions are strings."
+        )
+    return captions

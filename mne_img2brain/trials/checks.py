@@ -1,0 +1,282 @@
+"""The arrays a regressor takes: checked, and brought to one shape."""
+
+import dataclasses
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+
+@dataclasses.dataclass
+class TrialArrays:
+    """Trials and their images.
+
+    Attributes
+    ----------
+    tokens : array, shape (n_images, n_tokens, n_features)
+        Image tokens, NaN where padded.
+    image_index : array of int, shape (n_trials,)
+        The row of ``tokens`` of each trial.
+    y : array, shape (n_trials, n_channels, n_times)
+        Responses, float64; 0 where ``y_mask`` is False.
+    weight : array, shape (n_trials,)
+        Of how many trials each row is the average.
+    regions : array of int, shape (n_channels,)
+        The brain region of each sensor.
+    groups, subject, y_mask : array, shape (n_trials, ...) | None
+        As given.
+    target_shape : tuple
+        Shape of one response as the user gave it.
+    """
+
+    tokens: np.ndarray
+    image_index: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    regions: np.ndarray
+    groups: np.ndarray | None
+    subject: np.ndarray | None
+    y_mask: np.ndarray | None
+    target_shape: tuple
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return the given trials, in that order."""
+        by_trial = ("image_index", "y", "weight", "groups", "subject", "y_mask")
+        taken = {name: getattr(self, name) for name in by_trial}
+        taken = {name: None if value is None else value[rows] for name, value in taken.items()}
+        return dataclasses.replace(self, **taken)
+
+
+def check_integers(**parameters: Any) -> None:
+    """Raise unless every ``name=(value, least)`` is an integer that is not below its least."""
+    for name, (value, least) in parameters.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name}={value!r}; give an integer >= {least}.")
+
+
+def check_tokens(
+    estimator: Any, X: Any, token_mask: np.ndarray | None = None, *, reset: bool
+) -> np.ndarray:
+    """Bring image tokens to (n_images, n_tokens, n_features), NaN where padded.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_``, or is asked for it.
+    X : array, shape (n, n_features) | (n, n_tokens, n_features) | \
+            (n, n_rows, n_columns, n_features)
+        Image tokens.
+    token_mask : array of bool, shape (n, n_tokens) | None
+        Which tokens are real.
+    reset : bool
+        Whether this is a fit.
+
+    Returns
+    -------
+    array, shape (n, n_tokens, n_features)
+        The type as given, if it is a float type.
+
+    Raises
+    ------
+    ValueError
+        If dimensions, width or values are not as expected.
+    """
+    ndim = getattr(X, "ndim", None)
+    if ndim is None or ndim <= 2:
+        tokens = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32])[:, None]
+    else:
+        tokens = check_array(
+            X, allow_nd=True, ensure_all_finite="allow-nan", dtype=_float_type(X), copy=False
+        )
+        if tokens.ndim not in (3, 4):
+            raise ValueError(
+                f"X has shape {tokens.shape}; expected (n_images, n_features), (n_images, "
+                "n_tokens, n_features) or (n_images, n_rows, n_columns, n_features)."
+            )
+        tokens = tokens.reshape(len(tokens), -1, tokens.shape[-1])
+    if token_mask is not None:
+        token_mask = np.asarray(token_mask, dtype=bool).reshape(len(token_mask), -1)
+        if token_mask.shape != tokens.shape[:2]:
+            raise ValueError(
+                f"token_mask has shape {token_mask.shape}, but the tokens have shape "
+                f"{tokens.shape}; give one bool for each image and token."
+            )
+        tokens = np.where(token_mask[:, :, None], tokens, np.nan).astype(tokens.dtype)
+    _check_padding(tokens)
+    if not reset and tokens.shape[2] != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {tokens.shape[2]} features per token, but {type(estimator).__name__} is "
+            f"expecting {estimator.n_features_in_} features as input: embed new images with the "
+            "embedder of fit."
+        )
+    return tokens
+
+
+def _float_type(X: np.ndarray) -> Any:
+    return X.dtype if getattr(X, "dtype", np.dtype(int)).kind == "f" else np.float64
+
+
+def _check_padding(tokens: np.ndarray) -> None:
+    """Raise unless a token is NaN throughout or finite throughout, and every image has one."""
+    for start in range(0, len(tokens), 256):
+        some = tokens[start : start + 256]
+        finite = np.isfinite(some)
+        real = finite.all(axis=2)
+        broken = ~(real | np.isnan(some).all(axis=2))
+        if broken.any():
+            image, token = np.argwhere(broken)[0]
+            raise ValueError(
+                f"Token {token} of image {start + image} holds NaN or infinity beside numbers; "
+                "padding tokens are NaN throughout, all others finite."
+            )
+        if not real.any(axis=1).all():
+            image = start + int(np.flatnonzero(~real.any(axis=1))[0])
+            raise ValueError(f"Image {image} has no token: all are NaN. Give it at least one.")
+
+
+def check_fit_arrays(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    groups: list[str] | np.ndarray | None,
+    token_mask: np.ndarray | None,
+    regions: list[int] | np.ndarray | None,
+    subjects: np.ndarray | None,
+    y_mask: np.ndarray | None,
+    image_index: np.ndarray | None,
+) -> TrialArrays:
+    """Check what a regressor's ``fit`` was given.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` where ``X`` is 2-D.
+    X, y, sample_weight, groups, token_mask, regions, subjects, y_mask, image_index
+        As in :meth:`mne_img2brain.DiffusionRegressor.fit`.
+
+    Returns
+    -------
+    TrialArrays
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree, values are not finite, or there are fewer than two trials.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None; give responses.")
+    tokens = check_tokens(estimator, X, token_mask, reset=True)
+    y = check_array(
+        y, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="y",
+        ensure_all_finite="allow-nan" if y_mask is not None else True,
+    )  # fmt: skip
+    if y.ndim > 3 or y.ndim == 0:
+        raise ValueError(f"y has shape {y.shape}; expected (n_trials, n_channels, n_times).")
+    target_shape = y.shape[1:]
+    y = y.reshape(len(y), *(*target_shape, 1, 1)[:2])
+    if image_index is None:
+        check_consistent_length(tokens, y)
+        image_index = np.arange(len(y))
+    else:
+        image_index = _per_trial("image_index", image_index, len(y), kinds="iu")
+        if image_index.min() < 0 or image_index.max() >= len(tokens):
+            raise ValueError(
+                f"image_index runs from {image_index.min()} to {image_index.max()}, but X holds "
+                f"{len(tokens)} images; give rows of X."
+            )
+    n_trials, n_channels = y.shape[:2]
+    weight = np.ones(n_trials)
+    if sample_weight is not None:
+        weight = _per_trial("sample_weight", sample_weight, n_trials, kinds="fiu").astype(float)
+        if not np.all(np.isfinite(weight)) or weight.min() < 0:
+            raise ValueError("sample_weight must be finite and not negative: numbers of trials.")
+        if weight.max() == 0:
+            raise ValueError("sample_weight is zero everywhere: no row counts any trial.")
+    if regions is None:
+        regions = np.zeros(n_channels, dtype=np.intp)
+    regions = np.asarray(regions)
+    if regions.shape != (n_channels,) or regions.dtype.kind not in "iu":
+        raise ValueError(
+            f"regions has shape {regions.shape} and type {regions.dtype}; give one integer for "
+            f"each of the {n_channels} channels."
+        )
+    if subjects is not None:
+        subjects = _per_trial("subjects", subjects, n_trials, kinds="iu")
+        if not np.array_equal(np.unique(subjects), np.arange(subjects.max() + 1)):
+            raise ValueError(
+                f"subjects holds {np.unique(subjects).tolist()}; number them from 0 without gaps."
+            )
+    if y_mask is not None:
+        y_mask = np.asarray(y_mask, dtype=bool)
+        if y_mask.shape != (n_trials, n_channels):
+            raise ValueError(
+                f"y_mask has shape {y_mask.shape}; give one bool for each of the {n_trials} trials "
+                f"and {n_channels} channels."
+            )
+        if not np.isfinite(y[y_mask]).all():
+            raise ValueError("y holds NaN or infinity where y_mask says there are data.")
+        y = np.where(y_mask[:, :, None], y, 0.0)
+    if groups is not None:
+        groups = _per_trial("groups", groups, n_trials)
+    data = TrialArrays(
+        tokens, image_index, y, weight, regions, groups, subjects, y_mask, target_shape
+    )
+    if (weight == 0).any():
+        data = data.take(np.flatnonzero(weight > 0))
+    if len(data.y) < 2:
+        raise ValueError(
+            f"Found {len(data.y)} trial (n_samples={len(data.y)}); a minimum of 2 is required: a "
+            "distribution is not learnt from one."
+        )
+    estimator.n_features_in_ = tokens.shape[2]
+    return data
+
+
+def check_subjects(
+    subjects: np.ndarray | None, n_images: int, n_subjects: int
+) -> np.ndarray | None:
+    """Check the subjects that a prediction is for.
+
+    Parameters
+    ----------
+    subjects : array of int, shape (n_images,) | None
+        As given.
+    n_images, n_subjects : int
+        How many images there are, and how many subjects were fitted.
+
+    Returns
+    -------
+    array of int, shape (n_images,) | None
+
+    Raises
+    ------
+    ValueError
+        If there is not one known subject for each image.
+    """
+    if subjects is None:
+        return None
+    subjects = np.asarray(subjects)
+    if subjects.shape != (n_images,) or subjects.dtype.kind not in "iu":
+        raise ValueError(
+            f"subjects has shape {subjects.shape} and type {subjects.dtype}; give one integer for "
+            f"each of the {n_images} images."
+        )
+    if np.any((subjects < 0) | (subjects >= n_subjects)):
+        raise ValueError(
+            f"subjects holds {sorted(set(subjects.tolist()))}, but fit saw {n_subjects} subjects, "
+            "numbered from 0; give these, or None."
+        )
+    return subjects
+
+
+def _per_trial(name: str, values: Any, n_trials: int, kinds: str | None = None) -> np.ndarray:
+    """Return one value per trial, or complain."""
+    values = np.asarray(values)
+    if values.shape != (n_trials,) or (kinds and values.dtype.kind not in kinds):
+        raise ValueError(
+            f"{name} has shape {values.shape} and type {values.dtype}; give one value for each of "
+            f"the {n_trials} trials."
+        )
+    return values

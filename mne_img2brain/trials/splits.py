@@ -1,0 +1,231 @@
+"""Who may see whom: canonical trial order, groups that may not be split, held-out parts."""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from .._log import warn
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitPlan:
+    """Which trials are held out together.
+
+    Attributes
+    ----------
+    group : array of int, shape (n_trials,)
+        What no split parts.
+    fold : array of int, shape (n_trials,)
+        The fold that holds each trial out.
+    validation : array of bool, shape (n_trials,)
+        The trials that decide when training stops.
+    by_trial : bool
+        Whether there were too few images to hold images out.
+    """
+
+    group: np.ndarray
+    fold: np.ndarray
+    validation: np.ndarray
+    by_trial: bool
+
+
+def plan_splits(
+    data: Any, min_images: int, n_folds: int, validation_fraction: float, rng: np.random.Generator
+) -> tuple[Any, SplitPlan]:
+    """Put trials in canonical order, keep each image once, and decide who is held out when.
+
+    Parameters
+    ----------
+    data : TrialArrays
+        Trials and images, checked.
+    min_images : int
+        With fewer distinct images trials are split, with a warning.
+    n_folds : int
+        How many folds.
+    validation_fraction : float
+        The part of the trials in the validation set.
+    rng : numpy.random.Generator
+        Chooses, after the order has been made canonical.
+
+    Returns
+    -------
+    data : TrialArrays
+        The same trials in an order that depends on their content only, and the distinct images.
+    plan : SplitPlan
+        The splits.
+
+    Raises
+    ------
+    ValueError
+        If all images are in one group.
+    """
+    first, distinct = distinct_rows(data.tokens)
+    image = distinct[data.image_index]
+    keys = (image,) if data.subject is None else (image, data.subject)
+    data = data.take(order := canonical_order(data.y, *keys))
+    used, image = np.unique(image[order], return_inverse=True)
+    data = dataclasses.replace(data, tokens=data.tokens[first[used]], image_index=image)
+    by_trial = len(used) < min_images
+    if by_trial:
+        group = np.arange(len(image))
+        warn(
+            f"There are {len(used)} distinct images, fewer than min_images={min_images}: trials, "
+            "not images, are held out to choose parameters. What is learnt says little about "
+            "other images."
+        )
+    else:
+        group = merge_groups(image, data.groups)
+    if group.max() == 0:
+        raise ValueError(
+            "groups joins all images into one group, which leaves nothing to hold out; give at "
+            "least two groups, or groups=None."
+        )
+    fold = fold_of(group, n_folds, rng)
+    return data, SplitPlan(group, fold, held_out_groups(group, validation_fraction, rng), by_trial)
+
+
+def distinct_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the distinct rows of an array, in an order that depends on their content only.
+
+    Parameters
+    ----------
+    x : array, shape (n_rows, ...)
+        Anything with a numeric type; NaN are compared as bytes.
+
+    Returns
+    -------
+    first : array of int, shape (n_distinct,)
+        Where each distinct row stands first in ``x``.
+    index : array of int, shape (n_rows,)
+        Which distinct row each row is.
+    """
+    digests = [hashlib.blake2b(np.ascontiguousarray(row).tobytes()).digest() for row in x]
+    position = {}
+    for row, digest in enumerate(digests):
+        position.setdefault(digest, row)
+    order = {digest: rank for rank, digest in enumerate(sorted(position))}
+    first = np.array([position[digest] for digest in order], dtype=np.intp)
+    index = np.array([order[digest] for digest in digests], dtype=np.intp)
+    return first, index
+
+
+def canonical_order(y: np.ndarray, *keys: Any) -> np.ndarray:
+    """Sort trials by keys and then by their own values, whatever order they came in.
+
+    Values are compared through one fixed random projection, so that differences of rounding do
+    not change the order.
+
+    Parameters
+    ----------
+    y : array, shape (n_trials, ...)
+        The responses.
+    *keys : array of int, shape (n_trials,)
+        What to sort by first, the most important first.
+
+    Returns
+    -------
+    array of int, shape (n_trials,)
+        The order.
+    """
+    flat = np.asarray(y).reshape(len(y), -1)
+    direction = np.random.default_rng(20).standard_normal(flat.shape[1])
+    return np.lexsort((np.nan_to_num(flat) @ direction, *keys[::-1]))
+
+
+def merge_groups(
+    image_index: np.ndarray, groups: list[str] | np.ndarray | None = None
+) -> np.ndarray:
+    """Make groups of trials that no split may separate.
+
+    Trials of one image are always together; ``groups`` (concepts, say) can only join images.
+
+    Parameters
+    ----------
+    image_index : array of int, shape (n_trials,)
+        The image of each trial.
+    groups : array, shape (n_trials,) | None
+        Labels of any type.
+
+    Returns
+    -------
+    array of int, shape (n_trials,)
+        The group of each trial, ``0 .. n_groups - 1``.
+    """
+    _, images = np.unique(image_index, return_inverse=True)
+    if groups is None:
+        return images
+    groups = np.asarray(groups)
+    if groups.shape != images.shape:
+        raise ValueError(
+            f"groups has shape {groups.shape}, but there are {len(images)} trials; give one label "
+            "per trial."
+        )
+    _, labels = np.unique(groups.astype(str), return_inverse=True)
+    n_images = images.max() + 1
+    n_nodes = n_images + labels.max() + 1
+    edges = coo_array((np.ones(len(images)), (images, labels + n_images)), shape=(n_nodes, n_nodes))
+    _, component = connected_components(edges, directed=False)
+    _, merged = np.unique(component[images], return_inverse=True)
+    return merged
+
+
+def held_out_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Choose whole groups until a fraction of the trials is held out.
+
+    Parameters
+    ----------
+    groups : array of int, shape (n_trials,)
+        The group of each trial, ``0 .. n_groups - 1``.
+    fraction : float
+        The part of the trials to hold out, between 0 and 1.
+    rng : numpy.random.Generator
+        Chooses.
+
+    Returns
+    -------
+    array of bool, shape (n_trials,)
+        True where a trial is held out. At least one group is, and at least one is not.
+    """
+    sizes = np.bincount(groups)
+    if len(sizes) < 2:
+        raise ValueError(
+            f"There is {len(sizes)} group of trials; at least two are needed to hold one out."
+        )
+    order = rng.permutation(len(sizes))
+    n_held = int(np.searchsorted(np.cumsum(sizes[order]), fraction * len(groups))) + 1
+    return np.isin(groups, order[: min(n_held, len(sizes) - 1)])
+
+
+def fold_of(groups: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Deal whole groups into folds of similar size.
+
+    Parameters
+    ----------
+    groups : array of int, shape (n_trials,)
+        The group of each trial, ``0 .. n_groups - 1``.
+    n_folds : int
+        How many folds; fewer where there are fewer groups.
+    rng : numpy.random.Generator
+        Deals.
+
+    Returns
+    -------
+    array of int, shape (n_trials,)
+        The fold of each trial.
+    """
+    sizes = np.bincount(groups)
+    n_folds = min(n_folds, len(sizes))
+    fold_of_group = np.empty(len(sizes), dtype=np.intp)
+    # largest groups first, each to the emptiest fold; ties in random order
+    order = rng.permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    load = np.zeros(n_folds)
+    for group in order:
+        fold = int(load.argmin())
+        fold_of_group[group] = fold
+        load[fold] += sizes[group]
+    return fold_of_group[groups]

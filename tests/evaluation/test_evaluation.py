@@ -1,0 +1,415 @@
+import mne
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.preprocessing import FunctionTransformer
+
+from mne_img2brain import ImageToBrainEncoder, evaluate
+from mne_img2brain.baselines import MeanResponse, RidgeBaseline, RidgeGaussian
+from mne_img2brain.evaluation import TrialConvNet, material
+from mne_img2brain.metrics import (
+    coverage,
+    identification_ranks,
+    mse,
+    r_map,
+    sd_ratio,
+    split_half_ceiling,
+    time_mask,
+    window_mean,
+)
+from mne_img2brain.stimulus.images import image_keys
+
+NAMES = ["P7", "P3", "Pz", "P4", "P8", "O1", "Oz", "O2"]
+N_IMAGES, N_TRIALS, N_TIMES = 24, 8, 40
+FAST = {"n_splits": 5, "n_bootstrap": 50, "classifiers": {"lda": LinearDiscriminantAnalysis()}}
+
+
+class FakeEncoder:
+    """An encoder that knows the true response to an image, which its first pixel numbers."""
+
+    def __init__(self, truth, info, seen=(), sd=1e-6):
+        self.truth, self.info_, self.sd = truth, info, sd
+        self.ch_names_ = list(info["ch_names"])
+        self.times_ = np.arange(N_TIMES) / 50 - 0.1
+        self.training_image_keys_ = list(seen)
+        self.calls = []
+
+    def predict(self, images, subject=None):
+        return self._epochs(self.truth[[image[0, 0, 0] for image in images]])
+
+    def _epochs(self, data):
+        return mne.EpochsArray(data, self.info_, tmin=self.times_[0], verbose=False)
+
+
+class FakeGenerator(FakeEncoder):
+    """The same with white noise for draws."""
+
+    def sample(self, images, n_draws=1, random_state=None, guidance_scale=1.0, n_averaged=1):
+        self.calls.append((len(images), random_state, n_averaged))
+        rng = np.random.default_rng(random_state)
+        mean = self.predict(images).get_data(copy=True)
+        noise = rng.standard_normal((len(mean), n_draws, *mean.shape[1:])) * self.sd
+        draws = mean[:, None] + noise / np.sqrt(n_averaged)
+        return self._epochs(draws.reshape(-1, *mean.shape[1:]))
+
+
+@pytest.fixture
+def info():
+    info = mne.create_info(NAMES, 50.0, "eeg")
+    info.set_montage("easycap-M1")
+    return info
+
+
+@pytest.fixture
+def truth(rng):
+    """Responses of 1 µV that differ between images, after onset."""
+    responses = 1e-6 * rng.standard_normal((N_IMAGES, len(NAMES), N_TIMES))
+    responses[..., :5] = 0
+    return responses
+
+
+@pytest.fixture
+def shown_images():
+    return [np.full((4, 4, 3), number, np.uint8) for number in range(N_IMAGES)]
+
+
+@pytest.fixture
+def trials(rng, truth):
+    return truth[:, None] + 1e-6 * rng.standard_normal((N_IMAGES, N_TRIALS, *truth.shape[1:]))
+
+
+@pytest.fixture
+def epochs(trials, info):
+    return mne.EpochsArray(trials.reshape(-1, len(NAMES), N_TIMES), info, tmin=-0.1, verbose=False)
+
+
+IDS = np.repeat(np.arange(N_IMAGES), N_TRIALS)
+
+
+def test_values_are_those_of_the_metrics(truth, info, shown_images, trials, epochs):
+    encoder = FakeGenerator(truth, info)
+    result = evaluate(encoder, shown_images, epochs, image_ids=IDS, n_draws=39, **FAST)
+    times, mean = encoder.times_, trials.mean(axis=1)
+    r = r_map(mean, truth)
+    np.testing.assert_allclose(result.maps["encoder: r"].data, r)
+    np.testing.assert_allclose(result.maps["recorded"].data, mean.mean(axis=0))
+    assert result.value("r") == pytest.approx(window_mean(r, times, 0.05, 0.6))
+    ceiling = split_half_ceiling(trials, n_splits=5).full
+    row = result.table.set_index("metric").loc["r"]
+    assert row["ceiling"] == pytest.approx(window_mean(ceiling, times, 0.05, 0.6))
+    assert row["ci_low"] < row["value"] < row["ci_high"]
+    # The truth itself reaches the ceiling.
+    assert result.value("r / ceiling") == pytest.approx(1, abs=0.05)
+    scale = mean.std(axis=(0, 2))[:, None]
+    assert result.value("mse") == pytest.approx(mse(mean / scale, truth / scale))
+    inside = time_mask(times, 0.05, 0.6)
+    # So it does within images: nothing but the noise of the average is left.
+    for metric in ("mse", "pcc"):
+        row = result.table.set_index("metric").loc[metric]
+        assert row["ceiling"] == pytest.approx(row["value"], rel=0.05)
+    better, equal = identification_ranks(mean[..., inside], truth[..., inside])
+    assert result.value("mean rank") == np.mean(1 + better + equal / 2)
+    assert result.value("top-1") == 1
+    # Draws have the noise of the trials: everything is as it should be.
+    for metric, goal, within in (
+        ("SD / real", 1, 0.03),
+        ("coverage of the 90 % interval", 0.9, 0.01),
+        ("mean of draws within 2 SE of prediction", 0.95, 0.02),
+        ("power / real, alpha", 0, 0.3),
+        ("told from real, lda", 0.5, 0.1),
+    ):
+        assert result.value(metric) == pytest.approx(goal, abs=within), metric
+
+
+def test_draws_are_those_of_the_encoder(truth, info, shown_images, trials, epochs):
+    encoder = FakeGenerator(truth, info, sd=0.7e-6)
+    result = evaluate(encoder, shown_images, epochs, image_ids=IDS, n_draws=20, **FAST)
+    ((n_images, seed, n_averaged),) = encoder.calls
+    assert (n_images, n_averaged) == (N_IMAGES, 1)
+    draws = encoder.sample(shown_images, 20, random_state=seed).get_data(copy=True)
+    draws = draws.reshape(N_IMAGES, 20, len(NAMES), N_TIMES)
+    inside = time_mask(encoder.times_, 0, 0.6)
+    expected = np.median(sd_ratio(draws, trials)[:, inside])
+    assert result.value("SD / real") == pytest.approx(expected)
+    expected = coverage(draws, trials)[:, inside].mean()
+    assert result.value("coverage of the 90 % interval") == pytest.approx(expected)
+    # 0.7 of the amplitude is 20 log10(0.7) dB of what is noise, and half of the power is noise.
+    assert -3.1 < result.value("power / real, alpha") < -0.5
+
+
+def test_large_requests_are_cut_and_their_noise_differs(
+    truth, info, shown_images, epochs, monkeypatch
+):
+    encoder = FakeGenerator(truth, info)
+    recorded = material.gather({"a": encoder}, shown_images, epochs, IDS)
+    monkeypatch.setattr(material, "_NUMBERS_PER_CALL", 10 * 5 * len(NAMES) * N_TIMES)
+    draws = material.draws(encoder, recorded, 5, 0)
+    assert [n for n, _, _ in encoder.calls] == [10, 10, 4]
+    noise = draws - truth[:, None]
+    assert abs(np.corrcoef(noise[0, 0].ravel(), noise[10, 0].ravel())[0, 1]) < 0.3
+
+
+def test_training_images_are_refused(truth, info, shown_images, epochs):
+    seen = image_keys(shown_images[3:5])
+    encoder = FakeEncoder(truth, info, seen)
+    with pytest.raises(ValueError, match="2 of the 24 images .first at position 3.* in the fit of"):
+        evaluate(encoder, shown_images, epochs, image_ids=IDS)
+    with pytest.warns(RuntimeWarning, match="says nothing about new images"):
+        evaluate(encoder, shown_images, epochs, image_ids=IDS, allow_training_images=True, **FAST)
+
+
+def test_one_image_per_trial_is_the_same(truth, info, shown_images, epochs):
+    encoder = FakeEncoder(truth, info)
+    by_id = evaluate(encoder, shown_images, epochs, image_ids=IDS, **FAST)
+    by_trial = evaluate(encoder, [shown_images[i] for i in IDS], epochs, **FAST)
+    pd.testing.assert_frame_equal(by_id.table, by_trial.table)
+    assert by_trial.n_images == N_IMAGES
+    assert by_trial.n_trials == [N_TRIALS] * N_IMAGES
+
+
+def test_encoders_are_compared_on_the_same_resamples(rng, truth, info, shown_images, epochs):
+    worse = truth + 1e-6 * rng.standard_normal(truth.shape)
+    encoders = {
+        "true": FakeGenerator(truth, info),
+        "again": FakeEncoder(truth, info),
+        "worse": FakeEncoder(worse, info),
+        "mean": FakeEncoder(np.repeat(truth.mean(axis=0, keepdims=True), N_IMAGES, axis=0), info),
+    }
+    result = evaluate(encoders, shown_images, epochs, image_ids=IDS, n_draws=20, **FAST)
+    assert result.encoders == list(encoders)
+    # The same encoder twice: paired, so that nothing at all is left.
+    same = result.difference("true", "again")
+    np.testing.assert_array_equal(same[["difference", "ci_low", "ci_high", "se"]], 0)
+    gain = result.difference("true", "worse").set_index("metric").loc["r"]
+    assert 0 < gain["ci_low"] < gain["difference"] < gain["ci_high"]
+    wide = result.compare()
+    assert wide.loc["r", "mean"] == 0
+    assert wide.loc["mean rank", "mean"] == wide.loc["mean rank", "chance"] == 12.5
+    assert wide.loc["top-1", "mean"] == pytest.approx(1 / N_IMAGES)
+    # Rows on draws are there for encoders that draw, and for them alone.
+    assert np.isfinite(wide.loc["SD / real", "true"])
+    assert np.isnan(wide.loc["SD / real", "again"])
+    assert list(result.table.columns[:5]) == ["encoder", "metric", "value", "ci_low", "ci_high"]
+    assert not result.table.duplicated(["encoder", "metric"]).any()
+    with pytest.raises(KeyError, match="no metric 'R2'"):
+        result.value("R2")
+    with pytest.raises(KeyError, match="no encoder 'none'"):
+        result.difference("true", "none")
+
+
+def test_sensors_by_name_bads_left_out(truth, info, shown_images, epochs):
+    encoder = FakeEncoder(truth, info)
+    expected = evaluate(encoder, shown_images, epochs, image_ids=IDS, **FAST)
+    shuffled = epochs.copy().reorder_channels(NAMES[::-1])
+    result = evaluate(encoder, shown_images, shuffled, image_ids=IDS, **FAST)
+    pd.testing.assert_frame_equal(result.table, expected.table)
+    shuffled.info["bads"] = ["Pz"]
+    with pytest.warns(RuntimeWarning, match="marked as bad in epochs are left out: Pz"):
+        result = evaluate(encoder, shown_images, shuffled, image_ids=IDS, **FAST)
+    names = [name for name in NAMES if name != "Pz"]
+    assert result.maps["encoder: r"].ch_names == names
+    np.testing.assert_allclose(
+        result.maps["encoder: r"].data, expected.maps["encoder: r"].copy().pick(names).data
+    )
+
+
+def test_averages(truth, info, shown_images, trials, epochs):
+    halves = trials.reshape(N_IMAGES, 2, 4, len(NAMES), N_TIMES).mean(axis=2)
+    frame = pd.DataFrame({"n_averaged": [4] * 2 * N_IMAGES})
+    averages = mne.EpochsArray(
+        halves.reshape(-1, len(NAMES), N_TIMES), info, tmin=-0.1, metadata=frame, verbose=False
+    )
+    ids = np.repeat(np.arange(N_IMAGES), 2)
+    encoder = FakeGenerator(truth, info)
+    result = evaluate(encoder, shown_images, averages, image_ids=ids, n_draws=20, **FAST)
+    # Draws are averages of four as well, and vary as these do.
+    assert encoder.calls[0][2] == 4
+    assert result.value("SD / real") == pytest.approx(1, abs=0.05)
+    averages.metadata["n_averaged"] = [4, 2] * N_IMAGES
+    with pytest.warns(RuntimeWarning, match="different numbers of trials: draws are not judged"):
+        result = evaluate(encoder, shown_images, averages, image_ids=ids, n_draws=20, **FAST)
+    # The mean of an image weighs its averages.
+    weighted = (4 * halves[:, 0] + 2 * halves[:, 1]) / 6
+    np.testing.assert_allclose(result.maps["encoder: r"].data, r_map(weighted, truth))
+    # One trial an image: no ceiling, no draws; predictions are judged all the same.
+    with pytest.warns(RuntimeWarning, match="two trials or more: draws are not judged"):
+        single = evaluate(encoder, shown_images, epochs[::N_TRIALS], n_draws=20, **FAST)
+    assert np.isnan(single.table.set_index("metric").loc["r", "ceiling"])
+
+
+def test_components(truth, info, shown_images, trials, epochs):
+    bump = 5e-6 * np.exp(-(((np.arange(N_TIMES) / 50 - 0.1 - 0.16) / 0.03) ** 2))
+    shape = np.zeros((len(NAMES), 1))
+    shape[4] = -1.0
+    data = epochs.get_data(copy=True) + shape * bump
+    epochs = mne.EpochsArray(data, info, tmin=-0.1, verbose=False)
+    encoder = FakeEncoder(0.1 * truth + 0.6 * shape * bump, info)
+    windows = {"N170": (0.1, 0.22, "neg")}
+    result = evaluate(encoder, shown_images, epochs, image_ids=IDS, components=windows, **FAST)
+    assert result.value("N170 at P8: latency") == pytest.approx(0.16, abs=0.021)
+    assert result.value("N170 at P8: amplitude / real") == pytest.approx(0.6, abs=0.1)
+
+
+def test_decoding_and_memory(rng, truth, info, shown_images, trials, epochs):
+    labels = np.arange(N_IMAGES) % 2
+    shift = np.where(labels, 1e-6, 0)[:, None, None]
+    data = (trials + shift[:, None]).reshape(-1, len(NAMES), N_TIMES)
+    epochs = mne.EpochsArray(data, info, tmin=-0.1, verbose=False)
+    fresh = (truth + shift)[IDS] + 1e-6 * rng.standard_normal(data.shape)
+    fresh = mne.EpochsArray(fresh, info, tmin=-0.1, verbose=False)
+    encoders = {
+        "true": FakeGenerator(truth + shift, info),
+        "blind": FakeGenerator(np.zeros_like(truth), info),
+    }
+    result = evaluate(
+        encoders,
+        shown_images,
+        epochs,
+        image_ids=IDS,
+        labels=labels,
+        n_draws=N_TRIALS,
+        training_epochs=fresh,
+        **FAST,
+    )
+    assert result.value("r of the difference wave", "true") > 0.9
+    table = result.table.query("metric == 'decoding, trained on draws'").set_index("encoder")
+    assert table.loc["true", "ceiling"] > 0.9
+    assert table.loc["true", "value"] > 0.9
+    assert abs(table.loc["blind", "value"] - 0.5) < 0.3
+    # Trials of an image differ by a variance of 1 + 1, draws without its response by one or two
+    # more: a root of 3 / 2 at least, less what choosing the nearest of many takes off.
+    metric = "distance to nearest training trial / real"
+    assert result.value(metric, "true") == pytest.approx(1, abs=0.02)
+    assert 1.1 < result.value(metric, "blind") < 1.3
+    with pytest.raises(ValueError, match="There are 3 labels for 24 images"):
+        evaluate(encoders, shown_images, epochs, image_ids=IDS, labels=labels[:3])
+
+
+def test_report(tmp_path, truth, info, shown_images, epochs):
+    encoders = {"ours": FakeGenerator(truth, info), "<b>": FakeEncoder(0 * truth, info)}
+    result = evaluate(encoders, shown_images, epochs, image_ids=IDS, n_draws=19, **FAST)
+    fname = tmp_path / "report.html"
+    report = result.report(fname)
+    assert isinstance(report, mne.Report)
+    titles = [element.name for element in report._content]
+    assert titles[0] == "Table"
+    for expected in (
+        "ours: evoked responses",
+        "r over time",
+        "ours: r of every sensor",
+        "Identification",
+        "Representational similarity",
+        "Trial-to-trial variability",
+        "Spectra",
+        "Calibration",
+    ):
+        assert expected in titles
+    page = fname.read_text(encoding="utf-8")
+    assert "mean rank" in page
+    assert "&lt;b&gt;" in page
+    assert repr(result).startswith("<Evaluation | ours, <b>: 24 images, 192 trials")
+
+
+def test_real_encoders_on_tokens(rng, truth, info, trials, epochs):
+    # Tokens that carry the response linearly: ridge reads it, the mean cannot.
+    tokens = rng.standard_normal((200, 3, 6)).astype(np.float32)
+    weights = 1e-6 * rng.standard_normal((6, len(NAMES), N_TIMES))
+    y = np.tensordot(tokens[:, 0], weights, 1)
+    y = y[:, None] + 2e-6 * rng.standard_normal((200, 4, len(NAMES), N_TIMES))
+    recorded = mne.EpochsArray(y.reshape(-1, len(NAMES), N_TIMES), info, tmin=-0.1, verbose=False)
+    ids = np.repeat(np.arange(200), 4)
+    encoders = {}
+    for name, regressor in {
+        "gaussian": RidgeGaussian(),
+        "ridge": RidgeBaseline(tokens="first"),
+        "mean": MeanResponse(),
+    }.items():
+        encoder = ImageToBrainEncoder(FunctionTransformer(), regressor)
+        encoders[name] = encoder.fit(tokens[:160], recorded[:640], image_ids=ids[:640])
+    result = evaluate(
+        encoders, tokens[160:], recorded[640:], image_ids=ids[:160], n_draws=20, **FAST
+    )
+    assert result.value("r", "ridge") > 0.7
+    assert result.value("top-1", "gaussian") > 0.9
+    assert result.value("mean rank", "mean") == 20.5
+    assert result.value("SD / real", "gaussian") == pytest.approx(1.05, abs=0.07)
+    assert "SD / real" not in result.table.query("encoder == 'ridge'")["metric"].tolist()
+    with pytest.raises(ValueError, match="40 of the 40 images"):
+        evaluate(encoders, tokens[:40], recorded[:160], image_ids=ids[:160])
+
+
+def test_errors(truth, info, shown_images, epochs):
+    encoder = FakeEncoder(truth, info)
+    with pytest.raises(ValueError, match="empty dict"):
+        evaluate({}, shown_images, epochs)
+    with pytest.raises(ValueError, match="n_draws=1"):
+        evaluate(encoder, shown_images, epochs, n_draws=1)
+    with pytest.raises(ValueError, match="There are 2 distinct images; .* at least three"):
+        evaluate(encoder, shown_images[:2], epochs[: 2 * N_TRIALS], image_ids=IDS[: 2 * N_TRIALS])
+    with pytest.raises(ValueError, match=r"fitted on 40 from -0\.1 to 0\.68 s"):
+        evaluate(encoder, shown_images, epochs.copy().crop(0, None), image_ids=IDS)
+    other = FakeEncoder(truth, mne.create_info([f"x{n}" for n in NAMES], 50.0, "eeg"))
+    with pytest.raises(ValueError, match="no sensor in common"):
+        evaluate({"a": encoder, "b": other}, shown_images, epochs, image_ids=IDS)
+
+
+def test_conv_net_tells_shapes_apart(rng):
+    # Same spectrum and covariance, other shape: time runs backwards. Features do not see it.
+    sawtooth = np.tile(np.linspace(-1, 1, 20), 3)
+    phase = rng.integers(0, 20, 400)
+    trials = np.stack([np.roll(sawtooth, p) for p in phase])[:, None] * np.ones((1, 2, 1))
+    trials[200:] = trials[200:, :, ::-1]
+    trials = 1e-6 * (trials + 0.3 * rng.standard_normal(trials.shape))
+    labels = np.repeat(["forth", "back"], 200)
+    order = rng.permutation(400)
+    train, test = order[:300], order[300:]
+    net = TrialConvNet(n_passes=15, device="cpu").fit(trials[train], labels[train])
+    assert (net.predict(trials[test]) == labels[test]).mean() > 0.85
+    again = TrialConvNet(n_passes=15, device="cpu").fit(trials[train], labels[train])
+    np.testing.assert_array_equal(
+        net.decision_function(trials[test]), again.decision_function(trials[test])
+    )
+    with pytest.raises(ValueError, match="y holds 1 labels"):
+        TrialConvNet().fit(trials[:5], labels[:5])
+
+
+def test_subjects(rng, truth, info, shown_images, trials):
+    """Three subjects with noise of their own, one of them without a sensor."""
+
+    class Known(FakeGenerator):
+        subjects_ = ("s1", "s2")
+
+        def predict(self, images, subject=None):
+            self.asked.append(subject)
+            return super().predict(images)
+
+        def sample(self, *args, subject=None, **kwargs):
+            return super().sample(*args, **kwargs)
+
+    recordings = {}
+    for name in ("s1", "s2", "s3"):
+        y = truth[:, None] + 1e-6 * rng.standard_normal(trials.shape)
+        y = y.reshape(-1, len(NAMES), N_TIMES)
+        recordings[name] = mne.EpochsArray(y, info, tmin=-0.1, verbose=False)
+    encoder = Known(truth, info)
+    encoder.asked = []
+    blind = FakeEncoder(np.zeros_like(truth), info)
+    encoders = {"known": encoder, "blind": blind}
+    with pytest.warns(RuntimeWarning, match="does not know the subject 's3': its average"):
+        result = evaluate(encoders, shown_images, recordings, image_ids=IDS, n_draws=20, **FAST)
+    # The encoder is asked for the subjects it knows, and for the average subject else.
+    assert set(encoder.asked) == {"s1", "s2", None}
+    values = [result.subjects[name].value("r", "known") for name in recordings]
+    assert result.value("r") == pytest.approx(np.mean(values))
+    row = result.table.query("encoder == 'known' and metric == 'r'").iloc[0]
+    # Over three subjects the bootstrap stays between the least and the largest of them.
+    assert min(values) <= row["ci_low"] < row["ci_high"] <= max(values)
+    assert row["n"] == 3
+    maps = [part.maps["known: r"].data for part in result.subjects.values()]
+    np.testing.assert_allclose(result.maps["known: r"].data, np.mean(maps, axis=0))
+    assert result.difference("known", "blind").set_index("metric").loc["r", "ci_low"] > 0
+    assert "3 subjects" in repr(result)
+    assert "Calibration" in [element.name for element in result.report()._content]
+    with pytest.raises(ValueError, match="its keys are the subjects"):
+        evaluate(encoders, shown_images, recordings, image_ids=IDS, subject="s1")

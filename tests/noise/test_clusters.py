@@ -1,0 +1,107 @@
+"""Noise by states: the covariance of the sample, and the loudness of its trials."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import kurtosis
+
+from mne_img2brain.metrics import classifier_two_sample, default_classifiers
+from mne_img2brain.noise.clusters import NoiseStates
+from mne_img2brain.noise.whitening import SpaceTimeWhitener
+
+N, C, T = 400, 3, 32
+
+
+@pytest.fixture
+def recording(rng):
+    """Make trials of two recordings: one quiet, one loud and mixed otherwise."""
+    mixing = rng.standard_normal((2, C, C)) * np.array([0.3, 2.0])[:, None, None]
+
+    def make(n):
+        loud = rng.random(n) < 0.4
+        return mixing[loud.astype(int)] @ rng.standard_normal((n, C, T))
+
+    return make
+
+
+def test_states_are_found_and_every_trial_has_one(recording, rng):
+    trials = recording(N)
+    states = NoiseStates().fit(trials, rng)
+    sizes = np.diff(states.bounds_)
+    assert sizes.min() >= 12
+    assert sizes.max() < 24
+    assert sizes.sum() == N
+    order = np.lexsort(states.trials_.T)
+    flat = trials.reshape(N, -1).astype(np.float32)
+    assert_array_equal(states.trials_[order], flat[np.lexsort(flat.T)])
+    # trials of a state are loud or quiet, not both
+    power = np.log(np.square(states.trials_).sum(axis=1))
+    parts = np.split(power, states.bounds_[1:-1])
+    assert np.average([part.var() for part in parts], weights=sizes) < 0.1 * power.var()
+
+
+def test_draws_have_the_covariance_of_the_sample(recording, rng):
+    trials = recording(N)[:, :, :16]
+    draws = NoiseStates().fit(trials, rng).draw(rng.standard_normal((60_000, C, 16)))
+    flat, made = trials.reshape(N, -1), draws.reshape(len(draws), -1)
+    assert_allclose(made.mean(axis=0) / made.std(axis=0), 0, atol=0.02)
+    expected, covariance = flat.T @ flat / N, made.T @ made / len(made)
+    assert_allclose(covariance, expected, atol=0.03 * np.diag(expected).max())
+    assert_allclose(np.diag(covariance), np.diag(expected), rtol=0.06)
+    # heavy tails, as trials have them; one Gaussian would have 0
+    assert_allclose(kurtosis(made.ravel()), kurtosis(flat.ravel()), rtol=0.25)
+
+
+def test_a_classifier_sees_one_gaussian_and_not_states(recording, rng):
+    fitted, others = recording(N), recording(N)
+    by_states = NoiseStates().fit(fitted, rng).draw(rng.standard_normal((N, C, T)))
+    flat = fitted.reshape(N, -1)
+    one = rng.multivariate_normal(np.zeros(C * T), flat.T @ flat / N, N).reshape(N, C, T)
+    classifiers = {"boosted": default_classifiers(0)["boosted"]}
+    told = [
+        np.mean(
+            classifier_two_sample(
+                np.split(made, 10), np.split(others, 10), classifiers=classifiers
+            )["boosted"]
+        )
+        for made in (by_states, one)
+    ]
+    assert told[0] < 0.65
+    assert told[1] > 0.8
+
+
+def test_a_draw_depends_on_its_numbers_alone(recording, rng):
+    states = NoiseStates().fit(recording(N), rng)
+    noise = rng.standard_normal((50, C, T))
+    assert_array_equal(states.draw(noise)[20:30], states.draw(noise[20:30]))
+    extreme = np.zeros((2, C, T)) + np.array([-40.0, 40.0])[:, None, None]
+    assert np.isfinite(states.draw(extreme)).all()
+
+
+@pytest.mark.parametrize("shape", [(99, C, T), (N, 1, 23)])
+def test_too_little_makes_no_states(shape, rng):
+    assert NoiseStates().fit(rng.standard_normal(shape), rng).trials_ is None
+
+
+def test_very_many_trials_are_thinned(recording, rng, monkeypatch):
+    monkeypatch.setattr("mne_img2brain.noise.clusters._MAX_VALUES", 150 * C * T)
+    assert NoiseStates().fit(recording(N), rng).trials_.shape == (150, C * T)
+    monkeypatch.setattr("mne_img2brain.noise.clusters._MAX_VALUES", 99 * C * T)
+    assert NoiseStates().fit(recording(N), rng).trials_ is None
+
+
+def test_a_silent_sensor_stays_silent_and_the_rank_is_kept(recording, rng):
+    trials = recording(N)
+    trials[:, 2] = 0
+    trials[:, 1] = -trials[:, 0]
+    whitener = SpaceTimeWhitener().fit(trials.copy())
+    draws = whitener.colour(rng.standard_normal((30, C, T)))
+    assert_allclose(draws[:, 2], 0, atol=1e-6)
+    assert_allclose(draws[:, 1], -draws[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_without_states_noise_is_gaussian(rng):
+    whitener = SpaceTimeWhitener().fit(rng.standard_normal((60, C, T)))
+    noise = rng.standard_normal((5, C, T))
+    assert whitener.states_.trials_ is None
+    assert_array_equal(whitener.colour(noise), whitener.inverse_transform(noise))

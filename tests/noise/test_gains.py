@@ -1,0 +1,68 @@
+"""Gains of rhythms: found where they are, power kept, nothing where there is nothing."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from mne_img2brain.noise.gains import BandGains
+
+N, T = 1500, 64
+
+
+@pytest.fixture
+def rhythm(rng):
+    """White noise in four sensors, and a rhythm of 10 cycles a trial with one pattern."""
+    time = np.arange(T) / T
+    pattern = np.array([1.0, -0.5, 0.2, 0.0])
+
+    def make(gain):
+        phase = rng.uniform(0, 2 * np.pi, (N, 1))
+        # Gaussian: Rayleigh amplitude with uniform phase
+        amplitude = rng.rayleigh(1.0, (N, 1)) * gain
+        wave = 2 * amplitude * np.cos(2 * np.pi * 10 * time + phase)
+        return wave[:, None] * pattern[:, None] + 0.3 * rng.standard_normal((N, 4, T))
+
+    return make, pattern
+
+
+def test_the_gain_of_a_rhythm_is_found(rhythm, rng):
+    make, pattern = rhythm
+    variance = 0.8  # of log power
+    gain = np.exp(np.sqrt(variance) * rng.standard_normal((N, 1)) / 2 - variance / 4)
+    model = BandGains(2).fit(make(gain), make(1.0))
+    (octave,) = model.octaves_
+    assert (octave["low"], octave["high"]) == (8, 16)
+    assert_allclose(octave["diagonal"].max(), variance, rtol=0.3)
+    found = octave["patterns"][:, octave["diagonal"].argmax()]
+    assert abs(found @ pattern) / np.linalg.norm(found) / np.linalg.norm(pattern) > 0.98
+    draws = make(1.0)
+    out = model.apply(draws, rng.standard_normal((N, model.n_numbers)))
+    # power stays, its variability is that of the rhythm with gains
+    assert_allclose(out.var(), draws.var(), rtol=0.1)
+    power = np.log(np.square(out).sum(axis=(1, 2)))
+    assert power.var() > 1.3 * np.log(np.square(draws).sum(axis=(1, 2))).var()
+
+
+def test_gaussian_trials_have_no_gains(rhythm, rng):
+    make, _ = rhythm
+    model = BandGains().fit(make(1.0), make(1.0))
+    assert model.octaves_ == []
+    draws = make(1.0)
+    assert model.apply(draws, np.empty((N, 0))) is draws
+
+
+def test_few_trials_tell_nothing(rng):
+    x = rng.standard_normal((50, 2, 16))
+    assert BandGains().fit(x, x).n_numbers == 0
+
+
+def test_the_rank_is_kept(rhythm, rng):
+    make, _ = rhythm
+    gain = np.exp(rng.standard_normal((N, 1)) / 2)
+    real, drawn = make(gain), make(1.0)
+    real -= real.mean(axis=1, keepdims=True)
+    drawn -= drawn.mean(axis=1, keepdims=True)
+    model = BandGains().fit(real, drawn)
+    assert model.n_numbers > 0
+    out = model.apply(drawn, rng.standard_normal((N, model.n_numbers)))
+    assert np.abs(out.mean(axis=1)).max() < 1e-10

@@ -1,0 +1,176 @@
+"""Whitening of residuals in space and time."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm, toeplitz
+
+from mne_img2brain.encoder.saving import pack, unpack
+from mne_img2brain.noise.whitening import ScaleWhitener, SpaceTimeWhitener
+
+N_CHANNELS, N_TIMES = 4, 12
+
+
+def kronecker_noise(rng, n_trials):
+    """Return noise whose covariance over sensors and times is a product, and that covariance."""
+    mixing = rng.standard_normal((N_CHANNELS, N_CHANNELS)) + 2 * np.eye(N_CHANNELS)
+    space, time = mixing @ mixing.T, toeplitz(0.8 ** np.arange(N_TIMES))
+    root = np.linalg.cholesky(time)
+    noise = mixing @ rng.standard_normal((n_trials, N_CHANNELS, N_TIMES)) @ root.T
+    return noise, np.kron(space, time)
+
+
+def covariance_of(whitener, shape=(N_CHANNELS, N_TIMES)):
+    """Colour the identity: the covariance of draws, in the unit of the residuals."""
+    size = np.prod(shape)
+    root = whitener.inverse_transform(np.eye(size).reshape(size, *shape)).reshape(size, size)
+    return root.T @ root
+
+
+def test_kronecker_covariance_is_found(rng):
+    noise, covariance = kronecker_noise(rng, 3000)
+    whitener = SpaceTimeWhitener().fit(noise)
+    estimate = covariance_of(whitener)
+    # 3000 trials: the sample covariance itself, 48 x 48, is off by about sqrt(48 / 3000) = 0.13.
+    sample = np.cov(noise.reshape(len(noise), -1).T)
+    error = np.linalg.norm(estimate - covariance) / np.linalg.norm(covariance)
+    assert error < 1.05 * np.linalg.norm(sample - covariance) / np.linalg.norm(covariance)
+    fresh = whitener.transform(noise)
+    np.testing.assert_allclose(np.cov(fresh.reshape(len(fresh), -1).T), np.eye(48), atol=0.15)
+
+
+@pytest.mark.parametrize("structure", ["kronecker", "separate", "time_wise", "space_wise", "full"])
+def test_inverse_and_scale(rng, structure):
+    noise, _ = kronecker_noise(rng, 200)
+    whitener = SpaceTimeWhitener(structure).fit(noise)
+    white = whitener.transform(noise)
+    assert 0.9 < white.std() < 1.1
+    np.testing.assert_allclose(whitener.inverse_transform(white), noise, atol=1e-10)
+    # volts for microvolts: the same white residuals
+    small = SpaceTimeWhitener(structure).fit(noise * 1e-6)
+    np.testing.assert_allclose(small.transform(noise * 1e-6), white, atol=1e-8)
+
+
+def test_whitening_is_symmetric_in_standardised_units(rng):
+    noise, _ = kronecker_noise(rng, 1000)
+    whitener = SpaceTimeWhitener("kronecker").fit(noise)
+    root = whitener.inverse_transform(np.eye(48).reshape(48, N_CHANNELS, N_TIMES))
+    root = (root / whitener.scale_).reshape(48, 48)
+    np.testing.assert_allclose(root, root.T, atol=1e-10)
+    # scipy's root of the same matrix
+    np.testing.assert_allclose(root, sqrtm(root @ root).real, atol=1e-6)
+
+
+def test_full_sample_covariance(rng):
+    # Far more trials than dimensions and no structure: nearly all weight goes to the sample.
+    mixing = rng.standard_normal((12, 12)) + 3 * np.eye(12)
+    noise = (rng.standard_normal((20000, 12)) @ mixing.T).reshape(-1, 3, 4)
+    whitener = SpaceTimeWhitener().fit(noise)
+    assert whitener.structure_ == "full"
+    assert whitener.weight_ > 0.9
+    truth = mixing @ mixing.T
+    error = np.abs(covariance_of(whitener, (3, 4)) - truth).max()
+    assert error < 0.05 * truth.max()
+
+
+def test_stationary_noise(rng):
+    # A sensor's spectrum of its own and few trials: only stationarity can be estimated.
+    ar = [toeplitz(c ** np.arange(30)) for c in (0.95, -0.5, 0.2)]
+    noise = np.stack(
+        [rng.standard_normal((120, 30)) @ np.linalg.cholesky(one).T for one in ar], axis=1
+    )
+    whitener = SpaceTimeWhitener("full").fit(noise)
+    assert whitener.target_ == "stationary"
+    assert whitener.weight_ < 0.2
+    estimate = covariance_of(whitener, (3, 30)).reshape(3, 30, 3, 30)
+    for channel, truth in enumerate(ar):
+        np.testing.assert_allclose(estimate[channel, :, channel], truth, atol=0.25)
+
+
+def test_rank_is_kept(rng):
+    noise, _ = kronecker_noise(rng, 400)
+    noise -= noise.mean(axis=1, keepdims=True)  # average reference
+    noise -= noise[:, :, :3].mean(axis=2, keepdims=True)  # baseline
+    whitener = SpaceTimeWhitener().fit(noise)
+    assert whitener.rank_ == (N_CHANNELS - 1) * (N_TIMES - 1)
+    np.testing.assert_allclose(
+        whitener.inverse_transform(whitener.transform(noise)), noise, atol=1e-10
+    )
+    draws = whitener.inverse_transform(rng.standard_normal((50, N_CHANNELS, N_TIMES)))
+    np.testing.assert_allclose(draws.mean(axis=1), 0, atol=1e-10)
+    np.testing.assert_allclose(draws[:, :, :3].mean(axis=2), 0, atol=1e-10)
+
+
+def test_error_of_the_mean_does_not_widen_draws(rng):
+    # 300 images x 4 trials; the prediction's error is as large as the noise.
+    noise, covariance = kronecker_noise(rng, 1200)
+    images = np.repeat(np.arange(300), 4)
+    error = kronecker_noise(np.random.default_rng(0), 300)[0][images]
+    residuals = noise + error
+    sd = np.sqrt(np.trace(covariance))
+    whitener = SpaceTimeWhitener().fit(residuals, groups=images)
+    assert whitener.mean_factor_ < 1
+    # 1.03 is the most that is allowed; 1200 x 48 values estimate an SD to better than 1 %
+    assert 1.0 < np.sqrt(np.trace(covariance_of(whitener))) / sd < 1.06
+    assert np.sqrt(np.trace(covariance_of(SpaceTimeWhitener().fit(residuals)))) / sd > 1.2
+    # without an error the residuals are used as they are
+    assert SpaceTimeWhitener().fit(noise, groups=images).mean_factor_ == 1.0
+
+
+def test_averages_count_as_their_trials(rng):
+    noise, covariance = kronecker_noise(rng, 900)
+    counts = np.tile([1.0, 2.0, 6.0], 300)
+    images = np.repeat(np.arange(300), 3)
+    error = 5 * rng.standard_normal((300, 1, 1))
+    scaled = noise + np.sqrt(counts)[:, None, None] * error[images]  # averages times sqrt(n)
+    whitener = SpaceTimeWhitener().fit(scaled, groups=images, n_averaged=counts)
+    ratio = np.trace(covariance_of(whitener)) / np.trace(covariance)
+    assert 0.95 < np.sqrt(ratio) < 1.1
+
+
+def test_state_and_order(rng):
+    noise, _ = kronecker_noise(rng, 100)
+    whitener = SpaceTimeWhitener().fit(noise)
+    arrays = {}
+    structure = json.dumps(pack(whitener, arrays))
+    again = unpack(json.loads(structure), arrays)
+    np.testing.assert_array_equal(again.transform(noise), whitener.transform(noise))
+    np.testing.assert_array_equal(again.colour(noise), whitener.colour(noise))
+    np.testing.assert_allclose(whitener.transform(noise[::-1])[::-1], whitener.transform(noise))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1), (2, 3, 20), (30, 1, 1), (5, 3, 1), (40, 1, 20)])
+def test_small_data(rng, shape):
+    noise = rng.standard_normal(shape)
+    whitener = SpaceTimeWhitener().fit(noise)
+    white = whitener.transform(noise)
+    assert np.isfinite(white).all()
+    np.testing.assert_allclose(whitener.inverse_transform(white), noise, atol=1e-8)
+
+
+def test_nothing_left_over(rng):
+    whitener = SpaceTimeWhitener().fit(np.zeros((20, 3, 5)))
+    assert whitener.rank_ == 0
+    np.testing.assert_array_equal(whitener.transform(rng.standard_normal((2, 3, 5))), 0)
+
+
+def test_bad_input(rng):
+    noise = rng.standard_normal((10, 2, 3))
+    with pytest.raises(ValueError, match="structure='pca'; give one of auto"):
+        SpaceTimeWhitener("pca").fit(noise)
+    with pytest.raises(ValueError, match=r"the shape \(10, 6\)"):
+        SpaceTimeWhitener().fit(noise.reshape(10, 6))
+    with pytest.raises(ValueError, match="10 residuals, 9 groups"):
+        SpaceTimeWhitener().fit(noise, groups=np.arange(9))
+    noise[0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN or inf"):
+        SpaceTimeWhitener().fit(noise)
+
+
+def test_scale_whitener(rng):
+    noise = rng.standard_normal((50, 2, 10)) * np.array([1.0, 1e-6])[:, None]
+    whitener = ScaleWhitener().fit(noise)
+    white = whitener.transform(noise)
+    np.testing.assert_allclose(np.mean(white**2, axis=(0, 2)), 1)
+    np.testing.assert_allclose(whitener.inverse_transform(white), noise)
