@@ -130,7 +130,7 @@ def test_who_learnt_from_whom(eeg, eeg_folder):
     out, tables, *_ = eeg
     about = json.loads((out / "units" / "cross-sub-01" / "unit.json").read_text())
     assert about["trained_on"] == ["sub-02"]
-    assert about["n_training_pictures"] == about["n_training_averages"] == 20
+    assert about["n_training_images"] == about["n_training_averages"] == 20
     assert about["n_test_trials"] == 6 * 5
     assert about["versions"]["mne_img2brain"]
     # the mean response of the other subject, not of the one that is tested
@@ -279,7 +279,7 @@ def test_errors(eeg_folder, meg_folder, tmp_path):
 
 
 def test_subjects_who_saw_other_images(eeg_folder, tmp_path, monkeypatch):
-    shown_images = recordings.Recordings.shown_images
+    shown_images = recordings.Recordings.images
 
     def one_less(self, subject, split):
         return shown_images(self, subject, split)[subject == "sub-02" :]

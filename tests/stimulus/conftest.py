@@ -18,6 +18,6 @@ def tiny_captioner(tmp_path_factory):
 
 
 @pytest.fixture
-def images():
+def shown_images():
     """Five images that differ."""
     return np.random.default_rng(0).integers(0, 256, (5, 40, 50, 3), dtype=np.uint8)

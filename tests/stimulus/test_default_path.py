@@ -25,7 +25,7 @@ def test_images_and_captions_to_epochs(tiny_clip, tiny_captioner, tmp_path, rng)
     # captions of the user's own, of another length
     own = encoder.predict(images[:2], captions=["dog", "a very long caption of a small red cat"])
     assert own.metadata["caption"][0] == "dog"
-    assert not np.allclose(own.get_data(), generated.get_data()[:2])
+    assert not np.allclose(own.get_data(), generated.get_data()[:2], atol=0)  # in volts
     draws = encoder.sample(images[:2], 2, random_state=0)
     encoder.save(tmp_path / "saved")
     back = read_encoder(tmp_path / "saved")

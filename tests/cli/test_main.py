@@ -28,7 +28,7 @@ def files(tmp_path_factory):
     epochs, _ = simulate_epochs(images, n_trials=3, sfreq=30.0, random_state=0)
     image = epochs.metadata["image_id"].to_numpy()
     epochs.metadata = epochs.metadata.assign(
-        shown=[f"{i:02d}.png" for i in image], who=np.where(image % 2, "a", "b")
+        image=[f"{i:02d}.png" for i in image], who=np.where(image % 2, "a", "b")
     )
     for name in ("train", "test"):
         (folder / name).mkdir()
