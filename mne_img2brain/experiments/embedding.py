@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._log import logger
+from ..stimulus.cache import Cache
 from ..stimulus.tokens import load_tokens
 from .settings import write_json
 
@@ -163,8 +164,7 @@ def shared_tokens(
 ) -> tuple[dict, dict | None]:
     """Embed all images once; what was embedded before is read.
 
-    Parts of a few hundred images are written as they are ready, so that a killed run goes on
-    where it was.
+    Tokens are kept as they are ready, so that a killed run goes on where it was.
 
     Parameters
     ----------
@@ -207,17 +207,24 @@ def shared_tokens(
             write_json(written, captions)
     if captions is not None and not takes:
         logger.info("%s takes no captions; they are only scored.", type(embedder).__name__)
-    parts = {}
+    kept = Cache(folder, "parts", {})
+    keys = {}
     for split in to_do:
         texts = captions_of(captions, images[split]) if takes else None
-        parts[split] = _embed_parts(folder, split, images[split], embedder, texts)
+        keys[split] = _embed_missing(kept, split, images[split], embedder, texts)
     # captions of train and test may differ in length; models want one
-    shapes = [_map(part).shape for of_split in parts.values() for part in of_split]
-    shapes += [_map(file).shape for file in files.values() if file.is_file()]
-    width = max(shape[1] for shape in shapes)
+    done = Cache(folder, "parts", {})  # mapped at its full length
+    parts: dict[str, list] = {
+        split: [done.get_array(key) for key in of_split] for split, of_split in keys.items()
+    }
+    if any(part is None for of_split in parts.values() for part in of_split):
+        raise OSError(f"{folder} did not keep what was written; is the disk full?")
+    lengths = [len(part) for of_split in parts.values() for part in of_split]
+    lengths += [_map(file).shape[1] for file in files.values() if file.is_file()]
     for split, of_split in parts.items():
-        _join(files[split], of_split, len(images[split]), width)
-        shutil.rmtree(folder / f"parts-{split}")
+        _join(files[split], of_split, max(lengths))
+    del parts
+    shutil.rmtree(done.folder, ignore_errors=True)
     return {split: _map(file) for split, file in files.items()}, captions
 
 
@@ -232,29 +239,26 @@ def _check_there(images: list[str]) -> None:
         )
 
 
-def _embed_parts(
-    folder: Path, split: str, images: list[str], embedder: Any, captions: list[str] | None
-) -> list[Path]:
-    """Embed images in parts, each written in one step; return the files."""
-    place = folder / f"parts-{split}"
-    place.mkdir(exist_ok=True)
+def _embed_missing(
+    kept: Cache, split: str, images: list[str], embedder: Any, captions: list[str] | None
+) -> list[str]:
+    """Embed the images whose tokens are not kept yet; return the keys of all."""
+    texts = [""] * len(images) if captions is None else captions
+    keys = [json.dumps(pair) for pair in zip(images, texts, strict=True)]
+    missing = [row for row, key in enumerate(keys) if kept.get_array(key) is None]
     embedder = embedder.fit(images)
-    files = []
-    for start in range(0, len(images), _CHUNK):
-        file = place / f"{start:06d}.npy"
-        files.append(file)
-        if file.is_file():
-            continue
-        some = slice(start, start + _CHUNK)
-        arguments = {} if captions is None else {"captions": captions[some]}
-        tokens = np.asarray(embedder.transform(images[some], **arguments))
+    for start in range(0, len(missing), _CHUNK):
+        rows = missing[start : start + _CHUNK]
+        arguments = {} if captions is None else {"captions": [captions[row] for row in rows]}
+        tokens = np.asarray(embedder.transform([images[row] for row in rows], **arguments))
         if tokens.ndim == 2:
             tokens = tokens[:, None]
-        tokens = tokens.reshape(len(tokens), -1, tokens.shape[-1])
-        _save(file, _halved(tokens))
-        done = min(start + _CHUNK, len(images))
+        tokens = _halved(tokens.reshape(len(tokens), -1, tokens.shape[-1]))
+        for row, of_image in zip(rows, tokens, strict=True):
+            kept.put_array(keys[row], of_image, tokens.dtype)
+        done = len(images) - len(missing) + start + len(rows)
         logger.info("Embedded %d of %d %s images.", done, len(images), split)
-    return files
+    return keys
 
 
 def _halved(tokens: np.ndarray) -> np.ndarray:
@@ -264,32 +268,20 @@ def _halved(tokens: np.ndarray) -> np.ndarray:
     return half if np.array_equal(half, tokens, equal_nan=True) else tokens.astype(np.float32)
 
 
-def _save(file: Path, array: np.ndarray) -> None:
-    """Write an array in one step."""
-    partial = file.with_suffix(".part")
-    with partial.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
-    partial.replace(file)
-
-
 def _map(file: Path) -> np.ndarray:
     """Open an array without reading it."""
     return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
-def _join(file: Path, parts: list[Path], n_images: int, width: int) -> None:
-    """Put parts together, padded with NaN to one number of tokens."""
-    arrays = [_map(part) for part in parts]
-    dtype = np.result_type(*(array.dtype for array in arrays))
+def _join(file: Path, parts: list[np.ndarray], width: int) -> None:
+    """Put tokens of images together, padded with NaN to one number of tokens."""
+    dtype = np.result_type(*{part.dtype for part in parts})
     partial = file.with_suffix(".part")
-    shape = (n_images, width, arrays[0].shape[2])
+    shape = (len(parts), width, parts[0].shape[1])
     whole = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
-    start = 0
-    for array in arrays:
-        stop = start + len(array)
-        whole[start:stop, : array.shape[1]] = array
-        whole[start:stop, array.shape[1] :] = np.nan
-        start = stop
+    for row, part in enumerate(parts):
+        whole[row, : len(part)] = part
+        whole[row, len(part) :] = np.nan
     whole.flush()
     del whole
     partial.replace(file)

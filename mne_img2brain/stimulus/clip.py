@@ -162,13 +162,8 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             return None
         distinct, index, keys = unique_images(check_images(images))
         if not isinstance(self.captioner, str):
-            written = list(self.captioner([load_rgb(image) for image in distinct]))
-            if len(written) != len(distinct) or not all(isinstance(w, str) for w in written):
-                raise ValueError(
-                    f"The captioner returned {len(written)} captions for {len(distinct)} images; "
-                    "it must return one str for each."
-                )
-            return [written[row] for row in index]
+            asked = self._ask(self.captioner, distinct, keys)
+            return [asked[row] for row in index]
         settings = {
             "captioner": self.captioner,
             "prompt": self.prompt,
@@ -196,6 +191,22 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             without = "captions= takes your own; captioner=None does without."
             run_batches(new, self.batch_size, describe, what="Captioning", without=without)
         return [texts[row] for row in index]
+
+    def _ask(self, captioner: Callable, images: list, keys: list[str]) -> list[str]:
+        """Captions of distinct images by a callable, that is asked once about each."""
+        if getattr(self, "_asked", (None, None))[0] is not captioner:
+            self._asked: tuple[Callable, dict[str, str]] = captioner, {}
+        known = self._asked[1]
+        new = [row for row, key in enumerate(keys) if key not in known]
+        if new:
+            written = list(captioner([load_rgb(images[row], row) for row in new]))
+            if len(written) != len(new) or not all(isinstance(text, str) for text in written):
+                raise ValueError(
+                    f"The captioner returned {len(written)} captions for {len(new)} images; "
+                    "it must return one str for each."
+                )
+            known.update(zip([keys[row] for row in new], written, strict=True))
+        return [known[key] for key in keys]
 
     def _image_tokens(self, images: list, keys: list[str]) -> list:
         """Tokens of distinct images, from the cache where they are there."""
@@ -253,6 +264,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         """Leave the loaded model out of copies; it is loaded again when needed."""
         state = dict(super().__getstate__())
         state.pop("_loaded", None)
+        state.pop("_asked", None)
         return state
 
     def get_state(self) -> dict:

@@ -177,9 +177,10 @@ def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> S
     distinct, index, keys = unique_images(images)
     arguments = {}
     texts = None
+    takes_captions = "captions" in inspect.signature(embedder.transform).parameters
     if captions is not None:
         texts = check_captions(captions, len(images))
-        if "captions" not in inspect.signature(embedder.transform).parameters:
+        if not takes_captions:
             raise ValueError(
                 f"captions were given, but {type(embedder).__name__} takes none; leave them out, "
                 "or use ClipEmbedder."
@@ -193,6 +194,8 @@ def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> S
         arguments["captions"] = [text for _, text in order]
     elif hasattr(embedder, "captions") and (written := embedder.captions(distinct)) is not None:
         texts = [written[row] for row in index]
+        if takes_captions:  # those that are returned are those embedded
+            arguments["captions"] = written
     logger.info(f"Embedding {len(distinct)} distinct images ({len(images)} given).")
     tokens = np.asarray(embedder.transform(distinct, **arguments))
     if tokens.ndim < 2 or len(tokens) != len(distinct) or tokens.dtype.kind != "f":

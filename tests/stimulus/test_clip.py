@@ -14,6 +14,7 @@ from mne_img2brain.encoder.saving import is_savable, pack, unpack
 from mne_img2brain.stimulus import clip_score
 from mne_img2brain.stimulus._open_clip import ClipModel
 from mne_img2brain.stimulus.captions import Captioner
+from mne_img2brain.stimulus.tokens import present
 
 WORDS = ["a dog", "a red cat on a mat", "a dog", "the sea", "a house"]
 
@@ -89,11 +90,22 @@ def test_other_weights_are_another_cache(embedder, tiny_clip, shown_images, coun
     assert len(counted) == 10
 
 
-def test_a_cut_off_file_is_computed_again(embedder, shown_images, counted, tmp_path):
+@pytest.mark.parametrize("damage", ["cut off", "flipped", "zeroed"])
+def test_what_is_damaged_is_computed_again(embedder, shown_images, counted, tmp_path, damage):
     expected = embedder.transform(shown_images)
-    path = sorted(tmp_path.rglob("*.npy"))[0]
-    path.write_bytes(path.read_bytes()[:50])
+    (path,) = tmp_path.rglob("arrays.bin")
+    content = bytearray(path.read_bytes())
+    size = len(content) // 5  # of one image
+    if damage == "cut off":
+        del content[-size // 2 :]
+    elif damage == "flipped":
+        content[2 * size + 40] ^= 16
+    else:
+        content[:size] = bytes(size)
+    path.write_bytes(content)
     assert_array_equal(embedder.transform(shown_images), expected)
+    assert len(counted) == 6
+    assert_array_equal(clone(embedder).transform(shown_images), expected)
     assert len(counted) == 6
 
 
@@ -136,6 +148,50 @@ def test_a_callable_captioner(tiny_clip, shown_images, tmp_path):
     assert embedder.transform(shown_images).shape[1] > 17
     with pytest.raises(ValueError, match="one str for each"):
         clone(embedder).set_params(captioner=lambda images: ["x"]).captions(shown_images)
+
+
+def test_a_captioner_is_asked_once_about_an_image(tiny_clip, shown_images, tmp_path):
+    """What is kept is what was embedded, also where the captioner never says the same twice."""
+    asked = []
+
+    def describe(images):
+        asked.extend(images)
+        return [f"{len(asked)} and {i}" for i in range(len(images))]
+
+    embedder = ClipEmbedder(tiny_clip, captioner=describe, device="cpu", cache_dir=tmp_path)
+    stimuli = present([*shown_images, shown_images[1]], embedder)
+    assert len(asked) == 5
+    assert stimuli.captions[5] == stimuli.captions[1]
+    given = embedder.transform(shown_images, captions=stimuli.captions[:5])
+    assert_array_equal(stimuli.tokens, given)
+    again = present(shown_images[3:], embedder)
+    assert again.captions == stimuli.captions[3:5]
+    assert len(asked) == 5
+
+
+def test_captions_written_are_given_to_any_embedder(shown_images):
+    class Moody:
+        n_written = 0
+
+        def captions(self, images):
+            self.n_written += 1
+            return [str(self.n_written)] * len(images)
+
+        def transform(self, images, captions=None):
+            captions = self.captions(images) if captions is None else captions
+            return np.array([[float(caption)] for caption in captions])
+
+    stimuli = present(shown_images, Moody())
+    assert stimuli.captions == ["1"] * 5
+    assert_array_equal(stimuli.tokens, 1.0)
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(embedder, shown_images, tmp_path):
+    expected = embedder.transform(shown_images)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.warns(RuntimeWarning, match="Give cache_dir= a folder of your own"):
+        tokens = embedder.set_params(cache_dir=tmp_path / "file").transform(shown_images)
+    assert_array_equal(tokens, expected)
 
 
 def test_the_log_says_what_will_happen(embedder, shown_images, caplog):
