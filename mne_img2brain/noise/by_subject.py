@@ -13,7 +13,8 @@ class SubjectWhitener:
     """A whitener for the residuals of all subjects, and one for those of each.
 
     In whitened space all subjects are alike: one denoiser serves them, and what is drawn gets the
-    noise of the subject asked for. Sensors that a subject lacks get the noise of all subjects.
+    noise of the subject asked for. Sensors that a subject lacks are noise too, that goes with the
+    noise of the others: residuals come with these sensors filled, and are whitened together.
 
     Parameters
     ----------
@@ -22,9 +23,8 @@ class SubjectWhitener:
 
     Attributes
     ----------
-    own : list of tuple
-        Of each subject the whitener, or None, and which sensors the subject has: array of bool,
-        shape (n_channels,).
+    own : list
+        Of each subject the whitener, or None.
     """
 
     def __init__(self, pooled: Any) -> None:
@@ -37,7 +37,6 @@ class SubjectWhitener:
         groups: np.ndarray | None,
         n_averaged: np.ndarray,
         subject: np.ndarray | None = None,
-        y_mask: np.ndarray | None = None,
     ) -> Self:
         """Fit the pooled whitener and that of each subject.
 
@@ -51,8 +50,6 @@ class SubjectWhitener:
             Of how many trials each row is the average.
         subject : array of int, shape (n_trials,) | None
             The subject of each trial.
-        y_mask : array of bool, shape (n_trials, n_channels) | None
-            Which sensors each trial has.
 
         Returns
         -------
@@ -68,42 +65,32 @@ class SubjectWhitener:
                     residuals[rows],
                     None if groups is None else groups[rows],
                     n_averaged[rows],
-                    None if y_mask is None else np.any(y_mask[rows], axis=0),
                 )
             )
         return self
 
     def fit_one(
-        self,
-        residuals: np.ndarray,
-        groups: np.ndarray | None,
-        n_averaged: np.ndarray,
-        present: np.ndarray | None = None,
-    ) -> tuple[Any, np.ndarray]:
+        self, residuals: np.ndarray, groups: np.ndarray | None, n_averaged: np.ndarray
+    ) -> Any:
         """Fit the whitener of one subject, and leave it to the caller to append it to ``own``.
 
         Parameters
         ----------
         residuals, groups, n_averaged
             As in :meth:`fit`, of one subject.
-        present : array of bool, shape (n_channels,) | None
-            Which sensors the subject has; ``None`` is all.
 
         Returns
         -------
-        whitener : SpaceTimeWhitener | ScaleWhitener | None
+        SpaceTimeWhitener | ScaleWhitener | None
             None with too few trials.
-        present : array of bool, shape (n_channels,)
-            Which sensors the subject has.
         """
-        present = np.ones(residuals.shape[1], bool) if present is None else present
         if len(residuals) < _LEAST_TRIALS:
             logger.info(
                 f"{len(residuals)} trials of a subject do not show its noise: it is taken to be "
                 "that of all subjects."
             )
-            return None, present
-        return type(self.pooled)().fit(residuals[:, present], groups, n_averaged), present
+            return None
+        return type(self.pooled)().fit(residuals, groups, n_averaged)
 
     def transform(self, residuals: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Whiten: array, shape (n_trials, n_channels, n_times); a subject for each, or None."""
@@ -123,29 +110,29 @@ class SubjectWhitener:
     def n_trials_held(self) -> int:
         """Of how many recorded trials it keeps the residuals."""
         # a subject's trials are among those of all too, unless it was learnt later
-        own = sum(whitener.n_trials_held for whitener, _ in self.own if whitener is not None)
+        own = sum(whitener.n_trials_held for whitener in self.own if whitener is not None)
         return max(own, self.pooled.n_trials_held)
 
     def without_trials(self) -> Self:
         """Return a copy that keeps no recorded trial."""
         bare = type(self)(self.pooled.without_trials())
         bare.own = [
-            (None if whitener is None else whitener.without_trials(), present)
-            for whitener, present in self.own
+            None if whitener is None else whitener.without_trials() for whitener in self.own
         ]
         return bare
 
     def _each(self, method: str, values: np.ndarray, subject: np.ndarray | None) -> np.ndarray:
         """Call the whitener of each subject."""
-        result = getattr(self.pooled, method)(values)
-        for one in [] if subject is None else np.unique(subject):
-            whitener, present = self.own[one]
-            if whitener is None:
-                continue
-            rows = np.flatnonzero(subject == one)
-            block = result[rows]
-            block[:, present] = getattr(whitener, method)(values[rows][:, present])
-            result[rows] = block
+        own = [] if subject is None else [s for s in np.unique(subject) if self.own[s] is not None]
+        rest = np.ones(len(values), bool) if subject is None else ~np.isin(subject, own)
+        if rest.all():
+            return getattr(self.pooled, method)(values)
+        result = np.empty(np.shape(values), np.result_type(values, np.float32))
+        if rest.any():
+            result[rest] = getattr(self.pooled, method)(values[rest])
+        for one in own:
+            rows = subject == one
+            result[rows] = getattr(self.own[one], method)(values[rows])
         return result
 
     def get_state(self) -> dict:

@@ -12,9 +12,11 @@ from .._log import logger, use_log_level
 from .._torch import resolve_device, seed_from, seeded_init
 from ..diffusion import BrainDiT, train_denoiser
 from ..trials.checks import TrialArrays, check_fit_arrays
+from ..trials.missing_sensors import fill_sensors
 from ..trials.splits import plan_splits
 
 _MOST_ITERATIONS = 500
+_N_DRAWS = 500  # enough to regress a sensor on some hundred others
 _LEARNING_RATE = 1e-2  # a single embedding takes long steps
 
 
@@ -104,11 +106,16 @@ def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
     )
     weight = data.weight if regressor.mean_regressor is not None else np.ones(len(data.y))
     residuals = (data.y - out_of_fold) * np.sqrt(weight)[:, None, None]
-    present = None if data.y_mask is None else data.y_mask.any(axis=0)
-    if present is not None:
-        residuals[:, ~present] = 0
+    if data.y_mask is not None:
+        # draws for the average subject show how the sensors go together that this one lacks
+        noise = rng.standard_normal((_N_DRAWS, *residuals.shape[1:]))
+        drawn = residual.whitener.colour(noise)
+        complete = np.ones((_N_DRAWS, residuals.shape[1]), bool)
+        residuals = fill_sensors(
+            np.concatenate([residuals, drawn]), np.concatenate([data.y_mask, complete]), True
+        )[: len(residuals)]
     groups = None if plan.by_trial else data.image_index
-    whitener = residual.whitener.fit_one(residuals, groups, weight, present)
+    whitener = residual.whitener.fit_one(residuals, groups, weight)
     code = len(mean.parts_)
     denoiser, architecture = residual.denoiser_, residual.architecture
     if residual.trained_:

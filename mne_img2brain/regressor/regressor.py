@@ -314,7 +314,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             residuals = fill_sensors(residuals, data.y_mask, same_variance=True)
         kind = SpaceTimeWhitener if self.whitening == "covariance" else ScaleWhitener
         whitener = SubjectWhitener(kind()).fit(
-            residuals, None if plan.by_trial else image, weight, data.subject, data.y_mask
+            residuals, None if plan.by_trial else image, weight, data.subject
         )
         # 4. diffusion
         residual = ResidualDiffusion(

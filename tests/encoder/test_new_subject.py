@@ -124,6 +124,76 @@ def test_filled_residuals_have_the_size_of_recorded_ones(rng):
     assert_array_equal(fill_sensors(y, never)[:, 1], 0)
 
 
+def alike(rng, n, size=1.0):
+    """Trials of four sensors whose noise has r = 0.9 between all."""
+    common = np.sqrt(0.9) * rng.standard_normal((n, 1, 10))
+    return size * (common + np.sqrt(0.1) * rng.standard_normal((n, 4, 10)))
+
+
+def topography(trials):
+    """Return SD and correlations over trials and times: (4,), (4, 4)."""
+    table = np.moveaxis(trials, 1, 0).reshape(4, -1)
+    return table.std(axis=1), np.corrcoef(table)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("lost", [[0], [0, 3]])
+def test_filled_residuals_have_the_topography_of_recorded_ones(seed, lost):
+    """Other trials give what the neighbours do not tell, in the size of the subject's noise."""
+    rng = np.random.default_rng(seed)
+    y = np.concatenate([alike(rng, 400), alike(rng, 400, 3.0)])
+    mask = np.ones((800, 4), bool)
+    mask[400:, lost] = False
+    filled = fill_sensors(np.where(mask[:, :, None], y, np.nan), mask, same_variance=True)
+    assert_array_equal(filled[mask], y[mask])
+    sd, r = topography(filled[400:])
+    assert_allclose(sd, 3, rtol=0.05)
+    assert_allclose(r[np.triu_indices(4, 1)], 0.9, atol=0.015)
+
+
+def test_sensors_that_nobody_has_together(rng):
+    """What cannot be known of the covariance is taken to be zero, the variance is kept."""
+    y = rng.standard_normal((800, 4, 10)) * [[1], [2], [3], [4]]
+    mask = np.zeros((800, 4), bool)
+    mask[:400, :2] = mask[400:, 2:] = True
+    filled = fill_sensors(y, mask, same_variance=True)
+    sd, r = topography(filled)
+    assert_allclose(sd, [1, 2, 3, 4], rtol=0.05)
+    assert_allclose(r, np.eye(4), atol=0.06)
+    y = np.concatenate([alike(rng, 400), alike(rng, 400)])
+    mask[:400, 2] = True  # sensor 3 is known with 2, which the first half has too
+    filled = fill_sensors(y, mask, same_variance=True)
+    assert_allclose(topography(filled[:400])[1][2, 3], 0.9, atol=0.02)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("how", ["fit", "adapt"])
+@pytest.mark.parametrize("whitening", ["covariance", "scale"])
+def test_noise_of_a_lacking_sensor_goes_with_its_neighbours(seed, how, whitening):
+    """Neighbours that correlate with r = 0.9 do so in the draws of who lacks one of them."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.standard_normal((60, 1, 4))
+    image = np.tile(np.arange(60), 4)
+    y = [alike(rng, 240), alike(rng, 240, 2.0)]
+    mask = np.ones((240, 4), bool)
+    lacking = mask.copy()
+    lacking[:, 1] = False
+    model = DiffusionRegressor(Ridge(1e3), whitening=whitening, **GAUSSIAN)
+    if how == "fit":
+        model.fit(
+            tokens, np.concatenate(y), image_index=np.tile(image, 2),
+            subjects=np.repeat([0, 1], 240), y_mask=np.concatenate([mask, lacking]),
+        )  # fmt: skip
+    else:
+        model.fit(tokens, y[0], image_index=image, subjects=np.zeros(240, int))
+        model.adapt(tokens, y[1], image_index=image, y_mask=lacking)
+    drawn = model.sample(tokens[:1], 500, random_state=seed, subjects=np.array([1]))[0]
+    sd, r = topography(drawn - drawn.mean(axis=0))
+    assert_allclose(sd, 2, rtol=0.1)
+    if whitening == "covariance":  # the other one knows of no correlation
+        assert_allclose(r[1, [0, 2, 3]], 0.9, atol=0.03)
+
+
 def test_a_sensor_that_one_subject_lacks_is_not_shrunk(world):
     tokens, record = world
     truths, image, y, subject = several(record, turns=(0.0, 0.0))
