@@ -178,14 +178,17 @@ def expand(
 
 
 def stack(guesses: list[np.ndarray], weight: np.ndarray, scale: bool) -> np.ndarray:
-    """Non-negative weights of models that minimise the squared error of the last, the target."""
+    """Non-negative weights of models that minimise the squared error of the last, the target.
+
+    All are 0 where no model helps.
+    """
     *guesses, target = guesses
     spread = np.average(target**2, axis=0, weights=weight)
     scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1) if scale else 1.0, 0)
     gram = np.array([[weight @ ((a * b) @ scale) for b in guesses] for a in guesses])
     aim = np.array([weight @ ((a * target) @ scale) for a in guesses])
     if not (aim > 0).any():
-        return np.eye(len(guesses))[0]
+        return np.zeros(len(guesses))
     values, vectors = linalg.eigh(gram)
     values = np.maximum(values, 1e-9 * values[-1])
     half = np.sqrt(values)[:, None] * vectors.T

@@ -155,7 +155,7 @@ class SpaceTimeWhitener:
         classifier misses. Where images repeat, draws vary about their mean as trials do about
         theirs: the images' mean residuals are multiplied by a factor, 1 or less, that keeps the
         SD of residuals at most 1.03 times the SD within images, which is estimated with the
-        degrees of freedom that the means cost.
+        degrees of freedom that the means cost. Images with a single trial are brought to that SD.
 
         Parameters
         ----------
@@ -374,7 +374,7 @@ def _noise(
     means = np.sqrt(weight)[:, None, None] * mean[labels]
     several = counts[labels] > 1
     freedom = several.sum() - np.sum(counts > 1)
-    factor = 1.0
+    factor, alone = 1.0, 1.0
     if freedom >= _MIN_REPEATED * len(labels):
         scale = np.mean(np.square(values), axis=(0, 2))[:, None]
         scale = np.where(scale > 0, scale, 1.0)
@@ -382,7 +382,12 @@ def _noise(
         between = np.sum(np.square(means)[several] / scale)
         allowed = _MOST_SD**2 * several.sum() / freedom * within - within
         factor = float(np.sqrt(np.clip(allowed / between, 0, 1))) if between > 0 else 1.0
-    return values - (1 - factor) * means, labels, factor
+        # The mean of an image with one trial is that trial, noise and all: it is scaled as a whole.
+        single = np.sum(np.square(values)[~several] / scale)
+        allowed = _MOST_SD**2 * (~several).sum() / freedom * within
+        alone = float(np.sqrt(np.clip(allowed / single, 0, 1))) if single > 0 else 1.0
+    values -= np.where(several, 1 - factor, 1 - alone)[:, None, None] * means
+    return values, labels, factor
 
 
 def _held_out(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
