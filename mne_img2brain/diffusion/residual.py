@@ -393,6 +393,7 @@ class ResidualDiffusion:
         self = cls.__new__(cls)
         weights = state.pop("weights")
         vars(self).update(state)
+        _check_architecture(self.architecture, weights)
         self._build()
         self.denoiser_.load_state_dict({k: torch.as_tensor(v) for k, v in weights.items()})
         return self
@@ -407,6 +408,22 @@ class ResidualDiffusion:
         self.device = device
         self.denoiser_.to(resolve_device(device))
         return self
+
+
+def _check_architecture(architecture: dict, weights: dict[str, np.ndarray]) -> None:
+    """Refuse a denoiser that is larger than its weights before it takes memory."""
+    n_numbers = sum(value.size for value in weights.values())
+    for name, size in architecture.items():
+        largest = size if isinstance(size, int) else np.max(size) if name == "regions" else 0
+        if largest > n_numbers:
+            raise ValueError(f"a denoiser with {name}={largest} and {n_numbers} weights")
+    if architecture.get("n_layers", 0) > len(weights):
+        raise ValueError(f"a denoiser of {architecture['n_layers']} layers without their weights")
+    with torch.device("meta"):  # shapes without memory
+        expected = BrainDiT(**architecture).state_dict()
+    for name, value in expected.items():
+        if name not in weights or weights[name].shape != tuple(value.shape):
+            raise ValueError(f"a denoiser whose weights {name} are not {tuple(value.shape)}")
 
 
 def _batches(n: int, batch_size: int) -> list[np.ndarray]:

@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._log import logger, warn
 from .description import describe
-from .saving import ENCODER_FILES, restore_encoder, write_encoder
+from .folder import ENCODER_FILES
+from .saving import restore_encoder, write_encoder
 
 _LIMITS = """\
 - It has learnt {images} images. Of images unlike these it knows little: what it predicts for

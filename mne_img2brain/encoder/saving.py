@@ -4,23 +4,35 @@ The JSON holds names from one closed table. Nothing in a file can name something
 """
 
 import importlib
-import json
 import math
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from .. import __version__
+from .._files import as_path, check_fif
 from .._log import logger, warn
+from .folder import ENCODER_FILES, FORMAT_VERSION, read_folder, write_folder
 
-FORMAT_VERSION = 1
-ENCODER_FILES = ("encoder.json", "arrays.safetensors", "recording-info.fif")
+_INFO, _JSON = ENCODER_FILES[1:]
+
+_DEPTH = 100
+# What a fitted encoder is of, at least.
+_NEEDED = (
+    "embedder_", "regressor_", "scaler_", "times_", "tmin_", "baseline_", "ch_names_", "regions_",
+    "basis_", "left_out_", "subjects_", "n_training_subjects_", "training_image_keys_",
+    "n_trials_",
+)  # fmt: skip
+# Numbers by which memory or time is taken, and the most that they can sensibly be.
+_AT_MOST = {
+    "batch_size": 2**20, "depth": 1000, "grid": 4096, "hidden_size": 2**16, "n_average_": 2**16,
+    "n_heads": 2**12, "n_layers": 1000, "n_orientations": 1000, "n_scales": 64, "n_subjects": 2**20,
+    "n_times": 2**20, "n_timesteps": 2**20, "n_training_subjects_": 2**20, "patch_length": 2**20,
+    "size": 2**14,
+}  # fmt: skip
 
 # Name in the file -> module that holds the class of that name.
 _HOMES = {
@@ -145,6 +157,68 @@ def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
     )
 
 
+def check_names(packed: Any) -> None:
+    """Look through a structure before anything is made of it.
+
+    Parameters
+    ----------
+    packed : object
+        From :func:`pack`, by way of JSON.
+
+    Raises
+    ------
+    ValueError
+        If it names a class that is not in the closed table, holds something that :func:`pack` does
+        not write, or asks for more memory than any encoder needs.
+    """
+    waiting = [(packed, 0)]
+    while waiting:
+        item, depth = waiting.pop()
+        if depth > _DEPTH:
+            raise ValueError(f"it is nested more than {_DEPTH} deep")
+        children: list = []
+        if not isinstance(item, dict):
+            if item is not None and not isinstance(item, (bool, int, float, str)):
+                raise ValueError(f"there is a bare {type(item).__name__} in it")
+            continue
+        kind = next(iter(item), None)
+        value = item.get(kind)
+        if kind == "object":
+            if value not in _HOMES:
+                raise ValueError(
+                    f"it holds an object named {value!r}, which this version does not know; it is "
+                    "newer, or not ours"
+                )
+            state = item.get("state")
+            if item.keys() != {"object", "state"} or not isinstance(state, dict):
+                raise ValueError(f"a {value} has no state")
+            for name, number in state.items():
+                _check_size(f"{value}.{name}", name, number)
+            children = list(state.values())
+        elif item.keys() == {"dict"} and isinstance(value, dict):
+            for name, number in value.items():
+                _check_size(name, name, number)
+            children = list(value.values())
+        elif item.keys() in ({"list"}, {"tuple"}) and isinstance(value, list):
+            children = value
+        elif not (
+            (item.keys() in ({"array"}, {"float"}, {"dtype"}) and isinstance(value, str))
+            or (item.keys() == {"strings", "shape"} and _are_strings(value))
+        ):
+            raise ValueError(f"something of the kind {kind!r} in it is not what is saved")
+        waiting.extend((child, depth + 1) for child in children)
+
+
+def _are_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _check_size(label: str, name: str, number: Any) -> None:
+    """Refuse a size that no model has."""
+    if isinstance(number, int) and name in _AT_MOST and number > _AT_MOST[name]:
+        raise ValueError(f"{label} is {number}, and at most {_AT_MOST[name]} is read")
+
+
 def unpack(packed: Any, arrays: dict) -> Any:
     """Undo :func:`pack`.
 
@@ -164,122 +238,38 @@ def unpack(packed: Any, arrays: dict) -> Any:
     ValueError
         If the structure is not of the kind that :func:`pack` makes.
     """
+    check_names(packed)
+    return _unpacked(packed, arrays)
+
+
+def _unpacked(packed: Any, arrays: dict) -> Any:
+    """Make objects of what has been looked through."""
     if not isinstance(packed, dict):
         return packed
-    try:
-        if "object" in packed:
-            if packed["object"] not in _HOMES:
-                raise ValueError(
-                    f"The file holds an object named {packed['object']!r}, which this version "
-                    "does not know; it is newer, or not ours."
-                )
-            cls = _home(packed["object"])
-            state = {name: unpack(value, arrays) for name, value in packed["state"].items()}
-            if hasattr(cls, "from_state"):
-                return cls.from_state(state)
-            obj = cls.__new__(cls)
-            vars(obj).update(state)
-            return obj
-        ((kind, value),) = [item for item in packed.items() if item[0] != "shape"]
-        return {
-            "array": lambda: arrays[value],
-            "strings": lambda: np.array(value, dtype=object).reshape(packed.get("shape")),
-            "list": lambda: [unpack(item, arrays) for item in value],
-            "tuple": lambda: tuple(unpack(item, arrays) for item in value),
-            "dict": lambda: {key: unpack(item, arrays) for key, item in value.items()},
-            "float": lambda: float(value),
-            "dtype": lambda: np.dtype(value).type,
-        }[kind]()
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"The saved structure is damaged near {str(packed)[:80]}.") from error
-
-
-def write_folder(
-    fname: str | os.PathLike, structure: dict, arrays: dict, extras: dict, overwrite: bool = False
-) -> None:
-    """Write a folder in one step: whole, or not at all.
-
-    Parameters
-    ----------
-    fname : path-like
-        The folder to make.
-    structure : object
-        JSON-able.
-    arrays : dict
-        Goes to safetensors.
-    extras : dict of callable
-        File name -> function that is given the path to write to.
-    overwrite : bool
-        Whether a folder of that name is replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If it is there and ``overwrite`` is False.
-    """
-    fname = Path(fname)
-    if fname.exists() and not overwrite:
-        raise FileExistsError(f"{fname} is there already; give another name or overwrite=True.")
-    if fname.exists() and not (fname / "encoder.json").is_file():
-        raise FileExistsError(
-            f"{fname} is there and is not a saved encoder; it is not overwritten."
-        )
-    fname.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=fname.parent, prefix=f".{fname.name}-") as scratch:
-        new = Path(scratch) / "new"
-        new.mkdir()
-        save_file(arrays, new / "arrays.safetensors")
-        text = json.dumps(structure, indent=1, allow_nan=False)
-        (new / "encoder.json").write_text(text, encoding="utf-8")
-        for name, write in extras.items():
-            write(new / name)
-        if fname.exists():
-            os.replace(fname, Path(scratch) / "old")
-        os.replace(new, fname)
-        shutil.rmtree(Path(scratch) / "old", ignore_errors=True)
-
-
-def read_folder(fname: str | os.PathLike) -> tuple[dict, dict]:
-    """Read what :func:`write_folder` wrote.
-
-    Parameters
-    ----------
-    fname : path-like
-        The folder.
-
-    Returns
-    -------
-    structure : dict
-        From the JSON.
-    arrays : dict
-        From the safetensors.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no saved encoder.
-    ValueError
-        If it is damaged, or of a newer format.
-    """
-    fname = Path(fname)
-    if not (fname / "encoder.json").is_file():
-        raise FileNotFoundError(
-            f"{fname} holds no saved encoder: there is no encoder.json. Give the folder that "
-            "ImageToBrainEncoder.save was given."
-        )
-    try:
-        structure = json.loads((fname / "encoder.json").read_text(encoding="utf-8"))
-        arrays = load_file(fname / "arrays.safetensors")
-    except (json.JSONDecodeError, SafetensorError, OSError) as error:
-        raise ValueError(f"{fname} is damaged: {error}.") from error
-    if not isinstance(structure, dict) or "format_version" not in structure:
-        raise ValueError(f"{fname}/encoder.json is not the description of a saved encoder.")
-    if structure["format_version"] > FORMAT_VERSION:
-        raise ValueError(
-            f"{fname} is of format {structure['format_version']}, this version reads up to "
-            f"{FORMAT_VERSION}; update mne_img2brain."
-        )
-    return structure, arrays
+    kind, value = next(iter(packed.items()))
+    if kind == "object":
+        cls = _home(value)
+        state = {name: _unpacked(item, arrays) for name, item in packed["state"].items()}
+        if hasattr(cls, "from_state"):
+            return cls.from_state(state)
+        obj = cls.__new__(cls)
+        vars(obj).update(state)
+        return obj
+    if kind == "array":
+        return arrays[value]
+    if kind == "dict":
+        return {key: _unpacked(item, arrays) for key, item in value.items()}
+    if kind in ("list", "tuple"):
+        items = [_unpacked(item, arrays) for item in value]
+        return items if kind == "list" else tuple(items)
+    if kind == "strings":
+        return np.array(value, dtype=object).reshape(packed["shape"])
+    if kind == "float":
+        return float(value)
+    dtype = np.dtype(value[:16])
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{value!r} is no type of numbers")
+    return dtype.type
 
 
 def write_encoder(
@@ -305,8 +295,6 @@ def write_encoder(
     FileExistsError
         If the folder is there and ``overwrite`` is False.
     """
-    from mne.io import write_info
-
     arrays = {}
     state = {name: value for name, value in vars(encoder).items() if name.endswith("_")}
     info, fitted = state.pop("info_"), state["embedder_"]
@@ -321,8 +309,7 @@ def write_encoder(
         "embedder": None if fitted is None else type(fitted).__name__,
         "encoder": pack(state, arrays),
     }
-    extras = {"recording-info.fif": lambda path: write_info(path, info, verbose="ERROR")}
-    write_folder(fname, structure, arrays, extras, overwrite)
+    write_folder(fname, structure, arrays, info, overwrite)
 
 
 def restore_encoder(kind: type, fname: str | os.PathLike, embedder: Any = None) -> Any:
@@ -348,18 +335,53 @@ def restore_encoder(kind: type, fname: str | os.PathLike, embedder: Any = None) 
     ValueError
         If it is damaged or of a newer format.
     """
-    from mne.io import read_info
-
-    structure, arrays = read_folder(fname)
-    state = unpack(structure["encoder"], arrays)
+    fname = as_path(fname)
+    if embedder is not None and not hasattr(embedder, "transform"):
+        raise TypeError(
+            f"embedder is a {type(embedder).__name__}; give a fitted transformer, such as "
+            "ClipEmbedder()."
+        )
+    structure, arrays, content = read_folder(fname, check_names)
+    state = _state(structure, arrays, fname / _JSON)
     if embedder is not None:
         state["embedder_"] = embedder
-    elif state["embedder_"] is None and structure["embedder"] is not None:
+    elif state["embedder_"] is None and structure.get("embedder") is not None:
         warn(
             f"The {structure['embedder']} of this encoder was not saved: it takes tokens only. "
             "Give embedder= to use images."
         )
     encoder = kind(state["embedder_"], state["regressor_"])
     vars(encoder).update(state)
-    encoder.info_ = read_info(Path(fname) / "recording-info.fif", verbose="ERROR")
+    encoder.info_ = _read_info(content, fname / _INFO)
+    if encoder.info_["ch_names"] != encoder.ch_names_:
+        raise ValueError(f"{fname / _INFO} is damaged: its channels are not those of {_JSON}.")
     return encoder
+
+
+def _state(structure: dict, arrays: dict, label: Path) -> dict:
+    """Make what a fitted encoder is of."""
+    try:
+        state = dict(unpack(structure["encoder"], arrays) or {})
+        missing = [name for name in _NEEDED if name not in state]
+    except Exception as error:
+        # whatever a class finds wrong in a state that somebody made up
+        raise ValueError(f"{label} is damaged: {type(error).__name__}, {error}.") from error
+    if missing:
+        raise ValueError(f"{label} is damaged: an encoder without {', '.join(missing)}.")
+    if not hasattr(state["regressor_"], "predict"):
+        raise ValueError(f"{label} is damaged: regressor_ does not predict.")
+    return state
+
+
+def _read_info(content: bytes, label: Path) -> Any:
+    """Read the Info from bytes that were checked, not from a file that may be another by now."""
+    from mne.io import read_info
+
+    check_fif(content, str(label))
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / _INFO
+        path.write_bytes(content)
+        try:
+            return read_info(path, verbose="ERROR")
+        except Exception as error:
+            raise ValueError(f"{label} is damaged: {error}.") from error

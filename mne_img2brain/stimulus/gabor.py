@@ -9,6 +9,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from .images import check_images, load_rgb
 
+_MAX_FILTERED = 2**26
+
 
 class GaborEmbedder(TransformerMixin, BaseEstimator):
     r"""Multi-scale Gabor energies, luminance, contrast and colour on a grid.
@@ -89,6 +91,12 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         ]
         return np.stack(tokens).astype(np.float32)
 
+    @classmethod
+    def from_state(cls, state: dict) -> Self:
+        """Make a fitted embedder from its saved parameters, which are checked."""
+        self = cls(**{name: state[name] for name in cls().get_params()})
+        return self.fit([])
+
     def frequencies(self) -> np.ndarray:
         """Return the spatial frequencies: array, shape (n_scales,), in cycles per image."""
         return self.size / 4 / 2.0 ** np.arange(self.n_scales)
@@ -100,8 +108,16 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
     def _check(self) -> None:
         for name in ("size", "n_scales", "n_orientations", "grid"):
             value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{name}={value!r}; give an integer >= 1.")
+        # 24 bytes of each while an image is filtered
+        n_filtered = self.size**2 * self.n_scales * self.n_orientations
+        if n_filtered > _MAX_FILTERED:
+            raise ValueError(
+                f"size={self.size}, n_scales={self.n_scales} and n_orientations="
+                f"{self.n_orientations} are {n_filtered:.2g} filtered pixels an image; give fewer "
+                f"than {_MAX_FILTERED:.2g}."
+            )
         if self.size % self.grid or self.size < 8:
             raise ValueError(
                 f"size={self.size} must be at least 8 and a multiple of grid={self.grid}."

@@ -25,8 +25,8 @@ from mne_img2brain import (
 )
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.encoder.description import describe
+from mne_img2brain.encoder.folder import ENCODER_FILES
 from mne_img2brain.encoder.hub import model_card
-from mne_img2brain.encoder.saving import ENCODER_FILES
 
 
 @pytest.fixture(scope="module")

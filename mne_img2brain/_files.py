@@ -1,0 +1,343 @@
+"""A file or a set of files whole, or not at all; and files of others, looked at before use.
+
+What is written goes to another name first, is pushed to the disk, and is then moved to its own
+name, which the file system does in one step. Whoever is killed on the way leaves the old files,
+and leftovers that the next writer sweeps away: a lock that died with its holder tells which.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be removed
+    fcntl = None  # type: ignore[assignment]
+
+_PART, _STAGING = ".part-", ".saving-"
+_PATIENCE = 120  # seconds that a writer waits for another
+
+
+def as_path(path: object, name: str = "fname") -> Path:
+    """Return a path, or say that something is none.
+
+    Parameters
+    ----------
+    path : path-like
+        What was given.
+    name : str
+        What the parameter is called.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    TypeError
+        If it is no path.
+    ValueError
+        If no file can have that name.
+    """
+    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
+        raise TypeError(f"{name} is a {type(path).__name__}, {path!r}; give the path of a file.")
+    if not os.fspath(path) or "\0" in os.fspath(path):
+        raise ValueError(f"{name}={os.fspath(path)!r} is not the name of a file.")
+    return Path(path)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a file in one step: whole, or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file. Folders on the way are made; a link stays, what it points to is replaced.
+
+    Yields
+    ------
+    Path
+        Write here; it becomes the file when the block ends without an error.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the message names the file. What was there before is kept.
+    """
+    path = Path(os.path.realpath(path))
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_parts(path.parent)
+        part = path.with_name(f"{_PART}{secrets.token_hex(6)}-{path.name[-100:]}")
+        # not mkstemp, whose files nobody else may read
+        with part.open("xb") as held:
+            _try_lock(held.fileno())
+            try:
+                yield part
+                sync(part)
+                os.replace(part, path)
+                sync(path.parent)
+            finally:
+                part.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file in one step: whole, or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    text : str
+        What is in it.
+    """
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_together(folder: Path, writers: dict[str, Callable[[Path], None]]) -> None:
+    """Write files that belong together; others in the folder stay.
+
+    Whoever stops on the way leaves the old files, or the new ones, part of them under their names
+    and part in a folder beside them: :func:`places` says where to look.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; it is made where it is not there.
+    writers : dict of callable
+        Name -> function that is given the path to write to, in the order in which files get their
+        names. The last is the one that says of what the others are, by :func:`digest` say.
+
+    Raises
+    ------
+    OSError
+        If one cannot be written; the message names it. What was there before is kept.
+    """
+    folder = Path(os.path.realpath(folder))
+    made: list[Path] = []
+    try:
+        with naming(folder):
+            for missing in [one for one in (*reversed(folder.parents), folder) if not one.exists()]:
+                missing.mkdir()
+                made.append(missing)
+            with _locked(folder) as alone:
+                staging = folder / f"{_STAGING}{secrets.token_hex(6)}"
+                staging.mkdir()
+                try:
+                    for name, write in writers.items():
+                        with naming(folder / name):
+                            (staging / name).touch()
+                            mode = (staging / name).stat().st_mode
+                            write(staging / name)
+                            os.chmod(staging / name, mode)  # as umask has it, whoever wrote
+                            sync(staging / name)
+                    sync(staging)
+                except BaseException:
+                    shutil.rmtree(staging, ignore_errors=True)
+                    raise
+                for name in writers:
+                    os.replace(staging / name, folder / name)
+                sync(folder)
+                for left in _stagings(folder):
+                    if alone or left == staging:
+                        shutil.rmtree(left, ignore_errors=True)
+            for one in made:
+                sync(one.parent)
+    except BaseException:
+        for one in reversed(made):
+            with contextlib.suppress(OSError):
+                one.rmdir()  # unless something is in it
+        raise
+
+
+def places(folder: Path) -> list[list[Path]]:
+    """Where complete sets of files may be: the folder itself, and where a writer stopped.
+
+    Parameters
+    ----------
+    folder : Path
+        What :func:`write_together` was given.
+
+    Returns
+    -------
+    list of list of Path
+        Of each set, the folder of the file that says of what the others are, then those to look
+        for others in.
+    """
+    return [[folder], *([staging, folder] for staging in _stagings(folder))]
+
+
+def _stagings(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{_STAGING}*"))
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Tell whether a folder is empty but for what a writer left that was stopped.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    bool
+    """
+    return not any(not path.name.startswith((_STAGING, _PART)) for path in folder.iterdir())
+
+
+def digest(path: Path) -> dict[str, int | str]:
+    """Return the size and the SHA-256 of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        ``bytes`` and ``sha256``.
+    """
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256")
+    return {"bytes": path.stat().st_size, "sha256": found.hexdigest()}
+
+
+def sync(path: Path) -> None:
+    """Push a file or the names in a folder to the disk, that a loss of power spares them.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder.
+    """
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without it
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors of the operating system name the file that could not be written.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Yields
+    ------
+    None
+    """
+    try:
+        yield
+    except OSError as error:
+        if getattr(error, "named", False):
+            raise
+        # the first on the way that is not a folder
+        above = next((one for one in path.parents if one.exists()), path.parent)
+        reason = f"{above} is a file" if above.is_file() else error.strerror or str(error)
+        kept = " What was there before is kept." if os.path.lexists(path) else ""
+        kind = type(error) if type(error).__module__ == "builtins" else OSError
+        new = kind(f"{path} could not be written: {reason}.{kept}")
+        new.errno, new.named = error.errno, True  # type: ignore[attr-defined]
+        raise new from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Let one writer at a time into a folder; False where the file system knows no locks."""
+    if fcntl is None:
+        yield False
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        began = time.monotonic()
+        while not (alone := _try_lock(handle)):
+            if alone is None:
+                break
+            if time.monotonic() - began > _PATIENCE:
+                raise TimeoutError(errno.ETIMEDOUT, "another process is writing to it")
+            time.sleep(0.01)
+        yield bool(alone)
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int) -> bool | None:
+    """Lock an open file until it is closed; None where that cannot be done."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _sweep_parts(folder: Path) -> None:
+    """Remove what writers left that were killed: nobody holds its lock."""
+    for left in folder.glob(f"{_PART}*"):
+        # whoever made it needs a moment to lock it
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > 5:
+                with left.open("rb") as stream:
+                    gone = _try_lock(stream.fileno())
+                if gone or fcntl is None:
+                    left.unlink()
+
+
+def check_fif(content: bytes, name: str) -> None:
+    """Refuse what MNE cannot read as a FIF file, or would read for ever.
+
+    Each tag of a FIF file says where the next one is. MNE follows them: backwards too, without
+    end.
+
+    Parameters
+    ----------
+    content : bytes-like
+        The file, or its beginning.
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or its tags do not lead from its beginning to its end.
+    """
+    at, kind, n_tags = 0, 0, 0
+    while at != -1:
+        header = content[at : at + 16]
+        if len(header) == 0 and n_tags:
+            return  # the last tag need not say that it is the last
+        kind, _, size, following = (
+            int.from_bytes(header[i : i + 4], "big", signed=True) for i in range(0, 16, 4)
+        )
+        n_tags += 1
+        # 100 is the file's identity, 101 where a list of all tags would be: none is written
+        fits = len(header) == 16 and 0 <= size <= len(content) - at - 16 and following >= -1
+        if n_tags <= 2:
+            fits = fits and kind == 99 + n_tags
+        if n_tags == 2:
+            fits = fits and content[at + 16 : at + 20] == b"\xff\xff\xff\xff"
+        if not fits or 0 < following < at + 16 + size:
+            raise ValueError(f"{name} is no FIF file, or damaged near byte {at}.")
+        at = at + 16 + size if following == 0 else following
