@@ -5,8 +5,9 @@ from typing import Any
 
 import mne
 
+from .._files import write_text
 from .._log import logger, use_log_level
-from ..experiments.settings import versions, write_json, write_text
+from ..experiments.settings import versions, write_json
 from .inputs import (
     encoder_names,
     read_captions,

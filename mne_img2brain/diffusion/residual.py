@@ -413,17 +413,17 @@ class ResidualDiffusion:
 def _check_architecture(architecture: dict, weights: dict[str, np.ndarray]) -> None:
     """Refuse a denoiser that is larger than its weights before it takes memory."""
     n_numbers = sum(value.size for value in weights.values())
+    hidden = architecture["hidden_size"]
     for name, size in architecture.items():
         largest = size if isinstance(size, int) else np.max(size) if name == "regions" else 0
-        if largest > n_numbers:
+        if largest > n_numbers or (
+            name in ("n_features", "n_subjects", "patch_length") and largest * hidden > n_numbers
+        ):
             raise ValueError(f"a denoiser with {name}={largest} and {n_numbers} weights")
-    if architecture.get("n_layers", 0) > len(weights):
-        raise ValueError(f"a denoiser of {architecture['n_layers']} layers without their weights")
-    with torch.device("meta"):  # shapes without memory
-        expected = BrainDiT(**architecture).state_dict()
-    for name, value in expected.items():
-        if name not in weights or weights[name].shape != tuple(value.shape):
-            raise ValueError(f"a denoiser whose weights {name} are not {tuple(value.shape)}")
+    if architecture["n_layers"] * hidden**2 > n_numbers:
+        raise ValueError(
+            f"a denoiser of {architecture['n_layers']} layers of {hidden} with {n_numbers} weights"
+        )
 
 
 def _batches(n: int, batch_size: int) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._files import write_text
 from .._log import logger, warn
 from .description import describe
 from .folder import ENCODER_FILES
@@ -125,7 +126,7 @@ class HubMixin:
                 raise FileExistsError(f"{new} is there already; give the name of a new folder.")
             write_encoder(fitted, new, embedder=travels)
             card = model_card(self, repo_id, evaluation, data, limits, licence, trials)
-            (new / "README.md").write_text(card, encoding="utf-8")
+            write_text(new / "README.md", card)
             if folder is not None:
                 return str(new)
             from huggingface_hub import HfApi

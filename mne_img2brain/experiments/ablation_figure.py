@@ -5,6 +5,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
+from .._files import whole_file
 from ..viz.canvas import COLORS, REFERENCE, tidy
 
 __all__ = ["draw_ablations"]
@@ -50,10 +51,9 @@ def draw_ablations(table: Any, by_seed: Any, file: Any) -> None:
         "test images. Filled: the interval and all seeds are on one side of the line.",
         fontsize=10,
     )
-    partial = file.with_name(f".{file.name}")
-    figure.savefig(partial, dpi=120, format="png")
+    with whole_file(file) as part:
+        figure.savefig(part, dpi=120, format="png")
     plt.close(figure)
-    partial.replace(file)
 
 
 def _labels(table: Any, everything: int) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from .._files import whole_file, write_text
 from .._log import logger, use_log_level, warn
 from ..evaluation import material
 from ..regressor import DiffusionRegressor
@@ -22,7 +23,7 @@ from .ablation_figure import draw_ablations
 from .ablation_rows import REFERENCE, check_rows, file_name, reference_regressor, split_changes
 from .ablation_scores import ALL_SENSORS, Judge, summarize
 from .ablation_study import prepare
-from .settings import check_parameters, fingerprint, versions, write_json, write_text
+from .settings import check_parameters, fingerprint, versions, write_json
 
 __all__ = ["ablate"]
 
@@ -309,10 +310,8 @@ def _run_row(
             "n_training_trials": int(np.sum(~study.test)), "n_test_trials": int(study.test.sum()),
         },
     )  # fmt: skip
-    partial = folder / f".{file_name(name)}.part"
-    with partial.open("wb") as stream:
-        np.save(stream, resamples, allow_pickle=False)
-    partial.replace(folder / f"{file_name(name)}.npy")
+    with whole_file(folder / f"{file_name(name)}.npy") as part:
+        np.save(part, resamples, allow_pickle=False)
     # the CSV is the last to be there: with it the row is done
     write_text(folder / f"{file_name(name)}.csv", table.to_csv(index=False))
     return table, resamples

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._files import write_text
 from .._log import logger
 from .embedding import captions_of
 
@@ -59,8 +60,5 @@ def score_captions(
         parts.append(pd.DataFrame({**frame, "clip_score": scores[0], "shuffled": scores[1]}))
         logger.info("CLIP scores of %d %s captions: %.3f.", len(texts), split, scores[0].mean())
     scores = pd.concat(parts, ignore_index=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
-    scores.to_csv(partial, index=False)
-    partial.replace(file)
+    write_text(file, scores.to_csv(index=False))
     return scores, None

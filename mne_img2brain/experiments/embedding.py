@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._files import whole_file
 from .._log import logger
 from ..stimulus.cache import Cache
 from ..stimulus.tokens import load_tokens
@@ -276,12 +277,11 @@ def _map(file: Path) -> np.ndarray:
 def _join(file: Path, parts: list[np.ndarray], width: int) -> None:
     """Put tokens of images together, padded with NaN to one number of tokens."""
     dtype = np.result_type(*{part.dtype for part in parts})
-    partial = file.with_suffix(".part")
     shape = (len(parts), width, parts[0].shape[1])
-    whole = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
-    for row, part in enumerate(parts):
-        whole[row, : len(part)] = part
-        whole[row, len(part) :] = np.nan
-    whole.flush()
-    del whole
-    partial.replace(file)
+    with whole_file(file) as new:
+        whole = np.lib.format.open_memmap(new, mode="w+", dtype=dtype, shape=shape)
+        for row, part in enumerate(parts):
+            whole[row, : len(part)] = part
+            whole[row, len(part) :] = np.nan
+        whole.flush()
+        del whole

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from .. import viz
+from .._files import whole_file
 from ..viz.canvas import REAL, REFERENCE, styles, tidy
 from .tables import AVERAGE, CEILING
 
@@ -207,7 +208,7 @@ def mean_evoked(evokeds: list) -> Any:
 
 def _save(figure: Any, file: Any) -> Any:
     """Write a figure and close it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=120)
+    with whole_file(file) as part:
+        figure.savefig(part, dpi=120)
     plt.close(figure)
     return file

@@ -9,6 +9,7 @@ from typing import Any
 import filelock
 import pandas as pd
 
+from .._files import write_text
 from .._log import logger, use_log_level
 from ..trials.checks import check_integers
 from .ablation_study import count_image_tokens
@@ -22,7 +23,6 @@ from .settings import (
     fingerprint,
     new_regressors,
     write_json,
-    write_text,
 )
 from .tables import accuracy_table, draws_table, long_table
 from .units import plan_units, read_unit, run_unit

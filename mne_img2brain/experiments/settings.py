@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from .._files import write_text
 from ..baselines import MeanResponse, RidgeGaussian
 
 __all__ = ["SCALES", "Scale", "check_parameters", "fingerprint", "new_regressors", "versions"]
@@ -181,24 +181,3 @@ def write_json(path: Path, content: dict) -> None:
         JSON-able.
     """
     write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step: whole, or not at all.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    text : str
-        What is in it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # not mkstemp, whose files nobody else may read
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
