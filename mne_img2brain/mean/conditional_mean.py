@@ -176,9 +176,7 @@ class ConditionalMean:
             return self._fit_few(tokens[image_index], y, weight, fold)
         if isinstance(self.regressor, str):
             model = KernelMeanRegressor()
-            once = np.array_equal(image_index, range(len(tokens)))
-            given = tokens if once else tokens[image_index]
-            model.fit(given, y, sample_weight=weight, groups=group)
+            model.fit(tokens, y, sample_weight=weight, groups=group, image_index=image_index)
             return model, model.pop_out_of_fold()
         pooled = self._pool(tokens)
         fitted = _fit_averages(clone(self.regressor), pooled, image_index, y, weight)

@@ -8,28 +8,24 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .._log import logger
+from ..trials.checks import check_image_index
 from ..trials.splits import distinct_rows
 from .kernels import KERNELS, KernelMap, Views
-from .response_space import (
-    Whitener,
-    average_trials,
-    check_responses,
-    find_components,
-    weighted_mean,
-)
+from .response_space import Whitener, average_trials, check_responses, find_spaces, weighted_mean
 from .stacking import (
     correlation,
     cross_validate,
     deal_units,
     expand,
     judged_targets,
+    mix_left_out,
     solve_model,
     stack,
 )
 
 __all__ = ["KernelMeanRegressor"]
 
-_BATCH = 1000  # rows predicted at a time
+_BATCH = 500  # images looked at at a time
 _FEW = 100  # below this many images, errors are judged on whitened responses
 
 
@@ -91,8 +87,9 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    Memory: beside the responses themselves, a few float64 arrays of distinct images x targets and,
-    one kernel at a time, ``n_folds`` of distinct images x landmarks.
+    Memory: beside the responses themselves, the out-of-fold predictions, as large as the average
+    responses, and, one kernel at a time, a few float64 arrays of distinct images x landmarks.
+    Products as large as the responses are made in their precision, all else in float64.
 
     Noise covariance, components, penalty and mixture behind :attr:`out_of_fold_` come from all
     training rows; coefficients and covariances of the mixed models are those of the fold. The
@@ -137,6 +134,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         y: Any,
         sample_weight: np.ndarray | None = None,
         groups: np.ndarray | None = None,
+        image_index: np.ndarray | None = None,
     ) -> Self:
         """Fit the mixture.
 
@@ -155,6 +153,9 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
             Of how many trials each row is the average.
         groups : array, shape (n_rows,) | None
             Labels of images that no fold may separate.
+        image_index : array of int, shape (n_rows,) | None
+            The row of ``X`` that each response answers to. ``X`` then holds each image once, and
+            its length is the number of images.
 
         Returns
         -------
@@ -169,13 +170,20 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         """
         self._check_parameters()
         X = self._check_tokens(X)
-        y, weight = check_responses(y, sample_weight, len(X), type(self).__name__)
+        n_rows = len(X) if image_index is None else len(image_index)
+        y, weight = check_responses(y, sample_weight, n_rows, type(self).__name__)
+        if image_index is None:
+            image_index = np.arange(len(X))
+        image_index = check_image_index(image_index, len(X), len(y))
         rows = np.flatnonzero(weight > 0)
         flat = y.reshape(len(y), -1)
+        flat = flat if flat.dtype.kind == "f" else flat.astype(np.float64)
         flat = flat if len(rows) == len(y) else flat[rows]
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         groups = None if groups is None else np.asarray(groups)[rows]
-        first, image = distinct_rows(X[rows])
+        used, index = np.unique(image_index[rows], return_inverse=True)
+        first, distinct = distinct_rows(X if len(used) == len(X) else X[used])
+        first, image = used[first], distinct[index]
         unit, unit_image, fold = deal_units(flat, image, groups, self.n_folds, self.min_images, rng)
         if fold.max() == 0 and len(first) >= self.min_images and self.penalty == "auto":
             raise ValueError(
@@ -186,49 +194,60 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         if self.penalty == "auto":
             total = total / total.mean()
 
-        views = Views(self.standardize).fit(X[rows[first]])
-        shown = views.transform(X[rows[first]])
-        chosen = np.arange(len(first))
+        views = Views(self.standardize).fit(X, first)
+        chosen = first
         if len(first) > self.n_landmarks:
-            chosen = np.sort(rng.choice(len(first), self.n_landmarks, replace=False))
-        if self.kernel == "local" and "places" not in shown:
+            chosen = first[np.sort(rng.choice(len(first), self.n_landmarks, replace=False))]
+        landmarks = views.transform(X[chosen])
+        if self.kernel == "local" and "places" not in landmarks:
             raise ValueError(
                 "kernel='local' compares tokens place by place, but X has no two tokens that all "
                 "images have beside the first; use 'auto' or 'rbf'."
             )
-        maps = {
-            name: KernelMap(KERNELS[name]).fit({v: x[chosen] for v, x in shown.items()})
-            for name in self._kernel_names(shown)
-        }
+        if X.dtype != np.float64:  # landmarks are no more exact than tokens, and are many
+            landmarks = {name: view.astype(np.float32) for name, view in landmarks.items()}
         n_components = min(self.n_components, len(responses) // 10, responses.shape[1])
         if self.penalty != "auto" or len(responses) < _FEW // 2:
             n_components = 0
         shape = y.shape[1:] if y.ndim == 3 else (1, flat.shape[1])
         white = Whitener(shape).fit(deviations) if len(deviations) >= 40 else None
-        n_folds = fold.max() + 1 if fold.max() else 0
-        # Components of all images know the noise of those left out (0.04 of r on semi-real EEG):
-        # each fold has its own.
-        spaces = [
-            find_components(
-                responses, total, np.flatnonzero(fold != k), shape, white, n_components, rng
-            )
-            for k in range(-1, n_folds)
-        ]
+        del deviations
+        everything, *spaces = find_spaces(responses, total, fold, shape, white, n_components, rng)
 
         # With few images, errors are judged where noise is white: there the signal is seen best.
         judge = white.whiten if white and len(responses) < _FEW else None
-        # Everything below is per unit: an image, or with few images a part of its trials.
-        models, mapped = [], {}
-        for name, kernel in maps.items():
-            features = mapped[name] = kernel.transform(shown)[unit_image]
-            ridge = self.penalty if name == "linear" or self.kernel == name else None
-            models += cross_validate(
-                name, features, responses, total, fold, spaces[1:], penalty=ridge, judge=judge
-            )
         mean = weighted_mean(responses, total)
-        judged = slice(None) if judge else judged_targets(len(mean))
+        judged = np.arange(len(mean)) if judge else judged_targets(len(responses), len(mean))
+        # Everything below is per unit: an image, or with few images a part of its trials.
+        models, maps, solved = [], {}, {}
+        for name in self._kernel_names(landmarks):
+            kernel = maps[name] = KernelMap(KERNELS[name])
+            features = kernel.fit_transform(landmarks)
+            if kernel.plain_ or len(chosen) < len(first):
+                features = np.concatenate(
+                    [
+                        kernel.transform(views.transform(X[first[start : start + _BATCH]]))
+                        for start in range(0, len(first), _BATCH)
+                    ]
+                )
+            features = (
+                features if len(unit) == len(first) == len(unit_image) else features[unit_image]
+            )
+            models += cross_validate(
+                name,
+                features,
+                responses,
+                total,
+                fold,
+                spaces,
+                judged=judged,
+                penalty=self.penalty if name == "linear" or self.kernel == name else None,
+                judge=judge,
+            )
+            if models[-1].kind == "mixed":
+                solved[name] = solve_model(models[-1], features, everything.scores, total, kernel)
         target = responses[:, judged] - mean[judged]
-        guesses = [expand(m, spaces[1:], fold, judged) - mean[judged] for m in models]
+        guesses = [expand(m, spaces, fold, judged) - mean[judged] for m in models]
         weights = np.ones(1)
         if len(models) > 1:
             seen = map(judge, [*guesses, target]) if judge else [*guesses, target]
@@ -236,38 +255,35 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
 
         # Nothing of an earlier fit is left behind from here on.
         self.views_, self.maps_, self.coef_, self.offset_ = views, {}, {}, {}
-        self.mean_, self.colours_ = mean, spaces[0][1]
+        self.mean_, self.colours_ = mean, everything.colours
         self.response_shape_ = tuple(y.shape[1:])
         self.x_ndim_ = X.ndim
         self.n_features_in_ = X.shape[-1]
-        self.penalty_ = next(m["penalty"] for m in models if m["kind"] == "ridge")
         self.weights_, self.cv_score_ = {}, {}
         mixture = sum(b * guess for b, guess in zip(weights, guesses, strict=True))
         for model, b, guess in zip(models, weights, guesses, strict=True):
-            label = f"{model['kind']} {model['kernel']}"
+            label = f"{model.kind} {model.kernel}"
             self.weights_[label] = float(b)
             self.cv_score_[label] = correlation(guess, target)
         self.cv_score_["mixture"] = correlation(mixture, target)
-        left_out = np.tile(mean, (len(responses), 1))
+        del guesses, mixture, target
         for model, b in zip(models, weights, strict=True):
+            if model.kind == "ridge":
+                self.penalty_ = model.penalty
             if b > 0:
-                for part in np.array_split(np.arange(len(fold)), -(-len(fold) // _BATCH)):
-                    left_out[part] += b * (expand(model, spaces[1:], fold, rows=part) - mean)
-        self._left_out = left_out
+                kernel = self.maps_[model.kernel] = maps[model.kernel]
+                coef, offset = (
+                    solved[model.kernel]
+                    if model.kind == "mixed"
+                    else solve_model(model, model.features, responses, total, kernel)
+                )
+                key = f"{model.kind} {model.kernel}"
+                self.coef_[key], self.offset_[key] = b * coef, b * offset
+        self._left_out = mix_left_out(models, weights, responses, mean, spaces, fold)
         self._row_unit = np.full(len(y), -1)
         self._row_unit[rows] = unit
-        for name, kernel in maps.items():
-            parts = [(m, b) for m, b in zip(models, weights, strict=True) if m["kernel"] == name]
-            parts = [(model, b) for model, b in parts if b > 0]
-            if parts:
-                self.maps_[name] = kernel
-            for model, b in parts:
-                key = f"{model['kind']} {name}"
-                y_ = responses if model["kind"] == "ridge" else spaces[0][0]
-                coef, offset = solve_model(model, mapped[name], y_, total)
-                self.offset_[key] = b * offset
-                self.coef_[key] = b * (coef if kernel.plain_ else kernel.root_ @ coef)
-        self._unweighted = None if len(rows) == len(y) else self.predict(X[weight <= 0])
+        left = weight <= 0
+        self._unweighted = self.predict(X[image_index[left]]) if left.any() else None
         logger.info(
             f"Mean regressor: {len(first)} images, cross-validated r "
             + ", ".join(f"{label} {r:.3f}" for label, r in self.cv_score_.items())
@@ -308,8 +324,15 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self, "coef_")
         X = self._check_tokens(X, fitted=True)
+        predicted = np.empty((len(X), len(self.mean_)))
+        for start in range(0, len(X), _BATCH):
+            self._predict_some(X[start : start + _BATCH], predicted[start : start + _BATCH])
+        return predicted.reshape(-1, *self.response_shape_)
+
+    def _predict_some(self, X: np.ndarray, predicted: np.ndarray) -> None:
+        """Predict some images, into an array."""
         shown = self.views_.transform(X)
-        predicted = np.tile(self.mean_, (len(X), 1))
+        predicted[:] = self.mean_
         shared = np.zeros((len(X), len(self.colours_)))
         for name, kernel in self.maps_.items():
             alike = kernel.compare(shown)
@@ -317,7 +340,6 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
                 if f"{kind} {name}" in self.coef_:
                     total += alike @ self.coef_[f"{kind} {name}"] + self.offset_[f"{kind} {name}"]
         predicted += shared @ self.colours_
-        return predicted.reshape(-1, *self.response_shape_)
 
     def pop_out_of_fold(self) -> np.ndarray:
         """Return ``out_of_fold_`` and forget it: it is as large as the responses.

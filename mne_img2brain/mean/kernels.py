@@ -3,7 +3,6 @@
 from typing import Self
 
 import numpy as np
-from scipy import linalg
 
 from ..trials.pooling import pool_tokens
 
@@ -17,7 +16,7 @@ KERNELS = {
 }
 _MAX_PLACES = 32  # more tokens than this are averaged in runs of neighbours
 _N_RUNS = 16
-_BLOCK = 2048  # rows of a kernel computed at once
+_BLOCK = 512  # images that are looked at at once
 
 
 class Views:
@@ -35,31 +34,47 @@ class Views:
     def __init__(self, standardize: bool = True) -> None:
         self.standardize = standardize
 
-    def fit(self, x: np.ndarray) -> Self:
+    def fit(self, x: np.ndarray, rows: np.ndarray | None = None) -> Self:
         """Learn which places there are, and the scales.
 
         Parameters
         ----------
         x : array, shape (n_images, n_features) | (n_images, n_tokens, n_features)
             Features or tokens of distinct images.
+        rows : array of int, shape (n_rows,) | None
+            Which images; ``None`` is all. A block of them is looked at at a time.
 
         Returns
         -------
         self
         """
+        rows = np.arange(len(x)) if rows is None else rows
+        blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
         self.edges_ = np.zeros(0, dtype=np.intp)
         self.last_ = False
         if x.ndim == 3:
-            valid = np.isfinite(x).all(axis=2)
-            self.last_ = not valid.all()  # captions end in different places
-            n_places = int(np.argmin(np.append(valid.all(axis=0), False))) - 1
+            valid = [np.isfinite(x[block]).all(axis=2) for block in blocks]
+            self.last_ = not all(part.all() for part in valid)  # captions end in different places
+            shared = np.all([part.all(axis=0) for part in valid], axis=0)
+            n_places = int(np.argmin(np.append(shared, False))) - 1
             n_runs = n_places if n_places <= _MAX_PLACES else _N_RUNS
             if n_places > 1:
                 self.edges_ = np.linspace(1, 1 + n_places, n_runs + 1).astype(np.intp)
+        # Sums about the mean of the first block, so that no digits are lost.
+        start, total, square = {}, {}, {}
+        for block in blocks:
+            for name, view in self._views(x[block]).items():
+                start.setdefault(name, view.mean(axis=0))
+                view -= start[name]
+                total[name] = total.get(name, 0.0) + view.sum(axis=0)
+                square[name] = square.get(name, 0.0) + np.square(view, out=view).sum(axis=0)
         self.mean_, self.scale_ = {}, {}
-        for name, view in self._views(x).items():
-            self.mean_[name] = view.mean(axis=0) if self.standardize else np.zeros(view.shape[1:])
-            scale = view.std(axis=0) if self.standardize else np.ones(view.shape[1:])
+        for name in start:
+            shift = total[name] / len(rows)
+            mean = start[name] + shift
+            variance = np.maximum(square[name] / len(rows) - shift**2, 0)
+            scale = np.sqrt(variance) if self.standardize else np.ones(mean.shape)
+            self.mean_[name] = mean if self.standardize else np.zeros(mean.shape)
             # A feature that does not vary but for rounding carries nothing.
             flat = scale <= 1e-7 * np.abs(self.mean_[name])
             self.scale_[name] = np.where(flat, np.inf, scale)
@@ -67,7 +82,7 @@ class Views:
 
     def _views(self, x: np.ndarray) -> dict:
         """Return the views before standardisation."""
-        views = {"pooled": np.asarray(pool_tokens(x, last=self.last_), dtype=np.float64)}
+        views = {"pooled": np.array(pool_tokens(x, last=self.last_), dtype=np.float64)}
         if len(self.edges_):
             missing = self.edges_[-1] - x.shape[1]
             if missing > 0:
@@ -147,37 +162,61 @@ class KernelMap:
         -------
         self
         """
+        self.fit_transform(landmarks)
+        return self
+
+    def fit_transform(self, landmarks: dict) -> np.ndarray:
+        """Fit, and map the landmarks.
+
+        Parameters
+        ----------
+        landmarks : dict of array
+            The views of the landmarks.
+
+        Returns
+        -------
+        array, shape (n_landmarks, n_features)
+            Their features.
+        """
         n = len(landmarks["pooled"])
         self.plain_ = self.terms[0][1] == "linear" and landmarks["pooled"].shape[1] <= n
         self.landmarks_ = {} if self.plain_ else {t[0]: landmarks[t[0]] for t in self.terms}
         self.root_ = np.zeros((0, 0))
         self.widths_, self.gains_ = np.ones(len(self.terms)), np.ones(len(self.terms))
         if self.plain_:
-            return self
+            return landmarks["pooled"]
+        kernel = np.zeros((n, n))
         for i, (view, _, width, weight) in enumerate(self.terms):
             x = landmarks[view].reshape(n, -1, landmarks[view].shape[-1])
-            spread = 2 * x.var(axis=0).sum(axis=1).mean()
+            spread = 2 * x.var(axis=0, dtype=float).sum(axis=1).mean()
             self.widths_[i] = width / (spread or 1.0)
+            term = self._term(i, landmarks[view], landmarks[view])
             if len(self.terms) > 1:
-                kernel = self._term(i, landmarks[view], landmarks[view])
-                self.gains_[i] = weight / ((np.trace(kernel) / n - kernel.mean()) or 1.0)
-        values, vectors = linalg.eigh(self._kernel(landmarks))
+                self.gains_[i] = weight / ((np.trace(term) / n - term.mean()) or 1.0)
+            kernel += self.gains_[i] * term
+        values, vectors = np.linalg.eigh(kernel)
         keep = values > max(1e-10 * values.max(initial=0), 1e-300)
-        self.root_ = vectors[:, keep] / np.sqrt(values[keep])
-        return self
+        values, vectors = values[keep], vectors[:, keep]
+        self.root_ = vectors / np.sqrt(values)
+        return vectors * np.sqrt(values)
 
     def _term(self, i: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return one term of the kernel between the views a and b."""
         shape, width = self.terms[i][1], self.widths_[i]
         if shape == "linear":
-            return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
+            return a.reshape(len(a), -1).astype(float) @ b.reshape(len(b), -1).astype(float).T
         if a.ndim == 2:
             a, b = a[:, None], b[:, None]
         kernel = np.zeros((len(a), len(b)))
         for place in range(a.shape[1]):
-            p, q = a[:, place], b[:, place]
-            distance = (p**2).sum(axis=1)[:, None] + (q**2).sum(axis=1) - 2 * (p @ q.T)
-            kernel += np.exp(-width * np.maximum(distance, 0))
+            p, q = a[:, place].astype(float), b[:, place].astype(float)
+            distance = p @ q.T
+            distance *= -2
+            distance += (p**2).sum(axis=1)[:, None]
+            distance += (q**2).sum(axis=1)
+            np.maximum(distance, 0, out=distance)
+            distance *= -width
+            kernel += np.exp(distance, out=distance)
         return kernel / a.shape[1]
 
     def _kernel(self, views: dict) -> np.ndarray:

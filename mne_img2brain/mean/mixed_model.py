@@ -11,62 +11,116 @@ intrinsic coregionalisation (Alvarez et al., 2012):
 with :math:`\Omega` the number of trials of each image.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import linalg
 
 from .response_space import weighted_mean
 
-__all__ = ["fit_mixed_model", "project", "rotate", "shrink", "solve"]
+__all__ = ["Rotation", "fit_mixed_model", "project", "rotate", "shrink"]
 
 _PENALTIES = np.geomspace(0.1, 1e4, 31)
 
 
-def rotate(features: np.ndarray, weight: np.ndarray) -> dict:
-    r"""Turn a weighted regression on features to the axes in which it is diagonal.
+@dataclass
+class Rotation:
+    r"""A weighted regression on features, on the axes in which it is diagonal.
 
     With :math:`A = \Omega^{1/2}(\Phi - 1\bar\phi^\top) = U S V^\top`, the rows of
     :math:`U^\top \Omega^{1/2} Y` are independent in the mixed model, with covariance
     :math:`s_i^2 \Sigma_g + \Sigma_e`.
 
+    Attributes
+    ----------
+    features : array, shape (n_all, n_features)
+        The features of all rows.
+    rows : array of int, shape (n_rows,)
+        Those that are in the regression.
+    weight : array, shape (n_rows,)
+        The precision of each.
+    mean : array, shape (n_features,)
+        The weighted mean of the features.
+    eigenvalues : array, shape (rank,)
+        :math:`s_i^2`.
+    vectors : array, shape (n_features, rank)
+        :math:`V`.
+    """
+
+    features: np.ndarray
+    rows: np.ndarray
+    weight: np.ndarray
+    mean: np.ndarray
+    eigenvalues: np.ndarray
+    vectors: np.ndarray
+
+    def predict(self, rows: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        """Multiply the centred features of any rows: array, shape (n, n_targets)."""
+        if slopes.shape[1] < self.features.shape[1]:
+            return (self.features @ slopes)[rows] - self.mean @ slopes
+        return (self.features[rows] - self.mean) @ slopes
+
+    def smoother(self, left: np.ndarray, penalty: float) -> np.ndarray:
+        r"""Return what ridge regression multiplies all responses with: :math:`B`.
+
+        Parameters
+        ----------
+        left : array, shape (n, n_features)
+            Multiplies the coefficients.
+        penalty : float
+            The penalty.
+
+        Returns
+        -------
+        array, shape (n, n_all)
+            With :math:`By` the coefficients times ``left``; 0 for rows outside the regression.
+        """
+        left = (left @ self.vectors) / (self.eigenvalues + penalty) @ self.vectors.T
+        smoother = np.zeros((len(left), len(self.features)))
+        smoother[:, self.rows] = left @ (self.features[self.rows] - self.mean).T * self.weight
+        return smoother
+
+
+def rotate(features: np.ndarray, weight: np.ndarray, rows: np.ndarray | None = None) -> Rotation:
+    """Turn a weighted regression on features to the axes in which it is diagonal.
+
     Parameters
     ----------
-    features : array, shape (n_rows, n_features)
+    features : array, shape (n_all, n_features)
         The features.
-    weight : array, shape (n_rows,)
+    weight : array, shape (n_all,)
         The precision of each row.
+    rows : array of int, shape (n_rows,) | None
+        Which rows are in the regression; ``None`` is all.
 
     Returns
     -------
-    dict
-        ``eigenvalues`` (rank,), ``vectors`` (n_features, rank), ``left`` (n_rows, rank), the
-        ``weight`` and the ``mean`` of the features.
+    Rotation
     """
-    mean = np.average(features, axis=0, weights=weight)
-    a = np.sqrt(weight)[:, None] * (features - mean)
+    rows = np.arange(len(features)) if rows is None else rows
+    weight = weight[rows]
+    a = features[rows]
+    mean = np.average(a, axis=0, weights=weight)
+    a -= mean
+    a *= np.sqrt(weight)[:, None]
     dual = a.shape[0] <= a.shape[1]
-    values, axes = linalg.eigh(a @ a.T if dual else a.T @ a)
+    # divide and conquer: two thirds of the time of scipy's default
+    values, axes = np.linalg.eigh(a @ a.T if dual else a.T @ a)
     keep = values > max(1e-10 * values.max(initial=0), 1e-300)
     values, axes = values[keep], axes[:, keep]
-    other = (a.T if dual else a) @ axes / np.sqrt(values)
-    vectors, left = (other, axes) if dual else (axes, other)
-    return {
-        "eigenvalues": values,
-        "vectors": vectors,
-        "left": left,
-        "weight": weight,
-        "mean": mean,
-    }
+    vectors = a.T @ axes / np.sqrt(values) if dual else axes
+    return Rotation(features, rows, weight, mean, values, vectors)
 
 
-def project(rotated: dict, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn responses to the axes of :func:`rotate`.
+def project(rotated: Rotation, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn responses to the axes of a rotation.
 
     Parameters
     ----------
-    rotated : dict
+    rotated : Rotation
         What :func:`rotate` returned.
     y : array, shape (n_rows, n_targets)
-        The responses.
+        The responses of its rows.
 
     Returns
     -------
@@ -75,55 +129,42 @@ def project(rotated: dict, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean : array, shape (n_targets,)
         Their weighted mean.
     """
-    mean = weighted_mean(y, rotated["weight"])
-    # the axes of centred features are orthogonal to the mean: nothing of it is in the scores
-    return (np.sqrt(rotated["weight"])[:, None] * rotated["left"]).T @ y, mean
+    mean = weighted_mean(y, rotated.weight)
+    weighted = np.zeros((len(rotated.features), y.shape[1]))
+    weighted[rotated.rows] = rotated.weight[:, None] * (y - mean)
+    scores = rotated.vectors.T @ (rotated.features.T @ weighted)
+    return scores / np.sqrt(rotated.eigenvalues)[:, None], mean
 
 
-def solve(
-    rotated: dict,
-    scores: np.ndarray,
-    penalty: float | np.ndarray,
-    coordinates: tuple[np.ndarray, np.ndarray] | None = None,
+def shrink(
+    rotated: Rotation, scores: np.ndarray, penalty: np.ndarray, coordinates: tuple
 ) -> np.ndarray:
-    """Ridge solution with one penalty per (mixed) response.
+    """Ridge solution along the axes of a rotation, with one penalty per mixed response.
 
     Parameters
     ----------
-    rotated : dict
+    rotated : Rotation
         What :func:`rotate` returned.
     scores : array, shape (rank, n_targets)
         What :func:`project` returned.
-    penalty : float | array, shape (n_targets,)
+    penalty : array, shape (n_targets,)
         The penalties.
-    coordinates : tuple of array, shape (n_targets, n_targets) | None
+    coordinates : tuple of array, shape (n_targets, n_targets)
         ``(mixing, unmixing)``: responses are solved as ``y @ unmixing.T`` and returned through
         ``mixing.T``.
 
     Returns
     -------
-    array, shape (n_features, n_targets)
-        The coefficients of the centred features.
+    array, shape (rank, n_targets)
+        The coefficients of the axes.
     """
-    return rotated["vectors"] @ shrink(rotated, scores, penalty, coordinates)
-
-
-def shrink(
-    rotated: dict,
-    scores: np.ndarray,
-    penalty: float | np.ndarray,
-    coordinates: tuple[np.ndarray, np.ndarray] | None = None,
-) -> np.ndarray:
-    """Ridge solution along the axes of :func:`rotate`; parameters as in :func:`solve`."""
-    values = rotated["eigenvalues"]
-    if coordinates is not None:
-        scores = scores @ coordinates[1].T
-    scores = np.sqrt(values)[:, None] / (values[:, None] + np.atleast_1d(penalty)) * scores
-    return scores if coordinates is None else scores @ coordinates[0].T
+    values = rotated.eigenvalues[:, None]
+    scores = np.sqrt(values) / (values + penalty) * (scores @ coordinates[1].T)
+    return scores @ coordinates[0].T
 
 
 def fit_mixed_model(
-    rotated: dict, scores: np.ndarray, y: np.ndarray, max_iter: int = 10
+    rotated: Rotation, scores: np.ndarray, y: np.ndarray, max_iter: int = 10
 ) -> tuple[np.ndarray, tuple]:
     r"""Estimate the covariances of signal and noise by expectation maximisation.
 
@@ -134,7 +175,7 @@ def fit_mixed_model(
 
     Parameters
     ----------
-    rotated : dict
+    rotated : Rotation
         What :func:`rotate` returned.
     scores : array, shape (rank, n_targets)
         What :func:`project` returned for ``y``.
@@ -147,26 +188,26 @@ def fit_mixed_model(
     Returns
     -------
     penalty : array, shape (n_targets,)
-        The penalties, for :func:`solve`.
+        The penalties, for :func:`shrink`.
     coordinates : tuple of array, shape (n_targets, n_targets)
-        The coordinates, for :func:`solve`.
+        The coordinates, for :func:`shrink`.
 
     References
     ----------
     Zhou, X. and Stephens, M. (2014). Efficient multivariate linear mixed model algorithms for
     genome-wide association studies. Nature Methods 11, 407-409.
     """
-    scale = rotated["eigenvalues"].mean()
-    values = (rotated["eigenvalues"] / scale)[:, None]
+    scale = rotated.eigenvalues.mean()
+    values = (rotated.eigenvalues / scale)[:, None]
     rank, n_targets = scores.shape
     # What no feature reaches is noise.
     rest_dof = max(len(y) - 1 - rank, 0)
     rest = np.zeros((n_targets, n_targets))
     if rest_dof:
-        mean = np.average(y, axis=0, weights=rotated["weight"])
-        b = np.sqrt(rotated["weight"])[:, None] * (y - mean)
-        b = b - rotated["left"] @ scores
-        rest = b.T @ b
+        mean = np.average(y, axis=0, weights=rotated.weight)
+        slopes = rotated.vectors @ (scores / np.sqrt(rotated.eigenvalues)[:, None])
+        b = y - mean - rotated.predict(rotated.rows, slopes)
+        rest = b.T @ (rotated.weight[:, None] * b)
     ratio, sigma = _each_alone(values, scores, np.diag(rest), rest_dof)
     floor = 1e-6 * sigma.mean() * ratio.mean() or 1e-300
     signal, noise = np.diag(sigma), np.diag(sigma * ratio + floor)

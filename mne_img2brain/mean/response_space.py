@@ -1,6 +1,6 @@
 """Where responses live: trials to averages, white noise, and the components that carry signal."""
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy import linalg, sparse
@@ -8,12 +8,31 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_array
 
 __all__ = [
-    "SignalPrior", "Whitener", "average_trials", "check_responses", "find_components",
+    "SignalPrior", "Space", "Whitener", "average_trials", "check_responses", "find_spaces",
     "weighted_mean",
 ]  # fmt: skip
 
-_MAX_DEVIATIONS = 5000  # trials from which the noise covariance is estimated
-_MAX_TURNED = 1000  # responses that are turned to components at a time
+_MAX_DEVIATIONS = 5000  # rows from which covariances are estimated,
+_MAX_VALUES = 2 * 10**7  # and numbers in them: 1,270 rows of 63 channels x 250 times
+_BLOCK = 2**19  # numbers that are turned at a time: they stay in the cache
+
+
+class Space(NamedTuple):
+    """The components in which responses are regressed together.
+
+    Attributes
+    ----------
+    scores : array, shape (n_rows, n_components)
+        Responses on the components, less those of the mean.
+    colours : array, shape (n_components, n_targets)
+        The components in the unit of the responses.
+    mean : array, shape (n_targets,)
+        The mean response.
+    """
+
+    scores: np.ndarray
+    colours: np.ndarray
+    mean: np.ndarray
 
 
 def check_responses(
@@ -50,62 +69,187 @@ def average_trials(
     n_units = unit.max() + 1
     rows = np.arange(len(unit))
     total = np.bincount(unit, weight)
-    average = sparse.csr_array((weight / total[unit], (unit, rows)), shape=(n_units, len(rows)))
-    flat = flat.astype(np.float64, copy=False)
+    share = (weight / total[unit]).astype(flat.dtype)
+    average = sparse.csr_array((share, (unit, rows)), shape=(n_units, len(rows)))
     responses = flat if np.array_equal(unit, rows) else average @ flat
     # Images from the first on, until there are trials enough.
     repeated = np.bincount(image)[image] > 1
-    last = np.searchsorted(np.cumsum(np.bincount(image[repeated], minlength=1)), _MAX_DEVIATIONS)
+    most = _most_rows(flat.shape[1])
+    last = np.searchsorted(np.cumsum(np.bincount(image[repeated], minlength=1)), most)
     some = np.flatnonzero(repeated & (image <= last))
     if not len(some):
-        return responses, total, np.zeros((0, flat.shape[1]))
+        return responses, total, np.zeros((0, flat.shape[1]), flat.dtype)
     _, index = np.unique(image[some], return_inverse=True)
     share = np.bincount(index, weight[some])
-    columns = np.arange(len(some))
-    average = sparse.csr_array((weight[some] / share[index], (index, columns)))
-    trials = flat[some]
-    deviations = (trials - (average @ trials)[index]) * np.sqrt(weight[some])[:, None]
-    return responses, total, deviations * np.sqrt(len(some) / max(len(some) - len(share), 1))
+    values = (weight[some] / share[index]).astype(flat.dtype)
+    average = sparse.csr_array((values, (index, np.arange(len(some)))))
+    deviations = flat[some]
+    deviations -= (average @ deviations)[index]
+    spread = np.sqrt(weight[some] * len(some) / max(len(some) - len(share), 1))
+    deviations *= spread[:, None].astype(flat.dtype)
+    return responses, total, deviations
+
+
+def _most_rows(n_targets: int) -> int:
+    """Return from how many rows covariances are estimated."""
+    return min(_MAX_DEVIATIONS, max(_MAX_VALUES // n_targets, 100))
+
+
+def _block_size(n_targets: int) -> int:
+    return max(1, _BLOCK // n_targets)
+
+
+def _blocks(rows: np.ndarray, n_targets: int) -> list[np.ndarray]:
+    """Part rows into blocks that fit in a cache."""
+    size = _block_size(n_targets)
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def weighted_mean(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the weighted mean over rows, without a weighted copy of them."""
-    return weight @ y / weight.sum()
+    return (weight / weight.sum()).astype(y.dtype) @ y
 
 
-def find_components(
+def find_spaces(
     responses: np.ndarray,
     weight: np.ndarray,
-    rows: np.ndarray,
+    fold: np.ndarray,
     shape: tuple[int, int],
     white: "Whitener | None",
     n_components: int,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return scores of some rows on components, the components in colour, and the mean response."""
-    mean = weighted_mean(responses, np.where(np.isin(np.arange(len(weight)), rows), weight, 0))
+) -> list[Space]:
+    """Find the components of all rows, and those of the rows that each fold leaves.
+
+    Components of all images know the noise of those left out (0.04 of r on semi-real EEG): each
+    fold has its own. What they are found from does not: the whitener is that of all rows, and
+    second moments are summed fold by fold, once.
+
+    Parameters
+    ----------
+    responses : array, shape (n_rows, n_targets)
+        The average responses.
+    weight : array, shape (n_rows,)
+        The precision of each row.
+    fold : array of int, shape (n_rows,)
+        The fold that holds each row out; all of one fold is no folds.
+    shape : tuple of int
+        ``(n_channels, n_times)``
+    white : Whitener | None
+        Whitens the noise, where repeats have shown it.
+    n_components : int
+        How many components.
+    rng : numpy.random.Generator
+        For randomised decompositions of very many rows.
+
+    Returns
+    -------
+    list of Space
+        Of all rows, then of those outside fold 0, 1, ...
+    """
+    n_folds = fold.max() + 1
+    of_fold = (fold == np.arange(n_folds)[:, None]) * weight
+    sums = of_fold.astype(responses.dtype) @ responses
+    kept = [np.arange(len(fold)), *(np.flatnonzero(fold != k) for k in range(n_folds))]
+    kept = kept if n_folds > 1 else kept[:1]
+    means = []
+    for k in range(-1, len(kept) - 1):
+        others = np.arange(n_folds) != k
+        means.append(sums[others].sum(axis=0) / float(of_fold[others].sum()))
     if not n_components:
-        return np.zeros((len(rows), 0)), np.zeros((0, responses.shape[1])), mean
-    # Covariances are learnt from some thousand rows, and the others turned a few at a time.
-    some = rows[np.unique(np.linspace(0, len(rows) - 1, _MAX_DEVIATIONS).astype(np.intp))]
-    centred, root = responses[some] - mean, np.sqrt(weight)[:, None]
+        nothing = np.zeros((0, responses.shape[1]))
+        return [Space(np.zeros((len(r), 0)), nothing, m) for r, m in zip(kept, means, strict=True)]
+    root = np.sqrt(weight)[:, None].astype(responses.dtype)
+    n_some = min(len(fold), _most_rows(responses.shape[1]))
+    some = np.unique(np.linspace(0, len(fold) - 1, n_some).astype(np.intp))
     if white is None:
         # No repeats: noise is what the first components leave over. On semi-real EEG this gives
         # two thirds of what repeats do.
-        white = Whitener(shape).fit(root[some] * centred)
         n_signal = min(20, n_components // 2, (responses.shape[1] - 1) // 2)
-        for _ in range(3 if n_signal else 0):
-            whitened = root[some] * white.whiten(centred)
-            axes = _directions(whitened, n_signal, rng)
-            whitened -= (whitened @ axes.T) @ axes
-            white = Whitener(shape).fit(white.colour(whitened))
-    prior = SignalPrior(shape).fit(root[some] * white.whiten(centred))
-    del centred
-    parts = np.array_split(rows, -(-len(rows) // _MAX_TURNED))
-    reduced = [prior.reduce(white.whiten(responses[part] - mean)) for part in parts]
-    reduced = np.concatenate(reduced)
-    axes = _directions(root[rows] * reduced, min(n_components, reduced.shape[1]), rng)
-    return reduced @ axes.T, white.colour(prior.expand(axes)), mean
+        deviations = responses[some]
+        deviations -= means[0]
+        deviations *= root[some]
+        white = _whiten_averages(deviations, shape, n_signal, rng)
+        del deviations
+    moments = [
+        _Moments(shape).add(responses, root, some[fold[some] == k], means[0], white)
+        for k in range(n_folds)
+    ]
+    spaces = []
+    for k, (rows, mean) in enumerate(zip(kept, means, strict=True), start=-1):
+        those = sum((m for j, m in enumerate(moments) if j != k), _Moments(shape))
+        prior = SignalPrior(shape).fit_moments(*those.about(white.whiten((mean - means[0])[None])))
+        parts = _blocks(rows, responses.shape[1])
+        reduced = [prior.reduce(responses[part] - mean, white) for part in parts]
+        reduced = np.concatenate(reduced)
+        axes = _directions(root[rows] * reduced, min(n_components, reduced.shape[1]), rng)
+        colours = white.colour(prior.expand(axes))
+        spaces.append(Space((reduced @ axes.T).astype(float), colours, mean))
+    return spaces
+
+
+def _whiten_averages(
+    deviations: np.ndarray, shape: tuple[int, int], n_signal: int, rng: np.random.Generator
+) -> "Whitener":
+    """Whiten what the first components of averages leave over."""
+    white = Whitener(shape).fit(deviations)
+    for _ in range(3 if n_signal else 0):
+        whitened = white.whiten(deviations)
+        axes = _directions(whitened, n_signal, rng)
+        scores = whitened @ axes.T
+        del whitened
+        noise = scores @ white.colour(axes)
+        white = Whitener(shape).fit(np.subtract(deviations, noise, out=noise))
+        del noise
+    return white
+
+
+class _Moments:
+    """Sums over whitened responses: of them, and of their products over space and over time."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        n_channels, n_times = shape
+        self.structured = min(shape) > 1
+        self.n_rows, self.weight, self.total = 0, 0.0, np.zeros(shape)
+        self.space = np.zeros((n_channels, n_channels)) if self.structured else np.zeros((0, 0))
+        self.time = np.zeros((n_times, n_times)) if self.structured else np.zeros((0, 0))
+
+    def add(
+        self,
+        responses: np.ndarray,
+        root: np.ndarray,
+        rows: np.ndarray,
+        mean: np.ndarray,
+        white: "Whitener",
+    ) -> Self:
+        """Add some rows, less a mean."""
+        self.n_rows += len(rows)
+        if not self.structured:
+            return self
+        self.weight += float(np.square(root[rows], dtype=float).sum())
+        for part in _blocks(rows, responses.shape[1]):
+            x = root[part] * white.whiten(responses[part] - mean)
+            self.total += (root[part, 0] @ x).reshape(self.total.shape)
+            x = x.reshape(-1, *self.total.shape)
+            flat = x.reshape(-1, x.shape[2])
+            self.time += flat.T @ flat
+            self.space += (x @ x.mT).sum(axis=0)
+        return self
+
+    def __add__(self, other: "_Moments") -> "_Moments":
+        result = _Moments(self.total.shape)
+        for name in ("n_rows", "weight", "total", "space", "time"):
+            setattr(result, name, getattr(self, name) + getattr(other, name))
+        return result
+
+    def about(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return the sums of products about another mean, and the number of rows."""
+        if not self.structured:
+            return self.space, self.time, self.n_rows
+        shift = shift.reshape(self.total.shape)
+        both = self.total - self.weight / 2 * shift
+        space, time = both @ shift.T, both.T @ shift
+        return self.space - space - space.T, self.time - time - time.T, self.n_rows
 
 
 def _directions(x: np.ndarray, n_components: int, rng: np.random.Generator) -> np.ndarray:
@@ -115,7 +259,7 @@ def _directions(x: np.ndarray, n_components: int, rng: np.random.Generator) -> n
         return randomized_svd(x, n_components, random_state=seed)[2]
     if x.shape[0] < x.shape[1]:
         _, left = linalg.eigh(x @ x.T, subset_by_index=(len(x) - n_components, len(x) - 1))
-        axes = (x.T @ left).T
+        axes = left.T @ x
         return axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-300)
     n = x.shape[1]
     return linalg.eigh(x.T @ x, subset_by_index=(n - n_components, n - 1))[1].T
@@ -165,29 +309,33 @@ class Whitener:
         n_channels, n_times = self.shape
         dof = len(deviations) if dof is None else dof
         # To unit scale first: T/m are 1e-12, and the square of that is not far from underflow.
-        self.scale_ = np.sqrt(np.mean(deviations**2)) or 1.0
-        noise = (deviations / self.scale_).reshape(-1, n_channels, n_times)
-        self.space_ = self._symmetric(np.eye(n_channels))
+        self.scale_ = float(np.sqrt(np.mean([np.mean(row**2) for row in deviations]))) or 1.0
+        self.space_ = np.ones(n_channels), np.ones(n_channels)
         self.time_: Any = None
         for _ in range(max_iter if n_channels > 1 else 1):
-            space = self.space_[1]
-            half = noise * space[:, None] if space.ndim == 1 else space @ noise
-            self.time_ = self._symmetric(self._covariance(half, 2, dof * n_channels))
+            self.time_ = self._symmetric(self._covariance(deviations, 2, dof * n_channels))
             if n_channels > 1:
-                half = self._times(noise, self.time_[1])
-                self.space_ = self._symmetric(self._covariance(half, 1, dof * n_times))
+                self.space_ = self._symmetric(self._covariance(deviations, 1, dof * n_times))
         return self
 
-    def _covariance(self, x: np.ndarray, axis: int, dof: int) -> np.ndarray:
-        """Covariance along one axis, shrunk towards its diagonal."""
-        n = x.shape[axis]
-        if n > self.max_dense:
-            return np.mean(x**2, axis=tuple({0, 1, 2} - {axis}))
-        if axis == 2:
-            flat = x.reshape(-1, n)
-            covariance = flat.T @ flat / len(flat)
-        else:
-            covariance = sum(part @ part.T for part in x) / (len(x) * x.shape[2])
+    def _covariance(self, deviations: np.ndarray, axis: int, dof: int) -> np.ndarray:
+        """Covariance along one axis, whitened along the other, shrunk towards its diagonal."""
+        n = self.shape[axis - 1]
+        dense = n <= self.max_dense
+        total = np.zeros((n, n) if dense else n)
+        for part in _blocks(np.arange(len(deviations)), deviations.shape[1]):
+            x = (deviations[part[0] : part[-1] + 1] / self.scale_).reshape(-1, *self.shape)
+            x = self._times(x, self.time_[1]) if axis == 1 else self._space(x, self.space_[1])
+            if not dense:
+                total += np.square(x).sum(axis=tuple({0, 1, 2} - {axis}))
+            elif axis == 2:
+                flat = x.reshape(-1, n)
+                total += flat.T @ flat
+            else:
+                total += (x @ x.mT).sum(axis=0)
+        covariance = total / (len(deviations) * self.shape[2 - axis])
+        if not dense:
+            return covariance
         diagonal = np.diag(np.diag(covariance))
         return covariance + n / (n + dof) * (diagonal - covariance)
 
@@ -203,24 +351,38 @@ class Whitener:
     @staticmethod
     def _times(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         """Multiply the last axis by a matrix or a diagonal."""
+        matrix = matrix.astype(x.dtype)
         return x * matrix if matrix.ndim == 1 else x @ matrix
 
+    @staticmethod
+    def _space(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        """Multiply the last axis but one by a matrix or a diagonal."""
+        matrix = matrix.astype(x.dtype)
+        return x * matrix[:, None] if matrix.ndim == 1 else matrix @ x
+
     def _apply(self, y: np.ndarray, which: int) -> np.ndarray:
-        """Apply one of the two square roots along space and time."""
-        x = y.reshape(-1, *self.shape)
-        x = self._times(x, self.time_[which])
-        if self.shape[0] > 1:
-            space = self.space_[which]
-            x = x * space[:, None] if space.ndim == 1 else space @ x
-        return x.reshape(y.shape)
+        """Apply one of the two square roots along space and time, times the scale."""
+        result = np.empty(y.shape, np.result_type(y, np.float32))
+        scale = self.scale_ if which == 0 else 1 / self.scale_
+        for start in range(0, len(y), size := _block_size(y.shape[-1])):
+            x = (y[start : start + size] * scale).reshape(-1, *self.shape)
+            x = self._times(x, self.time_[which])
+            if self.shape[0] > 1:
+                x = self._space(x, self.space_[which])
+            result[start : start + size] = x.reshape(len(x), -1)
+        return result
 
     def whiten(self, y: np.ndarray) -> np.ndarray:
         """Whiten responses of shape (n_rows, n_targets)."""
-        return self._apply(y / self.scale_, 1)
+        return self._apply(y, 1)
+
+    def absorb(self, space: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return matrices that whiten, and then do what these do: from the left, from the right."""
+        return self._times(space, self.space_[1]), self._space(time, self.time_[1]) / self.scale_
 
     def colour(self, y: np.ndarray) -> np.ndarray:
         """Undo :meth:`whiten`."""
-        return self._apply(y, 0) * self.scale_
+        return self._apply(y, 0)
 
 
 class SignalPrior:
@@ -254,18 +416,35 @@ class SignalPrior:
         -------
         self
         """
+        n = 0 if min(self.shape) < 2 else len(whitened)
+        x = whitened.reshape(-1, *self.shape)[:n]
+        space = np.tensordot(x, x, axes=((0, 2), (0, 2)))
+        return self.fit_moments(space, np.tensordot(x, x, axes=((0, 1), (0, 1))), n)
+
+    def fit_moments(self, space: np.ndarray, time: np.ndarray, n_rows: int) -> Self:
+        """Learn axes and gains from sums of products.
+
+        Parameters
+        ----------
+        space, time : array, shape (n_channels, n_channels), (n_times, n_times)
+            Products of whitened responses, summed over rows and over the other axis.
+        n_rows : int
+            How many rows.
+
+        Returns
+        -------
+        self
+        """
         n_channels, n_times = self.shape
         self.gain_ = None
-        if min(n_channels, n_times) < 2:
+        if min(self.shape) < 2:
             return self
-        x = whitened.reshape(-1, n_channels, n_times)
-        space, self.space_ = _descending(np.tensordot(x, x, axes=((0, 2), (0, 2))))
-        time, self.time_ = _descending(np.tensordot(x, x, axes=((0, 1), (0, 1))))
+        space, self.space_ = _descending(space)
+        time, self.time_ = _descending(time)
         # The noise is white: its level is that of the many axes without signal.
         time = time / np.median(time[len(time) // 2 :]) - 1
         space = space / space[space > 1e-6 * space[0]][-1] - 1
-        spread = len(x) * n_channels
-        n_kept = int((time > 2 * np.sqrt(n_times / spread)).sum())
+        n_kept = int((time > 2 * np.sqrt(n_times / (n_rows * n_channels))).sum())
         n_kept = max(n_kept, min(5, n_times))
         self.time_ = self.time_[:, :n_kept]
         space, time = np.maximum(space, 1e-3), np.maximum(time[:n_kept], 1e-3)
@@ -273,12 +452,15 @@ class SignalPrior:
         self.gain_ = np.sqrt(signal / (signal + 1))
         return self
 
-    def reduce(self, whitened: np.ndarray) -> np.ndarray:
-        """Turn whitened responses to the axes and weight them."""
+    def reduce(self, y: np.ndarray, white: "Whitener | None" = None) -> np.ndarray:
+        """Turn responses that ``white`` whitens, or that are white, to the axes; weight them."""
         if self.gain_ is None:
-            return whitened
-        x = whitened.reshape(-1, *self.shape) @ self.time_
-        return ((self.space_.T @ x) * self.gain_).reshape(len(x), -1)
+            return y if white is None else white.whiten(y)
+        space, time = self.space_.T, self.time_
+        if white is not None:
+            space, time = white.absorb(space, time)
+        x = y.reshape(-1, *self.shape) @ time.astype(y.dtype)
+        return ((space.astype(y.dtype) @ x) * self.gain_.astype(y.dtype)).reshape(len(x), -1)
 
     def expand(self, reduced: np.ndarray) -> np.ndarray:
         """Undo :meth:`reduce`."""

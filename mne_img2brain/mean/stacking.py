@@ -1,31 +1,37 @@
 """Models judged on images they did not see, and their mixture."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import linalg, optimize
 
 from ..trials.splits import canonical_order, fold_of, merge_groups
-from .mixed_model import fit_mixed_model, project, rotate, shrink, solve
-from .response_space import weighted_mean
+from .kernels import KernelMap
+from .mixed_model import Rotation, fit_mixed_model, project, rotate, shrink
+from .response_space import Space, weighted_mean
 
 __all__ = [
+    "Model",
     "correlation",
     "cross_validate",
     "deal_units",
     "expand",
     "judged_targets",
+    "mix_left_out",
     "solve_model",
     "stack",
 ]
 
 _PENALTIES = np.geomspace(1e-3, 1e4, 22)
-_MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen
+_MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen,
+_MAX_VALUES = 10**7  # and numbers in them
 
 
-def judged_targets(n_targets: int) -> np.ndarray:
+def judged_targets(n_rows: int, n_targets: int) -> np.ndarray:
     """Choose evenly spaced targets, for speed."""
-    return np.unique(np.linspace(0, n_targets - 1, _MAX_JUDGED).astype(np.intp))
+    n = min(_MAX_JUDGED, max(_MAX_VALUES // n_rows, 100))
+    return np.unique(np.linspace(0, n_targets - 1, n).astype(np.intp))
 
 
 def deal_units(
@@ -79,109 +85,200 @@ def deal_units(
     return unit.ravel(), pairs[:, 0], fold
 
 
+@dataclass
+class Model:
+    """A model of the mixture, and what it predicts for rows that its folds have not seen.
+
+    Attributes
+    ----------
+    kind : "ridge" | "mixed"
+        Plain ridge regression of all responses, or a mixed model of their components.
+    kernel : str
+        The name of the kernel.
+    predicted : array, shape (n_rows, n_judged) | (n_rows, n_components)
+        Out-of-fold predictions: of the judged targets, or of the components of the fold.
+    features : array, shape (n_rows, n_features)
+        The features.
+    folds : list of Rotation
+        The ridge regression of each fold.
+    penalty : float
+        The penalty of ridge regression.
+    """
+
+    kind: str
+    kernel: str
+    predicted: np.ndarray
+    features: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    folds: list[Rotation] = field(default_factory=list)
+    penalty: float = np.nan
+
+
 def cross_validate(
     name: str,
     features: np.ndarray,
     responses: np.ndarray,
     weight: np.ndarray,
     fold: np.ndarray,
-    spaces: list,
+    spaces: list[Space],
     *,
+    judged: np.ndarray,
     penalty: float | str | None,
     judge: Callable | None,
-) -> list:
-    """Fit the models with one kernel in each fold; return their out-of-fold predictions."""
-    folds = range(fold.max() + 1 if fold.max() else 0)
-    axes = [rotate(features[fold != k], weight[fold != k]) for k in folds]
-    models = []
+) -> list[Model]:
+    """Fit the models with one kernel in each fold, and predict what the fold holds out."""
+    held = [np.flatnonzero(fold == k) for k in range(fold.max() + 1 if fold.max() else 0)]
+    folds, models = [], []
+    mixed = np.zeros((len(fold), len(spaces[0].colours) if held else 0))
+    for rows, space in zip(held, spaces, strict=True):
+        rotated = rotate(features, weight, np.setdiff1d(np.arange(len(fold)), rows))
+        if mixed.shape[1]:
+            scores, mean = project(rotated, space.scores)
+            slopes = shrink(rotated, scores, *fit_mixed_model(rotated, scores, space.scores))
+            mixed[rows] = mean + rotated.predict(rows, rotated.vectors @ slopes)
+        if penalty is not None:
+            folds.append(rotated)
     if penalty is not None:
-        penalty, guess = _ridge(features, axes, responses, weight, fold, penalty, judge)
-        models.append({"kind": "ridge", "kernel": name, "penalty": penalty, "guess": guess})
-    if axes and len(spaces[0][1]):
-        guess = np.zeros((len(responses), len(spaces[0][1])))
-        for k, (rotated, (components, _, _)) in enumerate(zip(axes, spaces, strict=True)):
-            scores, mean = project(rotated, components)
-            coef = solve(rotated, scores, *fit_mixed_model(rotated, scores, components))
-            guess[fold == k] = mean + (features[fold == k] - rotated["mean"]) @ coef
-        models.append({"kind": "mixed", "kernel": name, "guess": guess})
+        target = responses[:, judged].astype(float)
+        models.append(_ridge(name, features, target, weight, folds, held, penalty, judge))
+    if mixed.shape[1]:
+        models.append(Model("mixed", name, mixed))
     return models
 
 
 def _ridge(
+    name: str,
     features: np.ndarray,
-    axes: list,
-    responses: np.ndarray,
+    target: np.ndarray,
     weight: np.ndarray,
-    fold: np.ndarray,
+    folds: list[Rotation],
+    held: list[np.ndarray],
     penalty: float | str,
     judge: Callable | None,
-) -> tuple[float, np.ndarray]:
-    """Choose the penalty of ridge regression; return it and out-of-fold predictions."""
-    mean = weighted_mean(responses, weight)
-    guess = np.tile(mean, (len(responses), 1))
+) -> Model:
+    """Choose the penalty of ridge regression, and predict the judged targets."""
+    mean = weighted_mean(target, weight)
+    predicted = np.tile(mean, (len(target), 1))
     centred = features - np.average(features, axis=0, weights=weight)
     grid = _PENALTIES * (weight @ (centred**2).sum(axis=1) / len(features) or 1.0)
+    del centred
     if penalty != "auto":
         grid = np.array([float(penalty)])
-    if not axes:
-        return grid[-1], guess
-    loss, judged, per_target = np.zeros(len(grid)), slice(None), np.ones(len(mean))
-    if judge is None:
-        judged = np.unique(np.linspace(0, len(mean) - 1, _MAX_JUDGED).astype(np.intp))
-        spread = weighted_mean((responses[:, judged] - mean[judged]) ** 2, weight)
-        per_target = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
-    # Held-out features on the axes of the fold: a penalty then costs one product.
-    turned = [(features[fold == k] - r["mean"]) @ r["vectors"] for k, r in enumerate(axes)]
-    for k, rotated in enumerate(axes if len(grid) > 1 else []):
-        out = fold == k
-        scores, mean = project(rotated, responses[:, judged][~out])
-        missed = mean - responses[:, judged][out]
-        for i, penalty in enumerate(grid):
-            left = turned[k] @ shrink(rotated, scores, penalty) + missed
-            left = judge(left) if judge else left
-            loss[i] += weight[out] @ (left**2 @ per_target)
-    penalty = grid[loss.argmin()]
-    for k, rotated in enumerate(axes):
-        scores, mean = project(rotated, responses[fold != k])
-        guess[fold == k] = mean + turned[k] @ shrink(rotated, scores, penalty)
-    return penalty, guess
+    spread = weighted_mean((target - mean) ** 2, weight)
+    per_target = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
+    if judge is not None:
+        per_target = np.ones(len(mean))
+    loss, solutions = np.zeros(len(grid)), []
+    for rows, rotated in zip(held, folds, strict=True):
+        # Held-out features on the axes of the fold: a penalty then costs one sum of squares,
+        # |T D S - R|^2 = d' (T'T * SS') d - 2 d' diag(T'R S') + ..., with D = diag(d).
+        scores, mean = project(rotated, target[rotated.rows])
+        turned = rotated.predict(rows, rotated.vectors)
+        solutions.append((turned, scores, mean))
+        if len(grid) > 1:
+            seen, missed = scores, target[rows] - mean
+            if judge is not None:
+                seen, missed = judge(scores), judge(missed)
+            weighted = turned * weight[rows][:, None]
+            square = (turned.T @ weighted) * ((seen * per_target) @ seen.T)
+            cross = ((weighted.T @ missed) * per_target * seen).sum(axis=1)
+            values = rotated.eigenvalues[:, None]
+            d = np.sqrt(values) / (values + grid)
+            loss += (d * (square @ d)).sum(axis=0) - 2 * cross @ d
+    penalty = float(grid[loss.argmin()]) if held else float(grid[-1])
+    for rows, rotated, (turned, scores, mean) in zip(held, folds, solutions, strict=True):
+        values = rotated.eigenvalues
+        predicted[rows] = mean + (turned * (np.sqrt(values) / (values + penalty))) @ scores
+    return Model("ridge", name, predicted, features, folds, penalty)
 
 
 def solve_model(
-    model: dict, features: np.ndarray, y: np.ndarray, weight: np.ndarray
+    model: Model, features: np.ndarray, y: np.ndarray, weight: np.ndarray, kernel: KernelMap
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a model on all rows; return coefficients and offset of its prediction less the mean."""
+    """Fit a model on all rows; return what comparisons are multiplied with, and the offset."""
     rotated = rotate(features, weight)
+    if model.kind == "ridge":
+        left = np.eye(features.shape[1]) if kernel.plain_ else kernel.root_
+        left = np.vstack([left, -rotated.mean])
+        solution = rotated.smoother(left, model.penalty).astype(y.dtype) @ y
+        return solution[:-1], solution[-1]
     scores, _ = project(rotated, y)
-    if model["kind"] == "ridge":
-        coef = solve(rotated, scores, model["penalty"])
-    else:
-        coef = solve(rotated, scores, *fit_mixed_model(rotated, scores, y))
-    return coef, -(rotated["mean"] @ coef)
+    slopes = shrink(rotated, scores, *fit_mixed_model(rotated, scores, y))
+    coef = rotated.vectors @ slopes
+    return coef if kernel.plain_ else kernel.root_ @ coef, -(rotated.mean @ coef)
+
+
+def mix_left_out(
+    models: list[Model],
+    weights: np.ndarray,
+    responses: np.ndarray,
+    mean: np.ndarray,
+    spaces: list[Space],
+    fold: np.ndarray,
+) -> np.ndarray:
+    """Return the mixture's out-of-fold predictions of all targets, fold by fold.
+
+    Parameters
+    ----------
+    models : list of Model
+        The models.
+    weights : array, shape (n_models,)
+        Their weights.
+    responses : array, shape (n_rows, n_targets)
+        The responses.
+    mean : array, shape (n_targets,)
+        Their mean.
+    spaces : list of Space
+        The components of each fold.
+    fold : array of int, shape (n_rows,)
+        The fold of each row.
+
+    Returns
+    -------
+    array, shape (n_rows, n_targets)
+    """
+    left_out = np.empty(responses.shape, responses.dtype)
+    left_out[:] = mean
+    for k, space in enumerate(spaces):
+        rows = np.flatnonzero(fold == k)
+        used = [(model, b) for model, b in zip(models, weights, strict=True) if b > 0]
+        mixed = sum(b * model.predicted[rows] for model, b in used if model.kind == "mixed")
+        drawn = mean + sum(b for _, b in used) * (space.mean - mean)
+        if not np.isscalar(mixed):
+            drawn = drawn + mixed @ space.colours
+        left_out[rows] = drawn
+        for model, b in used:
+            if model.kind == "ridge":
+                rotated = model.folds[k]
+                features = b * (rotated.features[rows] - rotated.mean)
+                left_out[rows] += _smooth(rotated, features, model.penalty, responses)
+    return left_out
+
+
+def _smooth(
+    rotated: Rotation, features: np.ndarray, penalty: float, responses: np.ndarray
+) -> np.ndarray:
+    """Predict all targets by ridge regression, in the order that takes the fewer products."""
+    if len(features) <= len(rotated.eigenvalues):
+        return rotated.smoother(features, penalty).astype(responses.dtype) @ responses
+    coef = rotated.smoother(rotated.vectors.T, penalty).astype(responses.dtype) @ responses
+    return (features @ rotated.vectors).astype(responses.dtype) @ coef
 
 
 def expand(
-    model: dict,
-    spaces: list,
-    fold: np.ndarray,
-    judged: np.ndarray | slice = slice(None),
-    rows: np.ndarray | slice = slice(None),
+    model: Model, spaces: list[Space], fold: np.ndarray, judged: np.ndarray | slice = slice(None)
 ) -> np.ndarray:
-    """Return the out-of-fold predictions of a model for some targets and rows."""
-    guess, fold = model["guess"][rows], fold[rows]
-    if model["kind"] == "ridge":
-        return guess[:, judged]
-    parts = np.empty((len(fold), len(spaces[0][2][judged])))
-    for k, (_, colours, mean) in enumerate(spaces):
-        parts[fold == k] = mean[judged] + guess[fold == k] @ colours[:, judged]
+    """Return the out-of-fold predictions of a model for the judged targets."""
+    if model.kind == "ridge":
+        return model.predicted
+    parts = np.empty((len(fold), len(spaces[0].mean[judged])))
+    for k, space in enumerate(spaces):
+        rows = fold == k
+        parts[rows] = space.mean[judged] + model.predicted[rows] @ space.colours[:, judged]
     return parts
 
 
 def stack(guesses: list[np.ndarray], weight: np.ndarray, scale: bool) -> np.ndarray:
-    """Non-negative weights of models that minimise the squared error of the last, the target.
-
-    All are 0 where no model helps.
-    """
+    """Non-negative weights of models that minimise the squared error of the last, or all 0."""
     *guesses, target = guesses
     spread = np.average(target**2, axis=0, weights=weight)
     scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1) if scale else 1.0, 0)

@@ -180,12 +180,7 @@ def check_fit_arrays(
         check_consistent_length(tokens, y)
         image_index = np.arange(len(y))
     else:
-        image_index = _per_trial("image_index", image_index, len(y), kinds="iu")
-        if image_index.min() < 0 or image_index.max() >= len(tokens):
-            raise ValueError(
-                f"image_index runs from {image_index.min()} to {image_index.max()}, but X holds "
-                f"{len(tokens)} images; give rows of X."
-            )
+        image_index = check_image_index(image_index, len(tokens), len(y))
     n_trials, n_channels = y.shape[:2]
     weight = np.ones(n_trials)
     if sample_weight is not None:
@@ -232,6 +227,34 @@ def check_fit_arrays(
         )
     estimator.n_features_in_ = tokens.shape[2]
     return data
+
+
+def check_image_index(image_index: Any, n_images: int, n_trials: int) -> np.ndarray:
+    """Check which image each trial answers to.
+
+    Parameters
+    ----------
+    image_index : array of int, shape (n_trials,)
+        As given.
+    n_images, n_trials : int
+        How many images and trials there are.
+
+    Returns
+    -------
+    array of int, shape (n_trials,)
+
+    Raises
+    ------
+    ValueError
+        If there is not one row of the tokens for each trial.
+    """
+    image_index = _per_trial("image_index", image_index, n_trials, kinds="iu")
+    if image_index.min() < 0 or image_index.max() >= n_images:
+        raise ValueError(
+            f"image_index runs from {image_index.min()} to {image_index.max()}, but X holds "
+            f"{n_images} images; give rows of X."
+        )
+    return image_index
 
 
 def check_subjects(

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from mne_img2brain.mean import KernelMeanRegressor
 from mne_img2brain.mean.kernels import KERNELS, KernelMap, Views
 from mne_img2brain.mean.mixed_model import fit_mixed_model, project, rotate
-from mne_img2brain.mean.response_space import SignalPrior, Whitener, find_components
+from mne_img2brain.mean.response_space import SignalPrior, Whitener, find_spaces
 from mne_img2brain.mean.stacking import stack
+from mne_img2brain.trials.splits import distinct_rows
 
 
 def _responses(rng, x, n_channels=6, n_times=25, nonlinear=False):
@@ -38,9 +40,10 @@ def _simulate(rng, n_images=150, n_repeats=3, n_features=20, noise=1.0, **kwargs
 
 
 def _r(a, b):
-    """Pearson correlation over images, mean over sensors and times."""
+    """Pearson correlation over images, mean over sensors and times; 0 of equal predictions."""
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    return ((a * b).sum(0) / np.sqrt((a**2).sum(0) * (b**2).sum(0))).mean()
+    size = np.sqrt((a**2).sum(0) * (b**2).sum(0))
+    return ((a * b).sum(0) / np.where(size > 0, size, 1)).mean()
 
 
 def _ridge(x, y):
@@ -261,10 +264,80 @@ def test_mixed_model_finds_simulated_covariances(rng):
 
 def test_many_targets_use_randomised_components(rng):
     y = rng.standard_normal((2100, 3)) @ rng.standard_normal((3, 2100))
-    scores, colours, mean = find_components(
-        y, np.ones(2100), np.arange(2100), (1, 2100), None, 4, rng
-    )
+    one_fold = np.zeros(2100, dtype=int)
+    (space,) = find_spaces(y, np.ones(2100), one_fold, (1, 2100), None, 4, rng)
+    scores, colours, mean = space
     np.testing.assert_allclose(scores @ colours + mean, y, atol=1e-6)
+
+
+def test_components_of_a_fold_are_those_of_its_rows_alone(rng):
+    """Moments are summed fold by fold and shifted to another mean: nothing of the fold is left."""
+    _, y, _, _, image = _simulate(rng, n_images=60)
+    y, weight, fold = y.reshape(len(y), -1) + 5, rng.uniform(0.5, 2, len(y)), image % 3
+    white = Whitener((6, 25)).fit(_noise(rng, 200).reshape(200, -1))
+    spaces = find_spaces(y, weight, fold, (6, 25), white, 5, rng)
+    assert len(spaces) == 4
+    for k, space in enumerate(spaces[1:]):
+        kept = fold != k
+        one_fold = np.zeros(kept.sum(), dtype=int)
+        (alone,) = find_spaces(y[kept], weight[kept], one_fold, (6, 25), white, 5, rng)
+        np.testing.assert_allclose(space.mean, alone.mean)
+        np.testing.assert_allclose(
+            space.scores @ space.colours, alone.scores @ alone.colours, rtol=1e-6, atol=1e-8
+        )
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0, 5.0])
+def test_the_penalty_is_that_of_the_least_error_on_images_left_out(rng, noise):
+    x, y, _, _, _ = _simulate(rng, n_images=40, n_repeats=1, n_features=60, noise=noise)
+    y = y.reshape(len(y), -1)
+    ours = KernelMeanRegressor("linear", standardize=False, n_components=0, n_folds=4).fit(x, y)
+
+    def error(penalty):
+        fixed = KernelMeanRegressor("linear", penalty=penalty, standardize=False, n_folds=4)
+        return np.sum((fixed.fit(x, y).out_of_fold_ - y) ** 2 / y.var(axis=0))
+
+    # neighbours in the grid, one and two steps away
+    best, *others = (error(ours.penalty_ * 10 ** (k / 3)) for k in (0, -2, -1, 1, 2))
+    assert best < min(others)
+
+
+def test_tokens_may_be_given_once(rng):
+    x, y, new, _, image = _simulate(rng, n_images=40)
+    weight = rng.integers(0, 3, len(y))
+    first = np.unique(image, return_index=True)[1]
+    unfolded = KernelMeanRegressor().fit(x, y, weight, groups=image // 2)
+    once = KernelMeanRegressor().fit(
+        x[first], y, weight, groups=image // 2, image_index=image.astype(np.int32)
+    )
+    np.testing.assert_array_equal(once.predict(new), unfolded.predict(new))
+    np.testing.assert_array_equal(once.out_of_fold_, unfolded.out_of_fold_)
+    with pytest.raises(ValueError, match="image_index runs from 1 to 40, but X holds 40 images"):
+        KernelMeanRegressor().fit(x[first], y, image_index=image + 1)
+
+
+def test_float32_responses(rng):
+    x, y, new, truth, _ = _simulate(rng, n_images=60)
+    expected = KernelMeanRegressor().fit(x, y)
+    ours = KernelMeanRegressor().fit(x, y.astype(np.float32))
+    assert ours.out_of_fold_.dtype == np.float32
+    scale = np.abs(truth).max()
+    np.testing.assert_allclose(ours.predict(new), expected.predict(new), atol=1e-4 * scale)
+    np.testing.assert_allclose(ours.out_of_fold_, expected.out_of_fold_, atol=1e-4 * scale)
+
+
+def test_memory(rng):
+    """Beside responses there are their out-of-fold predictions, and blocks."""
+    x, y = rng.standard_normal((250, 10)), rng.standard_normal((250, 40, 400))
+    x = x[distinct_rows(x)[0]]  # in the order of the images: nothing needs to be averaged
+    tracemalloc.start()
+    try:
+        ours = KernelMeanRegressor().fit(x, y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert ours.out_of_fold_.nbytes == y.nbytes
+    assert peak < 3.2 * y.nbytes
 
 
 def test_views_of_a_flat_feature():
