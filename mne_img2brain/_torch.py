@@ -70,12 +70,23 @@ def seeded_init(seed: int, device: str | torch.device = "cpu") -> Iterator[None]
         Where dropout happens.
     """
     device = torch.device(device)
-    accelerated = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if accelerated else []):
+    on_mps = device.type == "mps"  # one generator, which fork_rng does not know
+    indexed = [] if device.type in ("cpu", "mps") else [device]
+    kind = device.type if indexed else "cuda"
+    before = torch.mps.get_rng_state() if on_mps else None
+    with torch.random.fork_rng(devices=indexed, device_type=kind):
         torch.random.default_generator.manual_seed(int(seed))
-        if accelerated:
-            torch.cuda.manual_seed(int(seed))
-        yield
+        if on_mps:
+            torch.mps.manual_seed(int(seed))
+        elif indexed:
+            module = torch.get_device_module(device)
+            with module.device(device):
+                module.manual_seed(int(seed))
+        try:
+            yield
+        finally:
+            if before is not None:
+                torch.mps.set_rng_state(before)
 
 
 def seed_from(random_state: Any) -> int:

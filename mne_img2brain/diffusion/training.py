@@ -93,7 +93,7 @@ def train_denoiser(
     validation : array of bool, shape (n_trials,) | None
         The trials held out. ``None`` trains for ``max_iter`` steps.
     max_iter : int
-        Gradient steps at most.
+        Gradient steps at most; 0 leaves the denoiser as it is.
     batch_size : int
         Trials per step.
     learning_rate : float
@@ -170,8 +170,7 @@ def train_denoiser(
         keep = torch.as_tensor(y_mask[rows], device=device)[:, :, None]
         return (error * keep).sum() / (keep.sum() * error.shape[2]).clamp(min=1)
 
-    matrices: Any = [p for p in model.parameters() if p.ndim > 1]
-    others: Any = [p for p in model.parameters() if p.ndim <= 1]
+    matrices, others = _sort_parameters(model)
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": weight_decay}, {"params": others}],
         lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.99),
@@ -184,7 +183,7 @@ def train_denoiser(
         best_loss = _evaluate(history, 0, judge, model, average, batch)
         logger.info(f"Denoiser, held-out loss untrained: {best_loss:.4f}.")
     model.train()
-    running, order, waited = [], np.empty(0, np.intp), 0
+    running, order, waited, n_made = [], np.empty(0, np.intp), 0, 0
     with seeded_init(seed, device):  # dropout draws from the global generators
         for i in progress_bar(range(max_iter), "Training the denoiser"):
             if len(order) < batch_size:
@@ -206,6 +205,7 @@ def train_denoiser(
             optimizer.step()
             _update_average(average, model, min(ema_decay, (1 + i) / (10 + i)))
             running.append(loss.detach())
+            n_made = i + 1
             if (i + 1) % eval_every and i + 1 < max_iter:
                 continue
             history.losses.append(float(torch.stack(running).mean()))
@@ -224,10 +224,21 @@ def train_denoiser(
     model.eval()
     if judge is not None:
         logger.info(
-            f"Denoiser: best held-out loss {best_loss:.4f} after {history.best_iter} of {i + 1} "
+            f"Denoiser: best held-out loss {best_loss:.4f} after {history.best_iter} of {n_made} "
             "gradient steps."
         )
     return history
+
+
+def _sort_parameters(model: Any) -> tuple[Any, Any]:
+    """Return the matrices, which are decayed, and biases, gains and embeddings, which are not."""
+    vectors = ("bias", "position", "subject", "no_image")
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        is_matrix = parameter.ndim > 1 and not any(vector in name for vector in vectors)
+        (matrices if is_matrix else others).append(parameter)
+    return matrices, others
 
 
 class _Judge:

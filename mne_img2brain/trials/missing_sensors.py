@@ -45,7 +45,7 @@ def fill_sensors(y: np.ndarray, mask: np.ndarray, same_variance: bool = False) -
     for pattern in patterns:
         rows = np.flatnonzero((mask == pattern).all(axis=1))
         there = pattern.copy()
-        for lost in np.flatnonzero(~pattern):
+        for lost in map(int, np.flatnonzero(~pattern)):
             learn, known = _teachers(mask, patterns, there, lost)
             if not len(learn):
                 continue  # nobody has it

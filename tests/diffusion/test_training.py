@@ -87,3 +87,67 @@ def test_the_seed_decides_and_masked_sensors_do_not_count(rng):
     ]  # fmt: skip
     # at the first step the output is zero: the loss is that of the first sensor alone
     assert masked[0] == pytest.approx(masked[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("held", [None, np.arange(20) < 5])
+def test_no_steps_leave_the_denoiser_as_it_is(rng, held):
+    x0 = rng.standard_normal((20, 2, 6))
+    tokens = rng.standard_normal((20, 1, 1)).astype(np.float32)
+    denoiser = model()
+    before = {name: value.clone() for name, value in denoiser.state_dict().items()}
+    history = train_denoiser(
+        denoiser, x0, tokens, image_index=np.arange(20), scheduler=NoiseScheduler(),
+        validation=held, max_iter=0,
+    )  # fmt: skip
+    assert history.best_iter == 0
+    assert history.losses == []
+    assert history.iterations == ([] if held is None else [0])
+    for name, value in denoiser.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize("conditioning", ["cross_attention", "addition", "concatenation"])
+def test_matrices_are_decayed_and_nothing_else(rng, conditioning):
+    """Without a gradient, one step takes its part from matrices and leaves all else in place."""
+    x0 = rng.standard_normal((20, 2, 6))
+    tokens = rng.standard_normal((20, 1, 1)).astype(np.float32)
+    denoiser = model(conditioning=conditioning, n_subjects=2)
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter.fill_(1.0)
+    train_denoiser(
+        denoiser, x0, tokens, image_index=np.arange(20), scheduler=NoiseScheduler(),
+        subjects=np.zeros(20, int), y_mask=np.zeros((20, 2), bool), max_iter=1, weight_decay=0.5,
+        learning_rate=0.1,
+    )  # fmt: skip
+    linear = {
+        f"{name}.weight"
+        for name, module in denoiser.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    expected = linear | {"patches.to_token", "patches.from_token"}
+    decayed = {name for name, value in denoiser.named_parameters() if not torch.all(value == 1)}
+    assert decayed == expected
+
+
+def test_mps_draws_from_the_seed_and_is_left_as_it_was(monkeypatch):
+    """There is no such device here: its one generator is a number."""
+    state = [7]
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: list(state))
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda saved: state.__setitem__(0, saved[0]))
+    monkeypatch.setattr(torch.mps, "manual_seed", lambda seed: state.__setitem__(0, seed))
+
+    def interrupted():
+        with seeded_init(3, "mps"):
+            assert state == [3]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert state == [7]
+    before = torch.random.get_rng_state()
+    with seeded_init(3, "mps"):
+        first = torch.rand(3)
+    with seeded_init(3):
+        assert torch.equal(torch.rand(3), first)
+    assert torch.equal(torch.random.get_rng_state(), before)
