@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from .._parameters import all_or_nothing
 from ..trials.checks import check_fit_arrays, check_subjects, check_tokens
 from ..trials.pooling import pool_tokens
 from ..trials.splits import distinct_rows, plan_splits
@@ -19,6 +20,7 @@ class Baseline(RegressorMixin, BaseEstimator):
     _needs_splits = False
     _needs_residuals = False
 
+    @all_or_nothing
     def fit(
         self,
         X: np.ndarray,
@@ -68,6 +70,7 @@ class Baseline(RegressorMixin, BaseEstimator):
         """
         if sample_weight is not None and not np.any(np.asarray(sample_weight)):
             raise ValueError("sample_weight is zero everywhere; give the numbers of trials.")
+        self._check_parameters()
         data = check_fit_arrays(
             self,
             X,
@@ -80,8 +83,9 @@ class Baseline(RegressorMixin, BaseEstimator):
             y_mask,
             image_index,
         )
-        self._check_parameters()
         data, fold, group, by_trial = self._split(data)
+        # Padding means captions, whose last token stands for all of the text.
+        self.pool_last_ = bool(np.isnan(data.tokens[..., 0]).any())
         table = self._pool(data.tokens)
         n_subjects = 1 if data.subject is None else int(data.subject.max()) + 1
         models, residuals = [], np.empty_like(data.y)
@@ -121,8 +125,6 @@ class Baseline(RegressorMixin, BaseEstimator):
         """Turn tokens into a table."""
         if tokens.shape[1] == 1:
             return np.asarray(tokens[:, 0], float)
-        # Padding means captions, whose last token stands for all of the text.
-        self.pool_last_ = getattr(self, "pool_last_", bool(np.isnan(tokens[..., 0]).any()))
         return np.asarray(pool_tokens(tokens, last=self.pool_last_), float)
 
     def _out_of_fold(self, table: np.ndarray, part: "Part") -> np.ndarray:

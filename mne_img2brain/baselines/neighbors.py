@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from ..trials.checks import check_integers
+from .._parameters import Integer, check_parameters
 from .estimator import Baseline
 
 __all__ = ["MeanResponse", "NearestNeighbor"]
@@ -68,9 +68,7 @@ class NearestNeighbor(Baseline):
         self.metric = metric
 
     def _check_parameters(self) -> None:
-        check_integers(n_neighbors=(self.n_neighbors, 1))
-        if self.metric not in ("cosine", "euclidean"):
-            raise ValueError(f"metric={self.metric!r}; expected 'cosine' or 'euclidean'.")
+        check_parameters(self, n_neighbors=Integer(1), metric=("cosine", "euclidean"))
 
     def _fit_part(self, table: np.ndarray, part: Any, keep: np.ndarray) -> "_Neighbors":
         images, average, _, _, _ = part.averages(keep)

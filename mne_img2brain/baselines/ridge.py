@@ -8,6 +8,7 @@ from sklearn.model_selection import PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from .._parameters import Integer, Number, check_parameters
 from .._torch import seed_from
 from ..trials.checks import check_integers
 from .estimator import Baseline
@@ -74,7 +75,14 @@ class RidgeBaseline(Baseline):
         self.n_folds = n_folds
 
     def _check_parameters(self) -> None:
-        check_integers(min_images=(self.min_images, 2), n_folds=(self.n_folds, 2))
+        check_parameters(self, min_images=Integer(2), n_folds=Integer(2), per_target=bool)
+        alphas = np.atleast_1d(np.asarray(self.alphas, dtype=object))
+        if (
+            alphas.ndim != 1
+            or not len(alphas)
+            or any(a not in Number(0, closed="high") for a in alphas)
+        ):
+            raise ValueError(f"alphas={self.alphas!r}; give one or more numbers > 0.")
         if self.tokens not in ("pooled", "first", "all"):
             raise ValueError(f"tokens={self.tokens!r}; expected 'pooled', 'first' or 'all'.")
         if self.solver not in ("sklearn", "himalaya"):

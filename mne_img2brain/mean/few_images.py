@@ -7,6 +7,7 @@ from scipy import linalg
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from .._parameters import all_or_nothing
 from ..trials.pooling import pool_tokens
 from ..trials.splits import distinct_rows
 from .response_space import Whitener
@@ -41,6 +42,7 @@ class FewImagesRegressor(RegressorMixin, BaseEstimator):
        Information Theory 63, 2137-2152.
     """
 
+    @all_or_nothing
     def fit(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
         """Average, whiten, shrink.
 

@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .._log import logger
+from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from ..trials.checks import check_image_index
 from ..trials.splits import distinct_rows
 from .kernels import KERNELS, KernelMap, Views
@@ -128,6 +129,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     # -------------------------------------------------------------------------------- fit
+    @all_or_nothing
     def fit(
         self,
         X: Any,
@@ -418,11 +420,17 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         """Complain of parameters out of range."""
         if self.kernel not in ("auto", *KERNELS):
             raise ValueError(f"kernel={self.kernel!r}; expected 'auto' or one of {list(KERNELS)}.")
-        known = self.penalty == "auto" if isinstance(self.penalty, str) else self.penalty > 0
-        if not known:
+        if self.penalty != "auto" and self.penalty not in Number(0, closed="high"):
             raise ValueError(f"penalty={self.penalty!r}; expected 'auto' or a number above 0.")
-        if self.n_folds < 2:
-            raise ValueError(f"n_folds={self.n_folds}; expected 2 or more.")
+        if self.n_folds not in Integer(2):
+            raise ValueError(f"n_folds={self.n_folds!r}; expected 2 or more.")
+        check_parameters(
+            self,
+            n_components=Integer(0),
+            n_landmarks=Integer(1),
+            min_images=Integer(1),
+            standardize=bool,
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

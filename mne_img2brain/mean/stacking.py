@@ -285,7 +285,7 @@ def stack(guesses: list[np.ndarray], weight: np.ndarray, scale: bool) -> np.ndar
     gram = np.array([[weight @ ((a * b) @ scale) for b in guesses] for a in guesses])
     aim = np.array([weight @ ((a * target) @ scale) for a in guesses])
     if not (aim > 0).any():
-        return np.zeros(len(guesses))
+        return np.eye(len(guesses))[0]
     values, vectors = linalg.eigh(gram)
     values = np.maximum(values, 1e-9 * values[-1])
     half = np.sqrt(values)[:, None] * vectors.T

@@ -4,6 +4,8 @@ from typing import Any
 
 from PIL import Image
 
+from .._parameters import Integer, check_parameters
+
 MAX_SIDE = 448  # pixels: what a caption needs, at a fraction of the cost of a photograph's all
 
 
@@ -98,6 +100,9 @@ class Captioner:
         list of str
             One caption per image, without line breaks.
         """
+        check_parameters(
+            self, model=str, prompt=str, max_new_tokens=Integer(1), batch_size=Integer(1)
+        )
         captions = []
         for start in range(0, len(images), self.batch_size):
             captions += self._describe(images[start : start + self.batch_size])

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from .._log import logger
+from .._parameters import Integer, check_parameters
 from ._open_clip import WITHOUT, ClipModel, check_activation, weights_identity
 from ._run import run_batches
 from .cache import Cache, cache_folder
@@ -91,15 +92,31 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the model is not known, or its activation is not that of the weights.
+            If a parameter is out of range, the model is not known, or its activation is not that
+            of the weights.
         """
-        check_activation(self.model, self.pretrained)
+        from .._torch import resolve_device
+
+        self._check()
+        resolve_device(self.device)
+        return self
+
+    def _check(self) -> None:
+        check_parameters(
+            self,
+            model=str,
+            pretrained=(str, os.PathLike, None),
+            prompt=str,
+            max_new_tokens=Integer(1),
+            batch_size=Integer(1),
+            cache_dir=(str, os.PathLike, None),
+        )
         captioner = self.captioner
         if not (captioner is None or isinstance(captioner, str) or callable(captioner)):
             raise ValueError(
                 f"captioner={captioner!r}; give the name or folder of a model, a callable, or None."
             )
-        return self
+        check_activation(self.model, self.pretrained)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -126,7 +143,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         ValueError
             If there is not one caption per image.
         """
-        self.fit(images)
+        self._check()
         images = check_images(images)
         if captions is None:
             captions = self.captions(images)

@@ -7,6 +7,7 @@ from PIL import Image
 from scipy import fft
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from .._parameters import Integer, check_parameters
 from .images import check_images, load_rgb
 
 _MAX_FILTERED = 2**26
@@ -106,10 +107,13 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         return np.pi * np.arange(self.n_orientations) / self.n_orientations
 
     def _check(self) -> None:
-        for name in ("size", "n_scales", "n_orientations", "grid"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name}={value!r}; give an integer >= 1.")
+        check_parameters(
+            self,
+            size=Integer(8),
+            n_scales=Integer(1),
+            n_orientations=Integer(1),
+            grid=Integer(1),
+        )
         # 24 bytes of each while an image is filtered
         n_filtered = self.size**2 * self.n_scales * self.n_orientations
         if n_filtered > _MAX_FILTERED:
@@ -118,10 +122,8 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
                 f"{self.n_orientations} are {n_filtered:.2g} filtered pixels an image; give fewer "
                 f"than {_MAX_FILTERED:.2g}."
             )
-        if self.size % self.grid or self.size < 8:
-            raise ValueError(
-                f"size={self.size} must be at least 8 and a multiple of grid={self.grid}."
-            )
+        if self.size % self.grid:
+            raise ValueError(f"size={self.size} must be a multiple of grid={self.grid}.")
         if self.size / 4 / 2 ** (self.n_scales - 1) < 1:
             raise ValueError(
                 f"n_scales={self.n_scales} is too many for size={self.size}: the lowest spatial "

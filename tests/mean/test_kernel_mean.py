@@ -10,7 +10,6 @@ from mne_img2brain.mean import KernelMeanRegressor
 from mne_img2brain.mean.kernels import KERNELS, KernelMap, Views
 from mne_img2brain.mean.mixed_model import fit_mixed_model, project, rotate
 from mne_img2brain.mean.response_space import SignalPrior, Whitener, find_spaces
-from mne_img2brain.mean.stacking import stack
 from mne_img2brain.trials.splits import distinct_rows
 
 
@@ -381,21 +380,6 @@ def test_semi_real_eeg(shared_data):
     measured = data["val_trials"].astype(np.float64).mean(axis=1)
     predicted = ours.predict(data["val_tokens"])
     assert _r(predicted[..., window], measured[..., window]) > 0.227
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_models_that_do_not_help_have_no_weight(seed):
-    """Non-negative least squares: anti-correlated models get 0, and the mean is the answer."""
-    rng = np.random.default_rng(seed)
-    target = rng.standard_normal((60, 8))
-    noise = [0.3 * rng.standard_normal(target.shape) for _ in range(3)]
-    wrong = [-target + n for n in noise]
-    weight = rng.integers(1, 4, 60).astype(float)
-    for scale in (False, True):
-        np.testing.assert_array_equal(stack([*wrong, target], weight, scale), 0)
-        mixed = stack([wrong[0], target + noise[1], wrong[2], target], weight, scale)
-        assert mixed[1] > 0.7
-        np.testing.assert_array_equal(mixed[[0, 2]], 0)
 
 
 def test_captions_of_any_length(rng):
