@@ -82,7 +82,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         The penalty of plain ridge regression.
     cv_score_ : dict
         Cross-validated Pearson correlation over images, mean over targets, of each model and of
-        the mixture.
+        the mixture, about the mean of each fold's training images.
     n_features_in_ : int
         Width of the tokens.
 
@@ -248,8 +248,12 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
             )
             if models[-1].kind == "mixed":
                 solved[name] = solve_model(models[-1], features, everything.scores, total, kernel)
-        target = responses[:, judged] - mean[judged]
-        guesses = [expand(m, spaces, fold, judged) - mean[judged] for m in models]
+        # What a model adds to the mean of its fold, which is low where what is left out is high:
+        # with it a model that knows nothing would look wrong.
+        of_fold = [mean, *(space.mean for space in spaces)]
+        centre = np.stack([m[judged] for m in of_fold])[fold + 1 if spaces else np.zeros_like(fold)]
+        target = responses[:, judged] - centre
+        guesses = [expand(m, spaces, fold, judged) - centre for m in models]
         weights = np.ones(1)
         if len(models) > 1:
             seen = map(judge, [*guesses, target]) if judge else [*guesses, target]
@@ -268,7 +272,7 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
             self.weights_[label] = float(b)
             self.cv_score_[label] = correlation(guess, target)
         self.cv_score_["mixture"] = correlation(mixture, target)
-        del guesses, mixture, target
+        del guesses, mixture, target, centre
         for model, b in zip(models, weights, strict=True):
             if model.kind == "ridge":
                 self.penalty_ = model.penalty

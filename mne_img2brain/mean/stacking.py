@@ -128,13 +128,17 @@ def cross_validate(
     """Fit the models with one kernel in each fold, and predict what the fold holds out."""
     held = [np.flatnonzero(fold == k) for k in range(fold.max() + 1 if fold.max() else 0)]
     folds, models = [], []
-    mixed = np.zeros((len(fold), len(spaces[0].colours) if held else 0))
+    # a fold may find fewer components than another: the rest of its rows is 0
+    n_mixed = [len(space.colours) for space in spaces] or [0]
+    mixed = np.zeros((len(fold), max(n_mixed) if min(n_mixed) else 0))
     for rows, space in zip(held, spaces, strict=True):
         rotated = rotate(features, weight, np.setdiff1d(np.arange(len(fold)), rows))
         if mixed.shape[1]:
             scores, mean = project(rotated, space.scores)
             slopes = shrink(rotated, scores, *fit_mixed_model(rotated, scores, space.scores))
-            mixed[rows] = mean + rotated.predict(rows, rotated.vectors @ slopes)
+            mixed[rows, : len(space.colours)] = mean + rotated.predict(
+                rows, rotated.vectors @ slopes
+            )
         if penalty is not None:
             folds.append(rotated)
     if penalty is not None:
@@ -241,11 +245,10 @@ def mix_left_out(
     for k, space in enumerate(spaces):
         rows = np.flatnonzero(fold == k)
         used = [(model, b) for model, b in zip(models, weights, strict=True) if b > 0]
+        left_out[rows] = space.mean
         mixed = sum(b * model.predicted[rows] for model, b in used if model.kind == "mixed")
-        drawn = mean + sum(b for _, b in used) * (space.mean - mean)
         if not np.isscalar(mixed):
-            drawn = drawn + mixed @ space.colours
-        left_out[rows] = drawn
+            left_out[rows] += mixed[:, : len(space.colours)] @ space.colours
         for model, b in used:
             if model.kind == "ridge":
                 rotated = model.folds[k]
@@ -273,7 +276,8 @@ def expand(
     parts = np.empty((len(fold), len(spaces[0].mean[judged])))
     for k, space in enumerate(spaces):
         rows = fold == k
-        parts[rows] = space.mean[judged] + model.predicted[rows] @ space.colours[:, judged]
+        predicted = model.predicted[rows, : len(space.colours)]
+        parts[rows] = space.mean[judged] + predicted @ space.colours[:, judged]
     return parts
 
 
@@ -285,7 +289,7 @@ def stack(guesses: list[np.ndarray], weight: np.ndarray, scale: bool) -> np.ndar
     gram = np.array([[weight @ ((a * b) @ scale) for b in guesses] for a in guesses])
     aim = np.array([weight @ ((a * target) @ scale) for a in guesses])
     if not (aim > 0).any():
-        return np.eye(len(guesses))[0]
+        return np.zeros(len(guesses))
     values, vectors = linalg.eigh(gram)
     values = np.maximum(values, 1e-9 * values[-1])
     half = np.sqrt(values)[:, None] * vectors.T

@@ -10,6 +10,7 @@ from mne_img2brain.mean import KernelMeanRegressor
 from mne_img2brain.mean.kernels import KERNELS, KernelMap, Views
 from mne_img2brain.mean.mixed_model import fit_mixed_model, project, rotate
 from mne_img2brain.mean.response_space import SignalPrior, Whitener, find_spaces
+from mne_img2brain.mean.stacking import stack
 from mne_img2brain.trials.splits import distinct_rows
 
 
@@ -380,6 +381,52 @@ def test_semi_real_eeg(shared_data):
     measured = data["val_trials"].astype(np.float64).mean(axis=1)
     predicted = ours.predict(data["val_tokens"])
     assert _r(predicted[..., window], measured[..., window]) > 0.227
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_models_that_do_not_help_have_no_weight(seed):
+    """Non-negative least squares: anti-correlated models get 0, and the mean is the answer."""
+    rng = np.random.default_rng(seed)
+    target = rng.standard_normal((60, 8))
+    noise = [0.3 * rng.standard_normal(target.shape) for _ in range(3)]
+    wrong = [-target + n for n in noise]
+    weight = rng.integers(1, 4, 60).astype(float)
+    for scale in (False, True):
+        np.testing.assert_array_equal(stack([*wrong, target], weight, scale), 0)
+        mixed = stack([wrong[0], target + noise[1], wrong[2], target], weight, scale)
+        assert mixed[1] > 0.7
+        np.testing.assert_array_equal(mixed[[0, 2]], 0)
+
+
+@pytest.mark.parametrize("shape", [(3, 24), (3, 25), (2, 24)])
+def test_folds_with_components_of_different_number(rng, shape):
+    """Small responses and repeats of mixed number: folds keep as many components as they find."""
+    image = np.repeat(np.arange(400), [4] * 100 + [1] * 300)
+    x, y = rng.standard_normal((400, 5)), rng.standard_normal((700, *shape))
+    y += np.tensordot(x, rng.standard_normal((5, *shape)), 1)[image]
+    model = KernelMeanRegressor().fit(x[image], y)
+    assert model.out_of_fold_.shape == y.shape
+    assert _r(model.predict(x), model.out_of_fold_[np.unique(image, return_index=True)[1]]) > 0.9
+    assert model.cv_score_["mixture"] > 0.6
+
+
+def test_nothing_to_learn_is_said_without_a_bias():
+    """Noise: cross-validated r is 0 on average, and predictions err no more than the mean does."""
+    scores, excess = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x, y = rng.standard_normal((130, 10)), _noise(rng, 130)
+        model = KernelMeanRegressor().fit(x[:90], y[:90])
+        scores += [model.cv_score_[name] for name in ("ridge linear", "mixed linear", "mixed rbf")]
+        error = np.mean((model.predict(x[90:]) - y[90:]) ** 2)
+        excess.append(error / np.mean((y[:90].mean(axis=0) - y[90:]) ** 2))
+        if not any(model.weights_.values()):
+            np.testing.assert_allclose(model.predict(x[:2]), y[[0, 0]] * 0 + y[:90].mean(axis=0))
+            folds = np.unique(model.out_of_fold_[:, 0, 0])
+            assert len(folds) == 5  # the means of what the folds leave
+    # r of 90 images has an SD of about 0.1 / sqrt(independent targets), 0.05 here
+    assert abs(np.mean(scores)) < 0.03
+    assert np.mean(excess) < 1.02
 
 
 def test_captions_of_any_length(rng):
