@@ -46,6 +46,7 @@ _HOMES = {
     "FewImagesRegressor": "mne_img2brain.mean",
     "GaborEmbedder": "mne_img2brain.stimulus",
     "GaussianResiduals": "mne_img2brain.baselines.gaussian",
+    "InducedPower": "mne_img2brain.noise.power",
     "KernelMeanRegressor": "mne_img2brain.mean",
     "KernelRidge": "sklearn.kernel_ridge",
     "LinearRegression": "sklearn.linear_model",

@@ -114,6 +114,8 @@ def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
         residuals = fill_sensors(
             np.concatenate([residuals, drawn]), np.concatenate([data.y_mask, complete]), True
         )[: len(residuals)]
+    power = regressor.power_
+    residuals = power.divide(residuals, power.predict(data.tokens), data.image_index)
     groups = None if plan.by_trial else data.image_index
     whitener = residual.whitener.fit_one(residuals, groups, weight)
     code = len(mean.parts_)

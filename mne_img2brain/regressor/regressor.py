@@ -16,6 +16,7 @@ from ..diffusion import DrawNoise, NoiseScheduler
 from ..diffusion.residual import SOLVERS, ResidualDiffusion
 from ..mean.conditional_mean import ConditionalMean
 from ..noise.by_subject import SubjectWhitener
+from ..noise.power import InducedPower
 from ..noise.whitening import ScaleWhitener, SpaceTimeWhitener
 from ..trials.checks import (
     TrialArrays,
@@ -34,9 +35,10 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
 
     A response :math:`y` to an image with tokens :math:`c` is modelled as
 
-    .. math:: y = \mu(c) + C z, \qquad z \sim p_\theta(z \mid c)
+    .. math:: y = \mu(c) + G(c)\, C z, \qquad z \sim p_\theta(z \mid c)
 
-    where :math:`\mu` is a regressor, :math:`C` undoes the whitening of the residuals in space and
+    where :math:`\mu` is a regressor, :math:`G` gives rhythms the power expected for the image
+    (:class:`~mne_img2brain.noise.power.InducedPower`), :math:`C` undoes the whitening of the residuals in space and
     time, and :math:`p_\theta` is a diffusion transformer [1]_ [2]_ trained on out-of-fold
     residuals, as in CARD [3]_. The denoiser predicts the velocity
     :math:`v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1 - \bar\alpha_t}\,x_0` and minimises
@@ -106,6 +108,8 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
     ----------
     mean_ : ConditionalMean
         The fitted mean.
+    power_ : InducedPower
+        The gains of single trials that follow the image.
     residual_ : ResidualDiffusion
         The fitted distribution of residuals.
     residual_averaged_ : float
@@ -235,7 +239,8 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
 
         1. put trials in canonical order and group them, so that no split parts an image's trials;
         2. fit the mean; predict every trial by a mean that has not seen its group;
-        3. scale the residuals to one trial and whiten them in space and time;
+        3. scale the residuals to one trial, divide them by gains that follow the image, and
+           whiten them in space and time;
         4. train the denoiser on them until held-out images say stop;
         5. choose on held-out images how much of the denoiser's own mean to add to the mean.
 
@@ -312,6 +317,12 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         residuals *= np.sqrt(weight)[:, None, None]
         if data.y_mask is not None:
             residuals = fill_sensors(residuals, data.y_mask, same_variance=True)
+        power = InducedPower()
+        if self.mean_regressor is not None:
+            residuals = power.fit_transform(
+                residuals, image, self._regress_power(tokens, image, plan),
+                by_trial=plan.by_trial, subject=data.subject,
+            )  # fmt: skip
         kind = SpaceTimeWhitener if self.whitening == "covariance" else ScaleWhitener
         whitener = SubjectWhitener(kind()).fit(
             residuals, None if plan.by_trial else image, weight, data.subject
@@ -361,6 +372,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             n_iter_no_change=self.n_iter_no_change,
         )
         self.mean_, self.residual_, self.residual_averaged_ = mean, residual, averaged
+        self.power_ = power
         self.target_shape_ = data.target_shape
         self.n_iter_ = residual.history_.iterations[-1] if self.max_iter else 0
         self.n_features_in_ = tokens.shape[2]
@@ -374,6 +386,20 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             )
         )
         return self
+
+    def _regress_power(self, tokens: np.ndarray, image: np.ndarray, plan: Any) -> Any:
+        """Return what regresses scores of log power on images as the mean is regressed."""
+
+        def regress(scores: np.ndarray) -> tuple[ConditionalMean, np.ndarray]:
+            # the power of an average, scaled to one trial, is no surer than that of a trial
+            weight, model = (
+                np.ones(len(scores)),
+                ConditionalMean(self.mean_regressor, plan.by_trial),
+            )
+            predicted = model.fit(tokens, image, scores[:, None], weight, plan.fold, plan.group)
+            return model, predicted[:, 0]
+
+        return regress
 
     def predict(
         self,
@@ -401,7 +427,10 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         expected, own = self._means(tokens, subjects)
         if own is not None:
             weighted = self.residual_mean_weight_ * own
-            expected = expected + self.residual_.whitener.inverse_transform(weighted, subjects)
+            added = self.residual_.whitener.inverse_transform(weighted, subjects)
+            expected = expected + self.power_.multiply(
+                added, self.power_.predict(tokens), np.arange(len(tokens))
+            )
         return expected.reshape(len(tokens), *self.target_shape_)
 
     def sample(
@@ -455,6 +484,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         if guidance_scale != 1:
             average = self.average_response_
             expected = average + guidance_scale * (expected - average)
+        power = self.power_.predict(tokens)
         noise = DrawNoise(seed_from(random_state), n_draws, self.residual_.architecture_shape)
         image = np.repeat(np.arange(len(tokens)), n_draws)
         result = np.empty((len(image), *noise.shape))
@@ -467,9 +497,10 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             if own is not None:
                 # centre on the prediction: the mean of draws is predict
                 weighted = self.residual_mean_weight_ * own[of]
-                centre = centre + self.residual_.whitener.inverse_transform(weighted, whose)
+                added = self.residual_.whitener.inverse_transform(weighted, whose)
+                centre = centre + self.power_.multiply(added, power, of)
                 drawn = drawn - own[of]
-            scatter = self.residual_.colour(drawn, whose)
+            scatter = self.power_.multiply(self.residual_.colour(drawn, whose), power, of)
             result[draws] = centre + scatter * np.sqrt(self.residual_averaged_ / n_averaged)
         return result.reshape(len(tokens), n_draws, *self.target_shape_)
 

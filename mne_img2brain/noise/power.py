@@ -1,0 +1,293 @@
+"""How strong the rhythms of single trials are, given the image."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.utils.extmath import randomized_svd
+
+from .._log import logger
+from .tiles import rhythm_components, tiles_of
+
+__all__ = ["InducedPower"]
+
+_MOST_COMPONENTS = 16  # over sensors, of each band
+_MOST_SCORES = 20  # and a tenth of the images: noise of the others would hide what a few follow
+_LEAST_UNITS = 20  # images, or trials of few images: with fewer a standard error says nothing
+_MOST_SLOPE = 2.0  # predictions that are shrunk more than that have found too little to be believed
+_CHANCE = 0.05  # that any band is kept where no power follows the image
+_FLOOR = 1e-10  # of power, where a filter left nothing but rounding
+_MAX_VALUES = 2**24  # numbers of the trials that components are learnt from
+_BATCH_VALUES = 2**21
+
+
+class InducedPower:
+    r"""Gains of single-trial residuals that follow the image.
+
+    The power of a tile, a band of frequencies within a window of time
+    (:class:`~mne_img2brain.noise.tiles.Tiles`) of a spatial component of that band
+    (:func:`~mne_img2brain.noise.tiles.rhythm_components`), is expected to be
+
+    .. math:: E[P \mid \text{image}] \propto \exp g(\text{image}), \qquad
+        g = \sum_k s_k(\text{image})\, V_k
+
+    with :math:`V_k` the principal components over tiles of the log power of trials, and
+    :math:`s_k` regressions on the tokens of the image. In each band :math:`g` is multiplied with
+    the slope of the log power of trials on out-of-fold predictions, and a band is kept only where
+    these covary over images by more standard errors than chance would in one fit of twenty; where
+    none is kept nothing is changed. Residuals are divided by their gains before their noise is
+    modelled,
+
+    .. math:: r \mapsto r + \sum_b A_b\, \left((e^{-g_b(t) / 2} - 1) \odot W_b^\top r_b(t)\right),
+
+    with :math:`W_b` the filters and :math:`A_b` the patterns of a band, and draws are multiplied.
+    Over the images of the fit the mean of :math:`e^g` is 1 for each tile: what the noise loses in
+    power at some images it has at others.
+
+    Attributes
+    ----------
+    bands_ : list of dict
+        Of each band kept: its ``place`` among the bands, ``low`` and ``high`` in cycles per epoch,
+        ``slope``, ``n_errors``, the standard errors of the covariance, and ``filters`` and
+        ``patterns``, shape (n_channels, n_components).
+    regressor_ : object | None
+        ``predict(tokens)`` gives scores.
+    log_power_ : array, shape (n_scores, n_components, n_kept)
+        Log power for a score of 1, of the tiles of bands kept.
+    offset_, lowest_, highest_ : array, shape (n_components, n_kept)
+        What is subtracted from :math:`g`, and its range over the images of the fit, which
+        predictions do not leave.
+    """
+
+    def __init__(self) -> None:
+        self.bands_: list[dict] = []
+        self.regressor_: Any = None
+
+    def fit_transform(
+        self,
+        residuals: np.ndarray,
+        image_index: np.ndarray,
+        regress: Callable[[np.ndarray], tuple[Any, np.ndarray]],
+        *,
+        by_trial: bool = False,
+        subject: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Learn gains, and divide residuals, in place, by those that did not see their image.
+
+        Parameters
+        ----------
+        residuals : array, shape (n_trials, n_channels, n_times)
+            Residuals, scaled to single trials.
+        image_index : array of int, shape (n_trials,)
+            The image of each trial.
+        regress : callable
+            Given scores, shape (n_trials, n_scores), it returns a fitted regressor whose
+            ``predict`` takes tokens, and out-of-fold predictions of the scores.
+        by_trial : bool
+            Whether folds part the trials of an image: the units of the test are trials then.
+        subject : array of int, shape (n_trials,) | None
+            The subject of each trial; what subjects differ in is not the image's.
+        seed : int
+            Chooses trials where there are very many.
+
+        Returns
+        -------
+        array, shape (n_trials, n_channels, n_times)
+            The residuals; where no band is kept they are as they were.
+        """
+        self.bands_, self.regressor_ = [], None
+        unit = np.arange(len(residuals)) if by_trial else image_index
+        n_units = len(np.unique(unit))
+        if n_units < _LEAST_UNITS:
+            return residuals
+        logs = _LogPower(residuals, subject, np.random.default_rng(seed))
+        axes = logs.principal_components(min(_MOST_SCORES, n_units // 10))
+        scores = np.concatenate([part.reshape(len(part), -1) @ axes.T for _, part in logs])
+        model, predicted = regress(scores.astype(float))
+        predicted = predicted - predicted.mean(axis=0)
+        self._keep_bands(logs, axes, predicted, unit)
+        if not self.bands_:
+            logger.info("Power that follows the image: none was found.")
+            return residuals
+        self.regressor_ = model
+        self._centre(predicted)
+        found = [f"{b['low']:.3g}-{b['high']:.3g} ({b['n_errors']:.1f})" for b in self.bands_]
+        logger.info(
+            "Power follows the image in these bands, in cycles per epoch (with standard errors): "
+            + ", ".join(found)
+        )
+        return self.divide(residuals, predicted, np.arange(len(residuals)))
+
+    def _keep_bands(
+        self, logs: "_LogPower", axes: np.ndarray, predicted: np.ndarray, unit: np.ndarray
+    ) -> None:
+        """Judge each band on trials that predictions did not see."""
+        axes = axes.reshape(len(axes), logs.n_components, -1)
+        parts = [axes[..., a:b] for a, b in zip(logs.ends[:-1], logs.ends[1:], strict=True)]
+        grams = [np.einsum("jct,kct->jk", part, part) for part in parts]
+        cross = np.zeros((len(parts), len(predicted)))
+        for rows, values in logs:
+            for k, part in enumerate(parts):
+                band = values[..., logs.ends[k] : logs.ends[k + 1]]
+                along = band.reshape(len(rows), -1) @ part.reshape(len(part), -1).T
+                cross[k, rows] = np.sum(predicted[rows] * along, axis=1)
+        units = np.unique(unit, return_inverse=True)[1].ravel()
+        kept = []
+        for k, band in enumerate(logs.bands):
+            of_units = np.bincount(units, weights=cross[k])
+            error = of_units.std(ddof=1) * len(of_units) ** 0.5
+            n_errors = float(of_units.sum() / error) if error > 0 else 0.0
+            if n_errors <= norm.isf(_CHANCE / len(parts)):
+                continue
+            slope = float(of_units.sum() / np.sum((predicted @ grams[k]) * predicted))
+            slope = min(slope, _MOST_SLOPE)
+            kept.append(slope * parts[k])
+            filters, patterns = logs.components[k]
+            self.bands_.append(
+                {
+                    "place": k,
+                    "low": band.low,
+                    "high": band.high,
+                    "slope": slope,
+                    "n_errors": n_errors,
+                    "filters": filters,
+                    "patterns": patterns,
+                }
+            )
+        if kept:
+            self.log_power_ = np.ascontiguousarray(np.concatenate(kept, axis=2))
+
+    def _centre(self, predicted: np.ndarray) -> None:
+        """Set what makes the mean gain 1, and the range of gains."""
+        shape = self.log_power_.shape[1:]
+        total = np.zeros(shape)
+        self.lowest_, self.highest_ = np.full(shape, np.inf), np.full(shape, -np.inf)
+        for rows in _batches(len(predicted), self.log_power_[0].size):
+            log_power = self._expand(predicted[rows])
+            total += np.exp(log_power).sum(axis=0)
+            self.lowest_ = np.minimum(self.lowest_, log_power.min(axis=0))
+            self.highest_ = np.maximum(self.highest_, log_power.max(axis=0))
+        self.offset_ = np.log(total / len(predicted))
+
+    def _expand(self, scores: np.ndarray) -> np.ndarray:
+        # einsum, unlike a product of matrices, is the same to the last digit in any batch
+        return np.einsum("nk,kct->nct", scores, self.log_power_)
+
+    def predict(self, tokens: np.ndarray) -> np.ndarray:
+        """Predict scores.
+
+        Parameters
+        ----------
+        tokens : array, shape (n_images, n_tokens, n_features)
+            The images; NaN pads.
+
+        Returns
+        -------
+        array, shape (n_images, n_scores)
+            For :meth:`divide` and :meth:`multiply`.
+        """
+        if not self.bands_:
+            return np.zeros((len(tokens), 0))
+        return np.asarray(self.regressor_.predict(tokens)).reshape(len(tokens), -1)
+
+    def multiply(
+        self, residuals: np.ndarray, scores: np.ndarray, image_index: np.ndarray
+    ) -> np.ndarray:
+        """Give residuals the power of their image, in place.
+
+        Parameters
+        ----------
+        residuals : array, shape (n, n_channels, n_times)
+            Residuals whose power does not follow the image.
+        scores : array, shape (n_images, n_scores)
+            What :meth:`predict` returns.
+        image_index : array of int, shape (n,)
+            The row of ``scores`` of each.
+
+        Returns
+        -------
+        array, shape (n, n_channels, n_times)
+            The residuals.
+        """
+        return self._scale(residuals, scores, image_index, 0.5)
+
+    def divide(
+        self, residuals: np.ndarray, scores: np.ndarray, image_index: np.ndarray
+    ) -> np.ndarray:
+        """Undo :meth:`multiply`, but for where bands overlap, in place."""
+        return self._scale(residuals, scores, image_index, -0.5)
+
+    def _scale(
+        self, residuals: np.ndarray, scores: np.ndarray, image_index: np.ndarray, exponent: float
+    ) -> np.ndarray:
+        all_bands = tiles_of(residuals.shape[2]).bands
+        for rows in _batches(len(residuals), residuals[0].size) if self.bands_ else ():
+            values, end = residuals[rows], 0
+            images, place = np.unique(image_index[rows], return_inverse=True)
+            log_power = np.clip(self._expand(scores[images]), self.lowest_, self.highest_)
+            log_power = exponent * (log_power - self.offset_)
+            for kept in self.bands_:
+                band = all_bands[kept["place"]]
+                start, end = end, end + band.windows.shape[1]
+                gain = np.expm1(log_power[..., start:end] @ band.windows.T)
+                sources = band.cut(kept["filters"].T.astype(values.dtype) @ values)
+                sources *= gain.astype(values.dtype)[place.ravel()]
+                residuals[rows] += kept["patterns"].astype(values.dtype) @ sources
+        return residuals
+
+
+class _LogPower:
+    """Log power of tiles, trials centred subject by subject; iterates over batches of trials."""
+
+    def __init__(
+        self, residuals: np.ndarray, subject: np.ndarray | None, rng: np.random.Generator
+    ) -> None:
+        self.residuals = residuals
+        self.bands = tiles_of(residuals.shape[2]).bands
+        self.ends = np.cumsum([0, *(band.windows.shape[1] for band in self.bands)])
+        most = max(2 * _LEAST_UNITS, _MAX_VALUES // residuals[0].size)
+        some = np.sort(rng.permutation(len(residuals))[:most])
+        scale = np.sqrt(np.mean(np.square(residuals[some]), axis=(0, 2)))[:, None]
+        self.scale = np.where(scale > 0, scale, 1.0)  # a silent channel has no part in a pattern
+        found = rhythm_components(self._scaled(some), self.bands, _MOST_COMPONENTS)
+        # in the unit of the residuals
+        self.components = [(w / self.scale, a * scale) for w, a in found]
+        self.n_components = found[0][0].shape[1]
+        self.some = np.concatenate(
+            [self._of(rows) for rows in _batches_of(some, residuals[0].size)]
+        )
+        self.subject = np.zeros(len(residuals), int) if subject is None else subject
+        self.mean = np.repeat(self.some.mean(axis=0)[None], self.subject.max() + 1, axis=0)
+        for one in np.unique(self.subject[some]):
+            self.mean[one] = self.some[self.subject[some] == one].mean(axis=0)
+        self.some -= self.mean[self.subject[some]]
+
+    def _scaled(self, rows: np.ndarray) -> np.ndarray:
+        return (self.residuals[rows] / self.scale).astype(np.float32)
+
+    def _of(self, rows: np.ndarray) -> np.ndarray:
+        trials = self._scaled(rows)
+        parts = []
+        for band, (filters, _) in zip(self.bands, self.components, strict=True):
+            parts.append(band.power((filters * self.scale).T.astype(np.float32) @ trials))
+        return np.log(np.maximum(np.concatenate(parts, axis=2), _FLOOR))
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for rows in _batches(len(self.residuals), self.residuals[0].size):
+            yield rows, self._of(rows) - self.mean[self.subject[rows]]
+
+    def principal_components(self, n_scores: int) -> np.ndarray:
+        """Return the first principal components over tiles: (n_scores, n_components * n_tiles)."""
+        flat = self.some.reshape(len(self.some), -1)
+        return randomized_svd(flat, min(n_scores, *flat.shape), random_state=0)[2]
+
+
+def _batches(n: int, size: int) -> list[np.ndarray]:
+    return _batches_of(np.arange(n), size)
+
+
+def _batches_of(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    length = max(1, _BATCH_VALUES // size)
+    return [rows[start : start + length] for start in range(0, len(rows), length)]
