@@ -1,20 +1,22 @@
 """Read arrays and plain containers out of pickles, in place, running nothing the file asks for.
 
-A pickle is a program. This module follows the part of its language that arrays, strings, numbers
-and builtin containers are written in; it never imports or calls what a file names. Large byte
-strings stay in the file: arrays are views of a memory map.
+A pickle is a program. The standard library's interpreter follows it here, with a closed table in
+place of imports, and without what builds objects of classes. Large byte strings stay in the file:
+arrays are views of a memory map.
 """
 
+import math
 import mmap
 import os
 import struct
+import tokenize
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ._pickle_machine import RefusedError, TensorInsideError, run
+from ._unpickler import BROKEN, RefusedError, TensorInsideError, Unpickler, check_depth
 
 __all__ = [
     "MappedFile",
@@ -95,7 +97,22 @@ def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[
         If the file is cut short or is no pickle.
     """
     mapped = path if isinstance(path, MappedFile) else MappedFile(path)
-    return run(mapped.buffer, offset, str(mapped.path)), mapped
+    try:
+        value = Unpickler(mapped.buffer, offset).load()
+        check_depth(value)
+    except RefusedError as error:
+        raise type(error)(
+            f"{mapped.path} is a pickle that asks for {error}. Only NumPy arrays and builtin "
+            "containers are read, because a pickle can run any code: ask who made the file for "
+            "arrays."
+        ) from None
+    except EOFError:
+        raise ValueError(f"{mapped.path} is cut short; fetch or copy it again.") from None
+    except BROKEN as error:
+        raise ValueError(
+            f"{mapped.path} is neither an NPY file nor a whole pickle: {error}."
+        ) from None
+    return value, mapped
 
 
 def read_npy(path: str | os.PathLike) -> tuple[Any, MappedFile]:
@@ -129,22 +146,13 @@ def read_npy(path: str | os.PathLike) -> tuple[Any, MappedFile]:
                 "file; give it its own name back."
             )
         return read_pickle(mapped)
-    with open(mapped.path, "rb") as stream:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            header = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            header = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise ValueError(f"{mapped.path} has NPY format {version}; 1.0 and 2.0 are read.")
-        offset = stream.tell()
-    shape, fortran, dtype = header
+    shape, fortran, dtype, offset = _npy_header(mapped.path)
     if dtype.hasobject:
         value, _ = read_pickle(mapped, offset)
         return (
             value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
         ), mapped
-    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    n_bytes = math.prod(shape) * dtype.itemsize
     if offset + n_bytes > len(mapped.buffer):
         raise ValueError(
             f"{mapped.path} is cut short: an array {shape} of {dtype} takes {n_bytes} bytes, but "
@@ -153,6 +161,25 @@ def read_npy(path: str | os.PathLike) -> tuple[Any, MappedFile]:
     return np.ndarray(
         shape, dtype, buffer=mapped.buffer, offset=offset, order="F" if fortran else "C"
     ), mapped
+
+
+def _npy_header(path: Path) -> tuple[tuple, bool, np.dtype, int]:
+    """Read shape, order, dtype and where the numbers begin."""
+    try:
+        with open(path, "rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            if version == (1, 0):
+                header = np.lib.format.read_array_header_1_0(stream)
+            elif version == (2, 0):
+                header = np.lib.format.read_array_header_2_0(stream)
+            else:
+                raise ValueError(f"NPY format {version}; 1.0 and 2.0 are read")
+            if min(header[0], default=0) < 0:
+                raise ValueError(f"a shape of {header[0]}")
+            return *header, stream.tell()
+    # NumPy parses the header as Python, with what that raises where it is none
+    except (*BROKEN, EOFError, SyntaxError, tokenize.TokenError) as error:
+        raise ValueError(f"{path} has no whole NPY header: {error}.") from error
 
 
 def read_torch_zip(path: str | os.PathLike) -> tuple[Any, MappedFile]:
@@ -184,11 +211,14 @@ def read_torch_zip(path: str | os.PathLike) -> tuple[Any, MappedFile]:
         raise ValueError(
             f"{mapped.path} is not a file that torch.save writes since torch 1.6 (a zip archive)."
         )
-    with zipfile.ZipFile(mapped.path) as archive:
-        inside = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
-    if len(inside) != 1 or inside[0].compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{mapped.path} holds no data.pkl; torch.save did not write it.")
-    start = inside[0].header_offset
-    # a local header is 30 bytes, a name and an extra field, whose lengths it tells
-    n_name, n_extra = struct.unpack_from("<HH", mapped.buffer, start + 26)
+    try:
+        with zipfile.ZipFile(mapped.path) as archive:
+            inside = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
+        if len(inside) != 1 or inside[0].compress_type != zipfile.ZIP_STORED:
+            raise ValueError("it holds no data.pkl; torch.save did not write it")
+        start = inside[0].header_offset
+        # a local header is 30 bytes, a name and an extra field, whose lengths it tells
+        n_name, n_extra = struct.unpack_from("<HH", mapped.buffer, start + 26)
+    except (*BROKEN, NotImplementedError, struct.error, zipfile.BadZipFile) as error:
+        raise ValueError(f"{mapped.path} is no whole file of torch.save: {error}.") from error
     return read_pickle(mapped, start + 30 + n_name + n_extra)

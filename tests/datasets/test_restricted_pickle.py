@@ -3,6 +3,8 @@
 import io
 import os
 import pickle
+import time
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from decimal import Decimal
@@ -222,3 +224,116 @@ def test_arrays_in_pt_files(tmp_path, rng, protocol):
     torch.save({"eeg": torch.zeros(3)}, tmp_path / "t.pt", pickle_protocol=protocol)
     with pytest.raises(TensorInsideError):
         read_torch_zip(tmp_path / "t.pt")
+
+
+def hash_bomb():
+    """A key of 40 pairs of pairs of pairs: its hash takes 2 ** 40 steps, its pickle 337 bytes."""
+    program = b"\x80\x04(K\x01K\x02t\x94"
+    for i in range(40):
+        program += b"0(h" + bytes([i]) + b"h" + bytes([i]) + b"t\x94"
+    return program + b"0}h\x28K\x01s."
+
+
+@pytest.mark.parametrize(
+    ("program", "match"),
+    [
+        (hash_bomb(), "key or member that is a tuple"),
+        (hash_bomb().replace(b"0}h\x28K\x01s.", b"0\x8f(h\x28\x90."), "key or member"),
+        (hash_bomb().replace(b"0}h\x28K\x01s.", b"0(h\x28\x91."), "key or member"),
+        (hash_bomb().replace(b"0}h\x28K\x01s.", b"0cbuiltins\nset\n]h\x28a\x85R."),
+         "key or member"),
+        (b"\x80\x04}\x8a\xff" + b"\x7f" * 255 + b"K\x01s.", "key or member that is a int"),
+        (b"\x80\x04}" + b"((" + b"K\x01" * 17 + b"tNu.", "key or member that is a tuple"),
+        (b"\x80\x04N" + b"2" * 9_000_000 + b".", "steps"),
+        (b"\x80\x04(" + b"\x8f" * 1_900_000 + b"t.", "more memory"),
+        (b"\x80\x04" + b"(" * 1_900_000 + b"t.", "more memory"),
+        (b"\x80\x04)" + b"\x85" * 500_000 + b".", "nested more than"),
+        (b"\x80\x04" + b"]" * 500_000 + b"a" * 499_999 + b".", "nested more than"),
+        (b"\x80\x04]\x94h\x00a" + b"]\x94h\x01a0.", None),
+        (b"\x80\x04X\x00\x00\x10\x00" + b"x" * 2**20 + b"\x94"
+         + b"c_codecs\nencode\nh\x00\x8c\x06latin1\x86R" * 1000 + b".", "more memory"),
+        (b"\x80\x04cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n\x8c\x0aS100000000\x85RC\x01x\x86R.",
+         "a scalar of"),
+        (b"\x80\x04cnumpy\ndtype\n\x8c\x40" + b"f8," * 21 + b"i\x85R.", "a dtype of"),
+        (b"\x80\x04cnumpy.core.numeric\n_frombuffer\n(C\x01xcnumpy\ndtype\n\x8c\x02i1\x85R"
+         b"(\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01J\xff\xff\xff\xfft\x8c\x01Ct R.",
+         "neither"),
+        (b"\x80\x04\x96\xff\xff\xff\xff\xff\xff\xff\x7f.", "cut short"),
+        (b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xffN.", None),
+        (b"\x80\x04cbuiltins\nset\nC\x01x\x85R.", "members out of a bytes"),
+        (b"\x80\x04cbuiltins\ncomplex\nX\x03\x00\x00\x00abcN\x86R.", "complex"),
+        (b"I" + b"9" * 5000 + b"\n.", "neither"),
+        (b"I" + b"9" * 500_000, "cut short"),
+        (b"\x80\x04(cos\nsystem\no.", r"os\.system"),
+        (b"(S'touch evil'\nios\nsystem\n.", "opcode"),
+        (b"\x80\x02c__builtin__\nset\n)\x81.", "opcode"),
+        (b"\x80\x04\x97.", "opcode"),
+    ],
+)  # fmt: skip
+def test_what_a_small_file_may_cost_is_bounded(tmp_path, program, match):
+    (tmp_path / "x.pkl").write_bytes(program)
+    began = time.process_time()
+    if match is None:
+        read_pickle(tmp_path / "x.pkl")
+    else:
+        with pytest.raises(ValueError, match=match) as caught:
+            read_pickle(tmp_path / "x.pkl")
+        assert str(caught.value).startswith(f"{tmp_path / 'x.pkl'} is")
+    assert time.process_time() - began < 5
+
+
+def test_containers_may_be_shared_and_hold_themselves(tmp_path):
+    endless: list = []
+    endless.append(endless)
+    shared = [[1]]
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps([shared] * 200))
+    assert read_pickle(tmp_path / "x.pkl")[0] == [[[1]]] * 200
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"a": [endless]}))
+    value, _ = read_pickle(tmp_path / "x.pkl")
+    assert value["a"][0][0] is value["a"][0]
+
+
+def test_keys_that_are_read(tmp_path):
+    value = {1: 0, "a": 1, b"b": 2, 0.5: 3, ("a", 1): 4, (1, (2.0)): 5, None: 6, np.int32(7): 8}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(value))
+    assert read_pickle(tmp_path / "x.pkl")[0] == value
+
+
+def test_a_large_dict_is_mapped_and_not_copied(tmp_path):
+    data = {"data": np.zeros((25, 1_000_000), np.float32), "names": ["x"] * 1000}
+    for protocol in (3, 4, 5):
+        with (tmp_path / "x.pkl").open("wb") as stream:
+            pickle.dump(data, stream, protocol=protocol)
+        tracemalloc.start()
+        found, mapped = read_pickle(tmp_path / "x.pkl")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.stop()
+        assert found["data"].shape == (25, 1_000_000)
+        assert not found["data"].flags.owndata
+        del found, mapped
+
+
+def test_headers_that_are_none(tmp_path, rng):
+    """NumPy and zipfile raise errors of many kinds; here they are one, with the file's name."""
+    np.save(tmp_path / "x.npy", rng.standard_normal(3))
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("x/data.pkl", pickle.dumps([1]))
+    for name, read, n in [("x.npy", read_npy, 128), ("x.pt", read_torch_zip, None)]:
+        whole = (tmp_path / name).read_bytes()
+        for _ in range(400):
+            broken = bytearray(whole)
+            for at in rng.integers(len(whole[:n]), size=3):
+                broken[at] = rng.integers(256)
+            (tmp_path / f"b{name}").write_bytes(broken)
+            message = f"b{name}"
+            try:
+                read(tmp_path / f"b{name}")
+            except ValueError as error:
+                message = str(error)
+            assert f"b{name}" in message
+    for header in (b"{'descr': '<f8', 'fortran_order': False, 'shape': (-5,), }", b"{(", b"(" * 60):
+        padded = header.ljust(117) + b"\n"
+        content = b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded
+        (tmp_path / "h.npy").write_bytes(content)
+        with pytest.raises(ValueError, match=r"h\.npy"):
+            read_npy(tmp_path / "h.npy")
