@@ -15,7 +15,7 @@ _IN_PLACE = 1024
 _MAX_READS, _MAX_BYTES, _MAX_DEPTH, _MAX_TUPLES = 2_000_000, 2**27, 100, 4000
 # What the interpreter raises where a file is none.
 BROKEN = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RecursionError,
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError,
     TypeError, ValueError, pickle.UnpicklingError,
 )  # fmt: skip
 

@@ -219,6 +219,6 @@ def read_torch_zip(path: str | os.PathLike) -> tuple[Any, MappedFile]:
         start = inside[0].header_offset
         # a local header is 30 bytes, a name and an extra field, whose lengths it tells
         n_name, n_extra = struct.unpack_from("<HH", mapped.buffer, start + 26)
-    except (*BROKEN, NotImplementedError, struct.error, zipfile.BadZipFile) as error:
+    except (*BROKEN, struct.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{mapped.path} is no whole file of torch.save: {error}.") from error
     return read_pickle(mapped, start + 30 + n_name + n_extra)

@@ -1,12 +1,26 @@
 """Whatever an image comes as, the RGB image a person sees."""
 
 import hashlib
+import struct
+import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Of what Pillow reads: what needs no other program, and whose decoders come to an end.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")
+# 6,000 x 5,600: a few hundred MB while it is brought to RGB. What compresses well can claim to be
+# larger by a thousand times than its file.
+_MAX_PIXELS = 2**25
+# What Pillow raises of files that are none.
+_BROKEN = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError,
+    TypeError, ValueError, Image.DecompressionBombError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 def check_images(images: Any) -> list:
@@ -95,25 +109,25 @@ def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Im
     ------
     FileNotFoundError
         If there is no such file.
+    PermissionError
+        If it may not be read.
+    TypeError
+        If it is no path, PIL image or array.
     ValueError
-        If the file is no image, or is cut off.
+        If the file is no image of a format that is read (TIFF and EPS are not: they can hang, or
+        start other programs), is cut off, or has more pixels than fit into a few hundred MB.
     """
     where = f"images[{index}]"
     if isinstance(image, np.ndarray):
         _check_array(image, index)
         image = Image.fromarray(image[:, :, 0] if image.shape[2:] == (1,) else image)
     elif isinstance(image, (str, Path)):
-        where = f"images[{index}], {str(image)}"
-        path = Path(image)
-        if path.is_dir():
-            raise ValueError(f"{where}, is a folder; give the image's file.")
-        try:
-            with Image.open(path) as image:
-                _decode(image, where)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{where}: there is no such file.") from error
-        except UnidentifiedImageError as error:
-            raise ValueError(f"{where}: this file is not an image that Pillow can read.") from error
+        where = f"images[{index}], {str(image)!r}"
+        image = _open(Path(image), where)
+    elif not isinstance(image, Image.Image):
+        raise TypeError(
+            f"{where} is a {type(image).__name__}; expected a path, a PIL image or an array."
+        )
     _decode(image, where)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
@@ -125,11 +139,46 @@ def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Im
     return image.convert("RGB")
 
 
+def _open(path: Path, where: str) -> Image.Image:
+    """Open a file and read its pixels."""
+    if path.is_dir():
+        raise ValueError(f"{where}, is a folder; give the image's file.")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{where}: this is not a file.")
+    Image.init()
+    try:
+        # Pillow's own limits are four times as high, and are warnings at first
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+            image = Image.open(path, formats=_FORMATS)
+        with image:
+            _decode(image, where)
+        return image
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{where}: there is no such file.") from error
+    except PermissionError as error:
+        raise PermissionError(f"{where}: you may not read this file.") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{where}: this file is not an image of a format that is read ({', '.join(_FORMATS)}); "
+            "save it as PNG."
+        ) from error
+    except _BROKEN as error:
+        if isinstance(error, ValueError) and str(error).startswith(where):
+            raise
+        raise ValueError(f"{where}: the image is damaged or cut off ({error}).") from error
+
+
 def _decode(image: Any, where: str) -> Any:
     """Read the pixels, or say that they cannot be read."""
+    width, height = image.size
+    if width * height > _MAX_PIXELS:
+        raise ValueError(
+            f"{where}: {width} x {height} pixels are more than are read ({_MAX_PIXELS:,}); reduce "
+            "it before you give it."
+        )
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError) as error:
+    except _BROKEN as error:
         raise ValueError(f"{where}: the image is damaged or cut off ({error}).") from error
 
 
