@@ -305,6 +305,28 @@ def _sweep_parts(folder: Path) -> None:
                     left.unlink()
 
 
+def check_fif_start(path: Path, label: str) -> None:
+    """Refuse a file that does not begin as FIF files do.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    label : str
+        What errors call it.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(16)
+    # the first tag is the file's identity, 100; a gzip file begins with 1f 8b
+    if start[:4] != (100).to_bytes(4, "big") and start[:2] != b"\x1f\x8b":
+        raise ValueError(f"{label} is {'empty' if not start else 'no FIF file'}.")
+
+
 def check_fif(content: bytes, name: str) -> None:
     """Refuse what MNE cannot read as a FIF file, or would read for ever.
 

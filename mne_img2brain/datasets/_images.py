@@ -1,10 +1,13 @@
 """Images made from random numbers, and the low-level features simulated sources see."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+
+from .._parameters import Integer, check_parameters
 
 CATEGORIES = ("texture", "grating", "disc", "rectangle", "star")
 
@@ -30,11 +33,43 @@ def simulate_images(
     categories : array of str, shape (n_images,)
         What each shows: ``"texture"``, ``"grating"``, ``"disc"``, ``"rectangle"`` or ``"star"``,
         in turn.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, or they have fewer than 8 pixels or more than 4096 along each side.
     """
-    rng = np.random.default_rng(random_state)
+    check_parameters(
+        SimpleNamespace(n_images=n_images, size=size), n_images=Integer(1), size=Integer(8, 4096)
+    )
+    rng = generator(random_state)
     categories = np.array([CATEGORIES[i % len(CATEGORIES)] for i in range(n_images)])
     images = np.stack([_draw(category, size, rng) for category in categories])
     return images, categories
+
+
+def generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
+    """Return a generator of random numbers.
+
+    Parameters
+    ----------
+    random_state : int | numpy.random.Generator | None
+        Seed; None is fresh entropy.
+
+    Returns
+    -------
+    numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    check_parameters(
+        SimpleNamespace(random_state=random_state),
+        random_state=(Integer(0), np.random.Generator, np.random.SeedSequence, None),
+    )
+    return np.random.default_rng(random_state)
 
 
 def image_features(images: Any, n_pixels: int = 32) -> np.ndarray:

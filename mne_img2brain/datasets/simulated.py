@@ -1,15 +1,17 @@
 """Simulated recordings whose true response is known."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import mne
 import numpy as np
 import pandas as pd
 
+from .._parameters import Integer, Number, check_parameters
 from ..epochs import make_epochs
 from ..epochs.regions import sensor_positions, site_montage, sphere_middle
-from ._images import image_features, simulate_images
+from ._images import generator, image_features, simulate_images
 
 __all__ = ["simulate_epochs", "simulate_images"]
 
@@ -107,24 +109,33 @@ def simulate_epochs(
     Raises
     ------
     ValueError
-        If there are too few images, trials, times or sensor positions, or ``snr`` is not positive.
+        If a parameter is not what is said above, or there are too few images, trials, times or
+        sensor positions.
     """
-    if int(n_trials) != n_trials or n_trials < 1:
-        raise ValueError(f"n_trials={n_trials} is not a whole number above 0.")
-    if n_subjects is not None and (int(n_subjects) != n_subjects or n_subjects < 1):
-        raise ValueError(f"n_subjects={n_subjects} is not a whole number above 0; None is one.")
-    if not snr > 0:
-        raise ValueError(f"snr={snr} is not positive; give a number above 0, or numpy.inf.")
+    check_parameters(
+        SimpleNamespace(**{name: value for name, value in locals().items() if name != "images"}),
+        n_trials=Integer(1),
+        n_subjects=(Integer(1), None),
+        snr=(Number(0, closed="neither"), np.inf),
+        subject_spread=Number(0),
+        tmin=Number(-60, 60),
+        tmax=Number(-60, 60),
+        sfreq=Number(1, 20_000, closed="high"),
+        info=(mne.Info, None),
+    )
     if not tmin <= 0 < tmax:
         raise ValueError(f"tmin={tmin} and tmax={tmax}: image onset, 0 s, must lie between them.")
-    if not subject_spread >= 0:
-        raise ValueError(f"subject_spread={subject_spread} is negative; 0 is equal brains.")
-    rng = np.random.default_rng(random_state)
+    rng = generator(random_state)
     features = _features(images)
     n_images = len(features)
-    if category is not None and len(category) != n_images:
-        raise ValueError(f"category has {len(category)} values for {n_images} images.")
+    if category is not None:
+        if isinstance(category, str) or not np.iterable(category):
+            raise ValueError(f"category={category!r}; give one value for each image.")
+        if len(category) != n_images:
+            raise ValueError(f"category has {len(category)} values for {n_images} images.")
     times = np.arange(round(tmin * sfreq), round(tmax * sfreq) + 1) / sfreq
+    if times[-1] <= 0:
+        raise ValueError(f"tmax={tmax}: at sfreq={sfreq} there is no sample after image onset.")
     info = _sensors(info, sfreq)
     sources = _source_responses(features, times, rng)
     noise_positions = 0.075 * _in_ball(_N_NOISE_SOURCES, rng)
@@ -160,6 +171,11 @@ def _features(images: list | np.ndarray) -> np.ndarray:
     array = images if isinstance(images, np.ndarray) else None
     if array is not None and array.dtype.kind == "f" and array.ndim in (2, 3):
         tokens = array.reshape(len(array), -1, array.shape[-1]).astype(float)
+        if not tokens.size or not np.isfinite(tokens[:, 0]).all():
+            raise ValueError(
+                "images are tokens without features, or whose first token is not finite; only "
+                "padding, at the end of an image's tokens, is NaN."
+            )
         # the class token for sources that see the whole, the mean token for the others
         pooled = np.stack([tokens[:, 0], np.nanmean(tokens, axis=1)], axis=1)
         features = np.repeat(pooled[:, :, None], 2, axis=2)

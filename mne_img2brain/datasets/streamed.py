@@ -53,7 +53,14 @@ class ArrayTrials(Trials):
         if self.mapped is not None:
             self.mapped.saw(block.nbytes)
         # float16 and float32 files are summed in double precision
-        return block.mean(axis=0, dtype=np.float64)[self.rows]
+        mean = block.mean(axis=0, dtype=np.float64)[self.rows]
+        if not np.isfinite(mean).all():
+            where = getattr(self.mapped, "path", "The file")
+            raise ValueError(
+                f"{where} holds values that are not finite, in condition {addresses[0][0]}; fetch "
+                "or copy it again."
+            )
+        return mean
 
 
 class Preparation:
@@ -98,6 +105,11 @@ class Preparation:
             raise ValueError(
                 "The times of the file are not evenly spaced and rising; at least two such times "
                 "are needed."
+            )
+        if times[-1] - times[0] > 0.5 * len(times):
+            raise ValueError(
+                f"The times of the file go from {times[0]:g} to {times[-1]:g} in steps of "
+                f"{steps.mean():g}; they should be seconds, not milliseconds."
             )
         self._sfreq_in = round((len(times) - 1) / (times[-1] - times[0]), 4)
         self.sfreq = self._sfreq_in if resample is None else float(resample)

@@ -16,7 +16,6 @@ Gifford, Dwivedi, Roig & Cichy (2022). A large and rich EEG dataset for modeling
 object recognition. NeuroImage 264, 119754.
 """
 
-import json
 import os
 import re
 from pathlib import Path
@@ -25,16 +24,19 @@ from typing import Any, Literal
 import mne
 import numpy as np
 
+from .._files import as_path
 from .._log import logger
 from .restricted_pickle import TensorInsideError, read_npy, read_torch_zip
 from .streamed import ArrayTrials, Preparation
 from .things_eeg2_images import (
     ACCESS,
+    check_lists,
     fetch_image_metadata,
     find_image_metadata,
     image_table,
     locate_images,
     read_image_metadata,
+    read_json,
     ubp_table,
 )
 from .things_eeg2_raw import load_raw
@@ -42,7 +44,10 @@ from .things_layout import (
     align_times,
     build_epochs,
     channel_rows,
+    check_asked,
+    check_baseline,
     check_folder,
+    check_names,
     check_shape,
     eeg_info,
     find_files,
@@ -149,6 +154,8 @@ def load(
         raise ValueError(f"split={split!r}; give 'train' or 'test'.")
     if variant not in _VARIANTS:
         raise ValueError(f"variant={variant!r}; give one of {', '.join(_VARIANTS)}.")
+    check_asked(average=average, mvnn=mvnn, tmin=tmin, tmax=tmax, resample=resample)
+    check_baseline(baseline)
     path = check_folder(path).absolute()
     name = _subject_name(subject)
     family, files = _find_variant(path, name, variant, split)
@@ -192,6 +199,7 @@ def _load_arrays(
     """Read a file that holds conditions x repetitions x channels x times."""
     data, ch_names, times, named, sessions, mapped = _READERS[family](file, split)
     n_leading = 2 if family == "neurobridge" else 1
+    ch_names = check_names(ch_names, str(file))
     check_shape(data, n_leading, ch_names, str(file))
     kind = _preprocessed_kind(variant, ch_names, file) if family == "preprocessed" else family
     n_conditions = int(np.prod(data.shape[:-3]))
@@ -209,7 +217,7 @@ def _load_arrays(
         baseline=None if baseline == "auto" else baseline,
         **options,
     )
-    unit = unit_by_scale(data)
+    unit = unit_by_scale(data, str(file))
     trials = trial_metadata(table, name, unit, data.shape[-3])
     if sessions is not None:
         trials["session"] = _sessions(sessions, data.shape, str(file))
@@ -311,6 +319,7 @@ def _check_partner(file: Path, split: str, ch_names: list[str], n_times: int) ->
         return
     try:
         partner, partner_names, *_ = _read_dict(other, split)
+        partner_names = check_names(partner_names, str(other))
     except ValueError as error:
         logger.info("The other split cannot be read: %s", error)
         return
@@ -325,8 +334,8 @@ def _check_partner(file: Path, split: str, ch_names: list[str], n_times: int) ->
 def _metadata(metadata: Any, path: Path, images_dir: Any) -> dict:
     """Return the lists of images."""
     if isinstance(metadata, dict):
-        return metadata
-    if metadata is not None and not Path(metadata).is_file():
+        return check_lists(metadata, "metadata")
+    if metadata is not None and not as_path(metadata, "metadata").is_file():
         raise FileNotFoundError(f"metadata={str(metadata)!r} is not a file. {ACCESS}")
     return read_image_metadata(metadata or find_image_metadata(path, images_dir))
 
@@ -344,7 +353,7 @@ def _read_dict(file: Path, split: str) -> tuple[np.ndarray, list, np.ndarray, No
     """Gifford, NICE, ATM: a dict, in an object array or pickled bare."""
     found, mapped = read_npy(file)
     data, names, times = _entries(found, ["preprocessed_eeg_data", "ch_names", "times"], file)
-    return data, list(names), times, None, None, mapped
+    return data, names, times, None, None, mapped
 
 
 def _read_neurobridge(
@@ -354,7 +363,7 @@ def _read_neurobridge(
     found, mapped = read_npy(file)
     if isinstance(found, dict):
         data, names, times = _entries(found, ["data", "ch_names", "times"], file)
-        return data, list(names), times, None, None, mapped
+        return data, names, times, None, None, mapped
     beside = [folder / "info.json" for folder in (file.parent, file.parent.parent)]
     info = next((place for place in beside if place.is_file()), None)
     if info is None:
@@ -362,8 +371,8 @@ def _read_neurobridge(
             f"There is no info.json beside {file} or one folder up; it names channels and times, "
             "whose order nothing else tells."
         )
-    names, times = _entries(json.loads(info.read_text()), ["ch_names", "times"], info)
-    return found, list(names), times, None, None, mapped
+    names, times = _entries(read_json(info), ["ch_names", "times"], info)
+    return found, names, times, None, None, mapped
 
 
 def _read_ubp(
@@ -373,15 +382,28 @@ def _read_ubp(
     try:
         found, mapped = read_torch_zip(file)
     except TensorInsideError:
-        import torch
+        found, mapped = _read_tensors(file), None
+    data, names, times, images = _entries(found, ["eeg", "ch_names", "times", "img"], file)
+    return data, names, times, images, found.get("session"), mapped
 
-        found, mapped = torch.load(file, weights_only=True, mmap=True, map_location="cpu"), None
-        found = {
+
+def _read_tensors(file: Path) -> dict:
+    """Let torch read tensors, and nothing else."""
+    import torch
+
+    try:
+        found = torch.load(file, weights_only=True, mmap=True, map_location="cpu")
+        return {
             key: value.numpy() if isinstance(value, torch.Tensor) else value
             for key, value in found.items()
         }
-    data, names, times, images = _entries(found, ["eeg", "ch_names", "times", "img"], file)
-    return data, list(names), times, images, found.get("session"), mapped
+    except Exception as error:
+        # torch raises errors of many kinds, and advises to read what may run anything
+        raise ValueError(
+            f"{file} is not a whole file of tensors, arrays and builtin containers "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); nothing else "
+            "is read, because it can run any code."
+        ) from None
 
 
 def _sessions(sessions: np.ndarray, shape: tuple[int, int, int, int], file: str) -> np.ndarray:

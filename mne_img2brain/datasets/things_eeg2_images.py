@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._files import as_path
 from .._log import logger
 from .restricted_pickle import read_npy
+from .things_layout import check_plain
 
 __all__ = ["fetch_image_metadata", "read_image_metadata"]
 
@@ -98,22 +100,70 @@ def read_image_metadata(path: str | os.PathLike) -> dict[str, list[str]]:
     ValueError
         If lists are missing or of different lengths.
     """
-    path = Path(path)
-    found: Any
+    path = as_path(path, "path")
     if path.suffix == ".json":
-        found = json.loads(path.read_text())
-    else:
-        found, _ = read_npy(path)
+        return check_lists(read_json(path), str(path))
+    return check_lists(read_npy(path)[0], str(path))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, or say that it is none.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON file ({error}).") from error
+
+
+def check_lists(found: Any, label: str) -> dict[str, list[str]]:
+    """Return the six lists of images.
+
+    Parameters
+    ----------
+    found : dict
+        What may hold them.
+    label : str
+        What errors call it.
+
+    Returns
+    -------
+    dict of str -> list of str
+
+    Raises
+    ------
+    ValueError
+        If lists are missing or of different lengths, or an image would not be in the folder of
+        images.
+    """
     missing = [key for key in _KEYS if not isinstance(found, dict) or key not in found]
     if missing:
         raise ValueError(
-            f"{path} lacks {', '.join(missing)}; it is not image_metadata.npy of THINGS-EEG2."
+            f"{label} lacks {', '.join(missing)}; it is not image_metadata.npy of THINGS-EEG2."
         )
+    wrong = [key for key in _KEYS if isinstance(found[key], str) or not np.iterable(found[key])]
+    if wrong:
+        raise ValueError(f"{label}: {wrong[0]} is no list.")
     lists = {key: [str(item) for item in found[key]] for key in _KEYS}
     for split in ("train", "test"):
         lengths = {len(lists[key]) for key in _KEYS if key.startswith(split)}
         if len(lengths) != 1:
-            raise ValueError(f"The {split} lists of {path} have different lengths: {lengths}.")
+            raise ValueError(f"The {split} lists of {label} have different lengths: {lengths}.")
+        for key in (f"{split}_img_concepts", f"{split}_img_files"):
+            check_plain(lists[key], f"{label}: {key}")
     return lists
 
 
@@ -214,6 +264,7 @@ def ubp_table(images: np.ndarray, split: str, n_conditions: int, label: str) -> 
     parts = [Path(str(name).replace("\\", "/")).parts for name in images[:, 0]]
     if any(len(part) < 2 for part in parts):
         raise ValueError(f"{label}: 'img' should hold paths <concept>/<file>, not {images[0, 0]!r}")
+    check_plain([name for part in parts for name in part[-2:]], f"{label}: 'img'")
     concepts = [re.sub(r"^\d+_", "", part[-2]) for part in parts]
     paths = [f"{_FOLDERS[split][0]}/{part[-2]}/{part[-1]}" for part in parts]
     return pd.DataFrame({"concept": concepts, "image": paths})

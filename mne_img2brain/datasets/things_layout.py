@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mne
@@ -11,7 +12,9 @@ import numpy as np
 import pandas as pd
 from mne.io.constants import FIFF
 
+from .._files import as_path
 from .._log import logger
+from .._parameters import Number, check_parameters
 from ..epochs.regions import site_montage
 from .streamed import Stream, StreamedEpochs
 
@@ -57,10 +60,75 @@ def check_folder(path: str | os.PathLike) -> Path:
     pathlib.Path
         The same.
     """
-    path = Path(path).expanduser()
+    path = as_path(path, "path").expanduser()
     if not path.exists():
         raise FileNotFoundError(f"There is no folder {path}; give the one that holds the data.")
     return path
+
+
+def check_asked(**asked: Any) -> None:
+    """Raise unless what a reader was asked for is of the kinds it takes.
+
+    Parameters
+    ----------
+    **asked
+        ``average``, ``mvnn``, ``tmin``, ``tmax``, ``resample``.
+
+    Raises
+    ------
+    ValueError
+        If one is not.
+    """
+    seconds = (Number(-3600, 3600), None)
+    kinds = {
+        "average": bool,
+        "mvnn": bool,
+        "tmin": seconds,
+        "tmax": seconds,
+        "resample": (Number(0, 1e5, closed="high"), None),
+    }
+    check_parameters(SimpleNamespace(**asked), **{name: kinds[name] for name in asked})
+
+
+def check_baseline(baseline: Any) -> None:
+    """Raise unless a baseline is "auto", None or two times.
+
+    Parameters
+    ----------
+    baseline : "auto" | tuple of float | None
+        What the user gave.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if baseline is None or (isinstance(baseline, str) and baseline == "auto"):
+        return
+    if not isinstance(baseline, (tuple, list)) or len(baseline) != 2:
+        raise ValueError(f"baseline={baseline!r}; give 'auto', None, or its first and last second.")
+    for end in baseline:
+        check_parameters(SimpleNamespace(baseline=end), baseline=(Number(-3600, 3600), None))
+
+
+def check_plain(names: Sequence[str], label: str) -> None:
+    """Raise where a name that somebody wrote into a file leads out of a folder.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of folders and files.
+    label : str
+        What errors call the list.
+
+    Raises
+    ------
+    ValueError
+        If one is a path, or of no file.
+    """
+    for name in names:
+        if name in ("", ".", "..") or re.search(r"[/\\\0:]", name):
+            raise ValueError(f"{label} holds {name!r}, which is not the plain name of a file.")
 
 
 def align_times(times: Sequence | np.ndarray, n_times: int, label: str) -> np.ndarray:
@@ -82,7 +150,12 @@ def align_times(times: Sequence | np.ndarray, n_times: int, label: str) -> np.nd
     array, shape (n_times,)
         The last ``n_times`` of the list.
     """
-    times = np.array(times, dtype=float).ravel()
+    try:
+        times = np.array(times, dtype=float).ravel()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{label} lists times that are no numbers ({error}).") from error
+    if not np.isfinite(times).all():
+        raise ValueError(f"{label} lists times that are not finite.")
     if len(times) < n_times:
         raise ValueError(
             f"{label} lists {len(times)} times for {n_times} samples per trial; it should list at "
@@ -118,7 +191,11 @@ def channel_rows(ch_names: Sequence[str], channels: list[str] | None, label: str
     if channels is None:
         return np.arange(len(ch_names))
     if isinstance(channels, str):
-        channels = [channels]
+        raise TypeError(f"channels={channels!r}; give a list of names, here [{channels!r}].")
+    if not np.iterable(channels) or not all(isinstance(name, str) for name in channels):
+        raise TypeError(f"channels={channels!r}; give a list of names, or None for all.")
+    if not len(channels):
+        raise ValueError("channels is empty; give at least one name, or None for all.")
     unknown = [name for name in channels if name not in ch_names]
     if unknown:
         raise ValueError(
@@ -152,15 +229,49 @@ def check_shape(array: np.ndarray, n_leading: int, ch_names: Sequence[str], labe
         )
     if shape[-2] != len(ch_names):
         raise ValueError(f"{label} names {len(ch_names)} channels, but its data have {shape[-2]}.")
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{label} holds data of type {array.dtype}; expected real numbers.")
+    if 0 in shape:
+        raise ValueError(f"{label} holds data of shape {shape}: there are no trials in it.")
 
 
-def unit_by_scale(array: np.ndarray) -> str:
+def check_names(names: Any, label: str) -> list[str]:
+    """Return the names of channels as a list.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As the file lists them.
+    label : str
+        What errors call the file.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If they are no names, or one is there twice.
+    """
+    listed = list(names) if np.iterable(names) and not isinstance(names, (str, bytes)) else []
+    if not listed or not all(isinstance(name, str) for name in listed):
+        raise ValueError(f"{label}: 'ch_names' is {str(names)[:60]!r}; expected names of channels.")
+    twice = [name for name in set(listed) if listed.count(name) > 1]
+    if twice:
+        raise ValueError(f"{label}: 'ch_names' has {sorted(twice)[0]} more than once.")
+    return [str(name) for name in listed]
+
+
+def unit_by_scale(array: np.ndarray, label: str) -> str:
     """Tell volts from data without unit by their size.
 
     Parameters
     ----------
     array : array, shape (..., n_channels, n_times)
         The data; a few trials are looked at.
+    label : str
+        What errors call the file.
 
     Returns
     -------
@@ -168,7 +279,14 @@ def unit_by_scale(array: np.ndarray) -> str:
         ``"V"``, or ``""`` for data that were whitened or z-scored.
     """
     flat = np.unique(np.linspace(0, len(array) - 1, 8).round().astype(int))
-    spread = np.nanmedian([np.nanstd(np.asarray(array[i], dtype=float)) for i in flat])
+    looked_at = [np.asarray(array[i], dtype=float) for i in flat]
+    finite = all(np.isfinite(trials).all() for trials in looked_at)
+    if not finite or not any(trials.any() for trials in looked_at):
+        raise ValueError(
+            f"{label} holds trials that are {'all zeros' if finite else 'not finite'}; the file is "
+            "broken: fetch or copy it again."
+        )
+    spread = np.median([trials.std() for trials in looked_at])
     return "V" if 0 < spread < _MAX_VOLTS else ""
 
 

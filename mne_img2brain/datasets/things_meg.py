@@ -30,6 +30,7 @@ from typing import Any, Literal
 import mne
 import numpy as np
 
+from .._files import check_fif_start
 from .._log import logger
 from .restricted_pickle import read_pickle
 from .streamed import ArrayTrials, Preparation, Trials
@@ -37,7 +38,9 @@ from .things_layout import (
     align_times,
     build_epochs,
     channel_rows,
+    check_asked,
     check_folder,
+    check_names,
     check_shape,
     ctf_info,
     find_files,
@@ -53,6 +56,17 @@ from .things_meg_images import (
 )
 
 __all__ = ["load"]
+
+# What MNE raises of files that are none, beside errors of the operating system.
+_BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 _VARIANTS = ("auto", "fif", "atm")
 _PROTOCOLS = ("zero-shot", "standard")
@@ -133,6 +147,7 @@ def load(
         raise ValueError(f"variant={variant!r}; give one of {', '.join(_VARIANTS)}.")
     if protocol not in _PROTOCOLS:
         raise ValueError(f"protocol={protocol!r}; give one of {', '.join(_PROTOCOLS)}.")
+    check_asked(average=average, tmin=tmin, tmax=tmax, resample=resample)
     path = check_folder(path).absolute()
     number = _subject_number(subject)
     variant, file = _find_variant(path, number, variant, split)
@@ -203,9 +218,14 @@ def _load_fif(
 
 def _read_fif(file: Path) -> mne.BaseEpochs:
     """Open epochs without reading them; say which part of a split file is missing."""
+    check_fif_start(file, str(file))
     try:
         return mne.read_epochs(file, proj=False, preload=False, verbose="error")
-    except (FileNotFoundError, OSError) as error:
+    except _BROKEN as error:
+        raise ValueError(
+            f"{file} holds no epochs that MNE can read ({error}); fetch or copy it again."
+        ) from error
+    except OSError as error:
         name = Path(str(getattr(error, "filename", "") or error)).name.strip("'\" ")
         raise FileNotFoundError(
             f"{file} goes on in other files, of which one is missing ({name}); all of "
@@ -231,7 +251,7 @@ def _load_pickle(
     missing = [key for key in keys if not isinstance(found, dict) or key not in found]
     if missing:
         raise ValueError(f"{file} lacks {', '.join(missing)}; it is none of ATM's MEG pickles.")
-    data, names = found["meg_data"], [str(name) for name in found["ch_names"]]
+    data, names = found["meg_data"], check_names(found["ch_names"], str(file))
     check_shape(data, 2, names, str(file))
     images = image_lists(path, number, metadata, images_dir)[split]
     n_images = int(np.prod(data.shape[:2]))
@@ -250,7 +270,7 @@ def _load_pickle(
     rows = channel_rows(names, channels, str(file))
     times = align_times(found["times"], data.shape[-1], str(file))
     preparation = Preparation(times, **options)
-    if unit_by_scale(data) == "V":
+    if unit_by_scale(data, str(file)) == "V":
         logger.info("%s: the values are small for z-scores; they are taken as such.", file)
     return build_epochs(
         ArrayTrials(data, rows, mapped),

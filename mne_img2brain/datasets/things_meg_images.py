@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._files import as_path
 from .._log import logger
-from .things_layout import concept_of_file, find_files
+from .things_layout import check_plain, concept_of_file, find_files
 
 CATCH_CODE = 999999
 _COLUMNS = ("trial_type", "session_nr", "run_nr", "image_path")
@@ -71,6 +72,8 @@ def choose_trials(
     of_test = kind.eq("test").to_numpy() & ~catch
     of_train = kind.eq("exp").to_numpy() & ~catch
     paths = metadata["image_path"].astype(str).str.replace("\\", "/")
+    for path in set(paths):
+        check_plain(Path(path).parts, "image_path")
     concept = paths.map(_concept)
     if protocol == "zero-shot":
         of_train = of_train & ~concept.isin(set(concept[of_test])).to_numpy()
@@ -223,7 +226,7 @@ def _attributes(path: Path, number: int, metadata: Any) -> Any:
         if file is None:
             return None
     else:
-        file = Path(metadata)
+        file = as_path(metadata, "metadata")
         if not file.is_file():
             raise FileNotFoundError(f"metadata={str(metadata)!r} is not a file. {ACCESS}")
         if file.suffix != ".csv":
@@ -231,7 +234,10 @@ def _attributes(path: Path, number: int, metadata: Any) -> Any:
             if "image_metadata" in file.name:
                 hint = " It is that of THINGS-EEG2, which showed other images."
             raise ValueError(f"metadata={str(metadata)!r} should be {name}.{hint}")
-    table = pd.read_csv(file)
+    try:
+        table = pd.read_csv(file)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file} is no list of trials in CSV ({error}).") from error
     check_columns(table, str(file))
     return table
 

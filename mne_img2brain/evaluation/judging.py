@@ -11,6 +11,7 @@ from ..epochs import read_recording, to_evoked_map
 from ..metrics import ncsnr
 from ..trials.checks import check_integers
 from . import decoding, material
+from .asked import check_by_subject, check_encoders, check_options, check_windows
 from .draws import Real, judge_draws
 from .predictions import ceilings, judge_prediction
 from .result import Evaluation
@@ -118,16 +119,22 @@ def evaluate(
 
     Raises
     ------
+    sklearn.exceptions.NotFittedError
+        If an encoder is not fitted.
+    TypeError
+        If an encoder is none.
     ValueError
-        If images were in fit, sensors or times do not fit, or there are fewer than three images.
+        If a parameter is not what is said above, images were in fit, sensors or times do not fit,
+        or there are fewer than three images.
     """
     encoders = encoder if isinstance(encoder, dict) else {"encoder": encoder}
-    if not encoders:
-        raise ValueError("encoder is an empty dict; give {name: fitted encoder}.")
+    check_encoders(encoders)
     check_integers(
         n_draws=(n_draws, 0), n_splits=(n_splits, 1), n_bootstrap=(n_bootstrap, 2),
         random_state=(random_state, 0),
     )  # fmt: skip
+    check_windows(window=window, draw_window=draw_window)
+    check_options(level, allow_training_images, components, bands, classifiers)
     if n_draws == 1:
         raise ValueError("n_draws=1: draws are judged by how they vary; give 2 or more, or 0.")
     if isinstance(epochs, dict):
@@ -143,6 +150,7 @@ def evaluate(
             raise ValueError(
                 f"subject={subject!r} and a dict of epochs: its keys are the subjects."
             )
+        check_by_subject(epochs, image_ids=image_ids, training_epochs=training_epochs)
         parts = {}
         for one, of_one in epochs.items():
             parts[one] = evaluate(
@@ -155,6 +163,8 @@ def evaluate(
                 **arguments,
             )
         return combine(parts, n_bootstrap, level, random_state)
+    if isinstance(image_ids, dict):
+        raise ValueError("image_ids is a dict, but epochs is none; give a dict of both, or none.")
     with use_log_level(verbose):
         recorded = material.gather(encoders, images, epochs, image_ids, captions, labels)
         material.refuse_training_images(encoders, recorded, allow_training_images)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import matplotlib.pyplot as plt
+import mne
 import numpy as np
 
 # Okabe and Ito (2008): told apart in the common forms of colour blindness. Black is for what is
@@ -75,6 +76,109 @@ def get_axes(axes: Any, n: int, **layout: Any) -> tuple[Any, np.ndarray]:
     if len(axes) != n:
         raise ValueError(f"axes holds {len(axes)} axes; this figure needs {n}.")
     return axes[0].figure, axes
+
+
+def check_evoked(**given: Any) -> None:
+    """Raise unless every ``name=value`` is an Evoked with numbers in it.
+
+    Parameters
+    ----------
+    **given
+        What the user gave.
+
+    Raises
+    ------
+    TypeError
+        If one is no Evoked.
+    ValueError
+        If all of its values are NaN or infinite.
+    """
+    for name, value in given.items():
+        if not isinstance(value, mne.Evoked):
+            hint = "; average them first" if isinstance(value, mne.BaseEpochs) else ""
+            raise TypeError(f"{name} is a {type(value).__name__}; give an mne.Evoked{hint}.")
+        if not np.isfinite(value.data).any():
+            raise ValueError(f"{name} has values at no sensor and time; there is nothing to draw.")
+
+
+def check_named(name: str, values: Any) -> dict:
+    """Return what is drawn by its names, which there must be.
+
+    Parameters
+    ----------
+    name : str
+        What the parameter is called.
+    values : dict
+        What the user gave.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    TypeError
+        If it is no dict.
+    ValueError
+        If it is empty.
+    """
+    if not isinstance(values, dict):
+        raise TypeError(f"{name} is a {type(values).__name__}; give a dict of name to values.")
+    if not values:
+        raise ValueError(f"{name} is empty; give a dict with at least one entry.")
+    return values
+
+
+def check_numbers(name: str, values: Any, n: int | None = None) -> np.ndarray:
+    """Return a row of numbers.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    values : array-like
+        What the user gave.
+    n : int | None
+        How many there should be; ``None`` is one or more.
+
+    Returns
+    -------
+    array, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If it is none, or of another length.
+    """
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}={str(values)[:40]!r}; give a row of numbers.") from error
+    if array.ndim != 1 or not len(array) or n not in (None, len(array)):
+        expected = "(n,), n > 0" if n is None else f"({n},)"
+        raise ValueError(f"{name} has shape {array.shape}; expected {expected}.")
+    return array
+
+
+def check_window(window: Any, name: str = "window") -> None:
+    """Raise unless a window is None or two numbers in rising order.
+
+    Parameters
+    ----------
+    window : tuple of float | None
+        What the user gave.
+    name : str
+        What it is called.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if window is not None:
+        first, last = check_numbers(name, window, 2)
+        if not first < last:
+            raise ValueError(f"{name}={tuple(window)}; give its first and its last second.")
 
 
 def finish(figure: Any, show: bool) -> Any:

@@ -6,12 +6,33 @@ import mne
 import numpy as np
 from matplotlib.figure import Figure
 
-from .canvas import REAL, REFERENCE, finish, get_axes, styles, tidy, time_axis
+from .canvas import (
+    REAL,
+    REFERENCE,
+    check_evoked,
+    check_named,
+    check_numbers,
+    check_window,
+    finish,
+    get_axes,
+    styles,
+    tidy,
+    time_axis,
+)
 
 
 def _named(values: dict | mne.Evoked | np.ndarray) -> dict:
     """Return a dict with one entry where there is only one thing to draw."""
     return values if isinstance(values, dict) else {"prediction": values}
+
+
+def _check_pairs(name: str, values: dict) -> None:
+    """Raise unless each entry is two rows of numbers of one length."""
+    for key, pair in values.items():
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(f"{name}[{key!r}] is not a pair of arrays.")
+        first = check_numbers(f"{name}[{key!r}][0]", pair[0])
+        check_numbers(f"{name}[{key!r}][1]", pair[1], len(first))
 
 
 def plot_r_time(
@@ -41,8 +62,19 @@ def plot_r_time(
     -------
     matplotlib.figure.Figure
         The figure.
+
+    Raises
+    ------
+    TypeError
+        If what is drawn is no dict, array or Evoked as above.
+    ValueError
+        If there is nothing to draw, or lengths do not match.
     """
-    r = _named(r)
+    r = check_named("r", _named(r))
+    check_evoked(**{f"r[{name!r}]": evoked for name, evoked in r.items()})
+    if ceiling is not None:
+        check_evoked(ceiling=ceiling)
+    check_window(window)
     figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))
     for (name, evoked), style in zip(r.items(), styles(r).values(), strict=True):
         axis.plot(evoked.times, np.nanmean(evoked.data, axis=0), label=name, **style)
@@ -79,7 +111,20 @@ def plot_identification(
     -------
     matplotlib.figure.Figure
         The figure.
+
+    Raises
+    ------
+    TypeError
+        If what is drawn is no dict, array or Evoked as above.
+    ValueError
+        If there is nothing to draw, or lengths do not match.
     """
+    check_named("over_time", over_time)
+    check_named("n_way", n_way)
+    _check_pairs("over_time", over_time)
+    _check_pairs("n_way", n_way)
+    if over_time.keys() != n_way.keys():
+        raise ValueError(f"over_time is of {list(over_time)}, n_way of {list(n_way)}.")
     figure, axes = get_axes(axes, 2, figsize=(9, 3.2))
     look = styles(over_time)
     n_images = max(max(counts) for counts, _ in n_way.values())
@@ -127,8 +172,19 @@ def plot_calibration(ranks: np.ndarray | dict, *, axes: Any = None, show: bool =
     -------
     matplotlib.figure.Figure
         The figure.
+
+    Raises
+    ------
+    TypeError
+        If what is drawn is no dict, array or Evoked as above.
+    ValueError
+        If there is nothing to draw, or lengths do not match.
     """
-    ranks = _named(ranks)
+    ranks = check_named("ranks", _named(ranks))
+    for name, counts in ranks.items():
+        counts = check_numbers(f"ranks of {name!r}", counts)
+        if not (counts >= 0).all() or not counts.sum() > 0:
+            raise ValueError(f"ranks of {name!r} are {counts}; counts are 0 or more, not all 0.")
     figure, axes = get_axes(axes, 2, figsize=(8, 3.2))
     look = styles(ranks)
     for name, counts in ranks.items():
@@ -193,7 +249,20 @@ def plot_spectra(
     -------
     matplotlib.figure.Figure
         The figure.
+
+    Raises
+    ------
+    TypeError
+        If what is drawn is no dict, array or Evoked as above.
+    ValueError
+        If there is nothing to draw, or lengths do not match.
     """
+    freqs = check_numbers("freqs", freqs)
+    real = check_numbers("real", real, len(freqs))
+    for name, power in check_named("spectra", spectra).items():
+        check_numbers(f"spectra[{name!r}]", power, len(freqs))
+    if fmax is not None and not fmax >= freqs[0]:
+        raise ValueError(f"fmax={fmax}; give a frequency from {freqs[0]:g} Hz up.")
     figure, axes = get_axes(axes, 2, figsize=(9, 3.2))
     shown = freqs <= (freqs[-1] if fmax is None else fmax)
     look = styles(spectra)
@@ -245,7 +314,19 @@ def plot_trial_sd(
     -------
     matplotlib.figure.Figure
         The figure.
+
+    Raises
+    ------
+    TypeError
+        If what is drawn is no dict, array or Evoked as above.
+    ValueError
+        If there is nothing to draw, or lengths do not match.
     """
+    times = check_numbers("times", times)
+    real = check_numbers("real", real, len(times))
+    for name, values in check_named("sd", sd).items():
+        check_numbers(f"sd[{name!r}]", values, len(times))
+    check_window(window)
     figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))
     axis.plot(times, real, color=REAL, lw=2.5, alpha=0.6, label="real")
     for (name, values), style in zip(sd.items(), styles(sd).values(), strict=True):
@@ -277,7 +358,15 @@ def plot_rsa(
     -------
     matplotlib.figure.Figure
         The figure.
+
+    Raises
+    ------
+    TypeError
+        If what is drawn is no dict, array or Evoked as above.
+    ValueError
+        If there is nothing to draw, or lengths do not match.
     """
+    _check_pairs("values", check_named("values", values))
     figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))
     look = styles(values)
     for name, (centres, similarity) in values.items():

@@ -5,7 +5,18 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from .canvas import COLORS, REAL, REFERENCE, finish, get_axes, tidy, time_axis, unit_of
+from .canvas import (
+    COLORS,
+    REAL,
+    REFERENCE,
+    check_evoked,
+    check_named,
+    finish,
+    get_axes,
+    tidy,
+    time_axis,
+    unit_of,
+)
 
 
 def plot_phosphenes(
@@ -48,11 +59,15 @@ def plot_phosphenes(
 
     Raises
     ------
+    TypeError
+        If images or responses are no dict, or a response is no Evoked.
     ValueError
         If there is no image, or one has no response, or responses differ in times or sensors.
     """
-    if not images:
-        raise ValueError("images is empty; give the intact image and at least one percept.")
+    check_named("images", images)
+    if responses is not None:
+        check_named("responses", responses)
+        check_evoked(**{f"responses[{name!r}]": one for name, one in responses.items()})
     names = list(images)
     figure, axes = _strip(axes, len(names), 1 if responses is None else 2)
     shown = {name: _brightness(image, name) for name, image in images.items()}

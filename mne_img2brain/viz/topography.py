@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from mne.io.constants import FIFF
 from scipy.signal import find_peaks
 
-from .canvas import REAL, REFERENCE, UNITS, finish, get_axes, time_axis, unit_of
+from .canvas import REAL, REFERENCE, UNITS, check_evoked, finish, get_axes, time_axis, unit_of
 
 
 def plot_prediction(
@@ -54,9 +54,15 @@ def plot_prediction(
 
     Raises
     ------
+    TypeError
+        If one of them is no Evoked.
     ValueError
-        If sensors or times do not match.
+        If sensors or times do not match, one of them has no values, or a topography is asked for
+        at a time that there is not.
     """
+    check_evoked(predicted=predicted, recorded=recorded)
+    if isinstance(labels, str) or len(labels) != 2:
+        raise ValueError(f"labels={labels!r}; give two, of the recorded and the predicted.")
     predicted, recorded, ch_type = _matched(predicted, recorded, ch_type)
     scale, unit = unit_of(recorded.info, ch_type)
     pair = (scale * recorded.data, scale * predicted.data)
@@ -124,12 +130,14 @@ def plot_score_joint(
 
     Raises
     ------
+    TypeError
+        If it is no Evoked.
     ValueError
-        If no sensor has a value at any time.
+        If no sensor has a value at any time, or a topography is asked for at a time that there is
+        not.
     """
+    check_evoked(r=r)
     there = np.isfinite(r.data).any(axis=1)
-    if not there.any():
-        raise ValueError("No sensor of the map has values at any time; there is nothing to draw.")
     good = [name for name, ok in zip(r.ch_names, there, strict=True) if ok]
     r, _, _ = _matched(r.copy().pick(good), r.copy().pick(good), ch_type)
     defined = np.isfinite(r.data).any(axis=0)
@@ -212,7 +220,12 @@ def _front_to_back(info: mne.Info) -> np.ndarray:
 def _times(evoked: mne.Evoked, times: Any, strength: np.ndarray | None = None) -> np.ndarray:
     """Return when topographies are drawn: as asked for, or at the largest peaks after onset."""
     if not isinstance(times, str):
-        return np.atleast_1d(np.asarray(times, float))
+        when = np.atleast_1d(np.asarray(times, float))
+        first, last = evoked.times[[0, -1]]
+        slack = 0.5 / evoked.info["sfreq"]
+        if not ((when >= first - slack) & (when <= last + slack)).all():
+            raise ValueError(f"times={when}; give seconds from {first:g} to {last:g}.")
+        return when
     if times != "peaks":
         raise ValueError(f"times={times!r}; give times in seconds or 'peaks'.")
     strength = evoked.data.std(axis=0) if strength is None else np.asarray(strength)

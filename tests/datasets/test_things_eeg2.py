@@ -235,7 +235,7 @@ def test_window_and_rate(tmp_path):
         things_eeg2.load(tmp_path, tmin=-0.5)
     with pytest.raises(ValueError, match="has no sample at -0.2 s"):
         things_eeg2.load(tmp_path, resample=33)
-    with pytest.raises(ValueError, match="not above 0"):
+    with pytest.raises(ValueError, match="resample=-1; give a number > 0"):
         things_eeg2.load(tmp_path, resample=-1)
 
 
@@ -344,7 +344,7 @@ def test_image_errors(tmp_path):
 def test_broken_files(tmp_path):
     write("nice", tmp_path)
     file = tmp_path / "sub-01" / "preprocessed_eeg_training.npy"
-    content = {"preprocessed_eeg_data": np.zeros((8, 4, 63, 250)), "ch_names": made.NAMES_63}
+    content = {"preprocessed_eeg_data": np.ones((8, 4, 63, 250)), "ch_names": made.NAMES_63}
 
     def put(**changes):
         file.write_bytes(pickle.dumps(content | changes, protocol=4))

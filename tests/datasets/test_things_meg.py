@@ -274,11 +274,15 @@ def test_broken_pickles(atm):
     pd.to_pickle({"meg_data": np.zeros(3)}, file, protocol=4)
     with pytest.raises(ValueError, match="lacks ch_names, times"):
         things_meg.load(root)
-    content = {"meg_data": np.zeros((9, 1, 4, 201)), "ch_names": names, "times": np.arange(201)}
+    content = {
+        "meg_data": np.zeros((9, 1, 4, 201)),
+        "ch_names": names,
+        "times": np.arange(201) / 200,
+    }
     pd.to_pickle(content, file, protocol=4)
     with pytest.raises(ValueError, match="expected 5 axes: concept, image, repetition"):
         things_meg.load(root)
-    content |= {"meg_data": np.zeros((3, 3, 1, 4, 201)), "ch_names": ["Oz", *names[1:]]}
+    content |= {"meg_data": np.ones((3, 3, 1, 4, 201)), "ch_names": ["Oz", *names[1:]]}
     pd.to_pickle(content, file, protocol=4)
     with pytest.raises(ValueError, match="1 of 4 channels are no sensors .*: Oz"):
         things_meg.load(root)

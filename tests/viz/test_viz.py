@@ -100,7 +100,7 @@ def test_no_topographies_without_positions(rng):
 
 def test_planar_gradiometers(rng):
     evoked = planar()
-    figure = viz.plot_prediction(evoked, evoked, times=[0.2], show=False)
+    figure = viz.plot_prediction(evoked, evoked, times=[-0.05], show=False)
     assert figure.axes[0].get_ylabel() == "Amplitude (fT/cm)"
     # The root of the mean square of 3 and 4 is sqrt(12.5); in r it would be their mean.
     from mne_img2brain.viz.topography import _by_place, _one_per_place
@@ -111,7 +111,7 @@ def test_planar_gradiometers(rng):
     np.testing.assert_allclose(_by_place(3 * column, place, squared=True), np.sqrt(12.5))
     np.testing.assert_allclose(_by_place(3 * column, place), 3.5)
     evoked.data /= 1e-12
-    viz.plot_score_joint(evoked, times=[0.2], show=False)
+    viz.plot_score_joint(evoked, times=[-0.05], show=False)
 
 
 def test_score_joint_has_no_unit(rng):
