@@ -1,18 +1,199 @@
 """Any regressor, called with tokens and responses in three dimensions."""
 
 import inspect
-from typing import Any
+from numbers import Integral
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import clone
+from sklearn import config_context
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.model_selection import GroupKFold
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
+from ..mean import FewImagesRegressor, KernelMeanRegressor
 from ..trials.pooling import pool_tokens
+from ..trials.splits import merge_groups
+
+
+class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
+    """A regressor of ours inside scikit-learn's meta-estimators, which know tables only.
+
+    Responses come flattened and are brought to (n_channels, n_times) again, so that the regressor
+    is told sensors from times. Parameters of the regressor are reached as if it stood here itself.
+
+    Parameters
+    ----------
+    regressor : regressor
+        Takes tokens and responses in three dimensions.
+    shape : tuple of int
+        (n_channels, n_times)
+    regions : array of int, shape (n_channels,)
+        The brain region of each sensor.
+
+    Attributes
+    ----------
+    regressor_ : regressor
+        Fitted.
+    """
+
+    def __init__(self, regressor: Any, shape: tuple[int, int], regions: np.ndarray) -> None:
+        self.regressor = regressor
+        self.shape = shape
+        self.regions = regions
+
+    def get_params(self, deep: bool = True) -> dict:
+        """Return the parameters, with ``deep`` those of the regressor too."""
+        inner = self.regressor.get_params() if deep else {}
+        return inner | super().get_params(deep)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, of the regressor where it is not one of this class."""
+        names = set(super().get_params())
+        super().set_params(**{name: params[name] for name in params if name in names})
+        self.regressor.set_params(**{name: params[name] for name in params if name not in names})
+        return self
+
+    def fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        trial_weight: np.ndarray | None = None,
+        trial_groups: np.ndarray | None = None,
+    ) -> Self:
+        """Fit the regressor.
+
+        Parameters
+        ----------
+        X : array, shape (n_trials, n_features) | (n_trials, n_tokens, n_features)
+            Tokens.
+        y : array, shape (n_trials, n_channels * n_times)
+            Responses; where a transformer has changed their number, sensors and times are lost.
+        trial_weight : array, shape (n_trials,) | None
+            Of how many trials each row is the average.
+        trial_groups : array, shape (n_trials,) | None
+            What splits keep together.
+
+        Returns
+        -------
+        self : SensorsAndTimes
+        """
+        whole = y.shape[1:] == (np.prod(self.shape),)
+        self.regressor_ = _fit_shaped(
+            clone(self.regressor),
+            X,
+            y.reshape(-1, *self.shape) if whole else y,
+            sample_weight=trial_weight,
+            groups=trial_groups,
+            regions=self.regions if whole else None,
+        )
+        self.n_features_in_ = X.shape[-1]
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict flattened responses: array, shape (n_images, n_channels * n_times)."""
+        return np.reshape(self.regressor_.predict(X), (len(X), -1))
 
 
 def _takes_arrays(regressor: Any) -> bool:
     """Tell whether a regressor takes tokens and (n_channels, n_times), as ours do."""
-    return has_fit_parameter(regressor, "regions")
+    ours = (KernelMeanRegressor, FewImagesRegressor, SensorsAndTimes)
+    return isinstance(regressor, ours) or has_fit_parameter(regressor, "regions")
+
+
+class _Inner(NamedTuple):
+    """What is inside of meta-estimators: its name there, and where parameters of fit are sent."""
+
+    regressor: Any
+    name: str = ""
+    prefix: str = ""
+    reads_table: bool = False  # transformers come before it
+    search: Any = None
+    search_prefix: str = ""
+
+
+def _look_inside(regressor: Any) -> _Inner:
+    """Go through pipelines, searches and transformed targets to the regressor inside."""
+    found = _Inner(regressor)
+    while True:
+        outer = found.regressor
+        if isinstance(outer, Pipeline):
+            step, inner = outer.steps[-1]
+            before = any(t not in (None, "passthrough") for _, t in outer.steps[:-1])
+            found = found._replace(
+                regressor=inner,
+                name=f"{found.name}{step}__",
+                prefix=f"{found.prefix}{step}__",
+                reads_table=found.reads_table or before,
+            )
+        elif isinstance(outer, TransformedTargetRegressor):
+            found = found._replace(regressor=outer.regressor, name=f"{found.name}regressor__")
+        elif isinstance(outer, BaseSearchCV):
+            found = found._replace(
+                regressor=outer.estimator,
+                name=f"{found.name}estimator__",
+                search=outer,
+                search_prefix=found.prefix,
+            )
+        else:
+            return found
+
+
+def can_sample(regressor: Any) -> bool:
+    """Tell whether a regressor draws single trials, also inside of a pipeline or a search.
+
+    Parameters
+    ----------
+    regressor : regressor | None
+        Fitted or not; ``None`` is :class:`~mne_img2brain.DiffusionRegressor`.
+
+    Returns
+    -------
+    bool
+    """
+    inside = regressor
+    while isinstance(inside, (Pipeline, BaseSearchCV, SensorsAndTimes)):
+        if isinstance(inside, Pipeline):
+            inside = inside.steps[-1][1]
+        else:
+            inside = inside.regressor if isinstance(inside, SensorsAndTimes) else inside.estimator
+    return regressor is None or hasattr(inside, "sample")
+
+
+def _fit_shaped(regressor: Any, tokens: np.ndarray, y: np.ndarray, **given: Any) -> Any:
+    """Fit a regressor of ours with as much as it wants to know."""
+    known = inspect.signature(regressor.fit).parameters
+    if "image_index" not in known and "image_index" in given:
+        tokens = tokens[given["image_index"]]
+    return regressor.fit(tokens, y, **{name: given[name] for name in given if name in known})
+
+
+def _fit_inside(
+    regressor: Any,
+    inner: _Inner,
+    tokens: np.ndarray,
+    image_index: np.ndarray,
+    y: np.ndarray,
+    sample_weight: np.ndarray,
+    groups: np.ndarray | None,
+    regions: np.ndarray,
+) -> Any:
+    """Fit one of ours inside of meta-estimators; a search parts images, not trials of them."""
+    shaped = SensorsAndTimes(inner.regressor, y.shape[1:], regions)
+    regressor.set_params(**{inner.name.removesuffix("__"): shaped})
+    given = {"trial_weight": sample_weight, "trial_groups": groups}
+    given = {f"{inner.prefix}{name}": value for name, value in given.items()}
+    if inner.search is not None:
+        together = merge_groups(image_index, groups)
+        if inner.search.cv is None or isinstance(inner.search.cv, Integral):
+            n_folds = min(int(inner.search.cv or 5), len(np.unique(together)))
+            inner.search.set_params(cv=GroupKFold(n_folds))
+        given[f"{inner.search_prefix}groups"] = together
+    table = _table(tokens) if inner.reads_table else tokens
+    with config_context(enable_metadata_routing=False):
+        return regressor.fit(table[image_index], y.reshape(len(y), -1), **given)
 
 
 def _table(tokens: np.ndarray, n_features: int | None = None) -> np.ndarray:
@@ -67,12 +248,10 @@ def fit_regressor(
 
         regressor = DiffusionRegressor()
     regressor = clone(regressor)
-    given = {"sample_weight": sample_weight, "groups": groups}
-    if _takes_arrays(regressor):
-        given |= {"regions": regions, "subjects": subjects, "y_mask": y_mask}
-        if "image_index" in inspect.signature(regressor.fit).parameters:
-            return regressor.fit(tokens, y, image_index=image_index, **given)
-        return regressor.fit(tokens[image_index], y, **given)
+    given = {"sample_weight": sample_weight, "groups": groups, "regions": regions}
+    if has_fit_parameter(regressor, "subjects"):
+        given |= {"subjects": subjects, "y_mask": y_mask, "image_index": image_index}
+        return _fit_shaped(regressor, tokens, y, **given)
     if y_mask is not None and not np.all(y_mask):
         raise ValueError(
             f"Sensors differ between subjects, which {type(regressor).__name__} cannot learn from; "
@@ -83,6 +262,11 @@ def fit_regressor(
             f"There are {subjects.max() + 1} subjects, which {type(regressor).__name__} cannot "
             "tell apart; fit one encoder a subject, or use DiffusionRegressor."
         )
+    if _takes_arrays(regressor):
+        return _fit_shaped(regressor, tokens, y, image_index=image_index, **given)
+    inner = _look_inside(regressor)
+    if _takes_arrays(inner.regressor):
+        return _fit_inside(regressor, inner, tokens, image_index, y, sample_weight, groups, regions)
     even = np.all(sample_weight == sample_weight[0])
     arguments = {}
     if not even and has_fit_parameter(regressor, "sample_weight"):
@@ -110,8 +294,11 @@ def predict_regressor(
     -------
     array, shape (n_images, n_channels, n_times)
     """
-    if _takes_arrays(regressor):
+    inner = _look_inside(regressor)
+    if "subjects" in inspect.signature(regressor.predict).parameters:
         expected = regressor.predict(tokens, subjects=subjects)
+    elif _takes_arrays(inner.regressor) and not inner.reads_table:
+        expected = regressor.predict(tokens)
     else:
         expected = regressor.predict(_table(tokens, regressor.n_features_in_))
     return np.asarray(expected, dtype=float).reshape(len(tokens), *shape)
@@ -152,6 +339,18 @@ def sample_regressor(
     ValueError
         If a parameter other than the default is given that the regressor does not know.
     """
+    while not hasattr(regressor, "sample"):
+        if isinstance(regressor, Pipeline):
+            *before, (_, last) = regressor.steps
+            if _look_inside(regressor).reads_table:
+                tokens = _table(tokens, regressor.n_features_in_)
+            for _, step in before:
+                tokens = tokens if step in (None, "passthrough") else step.transform(tokens)
+            regressor = last
+        elif isinstance(regressor, BaseSearchCV):
+            regressor = regressor.best_estimator_
+        else:
+            regressor = regressor.regressor_
     known = inspect.signature(regressor.sample).parameters
     defaults = {"guidance_scale": 1.0, "n_averaged": 1, "random_state": None}
     if "subjects" in known:

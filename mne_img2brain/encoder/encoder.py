@@ -23,7 +23,7 @@ from ..epochs import (
 from ..epochs.regions import assign_regions
 from ..stimulus.tokens import present
 from ..trials.checks import check_integers
-from .any_regressor import fit_regressor, predict_regressor, sample_regressor
+from .any_regressor import can_sample, fit_regressor, predict_regressor, sample_regressor
 from .description import DescriptionMixin
 from .hub import HubMixin
 from .new_subject import SubjectsMixin
@@ -35,7 +35,7 @@ from .scoring import ScoringMixin
 def _can_sample(encoder: "ImageToBrainEncoder") -> bool:
     """Tell whether the regressor draws single trials."""
     regressor = getattr(encoder, "regressor_", encoder.regressor)
-    return regressor is None or hasattr(regressor, "sample")
+    return can_sample(regressor)
 
 
 class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixin, BaseEstimator):

@@ -63,6 +63,7 @@ _HOMES = {
     "RidgeGaussian": "mne_img2brain.baselines",
     "ScaleWhitener": "mne_img2brain.noise.whitening",
     "ScaledTokens": "mne_img2brain.trials.scaled_tokens",
+    "SensorsAndTimes": "mne_img2brain.encoder.any_regressor",
     "SpaceTimeWhitener": "mne_img2brain.noise.whitening",
     "SpatialLayer": "mne_img2brain.mean.spatial_layer",
     "StandardScaler": "sklearn.preprocessing",
