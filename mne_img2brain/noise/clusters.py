@@ -5,7 +5,9 @@ from typing import Any, Self
 import numpy as np
 from scipy.stats import norm
 
+from .._log import logger
 from .gains import BandGains
+from .permutation import excess_is_chance
 
 _LEAST = 12  # trials of a state: fewer would be trials recognised again, more blur states
 _MIN_TRIALS = 100
@@ -64,7 +66,12 @@ class NoiseStates:
         if min(n, _MAX_VALUES // size) < _MIN_TRIALS or size < 2 * _LEAST:
             return self
         rows = np.sort(rng.permutation(n)[: _MAX_VALUES // size])
+        flat = residuals[rows].reshape(len(rows), size)
+        gaussian = rng.standard_normal((len(rows), len(rows)), np.float32) @ flat / len(rows) ** 0.5
         features = _log_power(residuals[rows])
+        if excess_is_chance(features, _log_power(gaussian.reshape(residuals[rows].shape)), rng):
+            logger.info("Trials differ in power as those of one Gaussian do: none is kept.")
+            return self
         leaves = _split(features, np.arange(len(rows)))
         self.trials_ = residuals[rows[np.concatenate(leaves)]].reshape(len(rows), size)
         self.trials_ = self.trials_.astype(np.float32)
@@ -114,7 +121,10 @@ class NoiseStates:
 def _log_power(trials: np.ndarray) -> np.ndarray:
     """Return what tells states: array, shape (n_trials, n_octaves + n_channels)."""
     power = np.stack([np.square(np.abs(np.fft.rfft(trial))) for trial in trials])
-    power = np.maximum(power, np.finfo(np.float32).tiny)
+    # the offset is no octave: where trials have a mean of zero it is rounding
+    power = power[:, :, 1:] if power.shape[2] > 1 else power
+    # as is what a filter took out
+    power = np.maximum(power, 1e-10 * power.mean() + np.finfo(np.float32).tiny)
     starts = 2 ** np.arange(int(np.log2(power.shape[2])) + 1) - 1
     octaves = np.log(np.add.reduceat(power, starts, axis=2)).mean(axis=1)
     return np.hstack([octaves, np.log(power.sum(axis=2))])

@@ -38,9 +38,9 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
     .. math:: y = \mu(c) + G(c)\, C z, \qquad z \sim p_\theta(z \mid c)
 
     where :math:`\mu` is a regressor, :math:`G` gives rhythms the power expected for the image
-    (:class:`~mne_img2brain.noise.power.InducedPower`), :math:`C` undoes the whitening of the residuals in space and
-    time, and :math:`p_\theta` is a diffusion transformer [1]_ [2]_ trained on out-of-fold
-    residuals, as in CARD [3]_. The denoiser predicts the velocity
+    (:class:`~mne_img2brain.noise.power.InducedPower`), :math:`C` undoes the whitening of the
+    residuals in space and time, and :math:`p_\theta` is a diffusion transformer [1]_ [2]_ trained
+    on out-of-fold residuals, as in CARD [3]_. The denoiser predicts the velocity
     :math:`v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1 - \bar\alpha_t}\,x_0` and minimises
     :math:`E \lVert v_\theta(x_t, t, c) - v \rVert^2`. It starts at :math:`v_\theta = 0`, which for
     whitened residuals is the Gaussian model, and its training is kept only where it lowers that

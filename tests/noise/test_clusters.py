@@ -105,3 +105,38 @@ def test_without_states_noise_is_gaussian(rng):
     noise = rng.standard_normal((5, C, T))
     assert whitener.states_.trials_ is None
     assert_array_equal(whitener.colour(noise), whitener.inverse_transform(noise))
+
+
+def test_draws_of_gaussian_trials_are_gaussian():
+    kept, spread, extreme = 0, [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        mixing = rng.standard_normal((C, C))
+        fitted, others = (
+            mixing @ np.cumsum(rng.standard_normal((n, C, T)), axis=2) for n in (300, 1000)
+        )
+        whitener = SpaceTimeWhitener().fit(fitted.copy())
+        kept += whitener.n_trials_held > 0
+        draws = whitener.colour(rng.standard_normal((1000, C, T)))
+        power, true = (np.square(np.abs(np.fft.rfft(x)))[..., 1:] for x in (draws, others))
+        starts = 2 ** np.arange(5) - 1
+        logs = [np.log(np.add.reduceat(x, starts, axis=2).mean(axis=1)) for x in (power, true)]
+        spread.append(logs[0].std(axis=0) / logs[1].std(axis=0))
+        # of 3000 chi-square numbers with one degree of freedom
+        extreme.append((power[..., -1] / power[..., -1].mean(axis=0)).max())
+    assert kept <= 1
+    assert_allclose(np.mean(spread, axis=0), 1, atol=0.04)
+    assert np.median(extreme) < 20
+
+
+def test_the_offset_does_not_part_trials(rng):
+    # a baseline of the whole epoch leaves rounding in place of the offset
+    loudness = 0.15 * rng.standard_normal(N)
+    trials = np.exp(loudness)[:, None, None] * rng.standard_normal((N, 8, 64))
+    trials -= trials.mean(axis=2, keepdims=True)
+    states = NoiseStates().fit(trials, rng)
+    power = np.log(np.square(states.trials_).sum(axis=1))
+    parts = np.split(power, states.bounds_[1:-1])
+    assert np.average([part.var() for part in parts], weights=np.diff(states.bounds_)) < (
+        0.2 * power.var()
+    )

@@ -43,12 +43,16 @@ def test_the_gain_of_a_rhythm_is_found(rhythm, rng):
     assert power.var() > 1.3 * np.log(np.square(draws).sum(axis=(1, 2))).var()
 
 
-def test_gaussian_trials_have_no_gains(rhythm, rng):
-    make, _ = rhythm
-    model = BandGains().fit(make(1.0), make(1.0))
-    assert model.octaves_ == []
-    draws = make(1.0)
-    assert model.apply(draws, np.empty((N, 0))) is draws
+def test_gaussian_trials_have_no_gains():
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        real, drawn = rng.standard_normal((2, 400, 6, T))
+        model = BandGains().fit(real, drawn)
+        found += bool(model.octaves_)
+        if not model.octaves_:
+            assert model.apply(drawn, np.empty((400, 0))) is drawn
+    assert found <= 1
 
 
 def test_few_trials_tell_nothing(rng):

@@ -1,0 +1,61 @@
+"""Whether values vary more over trials than over draws, by permutation."""
+
+import numpy as np
+
+__all__ = ["excess_is_chance", "largest_excess"]
+
+_N_PERMUTATIONS = 199
+_MOST_DIRECTIONS = 10
+
+
+def largest_excess(
+    real: np.ndarray, drawn: np.ndarray, rng: np.random.Generator, n_permutations: int
+) -> np.ndarray:
+    """Return the largest excess variance of any direction where labels are exchanged.
+
+    Parameters
+    ----------
+    real, drawn : array, shape (n, n_values)
+        Values of trials and of draws, each of mean zero.
+    rng : numpy.random.Generator
+        Exchanges labels.
+    n_permutations : int
+        How often.
+
+    Returns
+    -------
+    array, shape (n_permutations,)
+        The largest eigenvalue of the covariance of those called real less that of the others.
+    """
+    pooled = np.concatenate([real, drawn])
+    total, largest = pooled.T @ pooled, np.empty(n_permutations)
+    for i in range(n_permutations):
+        some = pooled[rng.permutation(len(pooled))[: len(real)]]
+        gram = some.T @ some
+        excess = gram / len(real) - (total - gram) / len(drawn)
+        largest[i] = np.linalg.eigvalsh(excess)[-1]
+    return largest
+
+
+def excess_is_chance(real: np.ndarray, drawn: np.ndarray, rng: np.random.Generator) -> bool:
+    """Tell whether chance explains that trials vary more than draws.
+
+    Parameters
+    ----------
+    real, drawn : array, shape (n, n_values)
+        Values of trials and of draws.
+    rng : numpy.random.Generator
+        Exchanges labels.
+
+    Returns
+    -------
+    bool
+        Unless the largest excess variance of any direction, of the first ten principal components,
+        is beyond that of all but one of 199 permutations (p <= 0.01).
+    """
+    real, drawn = real - real.mean(axis=0), drawn - drawn.mean(axis=0)
+    _, vectors = np.linalg.eigh(real.T @ real + drawn.T @ drawn)
+    axes = vectors[:, -_MOST_DIRECTIONS:]
+    real, drawn = real @ axes, drawn @ axes
+    excess = np.linalg.eigvalsh(real.T @ real / len(real) - drawn.T @ drawn / len(drawn))[-1]
+    return bool(np.sum(largest_excess(real, drawn, rng, _N_PERMUTATIONS) >= excess) > 1)
