@@ -25,8 +25,8 @@ NAMES = {
                 "mne.decoding.SlidingEstimator",
             ],
         ),
-        ("generated/{}.html", "function", ["mne.compute_rank"]),
-        ("generated/mne.Evoked.html", "method", ["mne.Evoked.get_peak"]),
+        ("generated/{}.html", "function", ["mne.compute_rank", "mne.concatenate_epochs"]),
+        ("generated/mne.Evoked.html", "method", ["mne.Evoked.get_peak", "mne.Evoked.plot_joint"]),
         ("generated/{}.html", "class", ["mne.decoding.ReceptiveField"]),
     ],
     "numpy": [

@@ -11,8 +11,11 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .._log import warn
 from ..epochs import (
     ChannelScaler,
+    check_distinct_trials,
+    check_units,
     events_for,
     generated_metadata,
     make_epochs,
@@ -27,7 +30,7 @@ from .any_regressor import can_sample, fit_regressor, predict_regressor, sample_
 from .description import DescriptionMixin
 from .hub import HubMixin
 from .new_subject import SubjectsMixin
-from .pairing import number_subjects, pair_trials, trial_groups
+from .pairing import NAME_FORMS, number_subjects, pair_trials, trial_groups, user_ids
 from .saving import restore_encoder, write_encoder
 from .scoring import ScoringMixin
 
@@ -76,6 +79,12 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         How many of these are of ``fit``.
     training_image_keys_ : list of str
         Content hashes of the training images.
+    image_ids_ : dict of str -> int | str
+        What the user called each of them, by content hash.
+    image_id_form_ : str | None
+        Whether that was the image's ``"path"``, file ``"name"`` or ``"stem"``.
+    event_id_ : dict of str -> int
+        Conditions and event codes of the training epochs.
     n_trials_ : int
         How many trials were learnt from; averages count by how many they are of.
 
@@ -140,7 +149,8 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             One per image, or the name of a metadata column. ``None`` leaves them to the embedder.
         groups : array, shape (n_epochs,) | str | None
             What splits inside ``fit`` keep together, or the metadata column that holds it.
-            ``None`` takes the column ``concept`` where there is one.
+            ``None`` takes the column ``concept`` where there is one without gaps and none of its
+            groups has more than half of the epochs.
 
         Returns
         -------
@@ -153,9 +163,23 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             two trials. The previous fit is then kept.
         """
         recording = read_recording(epochs, self.picks)
+        if not recording.times[-1] > 0:
+            warn(
+                f"The last time of epochs is {recording.times[-1]:g} s, not after image onset "
+                "(0 s): there is no response to an image to learn."
+            )
+        check_units(recording)
         images, row, captions = pair_trials(recording, images, image_ids, captions)
         embedder = self._new_embedder(images)
         stimuli = present(images, embedder, captions)
+        image = stimuli.index[row]
+        check_distinct_trials(recording, image)
+        ids, form = user_ids(
+            recording,
+            image_ids,
+            [stimuli.keys[i] for i in row],
+            [stimuli.names[i] for i in row],
+        )
         scaler = ChannelScaler().fit(recording.data, recording.ch_types)
         basis = signal_basis(recording.data, recording.info, scaler)
         y = scaler.transform(recording.data, recording.ch_types)
@@ -166,10 +190,10 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         regressor = fit_regressor(
             self.regressor,
             stimuli.tokens,
-            stimuli.index[row],
+            image,
             y,
             sample_weight=recording.n_averaged,
-            groups=trial_groups(recording, groups),
+            groups=trial_groups(recording, groups, image),
             regions=np.unique(regions, return_inverse=True)[1],
             subjects=subjects,
             y_mask=None if recording.channel_mask.all() else recording.channel_mask,
@@ -181,6 +205,8 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         self.regions_, self.basis_, self.left_out_ = regions, basis, list(recording.left_out)
         self.subjects_, self.n_training_subjects_ = names, len(names)
         self.training_image_keys_ = sorted(set(stimuli.keys))
+        self.image_ids_, self.image_id_form_ = ids, form
+        self.event_id_ = {name: int(code) for name, code in recording.event_id.items()}
         self.n_trials_ = round(recording.n_averaged.sum())
         return self
 
@@ -220,13 +246,16 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         event_id : dict | list of str, shape (n_images,) | str | None
             Conditions, so that ``generated["face"]`` works: one name per image, or the column of
             ``metadata`` that holds it, or a dict of name to code where one column of ``metadata``
-            holds these names or codes. ``None`` names each image by its file.
+            holds these names or codes. ``None`` is one condition, ``"generated"``. Codes that are
+            not given are those of the training epochs where they have that condition.
 
         Returns
         -------
         mne.EpochsArray
             One epoch per image, in V, T or T/m, with ``image_id``, ``image``, ``caption`` and
-            ``subject`` in the metadata.
+            ``subject`` in the metadata. ``image_id`` is what ``metadata`` says; else the id that
+            all these images had in :meth:`fit`; else, where ids were file names, the file name;
+            else the position in ``images``.
 
         Raises
         ------
@@ -277,7 +306,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         -------
         mne.EpochsArray
             ``n_images * n_draws`` epochs, all draws of the first image first, in V, T or T/m;
-            ``draw`` is in the metadata.
+            ``draw`` is in the metadata, and ``n_averaged`` where it is not 1.
         """
         check_is_fitted(self)
         check_integers(n_draws=(n_draws, 1))
@@ -295,7 +324,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             subjects=self._subject_codes(subject, len(tokens)),
         )
         drawn = drawn.reshape(-1, *self._shape)
-        return self._generated(drawn, stimuli, n_draws, subject, metadata, event_id)
+        return self._generated(drawn, stimuli, n_draws, subject, metadata, event_id, n_averaged)
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -309,18 +338,21 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         subject: str | None,
         metadata: Any,
         event_id: dict | list[str] | str | None,
+        n_averaged: int = 1,
     ) -> mne.EpochsArray:
         """Give standardised responses their unit, rank, events and metadata."""
         frame = generated_metadata(
             len(stimuli),
+            image_ids=self._ids_of(stimuli),
             names=stimuli.names,
             captions=stimuli.captions,
             subject=subject or (self.subjects_[0] if self.n_training_subjects_ == 1 else None),
             n_draws=n_draws,
+            n_averaged=n_averaged,
             metadata=metadata,
         )
         codes, event_id = events_for(
-            len(stimuli), event_id=event_id, names=stimuli.names, metadata=metadata
+            len(stimuli), event_id=event_id, metadata=metadata, known=self.event_id_
         )
         codes = np.repeat(codes, n_draws or 1)
         return make_epochs(
@@ -332,6 +364,14 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             event_id=event_id,
             event_codes=codes,
         )
+
+    def _ids_of(self, stimuli: Any) -> list | None:
+        """Return what the user calls images; None counts them."""
+        if all(key in self.image_ids_ for key in stimuli.keys):
+            return [self.image_ids_[key] for key in stimuli.keys]
+        if self.image_id_form_ is not None and all(stimuli.names):
+            return [NAME_FORMS[self.image_id_form_](name) for name in stimuli.names]
+        return None
 
     def _in_units(self, data: np.ndarray) -> np.ndarray:
         """Give standardised responses the rank and the units of the training data."""

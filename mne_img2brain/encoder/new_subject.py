@@ -8,11 +8,15 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._log import logger
-from ..epochs import ChannelScaler, check_times, read_recording
+from ..epochs import (
+    ChannelScaler,
+    check_distinct_trials,
+    check_like_fit,
+    check_times,
+    read_recording,
+)
 from ..stimulus.tokens import present
 from .pairing import pair_trials, trial_groups
-
-_MOST_RATIO = 100  # between a subject's and the training data's size: more is another unit
 
 
 def _can_adapt(encoder: Any) -> bool:
@@ -76,8 +80,8 @@ class SubjectsMixin:
         Raises
         ------
         ValueError
-            If the subject is known already, sensors or times do not fit, or the data are of
-            another unit. Nothing is changed then.
+            If the subject is known already or has no name, sensors or times do not fit, or the
+            data were prepared in another way or are of another unit. Nothing is changed then.
         """
         check_is_fitted(self)
         if isinstance(epochs, dict):
@@ -85,7 +89,9 @@ class SubjectsMixin:
                 f"epochs is a dict of {len(epochs)} subjects; adapt learns one at a time: give its "
                 "epochs, and its name as subject."
             )
-        subject = str(subject)
+        subject = "" if subject is None else str(subject)
+        if subject.strip() in ("", "None"):
+            raise ValueError(f"subject={subject!r} names nobody; give the new subject a name.")
         if subject in self.subjects_:
             raise ValueError(
                 f"subject={subject!r} is known already; give another name, or read or fit the "
@@ -93,15 +99,18 @@ class SubjectsMixin:
             )
         recording = read_recording(epochs, ch_names=self.ch_names_)
         check_times(recording, self.times_, self.info_["sfreq"])
+        check_like_fit(recording, self, "subjects")
         images, row, captions = pair_trials(recording, images, image_ids, captions)
         stimuli = present(images, self.embedder_, captions)
+        image = stimuli.index[row]
+        check_distinct_trials(recording, image)
         y, there = self._standardised(recording)
         self.regressor_.adapt(
             stimuli.tokens,
             y,
-            image_index=stimuli.index[row],
+            image_index=image,
             sample_weight=recording.n_averaged,
-            groups=trial_groups(recording, groups),
+            groups=trial_groups(recording, groups, image),
             y_mask=None if there.all() else np.tile(there, (len(y), 1)),
         )
         self.subjects_ = [*self.subjects_, subject]
@@ -113,17 +122,8 @@ class SubjectsMixin:
         """Return responses at the sensors of fit, in its scale, and which sensors there are."""
         place = {name: i for i, name in enumerate(self.ch_names_)}
         where = np.array([place[name] for name in recording.ch_names])
-        types = np.array(self.info_.get_channel_types())
-        if list(types[where]) != list(recording.ch_types):
-            raise ValueError("epochs has channels whose type is another than in fit; set it alike.")
         y = np.full((recording.n_trials, len(place), len(self.times_)), np.nan)
         y[:, where] = self.scaler_.transform(recording.data, recording.ch_types)
-        size = float(np.sqrt(np.mean(np.square(y[:, where]))))
-        if not 1 / _MOST_RATIO < size < _MOST_RATIO:
-            raise ValueError(
-                f"The data of the new subject are {size:.3g} times as large as those of fit; give "
-                "both in the same unit (MNE's are V, T and T/m)."
-            )
         there = np.zeros(len(place), bool)
         there[where] = True
         if not there.all():

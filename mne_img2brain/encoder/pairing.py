@@ -1,12 +1,15 @@
 """Which image, caption, group and subject each trial has."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._log import logger
-from ..epochs import align, images_from_metadata, metadata_column
+from ..epochs import align, ids_of_trials, images_from_metadata, metadata_column
 from ..stimulus.tokens import check_captions, indexable, take_images
+from ..trials.splits import merge_groups
 
 
 def pair_trials(
@@ -72,13 +75,15 @@ def number_subjects(subject: np.ndarray) -> tuple[list, np.ndarray | None]:
     codes : array of int, shape (n_trials,) | None
         The number of each trial's; ``None`` for a single subject.
     """
-    if subject[0] is None:
+    if all(name is None for name in subject):
         return [], None
     names, codes = np.unique(subject.astype(str), return_inverse=True)
     return names.tolist(), (codes if len(names) > 1 else None)
 
 
-def trial_groups(recording: Any, groups: np.ndarray | str | None) -> np.ndarray | None:
+def trial_groups(
+    recording: Any, groups: np.ndarray | str | None, image: np.ndarray | None = None
+) -> np.ndarray | None:
     """Return what splits keep together.
 
     Parameters
@@ -87,19 +92,90 @@ def trial_groups(recording: Any, groups: np.ndarray | str | None) -> np.ndarray 
         The trials.
     groups : array, shape (n_trials,) | str | None
         As given, or a metadata column. ``None`` takes the column ``concept`` where there is one
-        without gaps.
+        without gaps and none of its groups has more than half of the trials.
+    image : array of int, shape (n_trials,) | None
+        The image of each trial, which groups do not part.
 
     Returns
     -------
     array, shape (n_trials,) | None
     """
     frame = recording.metadata
-    if groups is None and frame is not None and "concept" in frame:
-        if frame["concept"].isna().any():
-            logger.info("The metadata column 'concept' has gaps; trials are grouped by image only.")
-            return None
-        groups = "concept"
-    return metadata_column(recording, groups) if isinstance(groups, str) else groups
+    if groups is not None or frame is None or "concept" not in frame:
+        return metadata_column(recording, groups) if isinstance(groups, str) else groups
+    # nobody asked for this column: where it cannot serve it is left alone
+    concept = frame["concept"]
+    if concept.isna().any():
+        logger.info("The metadata column 'concept' has gaps; trials are grouped by image only.")
+        return None
+    values = concept.astype(str).to_numpy()
+    merged = merge_groups(np.arange(len(values)) if image is None else image, values)
+    if np.bincount(merged).max() > len(values) / 2:
+        logger.info(
+            "The metadata column 'concept' joins more than half of the trials, which cannot be "
+            "held out; trials are grouped by image only. groups='concept' groups by it all the "
+            "same."
+        )
+        return None
+    return values
+
+
+def user_ids(
+    recording: Any, image_ids: Any, keys: list[str], names: list[str]
+) -> tuple[dict, str | None]:
+    """Remember what the user calls images, for the metadata of what is generated.
+
+    Parameters
+    ----------
+    recording : Recording
+        The trials.
+    image_ids : array-like, shape (n_trials,) | str | None
+        As given; ``None`` takes the metadata column ``image_id`` where it names images one by one.
+    keys : list of str, shape (n_trials,)
+        The content of the image of each trial.
+    names : list of str, shape (n_trials,)
+        The path of the image of each trial, empty where there is none.
+
+    Returns
+    -------
+    ids : dict of str -> int | str
+        The user's id of each content.
+    form : str | None
+        Where ids are the images' paths, file names or file names without extension: ``"path"``,
+        ``"name"`` or ``"stem"``.
+    """
+    asked = image_ids is not None
+    if not asked:
+        frame = recording.metadata
+        if frame is None or "image_id" not in frame or frame["image_id"].isna().any():
+            return {}, None
+        image_ids = "image_id"
+    values = [_plain(value) for value in ids_of_trials(recording, image_ids).tolist()]
+    ids = {}
+    for key, value in zip(keys, values, strict=True):
+        if ids.setdefault(key, value) != value and not asked:
+            return {}, None
+    if not asked and len(set(ids.values())) < len(ids):
+        return {}, None
+    for form, name_of in NAME_FORMS.items():
+        if values == [name and name_of(name) for name in names]:
+            return ids, form
+    return ids, None
+
+
+# What a user may call the image of a path.
+NAME_FORMS: dict[str, Callable] = {
+    "path": str,
+    "name": lambda path: Path(path).name,
+    "stem": lambda path: Path(path).stem,
+}
+
+
+def _plain(value: Any) -> int | str:
+    """Return an id as JSON can hold it."""
+    if isinstance(value, (int, float)) and value == int(value):
+        return int(value)
+    return str(value)
 
 
 def _captions_per_image(

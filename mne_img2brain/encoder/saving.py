@@ -24,7 +24,7 @@ _DEPTH = 100
 _NEEDED = (
     "embedder_", "regressor_", "scaler_", "times_", "tmin_", "baseline_", "ch_names_", "regions_",
     "basis_", "left_out_", "subjects_", "n_training_subjects_", "training_image_keys_",
-    "n_trials_",
+    "n_trials_", "image_ids_", "image_id_form_", "event_id_", "picks", "sfreq",
 )  # fmt: skip
 # Numbers by which memory or time is taken, and the most that they can sensibly be.
 _AT_MOST = {
@@ -305,6 +305,11 @@ def write_encoder(
             f"A {type(fitted).__name__} is not saved; give it when you read, as embedder=..."
         )
         state["embedder_"] = None
+    # the file of the Info holds single precision: 83.33 Hz would not be the recording's
+    state["sfreq"] = float(info["sfreq"])
+    # a slice of channels is theirs by name
+    picks = encoder.picks
+    state["picks"] = list(encoder.ch_names_) if isinstance(picks, slice) else picks
     structure = {
         "format_version": FORMAT_VERSION,
         "mne_img2brain": __version__,
@@ -352,11 +357,16 @@ def restore_encoder(kind: type, fname: str | os.PathLike, embedder: Any = None) 
             f"The {structure['embedder']} of this encoder was not saved: it takes tokens only. "
             "Give embedder= to use images."
         )
-    encoder = kind(state["embedder_"], state["regressor_"])
+    sfreq = state.pop("sfreq")
+    encoder = kind(state["embedder_"], state["regressor_"], picks=state.pop("picks"))
     vars(encoder).update(state)
     encoder.info_ = _read_info(content, fname / _INFO)
     if encoder.info_["ch_names"] != encoder.ch_names_:
         raise ValueError(f"{fname / _INFO} is damaged: its channels are not those of {_JSON}.")
+    if not (isinstance(sfreq, float) and np.isclose(sfreq, encoder.info_["sfreq"], rtol=1e-6)):
+        raise ValueError(f"{fname / _INFO} is damaged: its sampling rate is not that of {_JSON}.")
+    with encoder.info_._unlock():
+        encoder.info_["sfreq"] = sfreq
     return encoder
 
 

@@ -7,7 +7,15 @@ import mne
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..epochs import check_times, read_recording, take_channels, to_evoked_map
+from .._log import logger
+from ..epochs import (
+    check_distinct_trials,
+    check_like_fit,
+    check_times,
+    read_recording,
+    take_channels,
+    to_evoked_map,
+)
 from ..metrics import r_map
 from ..stimulus.tokens import present
 from .any_regressor import predict_regressor
@@ -23,6 +31,7 @@ class ScoringMixin:
     regressor_: Any
     times_: np.ndarray
     tmin_: float
+    training_image_keys_: list[str]
     _in_units: Callable
     _shape: Any
     _subject_codes: Callable
@@ -38,12 +47,15 @@ class ScoringMixin:
     ) -> float:
         """Return the mean of r across images, over sensors and times after image onset.
 
-        Trials of an image are averaged first. Bad sensors are left out of the mean.
+        Trials of an image are averaged first: images are the same where their content is, whether
+        they were given once, with ids, or once a trial. Bad sensors are left out of the mean.
 
         Parameters
         ----------
         images, epochs, image_ids, captions
-            As in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`, at least three images.
+            As in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`, at least three distinct images.
+            ``epochs`` must have been prepared as those of fit: baseline, projectors, reference,
+            unit.
         subject : str | None
             Whose predicted response; ``None`` is the average subject.
 
@@ -79,32 +91,43 @@ class ScoringMixin:
 
         Returns
         -------
-        mne.EvokedArray
-            r has no unit; :func:`mne_img2brain.viz.plot_score_joint` draws it so. NaN where the
-            sensor is bad in ``epochs``.
+        mne_img2brain.epochs.EvokedMap
+            An :class:`mne.EvokedArray` whose values have no unit: ``plot``, ``plot_joint`` and
+            ``plot_topomap`` show r as it is. NaN where the sensor is bad in ``epochs``.
 
         Raises
         ------
         ValueError
-            If sensors are missing, times or sampling rate differ, or there are fewer than three
-            images.
+            If sensors are missing, times, sampling rate or preparation differ, or there are fewer
+            than three distinct images.
         """
         check_is_fitted(self)
         recording = read_recording(epochs, ch_names=self.ch_names_, min_trials=1)
         check_times(recording, self.times_, self.info_["sfreq"])
+        check_like_fit(recording, self)
         data = take_channels(recording, self.ch_names_)
         images, row, captions = pair_trials(recording, images, image_ids, captions)
         stimuli = present(images, self.embedder_, captions)
-        n_images = row.max() + 1
+        # images are the same where their content is, wherever they stand in the list
+        image, n_images = stimuli.index[row], len(stimuli.tokens)
+        check_distinct_trials(recording, image)
         if n_images < 3:
-            raise ValueError(f"There are {n_images} images; r across images needs at least three.")
+            raise ValueError(
+                f"There are {n_images} distinct images; r across images needs at least three."
+            )
+        n_seen = len(set(stimuli.keys) & set(self.training_image_keys_))
+        if n_seen:
+            logger.info(
+                "%d of %d images were in the fit: their r says nothing about new images.",
+                n_seen, n_images,
+            )  # fmt: skip
         weight = recording.n_averaged
         recorded = np.zeros((n_images, *self._shape))
-        np.add.at(recorded, row, data * weight[:, None, None])
-        recorded /= np.bincount(row, weights=weight)[:, None, None]
-        codes = self._subject_codes(subject, len(stimuli.tokens))
+        np.add.at(recorded, image, data * weight[:, None, None])
+        recorded /= np.bincount(image, weights=weight)[:, None, None]
+        codes = self._subject_codes(subject, n_images)
         predicted = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
         good = np.isfinite(recorded).all(axis=(0, 2))
         r = np.full(self._shape, np.nan)
-        r[good] = r_map(recorded[:, good], self._in_units(predicted[stimuli.index])[:, good])
+        r[good] = r_map(recorded[:, good], self._in_units(predicted)[:, good])
         return to_evoked_map(r, self.info_, tmin=self.tmin_, comment="r across images")

@@ -1,23 +1,37 @@
 """Epochs to arrays and back: picks, alignment, scaling by channel type, rank."""
 
-from .alignment import align, images_from_metadata, metadata_column
-from .generated import events_for, generated_metadata, make_epochs, to_evoked_map
+from .alignment import (
+    align,
+    check_distinct_trials,
+    ids_of_trials,
+    images_from_metadata,
+    metadata_column,
+)
+from .generated import events_for, generated_metadata, make_epochs
+from .maps import EvokedMap, read_maps, to_evoked_map
 from .matching import check_times, match_channels, take_channels
+from .prepared import check_like_fit, check_units
 from .recording import Recording, read_recording
 from .scaling import ChannelScaler, project, signal_basis
 
 __all__ = [
     "ChannelScaler",
+    "EvokedMap",
     "Recording",
     "align",
+    "check_distinct_trials",
+    "check_like_fit",
     "check_times",
+    "check_units",
     "events_for",
     "generated_metadata",
+    "ids_of_trials",
     "images_from_metadata",
     "make_epochs",
     "match_channels",
     "metadata_column",
     "project",
+    "read_maps",
     "read_recording",
     "signal_basis",
     "take_channels",

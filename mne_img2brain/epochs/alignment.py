@@ -1,11 +1,10 @@
 """Which image each trial answers to."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from .._log import logger
 
@@ -26,7 +25,8 @@ def align(images: Sequence | np.ndarray, recording: Any, image_ids: Any = None) 
         The trials.
     image_ids : array-like, shape (n_trials,) | str | None
         The image of each trial: positions in ``images`` counted from 0, or, where ``images``
-        are paths, paths, file names or file names without extension. One per event, dropped ones
+        are paths, paths, file names or file names without extension. Paths of another folder or
+        machine match by their base name where that is unique. One per event, dropped ones
         included, will do too. A str names a metadata column with such values.
 
     Returns
@@ -56,11 +56,82 @@ def align(images: Sequence | np.ndarray, recording: Any, image_ids: Any = None) 
             "any was dropped). Give one image per trial, one per event, or image_ids= with the "
             "position in images of each trial's image."
         )
+    label, ids = _all_ids(recording, image_ids)
+    of_trials = _of_trials(ids, recording)
+    if ids.dtype.kind in "OUST" and not _all_numbers(ids):
+        rows = _positions_by_name(of_trials, images, label)
+    else:
+        rows = _positions_by_number(of_trials, ids, n_images, label)
+    n_unused = n_images - len(np.unique(rows))
+    if n_unused:
+        logger.info("%d of %d images have no trial.", n_unused, n_images)
+    return rows
+
+
+def ids_of_trials(recording: Any, image_ids: Any) -> np.ndarray:
+    """Return what the user calls the image of every trial.
+
+    Parameters
+    ----------
+    recording : Recording
+        The trials.
+    image_ids : array-like, shape (n_trials,) | str
+        As in :func:`align`.
+
+    Returns
+    -------
+    array, shape (n_trials,)
+        The ids as they were given.
+
+    Raises
+    ------
+    ValueError
+        If there is not one id per trial or per event.
+    """
+    return _of_trials(_all_ids(recording, image_ids)[1], recording)
+
+
+def check_distinct_trials(recording: Any, image: np.ndarray) -> None:
+    """Raise where trials of different images are equal to the last bit.
+
+    Noise never repeats: one of them is a copy, and its image is wrong.
+
+    Parameters
+    ----------
+    recording : Recording
+        The trials.
+    image : array of int, shape (n_trials,)
+        The image of each trial, the same for images of the same content.
+
+    Raises
+    ------
+    ValueError
+        If there are such trials.
+    """
+    data = recording.data.reshape(recording.n_trials, -1)
+    if data.shape[1] < 8:  # few values of an analogue-to-digital converter may repeat
+        return
+    few = np.ascontiguousarray(data[:, :: max(1, data.shape[1] // 16)])
+    first = {}
+    for trial, row in enumerate(few):
+        other = first.setdefault(row.tobytes(), trial)
+        if image[other] != image[trial] and np.array_equal(
+            data[other], data[trial], equal_nan=True
+        ):
+            raise ValueError(
+                f"Trials {other} and {trial} are equal to the last bit, but answer to different "
+                "images; one is a copy of the other. Leave it out, or give both the same image."
+            )
+
+
+def _all_ids(recording: Any, image_ids: Any) -> tuple[str, np.ndarray]:
+    """Return ids of trials or events as an array, and what messages call them."""
     label = "image_ids"
     if isinstance(image_ids, str):
         label = f"The metadata column {image_ids!r}"
         image_ids = metadata_column(recording, image_ids)
     ids = np.asarray(image_ids)
+    n_trials, n_events = recording.n_trials, recording.n_events
     if ids.ndim != 1 or len(ids) not in (n_trials, n_events):
         raise ValueError(
             f"{label} has shape {ids.shape}, but there are {n_trials} trials (of {n_events} "
@@ -68,15 +139,12 @@ def align(images: Sequence | np.ndarray, recording: Any, image_ids: Any = None) 
         )
     if len(ids) != n_trials:
         logger.info("%s has one value per event: those of the trials left are used.", label)
-        ids = ids[recording.selection]
-    if ids.dtype.kind in "OUST" and not _all_numbers(ids):
-        rows = _positions_by_name(ids, images, label)
-    else:
-        rows = _positions_by_number(ids, n_images, label)
-    n_unused = n_images - len(np.unique(rows))
-    if n_unused:
-        logger.info("%d of %d images have no trial.", n_unused, n_images)
-    return rows
+    return label, ids
+
+
+def _of_trials(values: np.ndarray, recording: Any) -> np.ndarray:
+    """Return the values of trials, of one value per trial or per event."""
+    return values if len(values) == recording.n_trials else values[recording.selection]
 
 
 def metadata_column(recording: Any, column: str) -> np.ndarray:
@@ -156,8 +224,10 @@ def _all_numbers(ids: np.ndarray) -> bool:
     )
 
 
-def _positions_by_number(ids: np.ndarray, n_images: int, label: str) -> np.ndarray:
-    """Check ids that are positions."""
+def _positions_by_number(
+    ids: np.ndarray, of_events: np.ndarray, n_images: int, label: str
+) -> np.ndarray:
+    """Check ids that are positions; those of dropped events may tell that they count from 1."""
     numbers = ids.astype(float) if ids.dtype.kind in "OfiuT" else None
     if numbers is None:
         raise ValueError(f"{label} has the type {ids.dtype}; give integers or names of images.")
@@ -165,14 +235,24 @@ def _positions_by_number(ids: np.ndarray, n_images: int, label: str) -> np.ndarr
     if broken.any():
         trial = int(np.flatnonzero(broken)[0])
         raise ValueError(f"{label} should hold whole numbers, but trial {trial} has {ids[trial]}.")
+    if np.abs(numbers).max() > 1e15:
+        raise ValueError(
+            f"{label} holds {ids[np.abs(numbers).argmax()]}; give positions in images, 0 to "
+            f"{n_images - 1}."
+        )
     rows = numbers.astype(int)
     outside = np.flatnonzero((rows < 0) | (rows >= n_images))
+    all_ids = of_events.astype(float)
+    from_one = rows.min() >= 1 and np.nanmin(all_ids) >= 1 and np.nanmax(all_ids) == n_images
+    if from_one and not len(outside):
+        raise ValueError(
+            f"{label} runs from {np.nanmin(all_ids):g} to {n_images}, dropped events included, for "
+            f"{n_images} images (0 to {n_images - 1}). They seem to count from 1: subtract 1."
+        )
     if len(outside):
         wrong = np.unique(rows[outside])
         shown = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
-        hint = ""
-        if rows.min() == 1 and rows.max() == n_images:
-            hint = " They seem to count from 1: subtract 1."
+        hint = " They seem to count from 1: subtract 1." if from_one else ""
         raise ValueError(
             f"{label}: {shown} {'is' if len(wrong) == 1 else 'are'} out of range for {n_images} "
             f"images (0 to {n_images - 1}), first in trial {outside[0]}.{hint}"
@@ -188,31 +268,63 @@ def _positions_by_name(ids: np.ndarray, images: Sequence | np.ndarray, label: st
             f"{label} holds names ({ids[0]!r} ...), but images are not paths ({', '.join(kinds)}); "
             "give positions in images, counted from 0."
         )
-    paths = [Path(image) for image in images]
-    wanted = [str(value) for value in ids]
-    for name_of in (str, lambda path: path.name, lambda path: path.stem):
-        position, twice = {}, set()
-        for row, path in enumerate(paths):
-            name = name_of(path)
-            if name in position and paths[position[name]] != path:
-                twice.add(name)
-            position.setdefault(name, row)
-        if name_of is str:
-            # the same path in another spelling is the same path
-            wanted_here = [str(Path(name)) for name in wanted]
+    paths = [_parts(image) for image in images]
+    whole, by_name, by_stem = {}, {}, {}
+    for row, path in enumerate(paths):
+        # the same path twice, or in another spelling, is the same image
+        if whole.setdefault(path, row) == row:
+            by_name.setdefault(path[-1], []).append(row)
+            by_stem.setdefault(Path(path[-1]).stem, []).append(row)
+    found, unknown = {}, []
+    for name in dict.fromkeys(str(value) for value in ids):
+        path = _parts(name)
+        rows = by_name.get(path[-1]) or by_stem.get(path[-1], [])
+        rows = [whole[path]] if path in whole else rows
+        if len(rows) > 1:
+            # as much of the folders as tells them apart
+            shared = [_n_shared(paths[row][:-1], path[:-1]) for row in rows]
+            most = max(shared)
+            rows = [row for row, n in zip(rows, shared, strict=True) if n == most]
+        if len(rows) > 1:
+            raise ValueError(
+                f"{label}: several images are called {name!r} ({images[rows[0]]}, "
+                f"{images[rows[1]]}); give whole paths."
+            )
+        if rows:
+            found[name] = rows[0]
         else:
-            wanted_here = wanted
-        found = [name in position for name in wanted_here]
-        if all(found):
-            unclear = sorted(twice & set(wanted_here))
-            if unclear:
-                raise ValueError(
-                    f"{label}: several images are called {unclear[0]!r}; give whole paths."
-                )
-            return np.array([position[name] for name in wanted_here])
-    names = {name for path in paths for name in (str(path), path.name, path.stem)}
-    unknown = pd.unique(np.array([n for n in wanted if n not in names] or wanted, dtype=object))
-    raise ValueError(
-        f"{label}: no image is called {unknown[0]!r} ({len(unknown)} names are unknown); images "
-        f"are paths such as {str(images[0])!r}."
-    )
+            unknown.append(name)
+    if unknown:
+        raise ValueError(
+            f"{label}: no image is called {unknown[0]!r} ({len(unknown)} names are unknown); "
+            f"images are paths such as {str(images[0])!r}."
+        )
+    taken = {}
+    for name, row in found.items():
+        other = taken.setdefault(row, name)
+        folders = _parts(name)[:-1], _parts(other)[:-1]
+        if all(folders) and not _tails_agree(*folders):
+            raise ValueError(
+                f"{label}: {other!r} and {name!r} are of different folders, but only one image has "
+                f"that name, {str(images[row])!r}; give the paths of both."
+            )
+    return np.array([found[str(value)] for value in ids])
+
+
+def _parts(path: Any) -> tuple:
+    """Return the parts of a path, whichever system wrote it."""
+    text = str(path)
+    return (PureWindowsPath(text) if "\\" in text else Path(text)).parts or ("",)
+
+
+def _n_shared(one: tuple, other: tuple) -> int:
+    """Count the innermost folders that two paths share."""
+    n = 0
+    while n < min(len(one), len(other)) and one[-1 - n] == other[-1 - n]:
+        n += 1
+    return n
+
+
+def _tails_agree(one: tuple, other: tuple) -> bool:
+    """Tell whether one path of folders is the end of the other."""
+    return _n_shared(one, other) == min(len(one), len(other))

@@ -1,12 +1,13 @@
-"""Arrays back to MNE objects: generated epochs with their events and metadata, and maps."""
+"""Arrays back to MNE objects: generated epochs with their events and metadata."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import mne
 import numpy as np
 import pandas as pd
+
+from .maps import start_at
 
 
 def make_epochs(
@@ -81,47 +82,21 @@ def make_epochs(
         metadata=None if metadata is None else metadata.reset_index(drop=True),
         verbose="error",
     )
+    start_at(epochs, tmin)
     # what mne.read_epochs does with data that were baseline-corrected when they were saved
     epochs.baseline = None if baseline is None else tuple(baseline)
     return epochs
 
 
-def to_evoked_map(
-    values: np.ndarray, info: mne.Info, *, tmin: float, comment: str = ""
-) -> mne.EvokedArray:
-    """Wrap a map over sensors and times, such as r, so that MNE can plot it.
-
-    Parameters
-    ----------
-    values : array, shape (n_channels, n_times)
-        Without units.
-    info : mne.Info
-        Of these channels; copied.
-    tmin : float
-        Seconds from image onset of the first time point.
-    comment : str
-        What the values are.
-
-    Returns
-    -------
-    mne.EvokedArray
-        The values as they are: plot with ``scalings=1`` and ``units=""``.
-    """
-    values = np.array(values, dtype=np.float64)
-    if values.ndim != 2 or values.shape[0] != len(info["ch_names"]):
-        raise ValueError(
-            f"values has shape {values.shape}; expected ({len(info['ch_names'])}, n_times)."
-        )
-    return mne.EvokedArray(values, info.copy(), tmin=tmin, comment=comment, verbose="error")
-
-
 def generated_metadata(
     n_images: int,
     *,
+    image_ids: Sequence | np.ndarray | None = None,
     names: list[str] | None = None,
     captions: list[str] | None = None,
     subject: str | Sequence | np.ndarray | None = None,
     n_draws: int | None = None,
+    n_averaged: int = 1,
     metadata: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Make the metadata of generated epochs: one row per image, or per image and draw.
@@ -130,6 +105,8 @@ def generated_metadata(
     ----------
     n_images : int
         Number of images.
+    image_ids : array-like, shape (n_images,) | None
+        What the user calls each image; ``None`` counts from 0.
     names : list of str | None
         Path or name of each image; empty where there is none.
     captions : list of str | None
@@ -137,42 +114,48 @@ def generated_metadata(
     subject : str | array-like of str, shape (n_images,) | None
         Whose response it is.
     n_draws : int | None
-        Number of draws of each image. None makes one row per image, draw being -1: the expected
-        response.
+        Number of draws of each image. None makes one row per image: the expected response.
+    n_averaged : int
+        Of how many trials each draw is the average.
     metadata : pandas.DataFrame | None
         The user's own columns, one row per image. They replace columns of the same name, but for
-        ``draw``.
+        ``draw`` and ``n_averaged``.
 
     Returns
     -------
     pandas.DataFrame, shape (n_images * n_draws, n_columns)
-        Columns ``image_id`` (position among the images given), ``image``, ``caption``,
-        ``subject``, ``draw`` and the user's own. The draws of one image are neighbours.
+        Columns ``image_id``, ``image``, ``caption``, ``subject``, ``draw`` (NaN where there is
+        none), ``n_averaged`` where it is not 1, and the user's own. The draws of one image are
+        neighbours.
 
     Raises
     ------
     ValueError
         If something does not have one item per image, or the user's columns include ``draw``.
     """
-    if isinstance(subject, str) or subject is None:
-        subject = [subject or ""] * n_images
-    columns = {
-        "image": [""] * n_images if names is None else list(names),
-        "caption": [""] * n_images if captions is None else list(captions),
-        "subject": [str(value) for value in subject],
-    }
+    columns = {"image": names, "caption": captions, "subject": subject}
+    frame = pd.DataFrame({"image_id": np.arange(n_images) if image_ids is None else image_ids})
     for name, values in columns.items():
+        if values is None or isinstance(values, str):
+            values = [values] * n_images
         if len(values) != n_images:
             raise ValueError(f"There are {len(values)} values of {name!r} for {n_images} images.")
-    frame = pd.DataFrame({"image_id": np.arange(n_images), **columns, "draw": -1})
+        known = [value is not None and value != "" for value in values]
+        # where nothing is known NaN: an empty name would be taken for a name
+        cells = [str(v) if k else np.nan for v, k in zip(values, known, strict=True)]
+        frame[name] = pd.Series(cells, dtype=object)
+    frame["draw"] = np.nan
     if metadata is not None:
         metadata = _checked_metadata(metadata, n_images)
         if "draw" in metadata:
             raise ValueError(
                 "metadata has a column 'draw', which is the number of the draw; rename it."
             )
-        for name in metadata.columns:
+        for name in metadata.columns.drop("n_averaged", errors="ignore"):
             frame[name] = metadata[name].to_numpy()
+    # of how many trials recorded data were averages is not true of generated ones
+    if n_averaged != 1:
+        frame["n_averaged"] = n_averaged
     if n_draws is not None:
         frame = frame.loc[frame.index.repeat(n_draws)].reset_index(drop=True)
         frame["draw"] = np.tile(np.arange(n_draws), n_images)
@@ -183,10 +166,13 @@ def events_for(
     n_images: int,
     *,
     event_id: str | list[str] | dict[str, int] | None = None,
-    names: list[str] | None = None,
     metadata: pd.DataFrame | None = None,
+    known: dict[str, int] | None = None,
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Choose the event code of every image, so that ``generated["face"]`` selects its epochs.
+
+    Codes that the user does not choose are those of the training epochs where they have a condition
+    of that name, and else do not clash with theirs: :func:`mne.concatenate_epochs` joins both.
 
     Parameters
     ----------
@@ -195,23 +181,21 @@ def events_for(
     event_id : None | str | list of str, shape (n_images,) | dict of str -> int
         How images are grouped into conditions:
 
-        - None: one code per image, called by its file name; folders are added (``cat/01.jpg``)
-          until different images have different names. MNE takes what is between slashes as
-          tags, so that ``generated["cat"]`` works too. Images without a name are called
-          ``image 0``, ``image 1`` ...
+        - None: all are ``"generated"``;
         - list: the condition of each image;
         - str: the metadata column that holds the conditions;
         - dict: names and codes; the conditions are in the one metadata column whose values are
-          all among the names (or all among the codes).
-    names : list of str | None
-        Path or name of each image.
+          all among the names (or all among the codes). A dict of one name is the condition of all
+          images where no column mentions it.
     metadata : pandas.DataFrame | None
         One row per image.
+    known : dict of str -> int | None
+        Names and codes of the training epochs.
 
     Returns
     -------
     codes : array of int, shape (n_images,)
-        The event code of each image, from 1 unless the user chose codes.
+        The event code of each image.
     event_id : dict of str -> int
         The name of each code.
 
@@ -222,26 +206,41 @@ def events_for(
     """
     if metadata is not None:
         metadata = _checked_metadata(metadata, n_images)
-    if event_id is None:
-        conditions = _image_labels(n_images, names)
-        ordered = list(dict.fromkeys(conditions))
-    elif isinstance(event_id, dict):
+    if isinstance(event_id, dict):
         return _codes_from_dict(event_id, metadata, n_images)
-    else:
-        if isinstance(event_id, str):
-            if metadata is None or event_id not in metadata:
-                there = "there is no metadata" if metadata is None else f"it has {list(metadata)}"
-                raise ValueError(f"event_id={event_id!r} is not a column of metadata: {there}.")
-            event_id = metadata[event_id].tolist()
-        conditions = [_safe_name(value) for value in event_id]
-        if len(conditions) != n_images:
+    if event_id is None:
+        event_id = ["generated"] * n_images
+    elif isinstance(event_id, str):
+        if metadata is None or event_id not in metadata:
+            there = "there is no metadata" if metadata is None else f"it has {list(metadata)}"
+            raise ValueError(f"event_id={event_id!r} is not a column of metadata: {there}.")
+        missing = np.flatnonzero(metadata[event_id].isna())
+        if len(missing):
             raise ValueError(
-                f"event_id has {len(conditions)} conditions, but there are {n_images} images; "
-                "give one per image."
+                f"The column {event_id!r} of metadata, which holds the conditions, is empty in row "
+                f"{missing[0]}; fill it for every image."
             )
-        ordered = sorted(set(conditions))
-    code_of = {name: code for code, name in enumerate(ordered, start=1)}
-    return np.array([code_of[name] for name in conditions], dtype=int), code_of
+        event_id = metadata[event_id].tolist()
+    if isinstance(event_id, (set, frozenset)) or not np.iterable(event_id):
+        raise TypeError(
+            f"event_id is a {type(event_id).__name__}; give a list with the condition of each "
+            "image, a column of metadata, or a dict of name to code."
+        )
+    conditions = [str(value) for value in event_id]
+    if len(conditions) != n_images:
+        raise ValueError(
+            f"event_id has {len(conditions)} conditions, but there are {n_images} images; "
+            "give one per image."
+        )
+    known = {} if known is None else known
+    safe = _safe_names(sorted(set(conditions)))
+    # the power of ten above: event codes of images not in the training epochs are below it too
+    free = 1 if not known else 10 ** len(str(max(0, *known.values())))
+    new = [name for name in safe.values() if name not in known and name != "generated"]
+    code_of = {"generated": free, **known}
+    code_of |= {name: code for code, name in enumerate(new, start=free + 1)}
+    codes = np.array([code_of[safe[value]] for value in conditions], dtype=int)
+    return codes, {name: code_of[name] for name in safe.values()}
 
 
 def _checked_metadata(metadata: Any, n_images: int) -> Any:
@@ -258,14 +257,19 @@ def _checked_metadata(metadata: Any, n_images: int) -> Any:
 
 def _codes_from_dict(event_id: dict, metadata: Any, n_images: int) -> tuple[np.ndarray, dict]:
     """Find the metadata column that says which of the user's conditions an image is."""
-    if len(event_id) == 1:
-        return np.full(n_images, next(iter(event_id.values())), dtype=int), dict(event_id)
     columns = {} if metadata is None else {str(c): metadata[c].tolist() for c in metadata}
-    codes = set(event_id.values())
-    fitting = [c for c, values in columns.items() if values and set(values) <= set(event_id)]
+    # True is no code, though it equals 1
+    columns = {c: v for c, v in columns.items() if v and not any(isinstance(x, bool) for x in v)}
+    names, codes = set(event_id), set(event_id.values())
+    fitting = [c for c, values in columns.items() if _all_in(values, names)]
     by_name = bool(fitting)
     if not by_name:
-        fitting = [c for c, values in columns.items() if values and set(values) <= codes]
+        fitting = [c for c, values in columns.items() if _all_in(values, codes)]
+    safe = _safe_names(list(event_id))
+    labels = {safe[name]: int(code) for name, code in event_id.items()}
+    cells = [value for values in columns.values() for value in values]
+    if len(event_id) == 1 and not any(_all_in([value], names | codes) for value in cells):
+        return np.full(n_images, next(iter(labels.values())), dtype=int), labels
     if len(fitting) != 1:
         what = "No column" if not fitting else f"More than one column ({', '.join(fitting)})"
         raise ValueError(
@@ -275,24 +279,24 @@ def _codes_from_dict(event_id: dict, metadata: Any, n_images: int) -> tuple[np.n
         )
     values = columns[fitting[0]]
     chosen = [event_id[value] if by_name else value for value in values]
-    return np.array(chosen, dtype=int), {_safe_name(k): int(v) for k, v in event_id.items()}
+    return np.array(chosen, dtype=int), labels
 
 
-def _image_labels(n_images: int, names: list[str] | None) -> list[str]:
-    """Call images by as little of their path as tells them apart."""
-    names = [""] * n_images if names is None else [str(name) for name in names]
-    if len(names) != n_images:
-        raise ValueError(f"There are {len(names)} names for {n_images} images.")
-    parts = {name: Path(name).parts for name in names if name}
-    depth, longest = 1, max(map(len, parts.values()), default=1)
-    while depth < longest and len({part[-depth:] for part in parts.values()}) < len(parts):
-        depth += 1
-    return [
-        _safe_name("/".join(parts[name][-depth:])) if name else f"image {i}"
-        for i, name in enumerate(names)
-    ]
+def _all_in(values: list, allowed: set) -> bool:
+    """Tell whether all values are among some; what cannot be looked up is not."""
+    try:
+        return set(values) <= allowed
+    except TypeError:
+        return False
 
 
-def _safe_name(value: str) -> str:
-    """Replace what separates names from codes in a FIF file."""
-    return str(value).replace(":", "_").replace(";", "_")
+def _safe_names(names: list) -> dict:
+    """Replace what separates names from codes in a FIF file; different names stay apart."""
+    safe = {}
+    for name in names:
+        plain = str(name).replace(":", "_").replace(";", "_")
+        unique, number = plain, 2
+        while unique in safe.values() or (unique != name and unique in names):
+            unique, number = f"{plain} ({number})", number + 1
+        safe[name] = unique
+    return safe

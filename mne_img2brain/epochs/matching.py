@@ -91,12 +91,12 @@ def check_times(recording: Any, times: np.ndarray, sfreq: float) -> None:
     if not np.isclose(recording.sfreq, sfreq, rtol=1e-6):
         raise ValueError(
             f"epochs has a sampling rate of {recording.sfreq:g} Hz, but the encoder was fitted at "
-            f"{sfreq:g} Hz; use epochs.resample({sfreq:g})."
+            f"{sfreq:g} Hz; use epochs.resample({sfreq:.10g})."
         )
     there = recording.times
     if len(there) != len(times) or np.abs(there - times).max() > 0.5 / sfreq:
         raise ValueError(
             f"epochs has {len(there)} times from {there[0]:g} to {there[-1]:g} s, but the encoder "
             f"was fitted on {len(times)} from {times[0]:g} to {times[-1]:g} s; use "
-            f"epochs.crop({times[0]:g}, {times[-1]:g})."
+            f"epochs.crop({times[0]:.6g}, {times[-1]:.6g})."
         )

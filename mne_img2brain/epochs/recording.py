@@ -10,7 +10,12 @@ import numpy as np
 import pandas as pd
 
 from .._log import logger
+from .maps import EvokedMap
+from .prepared import check_alike, preparation
 from .union import check_same_times, join_events, join_metadata, union_of_sensors
+
+# in a table, no name of a subject: missing, or what str() and files make of missing
+_NO_NAME = {"", "None", "nan", "NaN", "n/a", "<NA>"}
 
 
 @dataclass(frozen=True)
@@ -124,16 +129,18 @@ def read_recording(
     TypeError
         If ``epochs`` is none of the above.
     ValueError
-        If there are too few trials, no channels, NaN or infinite values, flat channels, or if the
-        items of a list differ in channels, times, sampling rate or baseline.
+        If there are too few trials, no channels, NaN or infinite values, complex data, standard
+        errors, flat channels, if the items of a list cannot be joined (what
+        :func:`mne.concatenate_epochs` refuses), or if only some trials have a subject.
     """
     if isinstance(epochs, dict):
         if not epochs:
             raise ValueError("epochs is an empty dict; give {subject: epochs}.")
+        _check_names(epochs)
         parts = []
         for subject, value in epochs.items():
             part = _read_items(value, picks, ch_names, f"epochs[{subject!r}]")
-            named = np.full(part.n_trials, str(subject), dtype=object)
+            named = np.full(part.n_trials, _name(subject), dtype=object)
             parts.append(replace(part, subject=named))
         recording = union_of_sensors(parts, list(epochs)) if len(parts) > 1 else parts[0]
     else:
@@ -144,6 +151,7 @@ def read_recording(
             f"(of {recording.n_events} events); at least {min_trials} are needed."
         )
     check_data(recording)
+    _check_subjects(recording.subject)
     if recording.left_out:
         logger.info("Channels left out: %s", ", ".join(recording.left_out))
     return recording
@@ -208,7 +216,7 @@ def _read_one(
     elif isinstance(inst, mne.Evoked):
         events, event_id = np.ones(1, int), {inst.comment or "evoked": 1}
         selection, n_events, metadata = np.zeros(1, int), 1, None
-        n_averaged = np.array([inst.nave], float)
+        n_averaged = np.array([_nave(inst, label)])
     else:
         hint = ""
         if isinstance(inst, np.ndarray):
@@ -223,6 +231,11 @@ def _read_one(
         if isinstance(inst, mne.BaseEpochs)
         else inst.data[None, rows]
     )
+    if np.iscomplexobj(data):
+        raise ValueError(
+            f"{label} holds complex data (an analytic signal?); give real data, or the envelope of "
+            "filtered real data: epochs.apply_hilbert(envelope=True)."
+        )
     data = np.asarray(data, dtype=np.float64)
     subject = np.full(len(events), None, dtype=object)
     if metadata is not None:
@@ -230,7 +243,7 @@ def _read_one(
         if "n_averaged" in metadata:
             n_averaged = _counts(metadata["n_averaged"], label)
         if "subject" in metadata:
-            subject = _subjects(metadata["subject"], label)
+            subject = np.array([_name(value) for value in metadata["subject"]], dtype=object)
     taken = set(info["ch_names"])
     return Recording(
         data=data,
@@ -259,7 +272,7 @@ def _picked(
     known: dict | None,
 ) -> tuple[mne.Info, np.ndarray]:
     """Return the info of the channels taken and their rows in ``inst``."""
-    key = tuple(inst.ch_names)
+    key = _signature(inst.info)
     if known is not None and key in known:
         return known[key]
     # one empty sample: the public way to apply MNE's picks to an Info
@@ -299,11 +312,54 @@ def _picked(
     return picked
 
 
+def _signature(info: mne.Info) -> tuple:
+    """Return what two infos must share for one to stand for both."""
+    return (
+        tuple((ch["ch_name"], ch["kind"], ch["coil_type"], ch["unit"]) for ch in info["chs"]),
+        tuple(info["bads"]),
+        tuple((p["desc"], p["active"], p["data"]["data"].tobytes()) for p in info["projs"]),
+        info["dev_head_t"] and info["dev_head_t"]["trans"].tobytes(),
+        *(info[key] for key in ("custom_ref_applied", "highpass", "lowpass", "sfreq")),
+    )
+
+
+def _nave(evoked: mne.Evoked, label: str) -> float:
+    """Return of how many trials an Evoked is the average."""
+    if isinstance(evoked, EvokedMap):
+        raise ValueError(
+            f"{label} is a map without a unit ({evoked.comment!r}), not a response; give averages "
+            "of trials."
+        )
+    if evoked.kind != "average":
+        raise ValueError(
+            f"{label} is a {evoked.kind.replace('_', ' ')} (kind={evoked.kind!r}), not a response; "
+            "give averages: [evoked for evoked in evokeds if evoked.kind == 'average']."
+        )
+    if not (np.isfinite(evoked.nave) and evoked.nave > 0):
+        raise ValueError(
+            f"{label} is the average of nave={evoked.nave} trials; set evoked.nave to the number "
+            "of trials that were averaged, above 0."
+        )
+    return float(evoked.nave)
+
+
 def _counts(column: Any, label: str) -> np.ndarray:
-    """Check the metadata column that says of how many trials a row is the average."""
-    counts = pd.to_numeric(column, errors="coerce").to_numpy(float)
-    if not (np.isfinite(counts).all() and (counts > 0).all()):
-        row = int(np.flatnonzero(~(counts > 0) | ~np.isfinite(counts))[0])
+    """Check the metadata column that says of how many trials a row is the average.
+
+    What is missing is 1: concatenation with recordings without that column makes it so.
+    """
+    counts = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan, copy=True)
+    missing = column.isna().to_numpy()
+    if missing.any():
+        logger.info(
+            "The metadata column 'n_averaged' of %s is empty in %d of %d rows: these count as "
+            "single trials.",
+            label, missing.sum(), len(missing),
+        )  # fmt: skip
+    counts[missing] = 1
+    broken = ~np.isfinite(counts) | (counts <= 0)
+    if broken.any():
+        row = int(np.flatnonzero(broken)[0])
         raise ValueError(
             f"Row {row} of the metadata column 'n_averaged' of {label} is {column.iloc[row]!r}; "
             "give the number of trials that were averaged, above 0."
@@ -311,21 +367,42 @@ def _counts(column: Any, label: str) -> np.ndarray:
     return counts
 
 
-def _subjects(column: Any, label: str) -> np.ndarray:
-    """Check the metadata column that names the subjects."""
-    missing = np.flatnonzero(column.isna())
-    if len(missing):
+def _name(value: Any) -> str | None:
+    """Return the name of a subject, None where a cell of a table holds none."""
+    text = "" if pd.isna(value) else str(value).strip()
+    return None if text in _NO_NAME else text
+
+
+def _check_names(epochs: dict) -> None:
+    """Check the keys of a dict of subjects."""
+    names = [_name(subject) for subject in epochs]
+    if None in names:
         raise ValueError(
-            f"Row {missing[0]} of the metadata column 'subject' of {label} is empty "
-            f"({len(missing)} of {len(column)} are); name the subject of every trial."
+            f"epochs has the key {list(epochs)[names.index(None)]!r}, which names no subject; give "
+            "{subject: epochs}, or the epochs alone."
         )
-    return np.array([str(value) for value in column], dtype=object)
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"epochs has keys with the same name ({names}); give every subject its own."
+        )
+
+
+def _check_subjects(subject: np.ndarray) -> None:
+    """Raise where only some trials have the name of a subject."""
+    missing = np.flatnonzero([name is None for name in subject])
+    if 0 < len(missing) < len(subject):
+        raise ValueError(
+            f"Row {missing[0]} of the metadata column 'subject' (all of epochs taken together) is "
+            f"empty ({len(missing)} of {len(subject)} are); name the subject of every trial, or of "
+            "none."
+        )
 
 
 def _concatenate(parts: list[Recording], label: str) -> Recording:
     """Join the items of a list, which must agree, in the order given."""
     first = parts[0]
     names = first.ch_names
+    prepared = preparation(first)
     data = []
     for i, part in enumerate(parts):
         there = part.ch_names
@@ -340,7 +417,10 @@ def _concatenate(parts: list[Recording], label: str) -> Recording:
             data.append(part.data[:, [there.index(name) for name in names]])
         else:
             data.append(part.data)
-        check_same_times(part, first, f"{label}[{i}]", f"{label}[0]")
+        labels = f"{label}[{i}]", f"{label}[0]"
+        check_same_times(part, first, *labels)
+        if i:
+            check_alike(preparation(part), prepared, *labels, "runs")
     events, event_id = join_events(parts)
     offsets = np.cumsum([0, *(part.n_events for part in parts)])
     return replace(

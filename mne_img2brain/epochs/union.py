@@ -8,29 +8,25 @@ import numpy as np
 import pandas as pd
 
 from .._log import logger
+from .prepared import check_alike, preparation, same_projector
 
 
-def check_same_times(part: Any, first: Any, name: str, first_name: str) -> None:
-    """Raise where two recordings differ in sampling rate, times or baseline."""
+def check_same_times(
+    part: Any, first: Any, name: str, first_name: str, *, atol: float = 1e-8
+) -> None:
+    """Raise where two recordings differ in sampling rate or times."""
     if not np.isclose(part.sfreq, first.sfreq, rtol=1e-6):
         raise ValueError(
             f"{name} has a sampling rate of {part.sfreq:g} Hz and {first_name} of "
             f"{first.sfreq:g} Hz; resample one of them."
         )
     same = len(part.times) == len(first.times)
-    if not same or np.abs(part.times - first.times).max() > 0.5 / first.sfreq:
+    if not same or not np.allclose(part.times, first.times, atol=atol):
         raise ValueError(
             f"{name} has {len(part.times)} times from {part.times[0]:g} to {part.times[-1]:g} s "
             f"and {first_name} has {len(first.times)} from {first.times[0]:g} to "
-            f"{first.times[-1]:g} s; crop them to the same times."
-        )
-    both = part.baseline is not None and first.baseline is not None
-    if (part.baseline is None) != (first.baseline is None) or (
-        both and np.abs(np.subtract(part.baseline, first.baseline)).max() > 0.5 / first.sfreq
-    ):
-        raise ValueError(
-            f"{name} has the baseline {part.baseline} and {first_name} has {first.baseline}; apply "
-            "the same baseline to all of them."
+            f"{first.times[-1]:g} s; crop them to the same times (or move them there with "
+            "epochs.shift_time)."
         )
 
 
@@ -66,9 +62,12 @@ def join_metadata(parts: list) -> Any:
 def union_of_sensors(parts: list, names: list) -> Any:
     """Join the recordings of several subjects; NaN where a subject lacks a channel."""
     first = parts[0]
-    for part, name in zip(parts[1:], names[1:], strict=True):
-        check_same_times(part, first, f"epochs[{name!r}]", f"epochs[{names[0]!r}]")
     info = _union_info([part.info for part in parts])
+    prepared = preparation(first)
+    for part, name in zip(parts[1:], names[1:], strict=True):
+        labels = f"epochs[{name!r}]", f"epochs[{names[0]!r}]"
+        check_same_times(part, first, *labels, atol=0.5 / first.sfreq)
+        check_alike(preparation(part), prepared, *labels, "subjects")
     column = {name: i for i, name in enumerate(info["ch_names"])}
     n_trials = sum(part.n_trials for part in parts)
     data = np.full((n_trials, len(column), len(first.times)), np.nan)
@@ -142,8 +141,6 @@ def _union_info(infos: list[mne.Info]) -> mne.Info:
 def _has_projector(info: mne.Info, wanted: Any) -> bool:
     """Tell whether ``info`` has the same projector in the same state."""
     return any(
-        proj["active"] == wanted["active"]
-        and list(proj["data"]["col_names"]) == list(wanted["data"]["col_names"])
-        and np.allclose(proj["data"]["data"], wanted["data"]["data"])
+        proj["active"] == wanted["active"] and same_projector(proj, wanted)
         for proj in info["projs"]
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._log import logger, use_log_level, warn
 from ..epochs import read_recording, to_evoked_map
+from ..epochs.maps import WITH_UNIT
 from ..metrics import ncsnr
 from ..trials.checks import check_integers
 from . import decoding, material
@@ -253,4 +254,5 @@ def _recorded_maps(recorded: Any, ceiling: Any) -> dict:
 
 def _map(value: np.ndarray, recorded: Any, comment: str) -> mne.Evoked:
     """Wrap an array as EvokedArray."""
-    return to_evoked_map(value, recorded.info, tmin=recorded.times[0], comment=comment)
+    unit = comment.endswith(WITH_UNIT)
+    return to_evoked_map(value, recorded.info, tmin=recorded.times[0], comment=comment, unit=unit)

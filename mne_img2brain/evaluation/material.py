@@ -7,8 +7,16 @@ import mne
 import numpy as np
 
 from .._log import logger, warn
-from ..epochs import align, check_times, images_from_metadata, read_recording, take_channels
-from ..stimulus.tokens import content_keys, indexable, take_images
+from ..epochs import (
+    align,
+    check_distinct_trials,
+    check_like_fit,
+    check_times,
+    images_from_metadata,
+    read_recording,
+    take_channels,
+)
+from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
 
 # Draws are asked for in calls of about this many numbers: 2e7 float64 are 160 MB.
 _NUMBERS_PER_CALL = 2e7
@@ -99,6 +107,7 @@ def gather(
     recording = read_recording(epochs, ch_names=names, min_trials=1)
     for encoder in encoders.values():
         check_times(recording, encoder.times_, encoder.info_["sfreq"])
+        check_like_fit(recording, encoder)
     data = take_channels(recording, names)
     good = [c for c in range(len(names)) if np.isfinite(data[:, c]).all()]
     names, data = [names[c] for c in good], data[:, good]
@@ -108,6 +117,8 @@ def gather(
     row = align(images, recording, image_ids)
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"There are {len(labels)} labels for {len(images)} images.")
+    if captions is not None:
+        captions = check_captions(captions, len(images))
     # The same image given once per trial is one image.
     keys = np.array(content_keys(images), dtype=object)
     used = np.unique(row)
@@ -115,6 +126,9 @@ def gather(
     chosen = used[np.sort(first_of)]
     position = {keys[image]: index for index, image in enumerate(chosen)}
     of_trial = np.array([position[keys[image]] for image in row])
+    check_distinct_trials(recording, of_trial)
+    for what, values in (("labels", labels), ("captions", captions)):
+        _check_one_each(what, values, keys, used)
     weight = recording.n_averaged
     trials = [data[of_trial == index] for index in range(len(chosen))]
     mean = [
@@ -138,6 +152,18 @@ def gather(
         info=info,
         times=np.asarray(first.times_, float),
     )
+
+
+def _check_one_each(what: str, values: Any, keys: np.ndarray, used: np.ndarray) -> None:
+    """Raise where an image that was given more than once has different labels or captions."""
+    first: dict[str, int] = {}
+    for image in used if values is not None else ():
+        other = first.setdefault(keys[image], image)
+        if values[other] != values[image]:
+            raise ValueError(
+                f"images[{other}] and images[{image}] are the same image, but their {what} differ "
+                f"({values[other]!r} and {values[image]!r}); an image has one."
+            )
 
 
 def refuse_training_images(encoders: dict, recorded: Recorded, allowed: bool) -> None:

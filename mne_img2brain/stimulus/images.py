@@ -4,7 +4,7 @@ import hashlib
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import KeysView, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,9 @@ def check_images(images: Any) -> list:
         )
     if isinstance(images, Image.Image):
         raise TypeError("images is one image; give a list of images, here [image].")
-    if isinstance(images, np.ndarray) and images.ndim not in (3, 4) and images.dtype.kind in "ui":
-        raise ValueError(
-            f"An array of images has shape {images.shape}; expected (n_images, height, width, 3)."
-        )
+    refuse_unordered(images, "images")
+    if isinstance(images, np.ndarray):
+        _check_array_of_images(images)
     try:
         images = list(images)
     except TypeError as error:
@@ -68,9 +67,66 @@ def check_images(images: Any) -> list:
         elif not isinstance(image, (str, Path, Image.Image)):
             raise TypeError(
                 f"images[{index}] is a {type(image).__name__}; expected a path, a PIL image or an "
-                "array."
+                f"array.{_array_hint(image)}"
             )
     return images
+
+
+def refuse_unordered(values: Any, name: str) -> None:
+    """Raise where values come in no order, or not as values: sets, dicts, tables, tensors.
+
+    Parameters
+    ----------
+    values : object
+        What the user gave.
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    TypeError
+        If the order of the values would be chance, or they are not what iterating gives.
+    """
+    kind = type(values).__name__
+    if isinstance(values, Set) and not isinstance(values, KeysView):
+        raise TypeError(f"{name} is a {kind}, which has no order; give a list.")
+    if isinstance(values, Mapping):
+        raise TypeError(
+            f"{name} is a {kind}; give a list, here list({name}) for its keys or "
+            f"list({name}.values()) for its values, in the order of image_ids."
+        )
+    if hasattr(values, "columns") and hasattr(values, "iloc"):
+        raise TypeError(
+            f"{name} is a {kind}; give the column that is meant: table['column'].tolist()."
+        )
+    if hint := _array_hint(values):
+        raise TypeError(f"{name} is a {kind}.{hint}")
+
+
+def _array_hint(values: Any) -> str:
+    """Say how a tensor becomes an array."""
+    if not hasattr(values, "numpy") or not hasattr(values, "ndim"):
+        return ""
+    return (
+        " Give arrays: tensor.detach().cpu().numpy(). Images are uint8 of shape (n_images, height, "
+        "width, 3); tokens in their place are floats of shape (n_images, n_tokens, n_features)."
+    )
+
+
+def _check_array_of_images(images: np.ndarray) -> None:
+    """Raise where an array is no array of images."""
+    numbers = images.dtype.kind in "uibcf"
+    if numbers and (images.ndim not in (3, 4) or images.dtype not in (np.uint8, np.uint16)):
+        raise ValueError(
+            f"An array of shape {images.shape} and type {images.dtype} was given as images. Images "
+            "are uint8 of shape (n_images, height, width, 3). Tokens in their place are floats of "
+            "shape (n_images, n_tokens, n_features): images.astype('float32') makes floats."
+        )
+    if images.ndim == 3 and images.shape[2] in (3, 4) and images.dtype == np.uint8:
+        raise ValueError(
+            f"images has shape {images.shape}, which is one RGB image; give a list, here [images]. "
+            "(Grey images 3 or 4 pixels wide are given as a list too.)"
+        )
 
 
 def _check_array(image: np.ndarray, index: int) -> None:
@@ -83,7 +139,8 @@ def _check_array(image: np.ndarray, index: int) -> None:
     if image.dtype != np.uint8 and not (image.dtype == np.uint16 and image.ndim == 2):
         raise ValueError(
             f"images[{index}] is an array of {image.dtype}; expected uint8, 0 to 255 (or uint16 "
-            "for grey). Floats from 0 to 1: (255 * image).round().astype('uint8')."
+            "for grey). Floats from 0 to 1: (255 * image).round().astype('uint8'). Tokens are one "
+            "array of floats, (n_images, n_tokens, n_features): np.stack(images)."
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._log import logger
-from .images import check_images, image_keys, image_name, unique_images
+from .images import check_images, image_keys, image_name, refuse_unordered, unique_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Stimuli:
     Attributes
     ----------
     tokens : array, shape (n_distinct, n_tokens, n_features) or other
-        What the embedder made of each distinct image, or the user's own tokens.
+        What the embedder made of each distinct image, or the user's own tokens of it.
     index : array of int, shape (n_images,)
         Which row of ``tokens`` each image is.
     keys : list of str
@@ -68,10 +68,15 @@ def load_tokens(images: Any) -> np.ndarray | None:
             raise FileNotFoundError(f"There is no token file {path}.")
         try:
             images = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise ValueError(
                 f"{path} does not hold a plain array of numbers (objects are not read)."
             ) from error
+        if images.dtype.kind != "f":
+            raise ValueError(
+                f"{path} holds an array of {images.dtype}; tokens are floats of shape (n_images, "
+                "n_tokens, n_features)."
+            )
     if not isinstance(images, np.ndarray) or images.dtype.kind != "f":
         return None
     if images.ndim == 4 and images.shape[-1] in (1, 3, 4):
@@ -83,6 +88,11 @@ def load_tokens(images: Any) -> np.ndarray | None:
         raise ValueError(
             f"Tokens have shape {images.shape}; expected (n_images, n_features), (n_images, "
             "n_tokens, n_features) or (n_images, n_rows, n_columns, n_features)."
+        )
+    if images.size == 0:
+        raise ValueError(
+            f"Tokens have shape {images.shape}, which holds no number; give at least one image, "
+            "token and feature."
         )
     return images
 
@@ -101,7 +111,15 @@ def content_keys(images: list | np.ndarray) -> list[str]:
     """
     if load_tokens(images) is None:
         return image_keys(images)
-    return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in images]
+    return [_token_key(row) for row in images]
+
+
+def _token_key(row: np.ndarray) -> str:
+    """Hash one image's tokens by value: in single precision, with one zero and one NaN."""
+    with np.errstate(over="ignore"):
+        row = np.array(row, dtype=np.float32, order="C") + np.float32(0)
+    row[np.isnan(row)] = np.nan
+    return hashlib.sha256(row.tobytes()).hexdigest()
 
 
 def indexable(images: Any) -> list | np.ndarray:
@@ -165,9 +183,15 @@ def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> S
     if tokens is not None:
         if captions is not None:
             check_captions(captions, len(tokens))
-        return Stimuli(
-            tokens, np.arange(len(tokens)), content_keys(tokens), [""] * len(tokens), captions
-        )
+        keys = content_keys(tokens)
+        first = {}
+        for row, key in enumerate(keys):
+            first.setdefault(key, row)
+        position = {key: index for index, key in enumerate(first)}
+        index = np.array([position[key] for key in keys])
+        if len(first) < len(keys):
+            tokens = tokens[list(first.values())]
+        return Stimuli(tokens, index, keys, [""] * len(keys), captions)
     if embedder is None:
         raise ValueError(
             "This encoder has no embedder: it was fitted on tokens, or saved without its embedder. "
@@ -231,6 +255,7 @@ def check_captions(captions: list[str], n_images: int) -> list[str]:
         raise ValueError(
             f"captions is one string for {n_images} images; give a list with one per image."
         )
+    refuse_unordered(captions, "captions")
     captions = list(captions)
     if len(captions) != n_images:
         raise ValueError(

@@ -172,6 +172,9 @@ def test_metadata_says_subject_and_number_of_averages():
     recording = read_recording(_epochs(metadata=frame))
     assert recording.subject.tolist() == ["1"] * 5 + ["2"] * 5
     np.testing.assert_array_equal(recording.n_averaged, np.arange(1, 11))
+    # missing counts are those of single trials: concatenation leaves such gaps
+    gaps = read_recording(_epochs(metadata=frame.assign(n_averaged=[np.nan] * 4 + [6.0] * 6)))
+    np.testing.assert_array_equal(gaps.n_averaged, [1] * 4 + [6] * 6)
     with pytest.raises(ValueError, match="Row 0 of the metadata column 'n_averaged'.*above 0"):
         read_recording(_epochs(metadata=frame.assign(n_averaged=range(10))))
     with pytest.raises(ValueError, match="Row 5 of the metadata column 'subject'"):
@@ -205,7 +208,10 @@ def test_projectors_of_one_subject_are_not_claimed_for_all():
     a, b = _epochs(4), _epochs(3, seed=1)
     a.set_eeg_reference(projection=True, verbose="error")
     a.apply_proj(verbose="error")
-    assert read_recording({"a": a, "b": b}).info["projs"] == []
+    with pytest.warns(
+        RuntimeWarning, match="'Average EEG reference' is missing in epochs\\['b'\\]"
+    ):
+        assert read_recording({"a": a, "b": b}).info["projs"] == []
     b.set_eeg_reference(projection=True, verbose="error")
     b.apply_proj(verbose="error")
     assert [proj["active"] for proj in read_recording({"a": a, "b": b}).info["projs"]] == [True]
@@ -334,6 +340,39 @@ def test_by_name_and_metadata_column(recording):
         align(images, recording, "nothing")
     with pytest.raises(ValueError, match="metadata is None"):
         align(images, read_recording(_epochs()), "image")
+
+
+def test_names_match_by_as_much_of_the_path_as_tells_images_apart(recording):
+    def found(ids, images):
+        ids = [ids[i % len(ids)] for i in range(10)]
+        return align(images, recording, ids)[: len(set(ids))].tolist()
+
+    assert found(["/old/face/1.png", "/old/house/1.png"], ["house/1.png", "face/1.png"]) == [1, 0]
+    assert found(["D:\\x\\2.png", "D:\\x\\1.png"], ["a/1.png", "a/2.png"]) == [1, 0]
+    # the whole path comes first
+    assert found(["a/1.png", "b/a/1.png"], ["b/a/1.png", "a/1.png"]) == [1, 0]
+    # the same image in another spelling, twice
+    assert found(["1.png"], ["a/./1.png", "a/1.png"]) == [0]
+    with pytest.raises(ValueError, match="several images are called '1.png'"):
+        found(["1.png"], ["a/1.png", "b/1.png"])
+    with pytest.raises(ValueError, match="'face/1.png' and 'house/1.png' are of different folders"):
+        found(["face/1.png", "house/1.png"], ["house/1.png"])
+
+
+def test_ids_of_dropped_events_tell_that_they_count_from_one(recording):
+    """The last image was shown in a dropped event only: the rest would be one off."""
+    assert recording.selection.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10, 11]
+    ids = np.array([1, 2, 3, 10, 4, 5, 6, 10, 7, 8, 9, 9])
+    with pytest.raises(ValueError, match="dropped events included.*count from 1: subtract 1"):
+        align(range(10), recording, ids)
+    # what dropped events have instead of an image is nobody's business
+    for nothing in (-1, np.nan, 99):
+        values = ids.astype(float)
+        values[[3, 7]] = nothing
+        rows = align(range(10), recording, values)
+        np.testing.assert_array_equal(rows, ids[recording.selection])
+    with pytest.raises(ValueError, match=r"image_ids holds 1e\+30; give positions"):
+        align(range(10), recording, np.r_[np.zeros(9), 1e30])
 
 
 def test_columns_with_holes():
@@ -518,15 +557,16 @@ def test_events_select_conditions(rng, tmp_path):
         assert len(made(**kwargs)["house"]) == 1
     assert set(made(event_id={"face": 5, "house": 6}, metadata=table).events[:, 2]) == {5, 6}
     assert made(event_id={"face": 3}).event_id == {"face": 3}
-    # one code per image, with as much of the path as is needed
-    names = ["/d/cat/1.jpg", "/d/dog/1.jpg", "", "/d/cat/2.jpg"]
-    epochs = made(names=names)
-    assert list(epochs.event_id) == ["cat/1.jpg", "dog/1.jpg", "image 2", "cat/2.jpg"]
-    assert len(epochs["cat"]) == 2
-    assert list(made(names=["a/x:1.png", "a/y.png", "a/y.png", "b/z.png"]).event_id) == [
-        "x_1.png", "y.png", "z.png",
-    ]  # fmt: skip
-    assert len(made().event_id) == 4
+    assert made().event_id == {"generated": 1}
+    # what a FIF file separates names and codes by is replaced; different names stay apart
+    epochs = made(event_id=["a:b", "a;b", "a_b", "a:b"])
+    assert len(epochs.event_id) == 3
+    assert len(epochs["a_b"]) == 1
+    codes, event_id = events_for(
+        2, event_id={"a:b": 1, "a;b": 2}, metadata=pd.DataFrame({"c": ["a;b", "a:b"]})
+    )
+    assert codes.tolist() == [2, 1]
+    assert sorted(event_id.values()) == [1, 2]
     epochs.save(tmp_path / "names-epo.fif", verbose="error")
     again = mne.read_epochs(tmp_path / "names-epo.fif", verbose="error")
     assert again.event_id == epochs.event_id
@@ -548,8 +588,38 @@ def test_events_that_are_not_clear():
         events_for(3, metadata=table)
     with pytest.raises(TypeError, match="metadata is a dict"):
         events_for(3, metadata={})
-    with pytest.raises(ValueError, match="1 names for 2 images"):
-        events_for(2, names=["a"])
+    with pytest.raises(ValueError, match="column 'a' .* holds the conditions, is empty in row 1"):
+        events_for(2, event_id="a", metadata=pd.DataFrame({"a": ["x", None]}))
+    with pytest.raises(TypeError, match="event_id is a set"):
+        events_for(2, event_id={"a", "b"})
+
+
+def test_a_dict_of_one_condition_is_that_of_the_table():
+    table = pd.DataFrame(
+        {"kind": ["face", "house"], "code": [1, 2], "n": [3, 4], "old": [True] * 2}
+    )
+    for columns in (["kind"], ["code"], ["kind", "code", "n", "old"]):
+        with pytest.raises(ValueError, match=r"No column of metadata .* among \['face'\]"):
+            events_for(2, event_id={"face": 1}, metadata=table[columns])
+    # nothing in the table says otherwise
+    for columns in (["n"], ["old"], ["n", "old"]):
+        codes, event_id = events_for(2, event_id={"face": 1}, metadata=table[columns])
+        assert codes.tolist() == [1, 1]
+        assert event_id == {"face": 1}
+    codes, _ = events_for(1, event_id={"face": 7}, metadata=table[["kind"]][:1])
+    assert codes.tolist() == [7]
+
+
+def test_codes_do_not_clash_with_those_of_training():
+    known = {"face": 1, "house": 17}
+    codes, event_id = events_for(2, known=known)
+    assert event_id == {"generated": 100}
+    assert codes.tolist() == [100, 100]
+    codes, event_id = events_for(3, event_id=["house", "car", "house"], known=known)
+    assert event_id == {"house": 17, "car": 101}
+    assert codes.tolist() == [17, 101, 17]
+    # generated epochs that were fitted to keep their code
+    assert events_for(1, known={"generated": 5})[1] == {"generated": 5}
 
 
 def test_metadata_of_generated_epochs():
@@ -563,9 +633,20 @@ def test_metadata_of_generated_epochs():
     assert frame["kind"].tolist() == list("xxxyyy")
     assert frame["caption"].tolist() == ["a cat"] * 3 + ["a dog"] * 3
     assert set(frame["subject"]) == {"s1"}
-    expected = generated_metadata(2)
+    expected = generated_metadata(2, names=["a.png", ""])
     assert list(expected) == ["image_id", "image", "caption", "subject", "draw"]
-    assert expected["draw"].tolist() == [-1, -1]
+    # NaN where there is none, as everywhere in pandas
+    assert expected[["caption", "subject", "draw"]].isna().all(axis=None)
+    assert expected["image"].isna().tolist() == [False, True]
+    assert "n_averaged" not in frame
+    of_averages = generated_metadata(2, image_ids=[7, "b"], n_draws=1, n_averaged=4)
+    assert of_averages["n_averaged"].tolist() == [4, 4]
+    assert of_averages["image_id"].tolist() == [7, "b"]
+    # of how many trials recorded data were averages is not true of single draws
+    recorded = pd.DataFrame({"n_averaged": [80, 79], "image_id": [5, 3]})
+    single = generated_metadata(2, n_draws=1, metadata=recorded)
+    assert "n_averaged" not in single
+    assert single["image_id"].tolist() == [5, 3]
     with pytest.raises(ValueError, match="column 'draw'"):
         generated_metadata(1, metadata=pd.DataFrame({"draw": [1]}))
     with pytest.raises(ValueError, match="1 values of 'caption' for 2 images"):

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 from PIL import Image
 
@@ -124,6 +126,17 @@ def test_what_is_no_image_is_named(shown, tmp_path):
         ([np.zeros((4, 4, 3))], ValueError, "float64; expected uint8"),
         ([np.zeros((4, 4, 2), np.uint8)], ValueError, r"shape \(4, 4, 2\)"),
         (np.zeros((4, 4), np.uint8), ValueError, r"shape \(4, 4\)"),
+        ({"a.png", "b.png"}, TypeError, "images is a set, which has no order; give a list"),
+        (frozenset(["a.png"]), TypeError, "images is a frozenset"),
+        ({"a.png": 0}, TypeError, r"images is a dict; give a list, here list\(images\)"),
+        (pd.DataFrame({"path": ["a.png"]}), TypeError, r"table\['column'\].tolist\(\)"),
+        (torch.zeros(2, 4, 4, 3), TypeError, r"images is a Tensor. .*\.numpy\(\).*tokens"),
+        ([torch.zeros(4, 4, 3)], TypeError, r"images\[0\] is a Tensor.*\.numpy\(\)"),
+        (np.zeros((6, 8, 3), np.uint8), ValueError, r"one RGB image; give a list, here \[images\]"),
+        (np.zeros((6, 8, 4), np.uint8), ValueError, "one RGB image"),
+        (np.zeros((6, 8), int), ValueError, r"int64.*Tokens.*floats.*astype\('float32'\)"),
+        (np.zeros((6, 8, 9), int), ValueError, r"int64.*Tokens.*floats.*astype\('float32'\)"),
+        ([np.zeros((8, 9), "f")], ValueError, r"np.stack\(images\)"),
     ],
 )
 def test_wrong_arguments(images, error, match):

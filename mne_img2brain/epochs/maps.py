@@ -1,0 +1,139 @@
+"""Maps over sensors and times of what has no unit, such as r."""
+
+import functools
+import inspect
+import os
+from typing import Any
+
+import mne
+import numpy as np
+
+# What the maps of an evaluation that are responses are called.
+WITH_UNIT = ("recorded", "predicted")
+
+
+class EvokedMap(mne.EvokedArray):
+    """An evoked response's sensors and times, with values that have no unit.
+
+    MNE shows EEG in microvolts; here ``plot``, ``plot_joint``, ``plot_topomap``, ``plot_image``,
+    ``plot_topo``, ``animate_topomap``, ``to_data_frame`` and :class:`mne.Report` show the values as
+    they are, and call them by the comment. ``units`` and ``scalings`` change that, as in MNE.
+    A FIF file does not keep that there is no unit: :func:`read_maps` reads it.
+
+    Parameters
+    ----------
+    data, info, tmin, comment, nave, kind, baseline, verbose
+        As in :class:`mne.EvokedArray`.
+    """
+
+    def _shown(self, parameters: Any) -> dict:
+        """Return how MNE shows values as they are, of what a function takes."""
+        types = {"grad" if kind.startswith("planar") else kind for kind in self.get_channel_types()}
+        # where scalings are others than usual, topographies have the unit of "misc"
+        shown = {
+            "scalings": dict.fromkeys(types, 1.0),
+            "units": dict.fromkeys([*types, "misc"], self.comment),
+        }
+        return {name: value for name, value in shown.items() if name in parameters}
+
+    def plot_joint(self, *args: Any, **kwargs: Any) -> Any:
+        """Plot as :meth:`mne.Evoked.plot_joint`, without a unit."""
+        given = inspect.signature(mne.Evoked.plot_joint).bind_partial(self, *args, **kwargs)
+        shown = self._shown(("scalings", "units"))
+        for name in ("ts_args", "topomap_args"):
+            given.arguments[name] = {**shown, **(given.arguments.get(name) or {})}
+        return mne.Evoked.plot_joint(*given.args, **given.kwargs)
+
+
+def _without_unit(name: str) -> Any:
+    """Return a method of Evoked that shows values as they are."""
+    method = getattr(mne.Evoked, name)
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def shown(self: EvokedMap, *args: Any, **kwargs: Any) -> Any:
+        given = signature.bind_partial(self, *args, **kwargs)
+        for key, value in self._shown(signature.parameters).items():
+            if given.arguments.get(key) is None:
+                given.arguments[key] = value
+        return method(*given.args, **given.kwargs)
+
+    return shown
+
+
+for _name in (
+    "plot", "plot_image", "plot_topo", "plot_topomap", "animate_topomap", "to_data_frame",
+):  # fmt: skip
+    setattr(EvokedMap, _name, _without_unit(_name))
+
+
+def to_evoked_map(
+    values: np.ndarray, info: mne.Info, *, tmin: float, comment: str = "", unit: bool = False
+) -> mne.EvokedArray:
+    """Wrap a map over sensors and times, such as r, so that MNE can plot it.
+
+    Parameters
+    ----------
+    values : array, shape (n_channels, n_times)
+        The values.
+    info : mne.Info
+        Of these channels; copied.
+    tmin : float
+        Seconds from image onset of the first time point.
+    comment : str
+        What the values are.
+    unit : bool
+        Whether the values are in the sensors' unit, such as V.
+
+    Returns
+    -------
+    EvokedMap | mne.EvokedArray
+        The values as they are; an :class:`mne.EvokedArray` where they have the sensors' unit.
+    """
+    values = np.array(values, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] != len(info["ch_names"]):
+        raise ValueError(
+            f"values has shape {values.shape}; expected ({len(info['ch_names'])}, n_times)."
+        )
+    kind = mne.EvokedArray if unit else EvokedMap
+    evoked = kind(values, info.copy(), tmin=tmin, comment=comment, verbose="error")
+    return start_at(evoked, tmin)
+
+
+def start_at(inst: Any, tmin: float) -> Any:
+    """Give an MNE object the time of its first sample, which constructors round to the grid.
+
+    Parameters
+    ----------
+    inst : mne.EpochsArray | mne.EvokedArray
+        Changed in place.
+    tmin : float
+        Seconds from image onset.
+
+    Returns
+    -------
+    mne.EpochsArray | mne.EvokedArray
+        The same.
+    """
+    # on the grid constructors are exact to the last bit
+    return inst if abs(inst.times[0] - tmin) < 1e-12 else inst.shift_time(tmin, relative=False)
+
+
+def read_maps(fname: str | os.PathLike) -> list[mne.Evoked]:
+    """Read saved maps.
+
+    Parameters
+    ----------
+    fname : path-like
+        A file of evoked responses and maps, such as ``maps-ave.fif`` of an evaluation.
+
+    Returns
+    -------
+    list of mne.Evoked
+        Recorded and predicted responses as they are, everything else as :class:`EvokedMap`.
+    """
+    maps = []
+    for evoked in mne.read_evokeds(fname, proj=False, verbose="error"):
+        made = to_evoked_map(evoked.data, evoked.info, tmin=evoked.tmin, comment=evoked.comment)
+        maps.append(evoked if evoked.comment.endswith(WITH_UNIT) else made)
+    return maps
