@@ -90,7 +90,8 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
     -----
     Memory: beside the responses themselves, the out-of-fold predictions, as large as the average
     responses, and, one kernel at a time, a few float64 arrays of distinct images x landmarks.
-    Products as large as the responses are made in their precision, all else in float64.
+    The fit is made in the precision of the responses, kernels in that of the tokens, predictions
+    in float64.
 
     Noise covariance, components, penalty and mixture behind :attr:`out_of_fold_` come from all
     training rows; coefficients and covariances of the mixed models are those of the fold. The
@@ -200,14 +201,18 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
         chosen = first
         if len(first) > self.n_landmarks:
             chosen = first[np.sort(rng.choice(len(first), self.n_landmarks, replace=False))]
-        landmarks = views.transform(X[chosen])
+        # landmarks are no more exact than tokens, and are many
+        dtype = np.float64 if X.dtype == np.float64 else np.float32
+
+        def look(x: np.ndarray) -> dict:
+            return {name: v.astype(dtype, copy=False) for name, v in views.transform(x).items()}
+
+        landmarks = look(X[chosen])
         if self.kernel == "local" and "places" not in landmarks:
             raise ValueError(
                 "kernel='local' compares tokens place by place, but X has no two tokens that all "
                 "images have beside the first; use 'auto' or 'rbf'."
             )
-        if X.dtype != np.float64:  # landmarks are no more exact than tokens, and are many
-            landmarks = {name: view.astype(np.float32) for name, view in landmarks.items()}
         n_components = min(self.n_components, len(responses) // 10, responses.shape[1])
         if self.penalty != "auto" or len(responses) < _FEW // 2:
             n_components = 0
@@ -226,15 +231,11 @@ class KernelMeanRegressor(RegressorMixin, BaseEstimator):
             kernel = maps[name] = KernelMap(KERNELS[name])
             features = kernel.fit_transform(landmarks)
             if kernel.plain_ or len(chosen) < len(first):
-                features = np.concatenate(
-                    [
-                        kernel.transform(views.transform(X[first[start : start + _BATCH]]))
-                        for start in range(0, len(first), _BATCH)
-                    ]
-                )
-            features = (
-                features if len(unit) == len(first) == len(unit_image) else features[unit_image]
-            )
+                blocks = [first[a : a + _BATCH] for a in range(0, len(first), _BATCH)]
+                features = np.concatenate([kernel.transform(look(X[block])) for block in blocks])
+            features = features.astype(flat.dtype, copy=False)
+            if len(first) < len(responses):
+                features = features[unit_image]
             models += cross_validate(
                 name,
                 features,

@@ -66,19 +66,20 @@ class NoiseStates:
         if min(n, _MAX_VALUES // size) < _MIN_TRIALS or size < 2 * _LEAST:
             return self
         rows = np.sort(rng.permutation(n)[: _MAX_VALUES // size])
-        flat = residuals[rows].reshape(len(rows), size)
+        residuals = residuals[rows].astype(np.float32)
+        flat = residuals.reshape(len(rows), size)
         gaussian = rng.standard_normal((len(rows), len(rows)), np.float32) @ flat / len(rows) ** 0.5
-        features = _log_power(residuals[rows])
-        if excess_is_chance(features, _log_power(gaussian.reshape(residuals[rows].shape)), rng):
+        features = _log_power(residuals)
+        if excess_is_chance(features, _log_power(gaussian.reshape(residuals.shape)), rng):
             logger.info("Trials differ in power as those of one Gaussian do: none is kept.")
             return self
+        del gaussian
         leaves = _split(features, np.arange(len(rows)))
-        self.trials_ = residuals[rows[np.concatenate(leaves)]].reshape(len(rows), size)
-        self.trials_ = self.trials_.astype(np.float32)
+        self.trials_ = flat[np.concatenate(leaves)]
         self.bounds_ = np.cumsum([0, *map(len, leaves)])
         # Draws from states vary in loudness, not in each source for itself.
-        own = self._mix(rng.standard_normal((len(rows), size)))
-        gains = BandGains().fit(residuals[rows], own.reshape(len(rows), *residuals.shape[1:]))
+        own = self._mix(rng.standard_normal((len(rows), size), np.float32))
+        gains = BandGains().fit(residuals, own.reshape(residuals.shape))
         self.gains_ = gains if 0 < gains.n_numbers <= size - 2 * _LEAST else None
         return self
 

@@ -1,5 +1,6 @@
 """Structured covariances over sensors and times, and the likelihood that chooses among them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -66,13 +67,23 @@ def from_blocks(blocks: np.ndarray, structure: str, shape: tuple[int, int, int])
 def sample_covariance(z: np.ndarray, structure: str) -> np.ndarray:
     """Return the sample covariance: array, shape (n_blocks, size, size)."""
     if structure in ("kronecker", "separate"):
-        return np.mean(np.square(z), axis=0).reshape(-1, 1, 1)
-    return np.stack([block.T @ block for block in into_blocks(z, structure)]) / len(z)
+        return _variance(z).reshape(-1, 1, 1)
+    return np.stack([b.T @ b for b in _each_block(z, structure)]) / len(z)
+
+
+def _each_block(z: np.ndarray, structure: str) -> Iterator[np.ndarray]:
+    """Blocks of :func:`into_blocks`, one at a time: contiguous and float64."""
+    return (np.ascontiguousarray(block, dtype=float) for block in into_blocks(z, structure))
+
+
+def _variance(z: np.ndarray) -> np.ndarray:
+    """Mean square of every coordinate: array, shape (n_space, n_time)."""
+    return sum(np.square(one, dtype=float) for one in z) / len(z)
 
 
 def target_covariance(z: np.ndarray, structure: str, target: str, stationary: Any) -> np.ndarray:
     """Return what the sample covariance of a structure is drawn to, in the same blocks."""
-    variance = np.mean(np.square(z), axis=0)
+    variance = _variance(z)
     if structure == "kronecker":
         total = max(variance.mean(), np.finfo(float).tiny)
         return (np.outer(variance.mean(axis=1), variance.mean(axis=0)) / total).reshape(-1, 1, 1)
@@ -156,14 +167,14 @@ def judge(
         return [0.0], [0.0]
     aim = target_covariance(train, structure, target, stationary)
     _, inverse = roots(aim)
-    white = into_blocks(test, structure) @ inverse
     determinant = 2 * np.sum([np.linalg.slogdet(one)[1] for one in inverse])
     if structure in ("kronecker", "separate"):
-        values, square = np.ones(white.shape[0]), np.mean(np.square(white), axis=1).ravel()
-        weights = [0.0]
+        square = _variance(test).ravel() * np.square(inverse).ravel()
+        values, weights = np.ones(len(square)), [0.0]
     else:
         values, vectors = np.linalg.eigh(inverse @ sample_covariance(train, structure) @ inverse)
-        square = np.mean(np.square(white @ vectors), axis=1).ravel()
+        pairs = zip(_each_block(test, structure), inverse @ vectors, strict=True)
+        square = np.concatenate([np.mean(np.square(b @ turn), axis=0) for b, turn in pairs])
         values, weights = values.ravel(), _WEIGHTS
     gains = []
     for weight in weights:

@@ -96,7 +96,8 @@ class BandGains:
         # fourth moments of whitened trials, real less drawn: E[(xx')^2]
         moments = []
         for x in halves[0]:
-            each = np.einsum("nct,ndt->ncd", white.T @ x, white.T @ x)
+            each = white.T @ x
+            each = each @ each.mT
             moments.append((each @ each).mean(axis=0))
         _, turn = linalg.eigh(moments[0] - moments[1])
         turn = turn[:, ::-1][:, : self.n_sources]
@@ -145,7 +146,7 @@ class BandGains:
 
 def _whitening(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what whitens trials over sensors, and what undoes it, within their rank."""
-    covariance = np.einsum("nct,ndt->cd", x, x) / (len(x) * x.shape[2])
+    covariance = np.tensordot(x, x, axes=((0, 2), (0, 2))) / (len(x) * x.shape[2])
     values, vectors = linalg.eigh(covariance)
     keep = values > 1e-6 * max(values[-1], np.finfo(float).tiny)
     vectors, sd = vectors[:, keep], np.sqrt(values[keep])

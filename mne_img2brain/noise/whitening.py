@@ -4,6 +4,7 @@ import copy
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from .._log import logger
 from .clusters import NoiseStates
@@ -189,19 +190,22 @@ class SpaceTimeWhitener:
             raise ValueError("residuals hold NaN or inf; leave those trials out.")
         self._fit_basis(noise)
         self.states_ = NoiseStates().fit(noise, rng)
-        z = self.space_.T @ noise @ self.time_
-        del noise
         held = _held_out(groups, rng)
+        # components, those left out last
+        order, n_kept = np.argsort(held, kind="stable"), int((~held).sum())
+        z = np.empty((len(noise), self.space_.shape[1], self.time_.shape[1]), noise.dtype)
+        for rows in _batches(len(z), max(1, 10**6 // noise[0].size)):
+            z[rows] = self.space_.T @ noise[order[rows]] @ self.time_
+        del noise
         candidates = list_candidates(self.structure, z.shape[1:], len(z))
         toeplitz: Any = None
         if any("stationary" in candidate for candidate in candidates):
-            toeplitz = [stationary_covariance(z[part], self.time_) for part in (~held, slice(None))]
+            toeplitz = [stationary_covariance(part, self.time_) for part in (z[:n_kept], z)]
         self.log_likelihoods_: dict[str, float] = {}
         best: tuple = (-np.inf, None, None, None)
         for structure, target in candidates:
-            weights, gains = judge(
-                z[~held], z[held], structure, target, toeplitz and toeplitz[0], len(candidates) == 1
-            )
+            train, test, only = z[:n_kept], z[n_kept:], len(candidates) == 1
+            weights, gains = judge(train, test, structure, target, toeplitz and toeplitz[0], only)
             score, weight = max(zip(gains, weights, strict=True))
             self.log_likelihoods_[f"{structure}, {target}"] = float(score)
             if best[1] is None or score > best[0]:
@@ -223,12 +227,14 @@ class SpaceTimeWhitener:
         """Set the sensors' scale and the principal components over sensors and over times."""
         n, n_channels, n_times = noise.shape
         self.shape_ = (n_channels, n_times)
-        scale = np.sqrt(np.mean(np.square(noise), axis=(0, 2)))
+        square = sum(np.square(trial, dtype=float).mean(axis=1) for trial in noise)
+        scale = np.sqrt(square / n)
         self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
         noise /= self.scale_
         space = np.zeros((n_channels, n_channels))
         time = np.zeros((n_times, n_times))
         for trial in noise:
+            trial = trial.astype(float, copy=False)  # in float32 there is no telling the rank
             space += trial @ trial.T
             time += trial.T @ trial
         if n * n_channels < 4 * n_times:  # too little for one covariance; assume stationarity
@@ -365,28 +371,35 @@ def _noise(
         order.sort()
         residuals, labels, weight = residuals[order], labels[order], weight[order]
         labels = np.unique(labels, return_inverse=True)[1].ravel()
-    values = np.array(residuals, dtype=float)
+    # one copy, in the precision of the residuals; all else a block at a time
+    values = np.array(residuals, dtype=np.result_type(residuals, np.float32))
     counts = np.bincount(labels)
-    total = np.bincount(labels, weights=weight)
-    mean = np.zeros((len(counts), *values.shape[1:]))
-    np.add.at(mean, labels, values * np.sqrt(weight)[:, None, None])
-    mean /= total[:, None, None]
-    means = np.sqrt(weight)[:, None, None] * mean[labels]
     several = counts[labels] > 1
     freedom = several.sum() - np.sum(counts > 1)
-    factor, alone = 1.0, 1.0
-    if freedom >= _MIN_REPEATED * len(labels):
-        scale = np.mean(np.square(values), axis=(0, 2))[:, None]
-        scale = np.where(scale > 0, scale, 1.0)
-        within = np.sum(np.square(values - means)[several] / scale)
-        between = np.sum(np.square(means)[several] / scale)
-        allowed = _MOST_SD**2 * several.sum() / freedom * within - within
-        factor = float(np.sqrt(np.clip(allowed / between, 0, 1))) if between > 0 else 1.0
-        # The mean of an image with one trial is that trial, noise and all: it is scaled as a whole.
-        single = np.sum(np.square(values)[~several] / scale)
-        allowed = _MOST_SD**2 * (~several).sum() / freedom * within
-        alone = float(np.sqrt(np.clip(allowed / single, 0, 1))) if single > 0 else 1.0
-    values -= np.where(several, 1 - factor, 1 - alone)[:, None, None] * means
+    if freedom < _MIN_REPEATED * n:
+        return values, labels, 1.0
+    root, flat = np.sqrt(weight), values.reshape(len(values), -1)
+    total = np.bincount(labels, weights=weight)
+    average = csr_array(((root / total[labels]).astype(flat.dtype), (labels, np.arange(len(flat)))))
+    mean = average @ flat
+    blocks = _batches(len(flat), max(1, 10**6 // flat.shape[1]))
+    scale = sum(np.square(values[rows], dtype=float).sum(axis=(0, 2)) for rows in blocks)
+    scale = np.repeat(np.where(scale > 0, scale / values[:, 0].size, 1.0), values.shape[2])
+    within = between = single = 0.0
+    for rows in blocks:
+        means = root[rows, None] * mean[labels[rows]]
+        of_several = several[rows]
+        within += np.sum(np.square(flat[rows] - means)[of_several] / scale)
+        between += np.sum(np.square(means)[of_several] / scale)
+        single += np.sum(np.square(flat[rows])[~of_several] / scale)
+    allowed = _MOST_SD**2 * several.sum() / freedom * within - within
+    factor = float(np.sqrt(np.clip(allowed / between, 0, 1))) if between > 0 else 1.0
+    # The mean of an image with one trial is that trial, noise and all: it is scaled as a whole.
+    allowed = _MOST_SD**2 * (~several).sum() / freedom * within
+    alone = float(np.sqrt(np.clip(allowed / single, 0, 1))) if single > 0 else 1.0
+    for rows in blocks:
+        share = np.where(several[rows], 1 - factor, 1 - alone) * root[rows]
+        flat[rows] -= share[:, None].astype(flat.dtype) * mean[labels[rows]]
     return values, labels, factor
 
 

@@ -19,7 +19,7 @@ class TrialArrays:
     image_index : array of int, shape (n_trials,)
         The row of ``tokens`` of each trial.
     y : array, shape (n_trials, n_channels, n_times)
-        Responses, float64; 0 where ``y_mask`` is False.
+        Responses, float64 or float32; 0 where ``y_mask`` is False.
     weight : array, shape (n_trials,)
         Of how many trials each row is the average.
     regions : array of int, shape (n_channels,)
@@ -42,6 +42,8 @@ class TrialArrays:
 
     def take(self, rows: np.ndarray) -> Self:
         """Return the given trials, in that order."""
+        if np.array_equal(rows, np.arange(len(self.y))):
+            return self  # responses are large, and may be mapped from a file
         by_trial = ("image_index", "y", "weight", "groups", "subject", "y_mask")
         taken = {name: getattr(self, name) for name in by_trial}
         taken = {name: None if value is None else value[rows] for name, value in taken.items()}
@@ -169,7 +171,7 @@ def check_fit_arrays(
         raise ValueError("requires y to be passed, but the target y is None; give responses.")
     tokens = check_tokens(estimator, X, token_mask, reset=True)
     y = check_array(
-        y, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="y",
+        y, ensure_2d=False, allow_nd=True, dtype=[np.float64, np.float32], input_name="y",
         ensure_all_finite="allow-nan" if y_mask is not None else True,
     )  # fmt: skip
     if y.ndim > 3 or y.ndim == 0:

@@ -133,7 +133,9 @@ def canonical_order(y: np.ndarray, *keys: Any) -> np.ndarray:
     """
     flat = np.asarray(y).reshape(len(y), -1)
     direction = np.random.default_rng(20).standard_normal(flat.shape[1])
-    return np.lexsort((np.nan_to_num(flat) @ direction, *keys[::-1]))
+    blocks = np.array_split(flat, max(1, flat.size // 10**6))
+    projected = np.concatenate([np.nan_to_num(block) @ direction for block in blocks])
+    return np.lexsort((projected, *keys[::-1]))
 
 
 def merge_groups(
