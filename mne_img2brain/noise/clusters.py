@@ -64,6 +64,13 @@ class NoiseStates:
         n, size = len(residuals), int(np.prod(residuals.shape[1:]))
         # a draw of n_channels x n_times numbers is what the state and the weights come from
         if min(n, _MAX_VALUES // size) < _MIN_TRIALS or size < 2 * _LEAST:
+            if n < _MIN_TRIALS:
+                why = f"{n} trials are too few"
+            elif size < 2 * _LEAST:
+                why = f"{size} values a trial are too few"
+            else:
+                why = f"{size} values a trial are too many; decimate epochs or pick channels"
+            logger.info(f"Noise is drawn from one Gaussian, without trial clusters: {why}.")
             return self
         rows = np.sort(rng.permutation(n)[: _MAX_VALUES // size])
         residuals = residuals[rows].astype(np.float32)

@@ -83,6 +83,23 @@ def test_too_little_makes_no_states(shape, rng):
     assert NoiseStates().fit(rng.standard_normal(shape), rng).trials_ is None
 
 
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((99, 3, 40), "99 trials are too few"),
+        ((200, 1, 20), "20 values a trial are too few"),
+        ((100, 2, 90000), "180000 values a trial are too many; decimate"),
+    ],
+)
+def test_that_there_are_no_states_is_said(shape, message, caplog):
+    """One Gaussian is easier to separate from trials, so the log says why there is nothing else."""
+    import mne
+
+    with mne.utils.use_log_level("INFO"), caplog.at_level("INFO", logger="mne"):
+        NoiseStates().fit(np.zeros(shape, np.float32), np.random.default_rng(0))
+    assert message in caplog.text
+
+
 def test_very_many_trials_are_thinned(recording, rng, monkeypatch):
     monkeypatch.setattr("mne_img2brain.noise.clusters._MAX_VALUES", 150 * C * T)
     assert NoiseStates().fit(recording(N), rng).trials_.shape == (150, C * T)
