@@ -178,7 +178,8 @@ def find_spaces(
     spaces = []
     for k, (rows, mean) in enumerate(zip(kept, means, strict=True), start=-1):
         those = sum((m for j, m in enumerate(moments) if j != k), _Moments(shape))
-        prior = SignalPrior(shape).fit_moments(*those.about(white.whiten((mean - means[0])[None])))
+        about = those.about(white.whiten((mean - means[0])[None]))
+        prior = SignalPrior(shape).fit_moments(*about, rank=white.rank())
         parts = _blocks(rows, responses.shape[1])
         reduced = [prior.reduce(responses[part] - mean, white) for part in parts]
         reduced = np.concatenate(reduced)
@@ -311,6 +312,8 @@ class Whitener:
         # To unit scale first: T/m are 1e-12, and the square of that is not far from underflow.
         self.scale_ = float(np.sqrt(np.mean([np.mean(row**2) for row in deviations]))) or 1.0
         self.space_ = np.ones(n_channels), np.ones(n_channels)
+        n_space, n_time = dof * n_times, dof * n_channels
+        self.shrunk_ = n_channels / (n_channels + n_space), n_times / (n_times + n_time)
         self.time_: Any = None
         for _ in range(max_iter if n_channels > 1 else 1):
             self.time_ = self._symmetric(self._covariance(deviations, 2, dof * n_channels))
@@ -372,6 +375,15 @@ class Whitener:
             result[start : start + size] = x.reshape(len(x), -1)
         return result
 
+    def rank(self) -> tuple[int, int]:
+        """Return how many directions in space and in time have noise, not floor and shrinkage."""
+        ranks = []
+        for (root, _), shrunk in zip((self.space_, self.time_), self.shrunk_, strict=True):
+            values = np.square(root if root.ndim == 1 else linalg.eigvalsh(root))
+            empty = max(self.floor, shrunk) * values.mean()
+            ranks.append(int((values > 1.5 * empty).sum()))
+        return ranks[0], ranks[1]
+
     def whiten(self, y: np.ndarray) -> np.ndarray:
         """Whiten responses of shape (n_rows, n_targets)."""
         return self._apply(y, 1)
@@ -421,7 +433,13 @@ class SignalPrior:
         space = np.tensordot(x, x, axes=((0, 2), (0, 2)))
         return self.fit_moments(space, np.tensordot(x, x, axes=((0, 1), (0, 1))), n)
 
-    def fit_moments(self, space: np.ndarray, time: np.ndarray, n_rows: int) -> Self:
+    def fit_moments(
+        self,
+        space: np.ndarray,
+        time: np.ndarray,
+        n_rows: int,
+        rank: tuple[int, int] | None = None,
+    ) -> Self:
         """Learn axes and gains from sums of products.
 
         Parameters
@@ -430,20 +448,25 @@ class SignalPrior:
             Products of whitened responses, summed over rows and over the other axis.
         n_rows : int
             How many rows.
+        rank : tuple of int | None
+            In how many directions in space and in time there is noise to whiten: after a filter,
+            interpolation or an average reference not in all. ``None`` is all.
 
         Returns
         -------
         self
         """
         n_channels, n_times = self.shape
+        n_space, n_time = rank or self.shape
         self.gain_ = None
         if min(self.shape) < 2:
             return self
         space, self.space_ = _descending(space)
         time, self.time_ = _descending(time)
         # The noise is white: its level is that of the many axes without signal.
-        time = time / np.median(time[len(time) // 2 :]) - 1
-        space = space / space[space > 1e-6 * space[0]][-1] - 1
+        time = time / np.median(time[n_time // 2 : n_time]) - 1
+        noisy = space[:n_space]
+        space = space / noisy[noisy > 1e-6 * space[0]][-1] - 1
         n_kept = int((time > 2 * np.sqrt(n_times / (n_rows * n_channels))).sum())
         n_kept = max(n_kept, min(5, n_times))
         self.time_ = self.time_[:, :n_kept]

@@ -3,6 +3,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter, resample
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -244,6 +245,29 @@ def test_signal_prior_keeps_where_signal_is(rng):
     assert prior.time_.shape[1] < 20
     kept = prior.expand(prior.reduce(signal.reshape(300, -1)))
     assert np.sum((kept - signal.reshape(300, -1)) ** 2) < 0.1 * np.sum(signal**2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_signal_prior_of_resampled_responses(seed):
+    """Between samples there is no noise to tell signal from: its level is that of the others."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((300, 10))
+    y = [_responses(rng, x, 6, 60), lfilter([1], [1, -0.9], rng.standard_normal((300, 6, 60)))]
+    for up in (1, 2, 4):
+        # mirrored, so that ends do not ring
+        parts = [np.concatenate([part, part[..., ::-1]], axis=2) for part in y]
+        signal, noise = (resample(part, 120 * up, axis=2)[..., : 60 * up] for part in parts)
+        signal, noise = signal.reshape(300, -1), noise.reshape(300, -1)
+        whitener = Whitener((6, 60 * up)).fit(noise)
+        assert abs(whitener.rank()[1] - 60) <= 3
+        white = whitener.whiten(signal + noise)
+        white = (white - white.mean(axis=0)).reshape(300, 6, -1)
+        space, time = (np.tensordot(white, white, axes=((0, k), (0, k))) for k in (2, 1))
+        prior = SignalPrior((6, 60 * up)).fit_moments(space, time, 300, whitener.rank())
+        assert prior.time_.shape[1] < 40
+        assert 0.1 < np.median(prior.gain_) < 0.9
+        seen = whitener.whiten(signal)
+        assert np.sum((prior.expand(prior.reduce(seen)) - seen) ** 2) < 0.1 * np.sum(seen**2)
 
 
 def test_mixed_model_finds_simulated_covariances(rng):
