@@ -71,7 +71,7 @@ class BandGains:
         rng = np.random.default_rng(0)
         for low in starts:
             high = min(2 * low, n_bins)
-            pair = tuple(self._band(x, low, high) for x in (real, drawn))
+            pair = self._band(real, low, high), self._band(drawn, low, high)
             octave = self._fit_octave(*pair, _CHANCE / len(starts), rng) if high > low else None
             if octave is not None:
                 self.octaves_.append({"low": int(low), "high": int(high), **octave})
@@ -103,10 +103,10 @@ class BandGains:
         turn = turn[:, ::-1][:, : self.n_sources]
         filters, patterns = white @ turn, colour @ turn
         logs = [np.log(np.square(filters.T @ x).sum(axis=2) + 1e-300) for x in halves[1]]
-        logs = [part - part.mean(axis=0) for part in logs]
-        excess = logs[0].T @ logs[0] / len(logs[0]) - logs[1].T @ logs[1] / len(logs[1])
+        of_real, of_drawn = (part - part.mean(axis=0) for part in logs)
+        excess = of_real.T @ of_real / len(of_real) - of_drawn.T @ of_drawn / len(of_drawn)
         values, vectors = linalg.eigh(excess)
-        permuted = largest_excess(*logs, rng, _N_PERMUTATIONS)
+        permuted = largest_excess(of_real, of_drawn, rng, _N_PERMUTATIONS)
         values = np.where(values > np.quantile(permuted, 1 - chance), values, 0.0)
         if not values.any():
             return None
