@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 import numpy as np
+from scipy import linalg
 from scipy.stats import norm
 
 from .._log import logger
@@ -30,11 +31,16 @@ class NoiseStates:
     their topographies, their rank. What power of single sources varies more from trial to trial
     than that of these draws is added by :class:`~mne_img2brain.noise.gains.BandGains`.
 
+    Where trials differ in power no more than draws of one Gaussian do, no trial is kept, and draws
+    are Gaussian: normal numbers times the principal components of the trials.
+
     Attributes
     ----------
-    trials_ : array, shape (n_trials, n_channels * n_times)
-        The residuals, state by state, float32; ``None`` if there were fewer than 100 trials, or too
-        few values to draw with. Of very many, as many as fit in 64 MiB.
+    trials_ : array, shape (n_trials, n_channels * n_times) | None
+        The residuals, state by state, float32; of very many, as many as fit in 64 MiB. ``None`` if
+        one Gaussian serves, if there were fewer than 100 trials, or too few values to draw with.
+    components_ : array, shape (n_components, n_channels * n_times) | None
+        Where one Gaussian serves: its principal components, each with its SD.
     bounds_ : array of int, shape (n_states + 1,)
         Where each state begins.
     gains_ : BandGains
@@ -43,6 +49,7 @@ class NoiseStates:
 
     def __init__(self) -> None:
         self.trials_: Any = None
+        self.components_: Any = None
         self.bounds_: Any = None
         self.gains_: Any = None
 
@@ -60,7 +67,7 @@ class NoiseStates:
         -------
         self : NoiseStates
         """
-        self.trials_ = self.bounds_ = self.gains_ = None
+        self.trials_ = self.components_ = self.bounds_ = self.gains_ = None
         n, size = len(residuals), int(np.prod(residuals.shape[1:]))
         # a draw of n_channels x n_times numbers is what the state and the weights come from
         if min(n, _MAX_VALUES // size) < _MIN_TRIALS or size < 2 * _LEAST:
@@ -79,6 +86,7 @@ class NoiseStates:
         features = _log_power(residuals)
         if excess_is_chance(features, _log_power(gaussian.reshape(residuals.shape)), rng):
             logger.info("Trials differ in power as those of one Gaussian do: none is kept.")
+            self.components_ = _principal_components(flat)
             return self
         del gaussian
         leaves = _split(features, np.arange(len(rows)))
@@ -104,11 +112,27 @@ class NoiseStates:
             In the unit of the residuals.
         """
         numbers = noise.reshape(len(noise), -1)
+        if self.components_ is not None:
+            drawn = numbers[:, : len(self.components_)].astype(np.float32) @ self.components_
+            return drawn.reshape(noise.shape)
         drawn = self._mix(numbers).reshape(noise.shape)
         if self.gains_ is None:
             return drawn
         start = 2 * _LEAST
         return self.gains_.apply(drawn, numbers[:, start : start + self.gains_.n_numbers])
+
+    @property
+    def can_draw(self) -> bool:
+        """Whether there were trials enough to draw by."""
+        return self.trials_ is not None or self.components_ is not None
+
+    def without_trials(self) -> Self:
+        """Return a copy that keeps no recorded trial: one Gaussian with the covariance of all."""
+        bare = type(self)()
+        bare.components_ = self.components_
+        if self.trials_ is not None:
+            bare.components_ = _principal_components(self.trials_)
+        return bare
 
     def _mix(self, numbers: np.ndarray) -> np.ndarray:
         """Mix the trials of a state: the first number chooses it, those after it are weights."""
@@ -124,6 +148,18 @@ class NoiseStates:
             # unlike a product of matrices the same to the last digit, whatever the batch
             drawn[rows] = np.einsum("nk,kf->nf", weights, trials)
         return drawn
+
+
+def _principal_components(trials: np.ndarray) -> np.ndarray:
+    """Return components whose sum with normal weights has the covariance of the trials."""
+    n, size = trials.shape
+    trials = trials.astype(float)
+    if n < size:
+        # of trials mixed by the axes of their Gram matrix, none is a trial any more
+        axes = linalg.eigh(trials @ trials.T)[1]
+        return (axes.T @ trials / n**0.5).astype(np.float32)
+    values, axes = linalg.eigh(trials.T @ trials / n)
+    return (axes * np.sqrt(np.maximum(values, 0))).T.astype(np.float32)
 
 
 def _log_power(trials: np.ndarray) -> np.ndarray:

@@ -278,7 +278,7 @@ class SpaceTimeWhitener:
         By the states of the noise, whose covariances add up to that of the sample: whitening takes
         the inverse of a covariance and wants one that is safe there; noise does not, and a network
         tells the safe one from real trials by what it leaves out (see the page "What we tried").
-        With fewer than 100 trials, or without them, as :meth:`inverse_transform`.
+        With fewer than 100 trials as :meth:`inverse_transform`.
 
         Parameters
         ----------
@@ -290,7 +290,7 @@ class SpaceTimeWhitener:
         array, shape (n_trials, n_channels, n_times)
             In the unit of the residuals.
         """
-        if not self.n_trials_held:
+        if not self.states_.can_draw:
             return self.inverse_transform(noise)
         return self.states_.draw(noise) * self.scale_
 
@@ -300,9 +300,9 @@ class SpaceTimeWhitener:
         return 0 if self.states_.trials_ is None else len(self.states_.trials_)
 
     def without_trials(self) -> Self:
-        """Return a copy that keeps no recorded trial and colours by its covariance alone."""
+        """Return a copy that keeps no recorded trial and colours by their covariance alone."""
         bare = copy.copy(self)
-        bare.states_ = NoiseStates()
+        bare.states_ = self.states_.without_trials()
         return bare
 
     def _multiply(
