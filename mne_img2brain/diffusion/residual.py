@@ -124,7 +124,7 @@ class ResidualDiffusion:
                 self, residuals, tokens, image_index, subject, validation, seed, **judge_draws
             )
         if self.trained_:
-            self.whitener = self.whitener.without_trials()  # the denoiser draws in their place
+            self.whitener = self.whitener.without_trials(gaussian=False)  # the denoiser draws
         else:
             logger.info("Without a denoiser that helps, noise is drawn by its states.")
         self.scaled_ = self.scaled_.of(np.empty((0, *tokens.shape[1:]), np.float32))

@@ -105,7 +105,7 @@ class HubMixin:
         """
         check_is_fitted(self)
         fitted = _without_persons(self)
-        held = _n_trials_held(self)
+        held = _n_stored_trials(self)
         if held and trials is None:
             raise ValueError(
                 f"The encoder draws noise by the residuals of {held} recorded trials. Give "
@@ -239,7 +239,7 @@ def model_card(
         f"Images become tokens by `{embedder}`." if encoder.embedder_ is not None
         else "It takes tokens in place of images.",
         f"Tokens become responses by `{type(encoder.regressor_).__name__}`.",
-        _noise(_n_trials_held(encoder), trials),
+        _noise(_n_stored_trials(encoder), trials),
         "## How good it is",
         _scores(evaluation),
         "## Limits",
@@ -251,9 +251,9 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _n_trials_held(encoder: Any) -> int:
+def _n_stored_trials(encoder: Any) -> int:
     """Tell how many recorded trials an encoder holds."""
-    return getattr(encoder.regressor_, "n_trials_held_", 0)
+    return getattr(encoder.regressor_, "n_stored_trials_", 0)
 
 
 def _noise(held: int, trials: bool | None) -> str:

@@ -107,17 +107,18 @@ class SubjectWhitener:
         return self._each("colour", noise, subject)
 
     @property
-    def n_trials_held(self) -> int:
+    def n_stored_trials(self) -> int:
         """Of how many recorded trials it keeps the residuals."""
         # a subject's trials are among those of all too, unless it was learnt later
-        own = sum(whitener.n_trials_held for whitener in self.own if whitener is not None)
-        return max(own, self.pooled.n_trials_held)
+        own = sum(whitener.n_stored_trials for whitener in self.own if whitener is not None)
+        return max(own, self.pooled.n_stored_trials)
 
-    def without_trials(self) -> Self:
-        """Return a copy that keeps no recorded trial."""
-        bare = type(self)(self.pooled.without_trials())
+    def without_trials(self, *, gaussian: bool = True) -> Self:
+        """Return a copy that keeps no recorded trial; parameters as of the whitener's method."""
+        bare = type(self)(self.pooled.without_trials(gaussian=gaussian))
         bare.own = [
-            None if whitener is None else whitener.without_trials() for whitener in self.own
+            None if whitener is None else whitener.without_trials(gaussian=gaussian)
+            for whitener in self.own
         ]
         return bare
 

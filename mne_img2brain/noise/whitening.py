@@ -59,11 +59,11 @@ class ScaleWhitener:
         return self
 
     @property
-    def n_trials_held(self) -> int:
+    def n_stored_trials(self) -> int:
         """It keeps no recorded trial."""
         return 0
 
-    def without_trials(self) -> Self:
+    def without_trials(self, *, gaussian: bool = True) -> Self:
         """Return itself: it keeps no recorded trial."""
         return self
 
@@ -295,14 +295,25 @@ class SpaceTimeWhitener:
         return self.states_.draw(noise) * self.scale_
 
     @property
-    def n_trials_held(self) -> int:
+    def n_stored_trials(self) -> int:
         """Of how many recorded trials it keeps the residuals."""
         return 0 if self.states_.trials_ is None else len(self.states_.trials_)
 
-    def without_trials(self) -> Self:
-        """Return a copy that keeps no recorded trial and colours by their covariance alone."""
+    def without_trials(self, *, gaussian: bool = True) -> Self:
+        """Return a copy that keeps no recorded trial.
+
+        Parameters
+        ----------
+        gaussian : bool
+            Whether it colours by one Gaussian with the covariance of the trials; else it colours
+            as :meth:`inverse_transform`, which suits what draws in whitened space.
+
+        Returns
+        -------
+        SpaceTimeWhitener
+        """
         bare = copy.copy(self)
-        bare.states_ = self.states_.without_trials()
+        bare.states_ = self.states_.without_trials() if gaussian else NoiseStates()
         return bare
 
     def _multiply(

@@ -505,10 +505,10 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         return result.reshape(len(tokens), n_draws, *self.target_shape_)
 
     @property
-    def n_trials_held_(self) -> int:
+    def n_stored_trials_(self) -> int:
         """Of how many recorded trials the residuals are kept, to draw noise by."""
         check_is_fitted(self)
-        return self.residual_.whitener.n_trials_held
+        return self.residual_.whitener.n_stored_trials
 
     def without_trials(self) -> Self:
         """Return a copy that holds no recorded trial, to be given away.

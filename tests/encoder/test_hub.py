@@ -107,11 +107,13 @@ def test_what_is_pushed_predicts_the_same(recorded, fitted, hub, tmp_path):
 def test_recorded_trials_are_pushed_only_when_asked_for(tmp_path):
     images, _ = simulate_images(40, size=32, random_state=1)
     epochs, _ = simulate_epochs(images, n_trials=4, random_state=1)
+    # some trials are louder than others, as one Gaussian's would not be
+    epochs._data *= np.random.default_rng(1).lognormal(0, 0.5, (len(epochs), 1, 1))
     encoder = ImageToBrainEncoder(
         GaborEmbedder(size=32, n_scales=2), DiffusionRegressor(max_iter=0, random_state=0)
     )
     encoder.fit(images, epochs, image_ids="image_id")
-    held = encoder.regressor_.n_trials_held_
+    held = encoder.regressor_.n_stored_trials_
     assert held == 160
     with pytest.raises(ValueError, match="160 recorded trials. Give trials=True"):
         encoder.push_to_hub("me/encoder", folder=tmp_path / "new")
@@ -120,14 +122,14 @@ def test_recorded_trials_are_pushed_only_when_asked_for(tmp_path):
 
     with_trials = encoder.push_to_hub("me/encoder", trials=True, folder=tmp_path / "with")
     back = read_encoder(with_trials)
-    assert back.regressor_.n_trials_held_ == 160
+    assert back.regressor_.n_stored_trials_ == 160
     assert_allclose(back.sample(images[:3], 4, random_state=0).get_data(), drawn)
     assert "160 recorded trials, which are part of it" in (tmp_path / "with/README.md").read_text()
 
     without = encoder.push_to_hub("me/encoder", trials=False, folder=tmp_path / "without")
     assert "which were left out" in (tmp_path / "without/README.md").read_text()
     bare = read_encoder(without)
-    assert bare.regressor_.n_trials_held_ == 0
+    assert bare.regressor_.n_stored_trials_ == 0
     residuals = encoder.regressor_.residual_.whitener.pooled.states_.trials_
     for folder, there in ((with_trials, True), (without, False)):
         arrays = [
@@ -141,7 +143,7 @@ def test_recorded_trials_are_pushed_only_when_asked_for(tmp_path):
     all_draws = encoder.sample(images[:3], 100, random_state=0).get_data()
     assert some.std() == pytest.approx(all_draws.std(), rel=0.1)
     # the encoder itself is as it was
-    assert encoder.regressor_.n_trials_held_ == 160
+    assert encoder.regressor_.n_stored_trials_ == 160
     assert_allclose(encoder.sample(images[:3], 4, random_state=0).get_data(), drawn)
 
 

@@ -133,7 +133,7 @@ def test_draws_of_gaussian_trials_are_gaussian():
             mixing @ np.cumsum(rng.standard_normal((n, C, T)), axis=2) for n in (300, 1000)
         )
         whitener = SpaceTimeWhitener().fit(fitted.copy())
-        kept += whitener.n_trials_held > 0
+        kept += whitener.n_stored_trials > 0
         draws = whitener.colour(rng.standard_normal((1000, C, T)))
         power, true = (np.square(np.abs(np.fft.rfft(x)))[..., 1:] for x in (draws, others))
         starts = 2 ** np.arange(5) - 1
@@ -157,3 +157,21 @@ def test_the_offset_does_not_part_trials(rng):
     assert np.average([part.var() for part in parts], weights=np.diff(states.bounds_)) < (
         0.2 * power.var()
     )
+
+
+def test_without_trials_draws_have_their_covariance(recording, rng):
+    for n in (150, 1500):  # fewer trials than values, and more
+        trials = recording(n)[:, :, :16].copy()
+        whitener = SpaceTimeWhitener().fit(trials.copy())
+        assert whitener.n_stored_trials == n
+        bare = whitener.without_trials()
+        assert bare.n_stored_trials == 0
+        draws = bare.colour(rng.standard_normal((60_000, C, 16))).reshape(60_000, -1)
+        flat = trials.reshape(n, -1)
+        expected, covariance = flat.T @ flat / n, draws.T @ draws / len(draws)
+        assert_allclose(covariance, expected, atol=0.03 * np.diag(expected).max())
+        # no trial is among what is kept
+        kept = bare.states_.components_ * whitener.scale_.repeat(16, axis=1).ravel()
+        kept /= np.linalg.norm(kept, axis=1, keepdims=True) + 1e-12
+        alike = np.abs(kept @ (flat / np.linalg.norm(flat, axis=1, keepdims=True)).T)
+        assert alike.max() < 0.9
