@@ -122,12 +122,8 @@ def write_together(folder: Path, writers: dict[str, Callable[[Path], None]]) -> 
         If one cannot be written; the message names it. What was there before is kept.
     """
     folder = Path(os.path.realpath(folder))
-    made: list[Path] = []
-    try:
+    with _made(folder):
         with naming(folder):
-            for missing in [one for one in (*reversed(folder.parents), folder) if not one.exists()]:
-                missing.mkdir()
-                made.append(missing)
             with _locked(folder) as alone:
                 staging = folder / f"{_STAGING}{secrets.token_hex(6)}"
                 staging.mkdir()
@@ -149,13 +145,48 @@ def write_together(folder: Path, writers: dict[str, Callable[[Path], None]]) -> 
                 for left in _stagings(folder):
                     if alone or left == staging:
                         shutil.rmtree(left, ignore_errors=True)
-            for one in made:
-                sync(one.parent)
-    except BaseException:
+
+
+@contextlib.contextmanager
+def _made(folder: Path, keep: bool = True) -> Iterator[None]:
+    """Make a folder; where the block fails, it is not there afterwards if it was not before."""
+    made: list[Path] = []
+    try:
+        with naming(folder):
+            for missing in [one for one in (*reversed(folder.parents), folder) if not one.exists()]:
+                missing.mkdir()
+                made.append(missing)
+        yield
+        for one in made:
+            sync(one.parent)
+        made = made if not keep else []
+    finally:
         for one in reversed(made):
             with contextlib.suppress(OSError):
                 one.rmdir()  # unless something is in it
-        raise
+
+
+def try_folder(folder: Path) -> None:
+    """Raise where files cannot be written to a folder, before the work they are of.
+
+    Parameters
+    ----------
+    folder : Path
+        It need not be there, and is not afterwards if it was not before.
+
+    Raises
+    ------
+    OSError
+        If they cannot.
+    """
+    folder = Path(os.path.realpath(folder))
+    with _made(folder, keep=False), naming(folder):
+        probe = folder / f"{_PART}{secrets.token_hex(6)}"
+        try:
+            probe.write_bytes(bytes(4096))
+        finally:
+            if folder.is_dir():
+                probe.unlink(missing_ok=True)
 
 
 def places(folder: Path) -> list[list[Path]]:

@@ -7,6 +7,7 @@ import mne
 import pandas as pd
 from PIL import Image
 
+from .._files import check_fif_start
 from .._log import logger
 
 __all__ = ["encoder_names", "read_captions", "read_epochs", "read_images", "split_subjects"]
@@ -55,7 +56,7 @@ def read_images(source: str) -> tuple[list[str] | str, list[str] | None]:
     if suffix == ".npy":
         return str(path), None
     if suffix == ".txt":
-        lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+        lines = (line.strip() for line in _lines(path, "IMAGES"))
         return _resolved([line for line in lines if line and line[0] != "#"], path), None
     if suffix in (".csv", ".tsv"):
         return _from_table(path, "\t" if suffix == ".tsv" else ",")
@@ -63,6 +64,16 @@ def read_images(source: str) -> tuple[list[str] | str, list[str] | None]:
         f"IMAGES: {source!r} is a {suffix or 'nameless'} file; give a folder of images, a .txt "
         "or .csv list of them, a .npy file of tokens, or metadata:COLUMN."
     )
+
+
+def _lines(path: Path, flag: str) -> list[str]:
+    """Read the lines of a text file."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except ValueError as error:
+        raise ValueError(f"{flag}: {str(path)!r} is no text in UTF-8.") from error
+    except OSError as error:
+        raise type(error)(f"{flag}: {str(path)!r} cannot be read: {error.strerror}.") from error
 
 
 def _images_in(folder: Path) -> list[str]:
@@ -83,7 +94,10 @@ def _images_in(folder: Path) -> list[str]:
 
 def _from_table(path: Path, separator: str) -> tuple[list[str], list[str] | None]:
     """Read paths, and captions where there are any, from a table."""
-    table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"IMAGES: {str(path)!r} is no table in text ({error}).") from error
     column = next((name for name in _COLUMNS if name in table), None)
     if column is None:
         raise ValueError(
@@ -130,7 +144,7 @@ def read_captions(path: Any, images: list[str] | str) -> list[str] | None:
     """
     if path is None:
         return None
-    captions = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    captions = _lines(Path(path), "--captions")
     if isinstance(images, list) and len(captions) != len(images):
         raise ValueError(
             f"--captions: {path} has {len(captions)} lines for {len(images)} images; give one "
@@ -163,10 +177,15 @@ def read_epochs(path: str, subject_column: str | None = None) -> mne.BaseEpochs:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"EPOCHS: there is no file {str(path)!r}.")
+    check_fif_start(Path(path), f"EPOCHS: {str(path)!r}")
     try:
         epochs = mne.read_epochs(path, verbose="error")
-    except (ValueError, OSError) as error:
-        raise ValueError(f"EPOCHS: {str(path)!r} could not be read: {error}") from error
+    except Exception as error:
+        # whatever MNE raises of files that are cut off or damaged
+        raise ValueError(
+            f"EPOCHS: {str(path)!r} holds no epochs that can be read ({type(error).__name__}: "
+            f"{error})."
+        ) from error
     if subject_column is not None:
         metadata = epochs.metadata
         if metadata is None or subject_column not in metadata:

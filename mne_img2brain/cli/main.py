@@ -1,11 +1,13 @@
 """The command line: fit, predict, evaluate, ablate, reproduce."""
 
+import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import mne
 
-from .._files import write_text
+from .._files import naming, try_folder, whole_file, write_text
 from .._log import logger, use_log_level
 from ..experiments.settings import versions, write_json
 from .inputs import (
@@ -20,6 +22,14 @@ from .parser import make_parser
 __all__ = ["main"]
 
 # What wrong input raises; anything else is a fault of the library, and its traceback is wanted.
+_FLAGS = {
+    "allow_training_images": "--allow-training-images", "captions": "--captions",
+    "device": "--device", "epochs": "EPOCHS", "groups": "--groups",
+    "guidance_scale": "--guidance-scale", "image_ids": "--image-ids", "images": "IMAGES",
+    "max_iter": "--max-iter", "n_draws": "--draws", "overwrite": "--overwrite",
+    "picks": "--picks", "random_state": "--seed", "subject": "--subject",
+    "test_fraction": "--test-fraction", "window": "--window",
+}  # fmt: skip
 _WRONG_INPUT = (ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
@@ -53,20 +63,34 @@ def main(argv: list[str] | None = None) -> int:
         except _WRONG_INPUT as error:
             if arguments.traceback:
                 raise
-            # a KeyError shows its message in quotation marks
-            said = error.args[0] if isinstance(error, KeyError) and error.args else error
-            text = " ".join(str(said).split()) or type(error).__name__
-            parser.exit(2, f"{parser.prog} {arguments.command}: error: {text}\n")
+            parser.exit(2, f"{parser.prog} {arguments.command}: error: {_in_flags(error)}\n")
         except KeyboardInterrupt:
             parser.exit(130, f"{parser.prog} {arguments.command}: stopped\n")
     return 0
 
 
+def _in_flags(error: Exception) -> str:
+    """Say in one line, and in the words of the command line, what the library says in its own."""
+    # a KeyError shows its message in quotation marks
+    said = error.args[0] if isinstance(error, KeyError) and error.args else error
+    text = " ".join(str(said).split()) or type(error).__name__
+    for name, flag in _FLAGS.items():
+        bare = "|" if "_" in name else ""  # other names are words of English too
+        text = re.sub(
+            rf"(?<![\w/.'-]){name}(?:=True\b|=(?=\s)|(=)(?=\S){bare})(?!\w*=)",
+            lambda found, flag=flag: f"{flag} " if found[1] else flag,
+            text,
+        )
+    return text
+
+
 def _fit(arguments: Any) -> None:
     """Fit an encoder and save it."""
     from ..encoder import ImageToBrainEncoder
+    from ..encoder.folder import check_destination
 
-    _refuse_existing(arguments.out, arguments.overwrite)
+    check_destination(arguments.out, arguments.overwrite)
+    try_folder(arguments.out)
     images, captions = _images(arguments)
     epochs = read_epochs(arguments.epochs, arguments.subject_column)
     regressor = _regressor(arguments)
@@ -76,9 +100,24 @@ def _fit(arguments: Any) -> None:
     encoder.fit(
         images, epochs, image_ids=arguments.image_ids, captions=captions, groups=arguments.groups
     )
-    encoder.save(arguments.out, overwrite=arguments.overwrite)
+    _save(encoder, arguments)
     _write_arguments(arguments, "command.json")
     logger.info("Fitted to %d epochs; saved in %s.", len(epochs), arguments.out)
+
+
+def _save(encoder: Any, arguments: Any) -> None:
+    """Save an encoder, somewhere else where it does not go: a fit may have taken hours."""
+    try:
+        encoder.save(arguments.out, overwrite=arguments.overwrite)
+    except (OSError, ValueError) as error:
+        for place in (tempfile.gettempdir(), Path.home(), Path.cwd()):
+            try:
+                folder = Path(tempfile.mkdtemp(prefix="mne_img2brain-", dir=place))
+                encoder.save(folder)
+            except OSError:
+                continue
+            raise OSError(f"--out: {error} The encoder is in {folder}.") from error
+        raise
 
 
 def _predict(arguments: Any) -> None:
@@ -88,6 +127,9 @@ def _predict(arguments: Any) -> None:
     if not arguments.out.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
         raise ValueError(f"--out {arguments.out}: the name of epochs ends in -epo.fif.")
     _refuse_existing(arguments.out, arguments.overwrite)
+    if arguments.guidance_scale != 1 and not arguments.draws:
+        raise ValueError("--guidance-scale is of draws; say how many with --draws.")
+    try_folder(arguments.out.parent)
     images, captions = _images(arguments, metadata=False)
     encoder = read_encoder(arguments.encoder)
     given = {"captions": captions, "subject": arguments.subject}
@@ -103,7 +145,8 @@ def _predict(arguments: Any) -> None:
     else:
         generated = encoder.predict(images, **given)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    generated.save(arguments.out, overwrite=arguments.overwrite, verbose="error")
+    with naming(arguments.out):
+        generated.save(arguments.out, overwrite=arguments.overwrite, verbose="error")
     logger.info("%d epochs are in %s.", len(generated), arguments.out)
 
 
@@ -116,14 +159,21 @@ def _evaluate(arguments: Any) -> None:
     if not folders:
         raise ValueError("evaluate takes at least three names: ENCODER ... IMAGES EPOCHS.")
     out = arguments.out
+    try_folder(out)
     _refuse_existing(out / "report.html", arguments.overwrite)
     images, captions = _images(arguments)
     epochs = split_subjects(read_epochs(arguments.epochs, arguments.subject_column))
     if isinstance(epochs, dict):
         logger.info("%d subjects are judged one by one.", len(epochs))
     names = encoder_names(folders)
+    encoders = {name: read_encoder(folder) for name, folder in zip(names, folders, strict=True)}
+    known = sorted({name for encoder in encoders.values() for name in encoder.subjects_})
+    if arguments.subject is not None and arguments.subject not in known:
+        raise ValueError(
+            f"--subject {arguments.subject}: no encoder knows this subject; known are {known}."
+        )
     result = evaluate(
-        {name: read_encoder(folder) for name, folder in zip(names, folders, strict=True)},
+        encoders,
         images,
         epochs,
         image_ids=arguments.image_ids,
@@ -142,10 +192,10 @@ def _evaluate(arguments: Any) -> None:
             write_text(out / file, result.difference(names[0], name).to_csv(index=False))
     for name, evoked in result.maps.items():
         evoked.comment = name
-    mne.write_evokeds(
-        out / "maps-ave.fif", list(result.maps.values()), overwrite=True, verbose="error"
-    )
-    result.report(out / "report.html", overwrite=True)
+    with whole_file(out / "maps-ave.fif") as part:
+        mne.write_evokeds(part, list(result.maps.values()), overwrite=True, verbose="error")
+    with whole_file(out / "report.html") as part:
+        result.report(part, overwrite=True)
     _write_arguments(arguments, "parameters.json")
     logger.info("The page is %s, the table %s.", out / "report.html", out / "table.csv")
 
@@ -154,6 +204,7 @@ def _ablate(arguments: Any) -> None:
     """Run the ablations of a data set."""
     from ..experiments.ablations import ablate
 
+    try_folder(arguments.out)
     images, captions = _images(arguments)
     ablate(
         images,
@@ -178,6 +229,7 @@ def _reproduce(arguments: Any) -> None:
     """Run the paper's experiments."""
     from ..experiments.reproduce import reproduce
 
+    try_folder(arguments.out)
     both = arguments.within == arguments.cross
     tokens = arguments.tokens
     reproduce(

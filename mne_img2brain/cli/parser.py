@@ -2,8 +2,12 @@
 
 import argparse
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from .. import __version__
 
 __all__ = ["make_parser"]
 
@@ -27,6 +31,32 @@ def _key_and_value(text: str) -> tuple[str, int | str]:
         return key, value
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers from some number up."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        return value
+
+    return read
+
+
+def _number(text: str) -> float:
+    """Read a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of all commands.
 
@@ -40,6 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="The M/EEG response to an image: images in, epochs out.",
         epilog="COMMAND --help tells more, with an example.",
     )
+    parser.add_argument("--version", action="version", version=f"mne_img2brain {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, summary: str, example: str, notes: str = _IMAGES) -> Any:
@@ -52,7 +83,9 @@ def make_parser() -> argparse.ArgumentParser:
         )
         one.add_argument("--quiet", action="store_true", help="show warnings only")
         one.add_argument("--traceback", action="store_true", help="show where an error comes from")
-        one.add_argument("--seed", type=int, default=0, help="of all random numbers (default 0)")
+        one.add_argument(
+            "--seed", type=_at_least(0), default=0, help="of all random numbers (default 0)"
+        )
         return one
 
     fit = command(
@@ -79,13 +112,13 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, required=True, metavar="FILE-epo.fif")
     predict.add_argument(
         "--draws",
-        type=int,
+        type=_at_least(0),
         default=0,
         metavar="N",
         help="draws of each image (default: the expected response)",
     )
     predict.add_argument("--subject", help="whose response (default: the average subject)")
-    predict.add_argument("--guidance-scale", type=float, default=1.0, help="of draws (default 1)")
+    predict.add_argument("--guidance-scale", type=_number, default=1.0, help="of draws (default 1)")
     predict.add_argument("--captions", type=Path, metavar="FILE", help="one caption a line")
     _add_overwrite(predict)
 
@@ -105,7 +138,7 @@ def make_parser() -> argparse.ArgumentParser:
     judge.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     judge.add_argument(
         "--draws",
-        type=int,
+        type=_at_least(0),
         default=50,
         metavar="N",
         help="draws of each image; 0 judges predictions alone (default 50)",
@@ -113,7 +146,7 @@ def make_parser() -> argparse.ArgumentParser:
     judge.add_argument("--subject", help="which of the encoders' subjects the epochs are of")
     judge.add_argument(
         "--window",
-        type=float,
+        type=_number,
         nargs=2,
         default=(0.05, 0.6),
         metavar="S",
@@ -142,12 +175,13 @@ def make_parser() -> argparse.ArgumentParser:
         "prediction, 'mean regressor', or one row such as 'position: region' "
         "(default all)",
     )
-    ablation.add_argument("--seeds", type=int, default=3, metavar="N", help="fits of each row")
-    ablation.add_argument("--draws", type=int, default=10, metavar="N", help="of each test image")
-    ablation.add_argument("--test-fraction", type=float, default=0.2, metavar="X")
+    count = {"type": _at_least(1), "metavar": "N"}
+    ablation.add_argument("--seeds", **count, default=3, help="fits of each row")
+    ablation.add_argument("--draws", **count, default=10, help="of each test image")
+    ablation.add_argument("--test-fraction", type=_number, default=0.2, metavar="X")
     ablation.add_argument(
         "--image-tokens",
-        type=int,
+        type=_at_least(0),
         metavar="N",
         help="for a .npy file: how many tokens come before the caption's",
     )
@@ -208,7 +242,7 @@ def _add_model(parser: Any, preset: str, more: list[str] | tuple = ()) -> None:
     add("--embedder", choices=["clip", "gabor"], help="default clip, which downloads weights")
     add("--no-captions", action="store_true", help="CLIP without a captioner")
     add("--preset", choices=["default", "xu2025", *more], default=preset, help=f"default {preset}")
-    add("--max-iter", type=int, metavar="N", help="gradient steps of the denoiser")
+    add("--max-iter", type=_at_least(0), metavar="N", help="gradient steps of the denoiser")
     add("--device", help="cpu, cuda, mps (default: what there is)")
 
 

@@ -23,6 +23,41 @@ ENCODER_FILES = ("arrays.safetensors", "recording-info.fif", "encoder.json")
 _ARRAYS, _INFO, _JSON = ENCODER_FILES
 
 
+def check_destination(fname: str | os.PathLike, overwrite: bool = False) -> Path:
+    """Raise where an encoder cannot go.
+
+    Parameters
+    ----------
+    fname : path-like
+        The folder.
+    overwrite : bool
+        Whether an encoder may be there.
+
+    Returns
+    -------
+    Path
+        The folder, links followed.
+
+    Raises
+    ------
+    FileExistsError
+        If something else is there, or an encoder that is not to be replaced.
+    """
+    fname = as_path(fname)
+    folder = Path(os.path.realpath(fname))
+    if folder.is_dir() and not holds_nothing(folder):
+        if not (folder / _JSON).is_file():
+            raise FileExistsError(
+                f"{fname} is there and is not a saved encoder; give another name, or that of an "
+                "empty folder."
+            )
+        if not overwrite:
+            raise FileExistsError(f"{fname} is there already; give another name or overwrite=True.")
+    elif os.path.lexists(folder) and not folder.is_dir():
+        raise FileExistsError(f"{fname} is a file; give the name of a folder.")
+    return folder
+
+
 def write_folder(
     fname: str | os.PathLike, structure: dict, arrays: dict, info: Any, overwrite: bool = False
 ) -> None:
@@ -50,18 +85,7 @@ def write_folder(
     """
     from mne.io import write_info
 
-    fname = as_path(fname)
-    folder = Path(os.path.realpath(fname))
-    if folder.is_dir() and not holds_nothing(folder):
-        if not (folder / _JSON).is_file():
-            raise FileExistsError(
-                f"{fname} is there and is not a saved encoder; give another name, or that of an "
-                "empty folder."
-            )
-        if not overwrite:
-            raise FileExistsError(f"{fname} is there already; give another name or overwrite=True.")
-    elif os.path.lexists(folder) and not folder.is_dir():
-        raise FileExistsError(f"{fname} is a file; give the name of a folder.")
+    folder = check_destination(fname, overwrite)
     written = {}
 
     def write_arrays(path: Path) -> None:

@@ -146,7 +146,7 @@ def test_reproduce_passes_on_what_it_is_given(monkeypatch, tmp_path):
         (["fit", "nowhere", "{epochs}", "--out", "{out}"], "no file or folder 'nowhere'"),
         (["fit", "{train}", "nothing-epo.fif", "--out", "{out}"], "no file 'nothing-epo.fif'"),
         (["fit", "{epochs}", "{epochs}", "--out", "{out}"], "is a .fif file; give a folder"),
-        (["fit", "{train}", "{epochs}", "--out", "{out}", "--embedder", "gabor"], "image_ids"),
+        (["fit", "{train}", "{epochs}", "--out", "{out}", "--embedder", "gabor"], "--image-ids"),
         (["predict", "{train}", "{train}", "--out", "x-epo.fif"], "holds no saved encoder"),
         (["predict", "{train}", "{train}", "--out", "x.fif"], "ends in -epo.fif"),
         (["evaluate", "{train}", "{epochs}", "--out", "{out}"], "at least three names"),
