@@ -283,6 +283,8 @@ def naming(path: Path) -> Iterator[None]:
             raise
         # the first on the way that is not a folder
         above = next((one for one in path.parents if one.exists()), path.parent)
+        if os.path.isfile(path) and isinstance(error, NotADirectoryError):
+            above = path
         reason = f"{above} is a file" if above.is_file() else error.strerror or str(error)
         kept = " What was there before is kept." if os.path.lexists(path) else ""
         kind = type(error) if type(error).__module__ == "builtins" else OSError

@@ -75,12 +75,11 @@ def _in_flags(error: Exception) -> str:
     said = error.args[0] if isinstance(error, KeyError) and error.args else error
     text = " ".join(str(said).split()) or type(error).__name__
     for name, flag in _FLAGS.items():
-        bare = "|" if "_" in name else ""  # other names are words of English too
-        text = re.sub(
-            rf"(?<![\w/.'-]){name}(?:=True\b|=(?=\s)|(=)(?=\S){bare})(?!\w*=)",
-            lambda found, flag=flag: f"{flag} " if found[1] else flag,
-            text,
-        )
+        alone = rf"(?<![\w/.'-]){name}"
+        text = re.sub(rf"{alone}=(True\b|(?=\s))", flag, text)
+        text = re.sub(rf"{alone}=(?=\S)", f"{flag} ", text)
+        if "_" in name:  # other names are words of English too
+            text = re.sub(rf"{alone}\b", flag, text)
     return text
 
 

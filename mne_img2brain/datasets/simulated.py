@@ -120,7 +120,7 @@ def simulate_epochs(
         subject_spread=Number(0),
         tmin=Number(-60, 60),
         tmax=Number(-60, 60),
-        sfreq=Number(1, 20_000, closed="high"),
+        sfreq=Number(1, 20_000),
         info=(mne.Info, None),
     )
     if not tmin <= 0 < tmax:
@@ -134,8 +134,10 @@ def simulate_epochs(
         if len(category) != n_images:
             raise ValueError(f"category has {len(category)} values for {n_images} images.")
     times = np.arange(round(tmin * sfreq), round(tmax * sfreq) + 1) / sfreq
-    if times[-1] <= 0:
-        raise ValueError(f"tmax={tmax}: at sfreq={sfreq} there is no sample after image onset.")
+    if (times > 0).sum() < 2:
+        raise ValueError(
+            f"tmax={tmax} and sfreq={sfreq}: there are fewer than two samples after image onset."
+        )
     info = _sensors(info, sfreq)
     sources = _source_responses(features, times, rng)
     noise_positions = 0.075 * _in_ball(_N_NOISE_SOURCES, rng)
@@ -170,7 +172,8 @@ def _features(images: list | np.ndarray) -> np.ndarray:
     """Features per half field, standardised over images, shape (n_images, 2, 2, n_features)."""
     array = images if isinstance(images, np.ndarray) else None
     if array is not None and array.dtype.kind == "f" and array.ndim in (2, 3):
-        tokens = array.reshape(len(array), -1, array.shape[-1]).astype(float)
+        tokens = array.reshape(len(array), -1, array.shape[-1]) if array.size else array
+        tokens = tokens.astype(float)
         if not tokens.size or not np.isfinite(tokens[:, 0]).all():
             raise ValueError(
                 "images are tokens without features, or whose first token is not finite; only "

@@ -401,8 +401,7 @@ def _read_tensors(file: Path) -> dict:
         # torch raises errors of many kinds, and advises to read what may run anything
         raise ValueError(
             f"{file} is not a whole file of tensors, arrays and builtin containers "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); nothing else "
-            "is read, because it can run any code."
+            f"({type(error).__name__}); nothing else is read, because it can run any code."
         ) from None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import BaseCrossValidator
 
 from .. import __version__
 from .._files import as_path, check_fif
@@ -144,8 +145,8 @@ def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
         return {"list" if isinstance(obj, list) else "tuple": items}
     if isinstance(obj, dict) and all(isinstance(key, str) for key in obj):
         return {"dict": {key: pack(value, arrays, f"{path}.{key}") for key, value in obj.items()}}
-    if isinstance(obj, (np.random.Generator, np.random.RandomState)):
-        return None  # a fitted model has drawn its numbers
+    if isinstance(obj, (np.random.Generator, np.random.RandomState, BaseCrossValidator)):
+        return None  # a fitted model has drawn its numbers, and chosen by its folds
     if isinstance(obj, type) and issubclass(obj, np.generic):
         return {"dtype": np.dtype(obj).name}
     if _listed(obj):
