@@ -10,11 +10,12 @@ from sklearn.utils.validation import check_is_fitted
 from .._parameters import all_or_nothing
 from ..trials.checks import check_fit_arrays, check_subjects, check_tokens
 from ..trials.pooling import pool_tokens
+from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import distinct_rows, plan_splits
 from .gaussian import GaussianResiduals
 
 
-class Baseline(RegressorMixin, BaseEstimator):
+class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     """What the baselines share: checks, one model for each subject, shapes."""
 
     _needs_splits = False

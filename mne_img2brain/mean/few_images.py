@@ -9,13 +9,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._parameters import all_or_nothing
 from ..trials.pooling import pool_tokens
+from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import distinct_rows
 from .response_space import Whitener
 
 _RIDGE = 1e-3  # of the mean squared distance of images: they are met, and what lies between is
 
 
-class FewImagesRegressor(RegressorMixin, BaseEstimator):
+class FewImagesRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     r"""Average the trials of each image, keep of their differences what stands above the noise.
 
     A penalty cannot be chosen by leaving images out where there are two. Here the average of each

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from .._log import logger
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from ..trials.checks import check_image_index
+from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import distinct_rows
 from .kernels import KERNELS, KernelMap, Views
 from .response_space import Whitener, average_trials, check_responses, find_spaces, weighted_mean
@@ -30,7 +31,7 @@ _BATCH = 500  # images looked at at a time
 _FEW = 100  # below this many images, errors are judged on whitened responses
 
 
-class KernelMeanRegressor(RegressorMixin, BaseEstimator):
+class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     r"""Expected response to an image, from its tokens.
 
     Trials of one image are averaged, the noise that trials of one image show is whitened in space

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV
 
 from mne_img2brain import ClipEmbedder, GaborEmbedder
 from mne_img2brain._parameters import Integer, Number, all_or_nothing, check_parameters
@@ -137,6 +139,21 @@ def test_a_fit_that_fails_leaves_the_earlier_one(regressor, how, rng, monkeypatc
         model.fit(new_x, new_y).predict(new_x),
         clone(regressor).fit(new_x, new_y).predict(new_x),
     )
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS, ids=lambda r: type(r).__name__)
+def test_responses_are_scored_by_sensor_and_time(regressor, rng):
+    """R2, mean over targets, as of the flat table; so that searches choose on arrays."""
+    x = rng.standard_normal((40, 3))
+    y = np.tensordot(x, rng.standard_normal((3, 2, 4)), 1) + 0.1 * rng.standard_normal((40, 2, 4))
+    model = clone(regressor).fit(x, y)
+    weight = rng.integers(1, 4, 40)
+    expected = r2_score(y.reshape(40, -1), model.predict(x).reshape(40, -1), sample_weight=weight)
+    assert model.score(x, y, weight) == pytest.approx(expected)
+    if "n_folds" in model.get_params():
+        search = GridSearchCV(model, {"n_folds": [2, 5]}, error_score="raise").fit(x, y)
+        assert search.best_score_ > 0.5
+        assert search.predict(x).shape == y.shape
 
 
 def test_fits_are_forgotten():
