@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what __getattr__ finds when it is asked
     from . import baselines, datasets, metrics, stimulus, viz
+    from .diffusion import Denoiser
     from .encoder import ImageToBrainEncoder, read_encoder
     from .evaluation import evaluate
     from .regressor import DiffusionRegressor
@@ -16,6 +17,7 @@ __version__ = "0.1.0.dev0"
 # neither torch nor transformers nor matplotlib.
 _HOME = {
     "ClipEmbedder": "stimulus.clip",
+    "Denoiser": "diffusion",
     "DiffusionRegressor": "regressor",
     "GaborEmbedder": "stimulus.gabor",
     "ImageToBrainEncoder": "encoder",

@@ -1,5 +1,6 @@
 """The same by a conditional diffusion transformer: network, noise schedule, samplers, training."""
 
+from .denoiser import Denoiser
 from .dit import BrainDiT, Condition
 from .sampling import DrawNoise, ddim, dpm_solver, guided
 from .scheduler import NoiseScheduler
@@ -8,6 +9,7 @@ from .training import TrainingHistory, train_denoiser
 __all__ = [
     "BrainDiT",
     "Condition",
+    "Denoiser",
     "DrawNoise",
     "NoiseScheduler",
     "TrainingHistory",

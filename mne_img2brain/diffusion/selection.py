@@ -1,6 +1,6 @@
 """Whether draws of the denoiser are better than those by states of the noise."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,19 +8,15 @@ from .._log import logger
 from ..metrics import classifier_two_sample, default_classifiers
 from ..noise.clusters import NoiseStates
 
+if TYPE_CHECKING:
+    from ..trials.checks import TrialArrays
+    from ..trials.splits import SplitPlan
+    from .denoiser import Denoiser
+
 _MAX_TRIALS = 256  # trials that are judged: what matters shows in fewer
 
 
-def denoiser_helps(
-    residual: Any,
-    residuals: np.ndarray,
-    tokens: np.ndarray,
-    image_index: np.ndarray,
-    subject: np.ndarray | None,
-    validation: np.ndarray,
-    seed: int,
-    **sampling: Any,
-) -> bool:
+def denoiser_helps(denoiser: "Denoiser", data: "TrialArrays", plan: "SplitPlan", seed: int) -> bool:
     r"""Compare draws of the denoiser and of the noise's states with residuals of images held out.
 
     A denoiser whose loss is lower may still draw trials that are worse: the loss counts all
@@ -34,30 +30,24 @@ def denoiser_helps(
 
     Parameters
     ----------
-    residual : ResidualDiffusion
-        With a trained denoiser.
-    residuals : array, shape (n_trials, n_channels, n_times)
-        Real residuals of single trials.
-    tokens : array, shape (n_images, n_tokens, n_features)
-        The images.
-    image_index : array of int, shape (n_trials,)
-        The image of each trial.
-    subject : array of int, shape (n_trials,) | None
-        The subject of each trial.
-    validation : array of bool, shape (n_trials,)
-        The trials held out.
+    denoiser : Denoiser
+        Trained.
+    data : TrialArrays
+        ``y`` are the residuals of single trials.
+    plan : SplitPlan
+        ``validation`` are the trials held out.
     seed : int
         Of the draws.
-    **sampling
-        Steps and solver, for :meth:`ResidualDiffusion.draw`.
 
     Returns
     -------
     bool
         True also where fewer than two images were held out, and nothing can be said.
     """
+    residuals, tokens, image_index, subject = data.y, data.tokens, data.image_index, data.subject
+    whitener = denoiser.whitener_
     rng = np.random.default_rng(seed)
-    rows = np.flatnonzero(validation)
+    rows = np.flatnonzero(plan.validation)
     rows = np.sort(rng.permutation(rows)[:_MAX_TRIALS])
     if len(np.unique(image_index[rows])) < 2:
         return True
@@ -68,18 +58,19 @@ def denoiser_helps(
     place = place.ravel()
     images, subjects = tokens[pairs[:, 0]], None if subject is None else pairs[:, 1]
     start = rng.standard_normal((len(rows), *residuals.shape[1:]), dtype=np.float32)
-    drawn = np.empty_like(start)
-    for draws, some in residual.draw(
-        images, place, lambda draws, step: start[draws], subject=subjects, **sampling
-    ):
-        drawn[draws] = some
-    drawn -= residual.mean(images, subjects)[place]
+    drawn = np.empty(start.shape)
+    order = np.argsort(place, kind="stable")  # draws of an image stand side by side
+    for draws, some in denoiser.draw(
+        images, place[order], lambda draws, step: start[order[draws]], subject=subjects,
+        own_mean=denoiser.mean(images, subjects),
+    ):  # fmt: skip
+        drawn[order[draws]] = some
     own = None if subject is None else whose
-    states = NoiseStates().fit(residuals[~validation], rng)
+    states = NoiseStates().fit(residuals[~plan.validation], rng)
     fair = subject is None and states.trials_ is not None
     candidates = {
-        "denoiser": residual.whitener.inverse_transform(drawn, own),
-        "states": states.draw(start) if fair else residual.whitener.colour(start, own),
+        "denoiser": drawn,
+        "states": states.draw(start) if fair else whitener.colour(start, own),
     }
     classifiers = {"linear": default_classifiers()["linear"]}
     real = [residuals[rows[image_index[rows] == i]] for i in np.unique(image_index[rows])]

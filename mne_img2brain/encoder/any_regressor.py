@@ -352,7 +352,10 @@ def sample_regressor(
         else:
             regressor = regressor.regressor_
     known = inspect.signature(regressor.sample).parameters
-    defaults = {"guidance_scale": 1.0, "n_averaged": 1, "random_state": None}
+    defaults = {
+        "guidance_scale": 1.0, "n_averaged": 1, "random_state": None, "n_steps": None,
+        "solver": None, "eta": 0.0,
+    }  # fmt: skip
     if "subjects" in known:
         parameters["subjects"] = subjects
     for name in set(parameters) - set(known):

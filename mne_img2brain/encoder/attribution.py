@@ -8,6 +8,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from .._torch import evaluating
+from ..diffusion import Denoiser
 from ..epochs import project
 from ..stimulus.tokens import present
 from ..trials.checks import check_integers
@@ -62,20 +63,20 @@ def attention_maps(encoder: Any, images: list | np.ndarray, *, batch_size: int =
     ValueError
         If the denoiser was not kept, or images do not enter by cross-attention.
     """
-    residual = _kept_residual(encoder)
+    denoiser = _kept_denoiser(encoder)
     check_integers(batch_size=(batch_size, 1))
     stimuli = present(images, encoder.embedder_)
     tokens = _three_dimensional(stimuli.tokens)
     maps = []
-    with evaluating(residual.denoiser_) as denoiser:
+    with evaluating(denoiser.network_) as network:
         for start in range(0, len(tokens), batch_size):
-            scaled, mask = _scaled(residual, tokens[start : start + batch_size])
-            x, timestep = _pure_noise(residual, len(scaled), scaled)
-            condition = denoiser.encode_condition(scaled, mask)
-            weights = denoiser.attention(x, timestep, condition)  # (l, b, head, r, p, t)
+            scaled, mask = _scaled(denoiser, tokens[start : start + batch_size])
+            x, timestep = _pure_noise(denoiser, len(scaled), scaled)
+            condition = network.encode_condition(scaled, mask)
+            weights = network.attention(x, timestep, condition)  # (l, b, head, r, p, t)
             maps.append(weights.mean(dim=(0, 2)).cpu().numpy())
-    patches = residual.denoiser_.patches
-    by_channel = residual.architecture["tokens"] == "channel"
+    patches = denoiser.network_.patches
+    by_channel = denoiser.architecture_["tokens"] == "channel"
     names = encoder.ch_names_ if by_channel else np.unique(encoder.regions_).tolist()
     length = patches.patch_length
     parts = [encoder.times_[k * length : (k + 1) * length] for k in range(patches.n_patches)]
@@ -105,7 +106,7 @@ def attribute_tokens(
     Parameters
     ----------
     encoder : ImageToBrainEncoder
-        Fitted, with ``DiffusionRegressor(mean_regressor=None)``: then the whole path from tokens
+        Fitted, with ``DiffusionRegressor(mean=None)``: then the whole path from tokens
         to the expected response is differentiable. Other mean regressors are not; cover parts of
         the image and predict again.
     images : list | array, shape (n_images, height, width, 3)
@@ -137,14 +138,14 @@ def attribute_tokens(
     ----------
     .. [1] Sundararajan, Taly & Yan (2017). Axiomatic attribution for deep networks. ICML.
     """
-    residual = _kept_residual(encoder)
-    if encoder.regressor_.mean_regressor is not None:
+    denoiser = _kept_denoiser(encoder)
+    if encoder.regressor_.mean is not None:
         raise ValueError(
             "The expected response of this encoder is that of a mean regressor, which has no "
-            "gradient. Fit it with DiffusionRegressor(mean_regressor=None), or cover parts of the "
+            "gradient. Fit it with DiffusionRegressor(mean=None), or cover parts of the "
             "image and predict again."
         )
-    if not residual.scheduler.zero_terminal_snr:
+    if not denoiser.scheduler_.zero_terminal_snr:
         raise ValueError(
             "Without zero_terminal_snr the expected response is a mean of draws, which takes no "
             "gradient here; fit with zero_terminal_snr=True."
@@ -168,38 +169,38 @@ def attribute_tokens(
             f"reference has shape {reference.shape}, but one image has tokens of shape "
             f"{tokens.shape[1:]}."
         )
-    pull = _pull_back(encoder, residual.whitener.pooled, weights)
-    start, _ = _scaled(residual, reference[None])
+    pull = _pull_back(encoder, denoiser.whitener_.pooled, weights)
+    start, _ = _scaled(denoiser, reference[None])
     middles = (torch.arange(n_steps, device=start.device) + 0.5) / n_steps
     result = np.empty(tokens.shape[:2])
     for row in range(len(tokens)):
-        end, mask = _scaled(residual, tokens[row : row + 1])
+        end, mask = _scaled(denoiser, tokens[row : row + 1])
         way = (end - start) * mask[:, :, None]  # (1, t, f)
         total = torch.zeros_like(way)
         for some in middles.split(batch_size):
             points = start + some[:, None, None] * way
-            gradients = _gradient(residual, points, mask.expand(len(some), -1), pull)
+            gradients = _gradient(denoiser, points, mask.expand(len(some), -1), pull)
             total += gradients.sum(dim=0, keepdim=True)
         result[row] = (way * total).sum(dim=2)[0].cpu().numpy() / n_steps
     return result[stimuli.index]
 
 
-def _kept_residual(encoder: Any) -> Any:
+def _kept_denoiser(encoder: Any) -> Denoiser:
     """Return the fitted diffusion model, or say why there is none to look into."""
     check_is_fitted(encoder)
-    residual = getattr(encoder.regressor_, "residual_", None)
-    if residual is None:
+    noise = getattr(encoder.regressor_, "noise_", None)
+    if noise is None:
         raise TypeError(
             f"The regressor is a {type(encoder.regressor_).__name__}; only a DiffusionRegressor "
             "has a denoiser to look into."
         )
-    if not residual.trained_:
+    if not isinstance(noise, Denoiser):
         raise ValueError(
             "The denoiser of this encoder was not kept: it did not draw better than the "
             "noise's states on images held out, so nothing in it looks at the image. Train "
-            "longer, on more trials, or with mean_regressor=None."
+            "longer, on more trials, or with mean=None."
         )
-    return residual
+    return noise
 
 
 def _three_dimensional(tokens: np.ndarray) -> np.ndarray:
@@ -208,18 +209,20 @@ def _three_dimensional(tokens: np.ndarray) -> np.ndarray:
     return tokens.reshape(len(tokens), -1, tokens.shape[-1])
 
 
-def _scaled(residual: Any, tokens: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def _scaled(denoiser: Denoiser, tokens: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Return standardised tokens and their mask, on the device."""
-    scaled = residual.scaled_.of(tokens)
-    device = next(residual.denoiser_.parameters()).device
+    scaled = denoiser.scaled_.of(tokens)
+    device = next(denoiser.network_.parameters()).device
     values = torch.as_tensor(scaled[np.arange(len(tokens))], device=device)
     return values, torch.as_tensor(scaled.mask, device=device)
 
 
-def _pure_noise(residual: Any, n: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _pure_noise(
+    denoiser: Denoiser, n: int, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what the denoiser is asked at to tell the expected response."""
-    x = torch.zeros(n, *residual.architecture_shape, device=like.device)
-    last = residual.scheduler.n_timesteps - 1
+    x = torch.zeros(n, *denoiser.shape_, device=like.device)
+    last = denoiser.scheduler_.n_timesteps - 1
     return x, torch.full((n,), last, device=like.device)
 
 
@@ -237,14 +240,14 @@ def _pull_back(encoder: Any, whitener: Any, weights: np.ndarray) -> np.ndarray:
 
 
 def _gradient(
-    residual: Any, points: torch.Tensor, mask: torch.Tensor, pull: np.ndarray
+    denoiser: Denoiser, points: torch.Tensor, mask: torch.Tensor, pull: np.ndarray
 ) -> torch.Tensor:
     """Gradient of the amplitude at some tokens: tensor, shape (n, n_tokens, n_features)."""
     pull = torch.as_tensor(pull, dtype=points.dtype, device=points.device)
-    with evaluating(residual.denoiser_) as denoiser, torch.enable_grad():
+    with evaluating(denoiser.network_) as network, torch.enable_grad():
         points = points.detach().requires_grad_()
-        x, timestep = _pure_noise(residual, len(points), points)
-        output = denoiser(x, timestep, denoiser.encode_condition(points, mask))
-        x0, _ = residual.scheduler.predict_x0_noise(output, x, int(timestep[0]))
+        x, timestep = _pure_noise(denoiser, len(points), points)
+        output = network(x, timestep, network.encode_condition(points, mask))
+        x0, _ = denoiser.scheduler_.predict_x0_noise(output, x, int(timestep[0]))
         (gradient,) = torch.autograd.grad((pull * x0).sum(), points)
     return gradient

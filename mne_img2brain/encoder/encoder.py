@@ -283,6 +283,9 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         random_state: int | np.random.Generator | None = None,
         guidance_scale: float = 1.0,
         n_averaged: int = 1,
+        n_steps: int | None = None,
+        solver: str | None = None,
+        eta: float = 0.0,
     ) -> mne.EpochsArray:
         """Draw single-trial responses to every image.
 
@@ -301,6 +304,9 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             1 is no guidance; see :meth:`mne_img2brain.DiffusionRegressor.sample`.
         n_averaged : int
             Draw averages over that many trials.
+        n_steps, solver, eta
+            How the transformer draws, where one was kept: as in
+            :meth:`mne_img2brain.DiffusionRegressor.sample`.
 
         Returns
         -------
@@ -321,6 +327,9 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             random_state=random_state,
             guidance_scale=guidance_scale,
             n_averaged=n_averaged,
+            n_steps=n_steps,
+            solver=solver,
+            eta=eta,
             subjects=self._subject_codes(subject, len(tokens)),
         )
         drawn = drawn.reshape(-1, *self._shape)

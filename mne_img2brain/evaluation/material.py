@@ -198,6 +198,7 @@ def draws(
     random_state: int,
     subject: str | None = None,
     guidance_scale: float = 1.0,
+    **sampling: Any,
 ) -> np.ndarray:
     """Return an encoder's draws, shape (n_images, n_draws, n_channels, n_times)."""
     n_images, shape = len(recorded.keys), recorded.mean.shape[1:]
@@ -206,8 +207,7 @@ def draws(
     given = _given(recorded, subject)
     if recorded.n_averaged not in (None, 1.0):
         given["n_averaged"] = int(recorded.n_averaged)
-    if guidance_scale != 1:
-        given["guidance_scale"] = guidance_scale
+    given |= sampling
     captions = given.pop("captions", None)
     for call, start in enumerate(range(0, n_images, per_call)):
         rows = np.arange(start, min(start + per_call, n_images))

@@ -5,16 +5,17 @@ from typing import Any
 
 from sklearn.base import clone
 
+from ..diffusion import Denoiser
 from ..epochs.regions import LOBES
 from ..regressor import DiffusionRegressor
 
 __all__ = ["REFERENCE", "ablation_rows", "file_name", "reference_regressor", "split_changes"]
 
 REFERENCE = "reference"
-# What a row may change beside parameters of the regressor.
-_OTHERS = {"captions": True, "sensors": None, "guidance_scale": 1.0}
-# Parameters that ``sample`` reads: a row that changes no others needs no fit of its own.
-_OF_SAMPLING = {"n_steps", "solver", "eta"}
+# What ``sample`` reads: a row that changes nothing else needs no fit of its own.
+_SAMPLING: dict[str, Any] = {"guidance_scale": 1.0, "n_steps": None, "solver": None, "eta": 0.0}
+# What a row may change beside parameters of the regressor and its denoiser.
+_OTHERS: dict[str, Any] = {"captions": True, "sensors": None, **_SAMPLING}
 _PRESETS: dict[str, Any] = {"xu2025": DiffusionRegressor.xu2025, "default": DiffusionRegressor}
 
 
@@ -35,8 +36,9 @@ def ablation_rows(reference: str | DiffusionRegressor = "xu2025") -> dict[str, d
     -------
     dict of str to dict
         By name, such as ``"position: region"``, what is changed: parameters of
-        :class:`~mne_img2brain.DiffusionRegressor`; ``"captions": False``; ``"sensors"`` and a lobe;
-        ``"guidance_scale"``. To be cut, added to, and given to
+        :class:`~mne_img2brain.DiffusionRegressor` or :class:`~mne_img2brain.Denoiser`;
+        ``"captions": False``; ``"sensors"`` and a lobe; what ``sample`` is given. To be cut, added
+        to, and given to
         :func:`~mne_img2brain.experiments.ablate`.
     """
     regressor = reference_regressor(reference)
@@ -53,10 +55,10 @@ def ablation_rows(reference: str | DiffusionRegressor = "xu2025") -> dict[str, d
     rows["prediction: v"] = {"prediction_type": "v"}
     # noise cannot be predicted from pure noise
     rows["prediction: noise"] = {"prediction_type": "noise", "zero_terminal_snr": False}
-    rows["mean regressor: on"] = {"mean_regressor": "auto"}
-    rows["mean regressor: off"] = {"mean_regressor": None}
-    there = regressor.get_params(deep=False)
-    if there["mean_regressor"] is not None:
+    rows["mean regressor: on"] = {"mean": "auto"}
+    rows["mean regressor: off"] = {"mean": None}
+    there = _parameters(regressor)
+    if there["mean"] is not None:
         del rows["mean regressor: on"]
     return {name: changes for name, changes in rows.items() if not _is_there(changes, there)}
 
@@ -65,6 +67,33 @@ _CHOICES = {
     "position": ("both", "region", "time", "none"),
     "conditioning": ("cross_attention", "addition", "concatenation"),
 }
+
+
+def _parameters(regressor: DiffusionRegressor) -> dict:
+    """Return the parameters of a regressor and of its denoiser, in one dict."""
+    own = regressor.get_params(deep=False)
+    n_steps = 50 if regressor.noise.prediction_type == "noise" else 25  # what sample does
+    network = regressor.noise.get_params(deep=False)
+    return {**network, **own, "max_iter": network["max_iter"], "n_steps": n_steps}
+
+
+def changed(regressor: DiffusionRegressor, parameters: dict) -> DiffusionRegressor:
+    """Return a clone with other parameters, of its own or of its denoiser.
+
+    Parameters
+    ----------
+    regressor : DiffusionRegressor
+        From :func:`reference_regressor`.
+    parameters : dict
+        What is changed.
+
+    Returns
+    -------
+    DiffusionRegressor
+    """
+    own = set(regressor.get_params(deep=False)) - {"max_iter"}
+    given = {name if name in own else f"noise__{name}": v for name, v in parameters.items()}
+    return clone(regressor).set_params(**given)
 
 
 def _is_there(changes: dict, there: dict) -> bool:
@@ -101,7 +130,12 @@ def reference_regressor(
         raise ValueError(
             f"reference={reference!r}; give 'xu2025', 'default' or a DiffusionRegressor."
         )
-    return regressor if max_iter is None else regressor.set_params(max_iter=max_iter)
+    if not isinstance(regressor.noise, Denoiser):
+        regressor.set_params(noise=Denoiser())
+    steps = regressor.max_iter if max_iter is None else max_iter
+    if steps is not None:
+        regressor.set_params(max_iter=None, noise__max_iter=steps)
+    return regressor
 
 
 def check_rows(rows: dict | list[str] | None, reference: DiffusionRegressor) -> dict:
@@ -144,13 +178,13 @@ def check_rows(rows: dict | list[str] | None, reference: DiffusionRegressor) -> 
                     f"such as {next(iter(standard))!r}, or a dict of names to changes."
                 )
             chosen |= found
-    known = set(reference.get_params(deep=False)) - {"random_state", "verbose"} | set(_OTHERS)
+    known = set(_parameters(reference)) - {"random_state", "verbose", "noise"} | set(_OTHERS)
     for name, changes in chosen.items():
         if not isinstance(changes, dict) or not set(changes) <= known:
             wrong = sorted(set(changes) - known) if isinstance(changes, dict) else changes
             raise ValueError(
                 f"The row {name!r} changes {wrong}; give a dict with parameters of "
-                f"DiffusionRegressor, {', '.join(map(repr, _OTHERS))}."
+                f"DiffusionRegressor or Denoiser, {', '.join(map(repr, _OTHERS))}."
             )
         if changes.get("sensors") not in (None, *LOBES):
             raise ValueError(
@@ -176,16 +210,17 @@ def split_changes(changes: dict) -> tuple[dict, dict, bool]:
     Returns
     -------
     parameters : dict
-        Parameters of the regressor.
+        Parameters of the regressor and its denoiser.
     others : dict
-        ``captions``, ``sensors`` and ``guidance_scale``, changed or not.
+        ``captions``, ``sensors`` and ``sampling``, what ``sample`` is given; changed or not.
     needs_fit : bool
         Whether the fit of the reference is not the row's.
     """
-    others = {name: changes.get(name, value) for name, value in _OTHERS.items()}
     parameters = {name: value for name, value in changes.items() if name not in _OTHERS}
-    same = others["captions"] and others["sensors"] is None and set(parameters) <= _OF_SAMPLING
-    return parameters, others, not same
+    sampling = {name: changes.get(name, value) for name, value in _SAMPLING.items()}
+    captions, sensors = changes.get("captions", True), changes.get("sensors")
+    needs_fit = bool(parameters) or not captions or sensors is not None
+    return parameters, {"captions": captions, "sensors": sensors, "sampling": sampling}, needs_fit
 
 
 def file_name(name: str) -> str:

@@ -53,7 +53,7 @@ class Judge:
         prediction: np.ndarray,
         sensors: dict,
         draw_seed: int,
-        guidance_scale: float = 1.0,
+        sampling: dict | None = None,
     ) -> tuple[Any, np.ndarray]:
         """Score a fitted encoder.
 
@@ -69,8 +69,8 @@ class Judge:
             Sets of sensors that are scored, by name.
         draw_seed : int
             Of draws.
-        guidance_scale : float
-            Of draws.
+        sampling : dict | None
+            What ``sample`` is given: guidance, steps, solver.
 
         Returns
         -------
@@ -81,9 +81,7 @@ class Judge:
         """
         draws = None
         if self.n_draws:
-            draws = material.draws(
-                encoder, recorded, self.n_draws, draw_seed, guidance_scale=guidance_scale
-            )
+            draws = material.draws(encoder, recorded, self.n_draws, draw_seed, **sampling or {})
         tables, resamples = [], []
         for name, ch_names in sensors.items():
             rows = [recorded.info["ch_names"].index(ch_name) for ch_name in ch_names]

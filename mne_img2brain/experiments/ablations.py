@@ -1,6 +1,5 @@
 """ablate: what each part of the method is worth, on any data set."""
 
-import copy
 import dataclasses
 import json
 import os
@@ -16,11 +15,19 @@ from sklearn.base import clone
 
 from .._files import whole_file, write_text
 from .._log import logger, use_log_level, warn
+from ..diffusion import Denoiser
 from ..evaluation import material
 from ..regressor import DiffusionRegressor
 from ..trials.checks import check_integers
 from .ablation_figure import draw_ablations
-from .ablation_rows import REFERENCE, check_rows, file_name, reference_regressor, split_changes
+from .ablation_rows import (
+    REFERENCE,
+    changed,
+    check_rows,
+    file_name,
+    reference_regressor,
+    split_changes,
+)
 from .ablation_scores import ALL_SENSORS, Judge, summarize
 from .ablation_study import prepare
 from .settings import check_parameters, fingerprint, versions, write_json
@@ -262,7 +269,7 @@ def _run_row(
     tables, resamples, about = [], [], []
     for seed in seeds:
         began = time.perf_counter()
-        own = clone(regressor).set_params(**parameters, random_state=seed)
+        own = changed(regressor, {**parameters, "random_state": seed})
         if needs_fit:
             encoder = study.fit(own, captions, lobe)
             recorded = study.recorded(encoder, captions)
@@ -273,24 +280,24 @@ def _run_row(
                 recorded = study.recorded(encoder, captions)
                 fits[seed] = encoder, recorded, material.predicted(encoder, recorded)
             fitted, recorded, prediction = fits[seed]
-            encoder = copy.copy(fitted)
-            encoder.regressor_ = copy.copy(fitted.regressor_).set_params(**parameters)
-        fitted = encoder.regressor_
+            encoder = fitted
+        regressor_ = encoder.regressor_
+        kept = isinstance(regressor_.noise_, Denoiser)
         sensors = {lobe or ALL_SENSORS: encoder.ch_names_}
         if name == REFERENCE:
             sensors |= {
                 other: names for other, names in study.lobes.items() if len(names) >= _MIN_SENSORS
             }
         table, resampled = judge.score(
-            encoder, recorded, prediction, sensors, seed, others["guidance_scale"]
+            encoder, recorded, prediction, sensors, seed, others["sampling"]
         )
         table.insert(0, "seed", seed)
-        tables.append(table.assign(denoiser_kept=fitted.residual_.trained_))
+        tables.append(table.assign(denoiser_kept=kept))
         resamples.append(resampled)
         about.append(
             {
-                "seed": seed, "n_iter": int(fitted.n_iter_),
-                "denoiser_kept": bool(fitted.residual_.trained_),
+                "seed": seed, "n_iter": int(regressor_.n_iter_),
+                "denoiser_kept": kept,
                 "seconds": round(time.perf_counter() - began, 2),
             }
         )  # fmt: skip

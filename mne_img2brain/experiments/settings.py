@@ -69,14 +69,14 @@ def new_regressors(scale: Scale, random_state: int) -> dict:
         ``"mean response"``, ``"ridge + Gaussian"``, ``"diffusion"`` (this library's default) and
         ``"xu2025"`` (the paper's model, as far as the paper tells it).
     """
+    from ..diffusion import Denoiser
     from ..regressor import DiffusionRegressor
 
-    network = {**scale.network, "random_state": random_state}
     return {
         "mean response": MeanResponse(),
         "ridge + Gaussian": RidgeGaussian(),
-        "diffusion": DiffusionRegressor(**network),
-        "xu2025": DiffusionRegressor.xu2025(**network),
+        "diffusion": DiffusionRegressor(noise=Denoiser(**scale.network), random_state=random_state),
+        "xu2025": DiffusionRegressor.xu2025(**scale.network, random_state=random_state),
     }
 
 

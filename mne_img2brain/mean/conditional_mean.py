@@ -1,6 +1,7 @@
 """The expected response to an image, and what it leaves over of trials it has not seen."""
 
-from typing import Any
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
@@ -10,6 +11,10 @@ from ..trials.missing_sensors import fill_sensors
 from ..trials.pooling import pool_tokens
 from . import FewImagesRegressor, KernelMeanRegressor
 from .spatial_layer import SpatialLayer
+
+if TYPE_CHECKING:
+    from ..trials.checks import TrialArrays
+    from ..trials.splits import SplitPlan
 
 _LEAST_IMAGES = 10  # of a subject, for a regression of its own
 
@@ -45,82 +50,44 @@ class ConditionalMean:
         self.regressor = regressor
         self.by_trial = by_trial
 
-    def fit(
-        self,
-        tokens: np.ndarray,
-        image_index: np.ndarray,
-        y: np.ndarray,
-        weight: np.ndarray,
-        fold: np.ndarray,
-        group: np.ndarray,
-        subject: np.ndarray | None = None,
-        y_mask: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def fit(self, data: "TrialArrays", plan: "SplitPlan") -> np.ndarray:
         """Fit the mean and predict every trial by a model that has not seen its group.
 
         Parameters
         ----------
-        tokens : array, shape (n_images, n_tokens, n_features)
-            The images; NaN pads.
-        image_index : array of int, shape (n_trials,)
-            The image of each trial.
-        y : array, shape (n_trials, n_channels, n_times)
-            The responses.
-        weight : array, shape (n_trials,)
-            Of how many trials each row is the average.
-        fold : array of int, shape (n_trials,)
-            The fold that holds each trial out.
-        group : array of int, shape (n_trials,)
-            What no fold parts.
-        subject : array of int, shape (n_trials,) | None
-            The subject of each trial.
-        y_mask : array of bool, shape (n_trials, n_channels) | None
-            Which sensors each trial has.
+        data : TrialArrays
+            Trials and their images.
+        plan : SplitPlan
+            ``fold`` holds trials out, ``group`` is what no fold parts.
 
         Returns
         -------
         out_of_fold : array, shape (n_trials, n_channels, n_times)
             The predictions.
         """
+        tokens, y_mask = data.tokens, data.y_mask
         # Padding means captions, and the last token of a caption stands for all of it.
         self.pool_last_ = bool(np.isnan(tokens[..., 0]).any())
-        self.response_shape_ = y.shape[1:]
-        filled = y if y_mask is None else fill_sensors(y, y_mask)
-        self.shared_, out_of_fold = self._fit_part(tokens, image_index, filled, weight, fold, group)
+        self.response_shape_ = data.y.shape[1:]
+        filled = data
+        if y_mask is not None:
+            filled = dataclasses.replace(data, y=fill_sensors(data.y, y_mask))
+        self.shared_, out_of_fold = self._fit_part(filled, plan)
         self.parts_: list[Part] = []
-        for one in [] if subject is None else range(subject.max() + 1):
-            rows = np.flatnonzero(subject == one)
-            mask = None if y_mask is None else y_mask[rows]
-            part, added = self._fit_subject(
-                tokens,
-                out_of_fold[rows],
-                image_index[rows],
-                y[rows],
-                weight[rows],
-                fold[rows],
-                group[rows],
-                mask,
-            )
+        for one in [] if data.subject is None else range(data.subject.max() + 1):
+            rows = np.flatnonzero(data.subject == one)
+            part, added = self._fit_subject(data.take(rows), plan.take(rows), out_of_fold[rows])
             self.parts_.append(part)
             out_of_fold[rows] += added
         self.n_average_ = len(self.parts_)
         return out_of_fold
 
-    def fit_new_subject(
-        self,
-        tokens: np.ndarray,
-        image_index: np.ndarray,
-        y: np.ndarray,
-        weight: np.ndarray,
-        fold: np.ndarray,
-        group: np.ndarray,
-        y_mask: np.ndarray | None = None,
-    ) -> tuple[Part, np.ndarray]:
+    def fit_new_subject(self, data: "TrialArrays", plan: "SplitPlan") -> tuple[Part, np.ndarray]:
         """Fit the part of a subject that was not in :meth:`fit`.
 
         Parameters
         ----------
-        tokens, image_index, y, weight, fold, group, y_mask
+        data, plan
             As in :meth:`fit`, of one subject.
 
         Returns
@@ -130,59 +97,47 @@ class ConditionalMean:
         out_of_fold : array, shape (n_trials, n_channels, n_times)
             The predictions of models that have not seen the group.
         """
-        base = self.predict(tokens)[image_index]
-        part, added = self._fit_subject(tokens, base, image_index, y, weight, fold, group, y_mask)
+        base = self.predict(data.tokens)[data.image_index]
+        part, added = self._fit_subject(data, plan, base)
         return part, base + added
 
     def _fit_subject(
-        self,
-        tokens: np.ndarray,
-        base: np.ndarray,
-        image_index: np.ndarray,
-        y: np.ndarray,
-        weight: np.ndarray,
-        fold: np.ndarray,
-        group: np.ndarray,
-        y_mask: np.ndarray | None,
+        self, data: "TrialArrays", plan: "SplitPlan", base: np.ndarray
     ) -> tuple[Part, np.ndarray]:
         """Fit what a subject adds to the response of all; predict it for trials left out."""
-        if y_mask is not None:
-            y = np.where(y_mask[:, :, None], y, base)
+        y, image_index = data.y, data.image_index
+        if data.y_mask is not None:
+            y = np.where(data.y_mask[:, :, None], y, base)
         layer = SpatialLayer()
-        added = layer.fit(base, y, image_index, weight, fold)
+        added = layer.fit(base, y, image_index, data.weight, plan.fold)
         several = len(np.unique(image_index)) >= _LEAST_IMAGES or self.by_trial
         if self.regressor is None or not several:
             return (layer, None), added
         target = y - base - added
-        rest, of_rest = self._fit_part(tokens, image_index, target, weight, fold, group)
-        if not _helps(of_rest, target, image_index, weight):
+        rest, of_rest = self._fit_part(dataclasses.replace(data, y=target), plan)
+        if not _helps(of_rest, target, image_index, data.weight):
             return (layer, None), added
         return (layer, rest), added + of_rest
 
-    def _fit_part(
-        self,
-        tokens: np.ndarray,
-        image_index: np.ndarray,
-        y: np.ndarray,
-        weight: np.ndarray,
-        fold: np.ndarray,
-        group: np.ndarray,
-    ) -> tuple[Any, np.ndarray]:
+    def _fit_part(self, data: "TrialArrays", plan: "SplitPlan") -> tuple[Any, np.ndarray]:
         """Fit one regressor on all trials, and predict each by one that has not seen it."""
+        y, weight, image_index = data.y, data.weight, data.image_index
         if self.regressor is None:
             mean = np.average(y, axis=0, weights=weight)
             return mean, np.broadcast_to(mean, y.shape).copy()
         if isinstance(self.regressor, str) and self.by_trial:
-            return self._fit_few(tokens[image_index], y, weight, fold)
+            return self._fit_few(data.tokens[image_index], y, weight, plan.fold)
         if isinstance(self.regressor, str):
             model = KernelMeanRegressor()
-            model.fit(tokens, y, sample_weight=weight, groups=group, image_index=image_index)
+            model.fit(
+                data.tokens, y, sample_weight=weight, groups=plan.group, image_index=image_index
+            )
             return model, model.pop_out_of_fold()
-        pooled = self._pool(tokens)
+        pooled = self._pool(data.tokens)
         fitted = _fit_averages(clone(self.regressor), pooled, image_index, y, weight)
         out_of_fold = np.empty_like(y)
-        for one in np.unique(fold):
-            held, kept = fold == one, fold != one
+        for one in np.unique(plan.fold):
+            held, kept = plan.fold == one, plan.fold != one
             part = _fit_averages(
                 clone(self.regressor), pooled, image_index[kept], y[kept], weight[kept]
             )

@@ -1,11 +1,13 @@
 """Whitening that knows whose residuals it has."""
 
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
 
 from .._log import logger
 
+_BATCH = 256  # draws at once
 _LEAST_TRIALS = 40  # a covariance over sensors and times is not learnt from fewer
 
 
@@ -105,6 +107,46 @@ class SubjectWhitener:
     def colour(self, noise: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Turn white noise into draws, with the covariance best for that."""
         return self._each("colour", noise, subject)
+
+    def mean(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> None:
+        """Noise without a network does not add to the prediction: None."""
+
+    def draw(
+        self,
+        tokens: np.ndarray,
+        image_index: np.ndarray,
+        noise: Callable,
+        *,
+        subject: np.ndarray | None = None,
+        **sampling: Any,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Draw residuals, a few hundred at a time.
+
+        Parameters
+        ----------
+        tokens : array, shape (n_images, n_tokens, n_features)
+            Not used.
+        image_index : array of int, shape (n_draws,)
+            Which image each draw is for.
+        noise : callable
+            ``noise(draws, 0)`` returns standard normal numbers, shape (n_batch, n_channels,
+            n_times).
+        subject : array of int, shape (n_images,) | None
+            Whose residuals; ``None`` is the average subject.
+        **sampling
+            Steps, solver, guidance: for noise that is drawn by a network.
+
+        Yields
+        ------
+        draws : array of int, shape (n_batch,)
+            Which draws these are.
+        residuals : array, shape (n_batch, n_channels, n_times)
+            Residuals of single trials.
+        """
+        for start in range(0, len(image_index), _BATCH):
+            draws = np.arange(start, min(start + _BATCH, len(image_index)))
+            whose = None if subject is None else subject[image_index[draws]]
+            yield draws, self.colour(noise(draws, 0), whose)
 
     @property
     def n_stored_trials(self) -> int:

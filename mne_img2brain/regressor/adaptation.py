@@ -1,6 +1,7 @@
 """A new subject from little data: what all subjects share stays as it is."""
 
 import copy
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,11 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from .._log import logger, use_log_level
-from .._torch import resolve_device, seed_from, seeded_init
-from ..diffusion import BrainDiT, train_denoiser
+from .._torch import seed_from, seeded_init
+from ..diffusion import BrainDiT, Denoiser
 from ..trials.checks import TrialArrays, check_fit_arrays
 from ..trials.missing_sensors import fill_sensors
-from ..trials.splits import plan_splits
+from ..trials.splits import SplitPlan, plan_splits
 
 _MOST_ITERATIONS = 500
 _N_DRAWS = 500  # enough to regress a sensor on some hundred others
@@ -97,19 +98,18 @@ def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
         The number of the new subject.
     """
     rng = np.random.default_rng(seed_from(regressor.random_state))
+    asked = regressor._denoiser()
     data, plan = plan_splits(
-        data, regressor.min_images, regressor.n_folds, regressor.validation_fraction, rng
+        data, regressor.min_images, regressor.n_folds, asked.validation_fraction, rng
     )
-    mean, residual = regressor.mean_, regressor.residual_
-    part, out_of_fold = mean.fit_new_subject(
-        data.tokens, data.image_index, data.y, data.weight, plan.fold, plan.group, data.y_mask
-    )
-    weight = data.weight if regressor.mean_regressor is not None else np.ones(len(data.y))
+    mean, noise = regressor.mean_, regressor.noise_
+    part, out_of_fold = mean.fit_new_subject(data, plan)
+    weight = data.weight if regressor.mean is not None else np.ones(len(data.y))
     residuals = (data.y - out_of_fold) * np.sqrt(weight)[:, None, None]
+    whitener = noise.whitener_ if isinstance(noise, Denoiser) else noise
     if data.y_mask is not None:
         # draws for the average subject show how the sensors go together that this one lacks
-        noise = rng.standard_normal((_N_DRAWS, *residuals.shape[1:]))
-        drawn = residual.whitener.colour(noise)
+        drawn = whitener.colour(rng.standard_normal((_N_DRAWS, *residuals.shape[1:])))
         complete = np.ones((_N_DRAWS, residuals.shape[1]), bool)
         residuals = fill_sensors(
             np.concatenate([residuals, drawn]), np.concatenate([data.y_mask, complete]), True
@@ -117,17 +117,21 @@ def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
     power = regressor.power_
     residuals = power.divide(residuals, power.predict(data.tokens), data.image_index)
     groups = None if plan.by_trial else data.image_index
-    whitener = residual.whitener.fit_one(residuals, groups, weight)
+    own = whitener.fit_one(residuals, groups, weight)
     code = len(mean.parts_)
-    denoiser, architecture = residual.denoiser_, residual.architecture
-    if residual.trained_:
-        whitened = _whiten(residual.whitener, whitener, residuals)
-        denoiser, architecture = _train_embedding(
-            regressor, data, plan, whitened, code, int(rng.integers(2**31))
-        )
+    if not isinstance(noise, Denoiser):
+        whitener.own.append(own)
+        mean.parts_.append(part)
+        return code
+    own = None if own is None else own.without_trials(gaussian=False)
+    data = dataclasses.replace(data, y=_whiten(whitener, own, residuals))
+    network, architecture = _train_embedding(
+        noise, data, plan, code, min(asked.max_iter, _MOST_ITERATIONS),
+        int(rng.integers(2**31)),
+    )  # fmt: skip
     mean.parts_.append(part)
-    residual.whitener.own.append(whitener)
-    residual.denoiser_, residual.architecture = denoiser, architecture
+    whitener.own.append(own)
+    noise.network_, noise.architecture_ = network, architecture
     return code
 
 
@@ -139,46 +143,34 @@ def _whiten(shared: Any, own: Any, residuals: np.ndarray) -> np.ndarray:
 
 
 def _train_embedding(
-    regressor: Any, data: TrialArrays, plan: Any, whitened: np.ndarray, code: int, seed: int
+    noise: Denoiser, data: TrialArrays, plan: SplitPlan, code: int, max_iter: int, seed: int
 ) -> tuple[BrainDiT, dict]:
-    """Return a denoiser with one more subject, whose embedding alone was trained."""
-    residual = regressor.residual_
-    architecture = dict(residual.architecture)
+    """Return a network with one more subject, whose embedding alone was trained."""
+    architecture = dict(noise.architecture_)
     architecture["n_subjects"] = code + 1
     architecture["n_adapted"] = architecture.get("n_adapted", 0) + 1
     with seeded_init(seed):
-        denoiser = BrainDiT(**architecture)
-    device = resolve_device(residual.device)
-    state = {name: value.cpu() for name, value in residual.denoiser_.state_dict().items()}
+        network = BrainDiT(**architecture)
+    state = {name: value.cpu() for name, value in noise.network_.state_dict().items()}
     known = state.get("subject.weight", torch.zeros(0, architecture["hidden_size"]))
     start = known.new_zeros(1, known.shape[1])
-    if residual.denoiser_.subject is not None:
-        start = residual.denoiser_.average_subject().detach().cpu()[None]
+    if noise.network_.subject is not None:
+        start = noise.network_.average_subject().detach().cpu()[None]
     state["subject.weight"] = torch.cat([known, start])
-    denoiser.load_state_dict(state)
-    denoiser.requires_grad_(False)
-    denoiser.subject.requires_grad_(True)
-    tokens = residual.scaled_.of(data.tokens)
-    history = train_denoiser(
-        denoiser,
-        whitened,
-        tokens,
-        image_index=data.image_index,
-        scheduler=residual.scheduler,
-        token_mask=tokens.mask,
-        subjects=np.full(len(whitened), code),
-        y_mask=data.y_mask,
-        validation=plan.validation,
-        max_iter=min(regressor.max_iter, _MOST_ITERATIONS),
-        batch_size=residual.batch_size,
+    network.load_state_dict(state)
+    network.requires_grad_(False)
+    network.subject.requires_grad_(True)
+    data = dataclasses.replace(data, subject=np.full(len(data.y), code))
+    history = noise.train(
+        network,
+        data.y,
+        data,
+        plan,
+        max_iter=max_iter,
         learning_rate=_LEARNING_RATE,
         weight_decay=0.0,  # would pull at the embeddings of the others
-        ema_decay=regressor.ema_decay,
-        condition_dropout=regressor.condition_dropout,
-        n_iter_no_change=regressor.n_iter_no_change,
         seed=seed,
-        device=device,
     )
-    denoiser.requires_grad_(True)
+    network.requires_grad_(True)
     logger.info(f"The new subject's embedding is that of gradient step {history.best_iter}.")
-    return denoiser, architecture
+    return network, architecture

@@ -2,13 +2,16 @@
 
 import dataclasses
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from .._log import warn
+
+if TYPE_CHECKING:
+    from .checks import TrialArrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +35,20 @@ class SplitPlan:
     validation: np.ndarray
     by_trial: bool
 
+    def take(self, rows: np.ndarray) -> Self:
+        """Return the plan of the given trials, in that order."""
+        return dataclasses.replace(
+            self, group=self.group[rows], fold=self.fold[rows], validation=self.validation[rows]
+        )
+
 
 def plan_splits(
-    data: Any, min_images: int, n_folds: int, validation_fraction: float, rng: np.random.Generator
-) -> tuple[Any, SplitPlan]:
+    data: "TrialArrays",
+    min_images: int,
+    n_folds: int,
+    validation_fraction: float,
+    rng: np.random.Generator,
+) -> tuple["TrialArrays", SplitPlan]:
     """Put trials in canonical order, keep each image once, and decide who is held out when.
 
     Parameters

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
+from small_regressors import make_regressor
 
-from mne_img2brain import DiffusionRegressor, ImageToBrainEncoder
+from mne_img2brain import ImageToBrainEncoder
 from mne_img2brain.datasets import simulate_epochs
 from mne_img2brain.encoder.attribution import attention_maps, attribute_tokens
 
@@ -13,7 +14,7 @@ def fit(tokens, epochs, **parameters):
         "hidden_size": 16, "n_layers": 1, "n_heads": 2, "patch_length": 5, "max_iter": 40,
         "ema_decay": 0.8, "learning_rate": 5e-3, "random_state": 0, "device": "cpu",
     }  # fmt: skip
-    regressor = DiffusionRegressor(None, **(given | parameters))
+    regressor = make_regressor(None, **(given | parameters))
     return ImageToBrainEncoder(regressor=regressor).fit(tokens, epochs)
 
 
@@ -101,10 +102,10 @@ def test_what_cannot_be_looked_into(recording):
     added = fit(tokens, epochs, whitening="scale", max_iter=10, conditioning="addition")
     with pytest.raises(ValueError, match="has no cross-attention"):
         attention_maps(added, tokens)
-    encoder.regressor_.mean_regressor = Ridge()
+    encoder.regressor_.mean = Ridge()
     with pytest.raises(ValueError, match="which has no gradient"):
         attribute_tokens(encoder, tokens, weights)
-    encoder.regressor_.mean_regressor = None
-    encoder.regressor_.residual_.scheduler.zero_terminal_snr = False
+    encoder.regressor_.mean = None
+    encoder.regressor_.noise_.scheduler_.zero_terminal_snr = False
     with pytest.raises(ValueError, match="Without zero_terminal_snr"):
         attribute_tokens(encoder, tokens, weights)

@@ -14,8 +14,9 @@ from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from small_regressors import make_regressor
 
-from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder, read_encoder
+from mne_img2brain import GaborEmbedder, ImageToBrainEncoder, read_encoder
 from mne_img2brain.stimulus import load_rgb
 
 SMALL = {
@@ -23,14 +24,13 @@ SMALL = {
     "n_layers": 1,
     "n_heads": 2,
     "max_iter": 10,
-    "n_steps": 4,
     "random_state": 0,
     "device": "cpu",
 }
 
 
 def small():
-    return DiffusionRegressor(**SMALL)
+    return make_regressor(**SMALL)
 
 
 class MeanColour(TransformerMixin, BaseEstimator):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
+from small_regressors import make_regressor
 
-from mne_img2brain import DiffusionRegressor, ImageToBrainEncoder, read_encoder
+from mne_img2brain import Denoiser, ImageToBrainEncoder, read_encoder
 from mne_img2brain.mean.spatial_layer import SpatialLayer
 from mne_img2brain.noise.by_subject import SubjectWhitener
 from mne_img2brain.noise.whitening import ScaleWhitener, SpaceTimeWhitener
@@ -178,7 +179,7 @@ def test_noise_of_a_lacking_sensor_goes_with_its_neighbours(seed, how, whitening
     mask = np.ones((240, 4), bool)
     lacking = mask.copy()
     lacking[:, 1] = False
-    model = DiffusionRegressor(Ridge(1e3), whitening=whitening, **GAUSSIAN)
+    model = make_regressor(Ridge(1e3), whitening=whitening, **GAUSSIAN)
     if how == "fit":
         model.fit(
             tokens, np.concatenate(y), image_index=np.tile(image, 2),
@@ -200,7 +201,7 @@ def test_a_sensor_that_one_subject_lacks_is_not_shrunk(world):
     mask = np.ones(y.shape[:2], bool)
     mask[subject == 1, 2] = False
     broken = np.where(mask[:, :, None], y, np.nan)
-    model = DiffusionRegressor(Ridge(1e-3), **GAUSSIAN)
+    model = make_regressor(Ridge(1e-3), **GAUSSIAN)
     model.fit(tokens, broken, image_index=image, subjects=subject, y_mask=mask)
     for code in (0, 1):
         predicted = model.predict(tokens, subjects=np.full(120, code))
@@ -233,14 +234,14 @@ def test_a_new_subject_is_learnt_from_little_and_nobody_is_forgotten(world):
     tokens, record = world
     truths, image, y, subject = several(record)
     seen = image < 60
-    model = DiffusionRegressor(Ridge(1e-2), **GAUSSIAN)
+    model = make_regressor(Ridge(1e-2), **GAUSSIAN)
     model.fit(tokens, y[seen], image_index=image[seen], subjects=subject[seen])
     new = np.arange(90, 120)
     before = [model.predict(tokens), model.predict(tokens, subjects=np.full(120, 1))]
     truth, few, y_few = record(9, 0.6, scale=1.5, noise=1.0, images=range(60, 80))
     assert model.adapt(tokens, y_few, image_index=few) == 3
     adapted = model.predict(tokens[new], subjects=np.full(30, 3))
-    alone = DiffusionRegressor(Ridge(1e-2), **GAUSSIAN).fit(tokens, y_few, image_index=few)
+    alone = make_regressor(Ridge(1e-2), **GAUSSIAN).fit(tokens, y_few, image_index=few)
     assert error(adapted, truth[new]) < 0.5 * error(alone.predict(tokens[new]), truth[new])
     assert error(adapted, truth[new]) < 0.5 * error(before[0][new], truth[new])
     assert_array_equal(model.predict(tokens), before[0])
@@ -256,7 +257,7 @@ def test_a_new_subject_is_learnt_from_little_and_nobody_is_forgotten(world):
 def test_draws_of_a_new_subject_have_its_noise(world):
     tokens, record = world
     _, image, y, subject = several(record)
-    model = DiffusionRegressor(Ridge(1e-2), **GAUSSIAN)
+    model = make_regressor(Ridge(1e-2), **GAUSSIAN)
     model.fit(tokens, y, image_index=image, subjects=subject)
     _, few, loud = record(9, 0.3, noise=2.0, images=range(60))
     code = model.adapt(tokens, loud, image_index=few)
@@ -271,18 +272,18 @@ def test_the_denoiser_learns_an_embedding_and_nothing_else(world, named):
     """In a regressor without a mean, only the denoiser knows of images."""
     tokens, record = world
     _, image, y, subject = several(record, turns=(0.0, 0.0), noise=0.2)
-    model = DiffusionRegressor(
+    model = make_regressor(
         None, whitening="scale", max_iter=150, learning_rate=3e-3, device="cpu", random_state=0,
         **DRAWN,
     )  # fmt: skip
     model.fit(tokens, y, image_index=image, subjects=subject if named else None)
-    assert model.residual_.trained_
+    assert isinstance(model.noise_, Denoiser)
     before = model.predict(tokens[:20])
-    old = {k: v.clone() for k, v in model.residual_.denoiser_.state_dict().items()}
+    old = {k: v.clone() for k, v in model.noise_.network_.state_dict().items()}
     _, few, y_few = record(9, 0.0, noise=0.2, images=range(40))
     code = model.adapt(tokens, -y_few, image_index=few)
     assert code == (2 if named else 0)
-    new = model.residual_.denoiser_.state_dict()
+    new = model.noise_.network_.state_dict()
     for name, value in old.items():
         if name == "subject.weight":
             assert_array_equal(new[name][:2].numpy(), value.numpy())
@@ -296,7 +297,7 @@ def test_the_denoiser_learns_an_embedding_and_nothing_else(world, named):
 def test_adapting_refuses_what_does_not_fit(world):
     tokens, record = world
     _, image, y = record(1, 0.0)
-    model = DiffusionRegressor(Ridge(1.0), **GAUSSIAN).fit(tokens, y, image_index=image)
+    model = make_regressor(Ridge(1.0), **GAUSSIAN).fit(tokens, y, image_index=image)
     before = model.predict(tokens)
     with pytest.raises(ValueError, match=r"shape \(6, 11\), but fit had \(6, 12\)"):
         model.adapt(tokens, y[:, :, 1:], image_index=image)
@@ -318,7 +319,7 @@ def as_epochs(y, names=NAMES):
 def encoder(world):
     tokens, record = world
     parts = {f"s{seed}": record(seed, 0.3, images=range(80)) for seed in (1, 2)}
-    encoder = ImageToBrainEncoder(regressor=DiffusionRegressor(Ridge(1e-2), **GAUSSIAN))
+    encoder = ImageToBrainEncoder(regressor=make_regressor(Ridge(1e-2), **GAUSSIAN))
     epochs = {name: as_epochs(y) for name, (_, _, y) in parts.items()}
     image = np.concatenate([image for _, image, _ in parts.values()])
     return encoder.fit(tokens, epochs, image_ids=image)
@@ -355,7 +356,7 @@ def test_an_encoder_of_one_subject_adapts_too(world, name):
     tokens, record = world
     _, image, y = record(1, 0.0)
     epochs = as_epochs(y) if name is None else {name: as_epochs(y)}
-    encoder = ImageToBrainEncoder(regressor=DiffusionRegressor(Ridge(1e-2), **GAUSSIAN))
+    encoder = ImageToBrainEncoder(regressor=make_regressor(Ridge(1e-2), **GAUSSIAN))
     encoder.fit(tokens, epochs, image_ids=image)
     before = encoder.predict(tokens[:4])
     truth, few, y = record(9, 0.8, images=range(40))

@@ -7,8 +7,7 @@ import pytest
 
 settings = importlib.import_module("mne_img2brain.experiments.settings")
 NETWORK = {
-    "hidden_size": 16, "n_layers": 1, "n_heads": 2, "max_iter": 2, "n_steps": 2,
-    "whitening": "scale",
+    "hidden_size": 16, "n_layers": 1, "n_heads": 2, "max_iter": 2, "whitening": "scale",
 }  # fmt: skip
 
 

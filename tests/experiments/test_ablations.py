@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.experiments import ablate, ablation_rows
+from mne_img2brain.experiments.ablation_rows import changed
 from mne_img2brain.metrics import mse, pearson, r_map, sd_ratio, time_mask, window_mean
 
 # the function has the name of its module
@@ -18,7 +19,7 @@ ablations = importlib.import_module("mne_img2brain.experiments.ablations")
 
 TINY = {
     "hidden_size": 16, "n_layers": 1, "n_heads": 2, "max_iter": 30, "patch_length": 6,
-    "n_steps": 3, "device": "cpu", "prediction_type": "v",
+    "device": "cpu", "prediction_type": "v",
     "zero_terminal_snr": True,
 }  # fmt: skip
 REFERENCE = DiffusionRegressor.xu2025(**TINY)
@@ -102,10 +103,11 @@ def test_the_numbers_are_those_of_a_direct_fit(done, tokens, epochs):
             draws = draws.get_data(copy=True).reshape(len(new), 3, *real.shape[1:])
             own = values[(*name, seed)]
             one = np.mean([mse(real / scale, draws[:, d] / scale) for d in range(3)])
-            assert_allclose(own["mse, one draw"], one, rtol=1e-6)
+            # 50 steps of noise prediction in float32 add up, in batches of other sizes
+            assert_allclose(own["mse, one draw"], one, rtol=1e-4)
             inside = time_mask(encoder.times_, 0, 0.6)
             sd = np.median(sd_ratio(draws, trials)[:, inside])
-            assert_allclose(own["SD / real"], sd, rtol=1e-6)
+            assert_allclose(own["SD / real"], sd, rtol=1e-4)
     # the table has the mean over seeds
     mean = table.set_index(["ablation", "metric"])["value"]["reference", "mse"]
     assert_allclose(mean, values["reference", ""].unstack()["mse"].mean())
@@ -158,7 +160,7 @@ def test_what_is_written(done):
     assert about["changes"] == {"guidance_scale": 2.0}
     assert [fit["seed"] for fit in about["fits"]] == [0, 1]
     assert about["versions"]["mne_img2brain"]
-    assert about["regressor"]["position"] == "both"
+    assert about["regressor"]["noise"]["position"] == "both"
     assert (folder / "ablations.png").stat().st_size > 10_000
     resamples = np.load(folder / "rows" / "sensors-occipital.npy", allow_pickle=False)
     assert resamples.shape == (len(pd.read_csv(folder / "rows" / "sensors-occipital.csv")), 20)
@@ -179,7 +181,7 @@ def test_it_goes_on_where_it_was(tokens, epochs, tmp_path, counted, monkeypatch)
     interrupted = ImageToBrainEncoder.fit
 
     def fail(self, *args, **kwargs):
-        if self.regressor.position == "time":
+        if self.regressor.noise.position == "time":
             raise KeyboardInterrupt
         return interrupted(self, *args, **kwargs)
 
@@ -187,18 +189,18 @@ def test_it_goes_on_where_it_was(tokens, epochs, tmp_path, counted, monkeypatch)
         patch.setattr(ImageToBrainEncoder, "fit", fail)
         with pytest.raises(KeyboardInterrupt):
             ablate(tokens, epochs, tmp_path, **arguments)
-    assert [fit["position"] for fit in counted] == ["both", "region"]
+    assert [fit["noise__position"] for fit in counted] == ["both", "region"]
     partial = pd.read_csv(tmp_path / "ablations.csv")
     assert list(dict.fromkeys(partial["setting"].fillna(""))) == ["", "region"]
     first = (tmp_path / "rows" / "position-region.csv").read_bytes()
     table = ablate(tokens, epochs, tmp_path, **arguments)
-    assert [fit["position"] for fit in counted] == ["both", "region", "time", "none"]
+    assert [fit["noise__position"] for fit in counted] == ["both", "region", "time", "none"]
     assert list(dict.fromkeys(table["setting"].fillna(""))) == ["", "region", "time", "none"]
     assert (tmp_path / "rows" / "position-region.csv").read_bytes() == first
     # rows of one's own come later, and rows that only draw otherwise share the reference's fit
     rows = {"wide: 32": {"hidden_size": 32}, "steps: 1": {"n_steps": 1}}
     ablate(tokens, epochs, tmp_path, **{**arguments, "rows": rows})
-    assert [fit["hidden_size"] for fit in counted[4:]] == [32, 16]
+    assert [fit["noise__hidden_size"] for fit in counted[4:]] == [32, 16]
     rows = {"wide: 32": {"hidden_size": 24}}
     with pytest.raises(ValueError, match="row 'wide: 32' that changes {'hidden_size': 32}, now"):
         ablate(tokens, epochs, tmp_path, **{**arguments, "rows": rows})
@@ -261,7 +263,7 @@ def test_an_embedder_is_asked_once_and_for_its_image_tokens(images, epochs, tmp_
     assert json.loads((tmp_path / "skipped.json").read_text()) == {}
     parameters = json.loads((tmp_path / "parameters.json").read_text())["parameters"]
     assert parameters["n_image_tokens"] == 5
-    assert parameters["reference"]["max_iter"] == 0
+    assert parameters["reference"]["noise"]["max_iter"] == 0
 
 
 def test_a_denoiser_that_was_not_kept_is_told(tokens, epochs, tmp_path):
@@ -296,7 +298,7 @@ def test_standard_rows_change_one_thing_each():
         for changes in rows.values():
             assert changes != {}
             if "prediction_type" in changes:
-                regressor.set_params(**changes)._check_parameters()
+                changed(regressor, changes)._denoiser()
 
 
 @pytest.mark.parametrize(

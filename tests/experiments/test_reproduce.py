@@ -449,8 +449,11 @@ def test_ablations(eeg_folder, tmp_path, monkeypatch):
     assert {"reference", "position", "conditioning", "guidance scale", "steps"} <= names
     assert json.loads((first / "skipped.json").read_text())["captions: off"]
     about = json.loads((first / "rows" / "reference.json").read_text())
-    assert about["regressor"]["hidden_size"] == settings.SCALES["small"].network["hidden_size"]
-    assert about["regressor"]["mean_regressor"] is None
+    assert (
+        about["regressor"]["noise"]["hidden_size"]
+        == settings.SCALES["small"].network["hidden_size"]
+    )
+    assert about["regressor"]["mean"] is None
     # test images are of other concepts than those of training
     split = pd.read_csv(first / "split.csv")
     assert len(split) == 20

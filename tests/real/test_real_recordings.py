@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from recordings import checkerboards, meg_sample, n170, semireal
 from sklearn.linear_model import RidgeCV
+from small_regressors import make_regressor
 
 from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
 
@@ -51,7 +52,7 @@ def n170_folds(folder, subject, regressors):
 
 @pytest.mark.slow
 def test_n170_face_minus_house_of_a_left_out_recording(shared_data):
-    r, _ = n170_folds(shared_data, "subject2", [DiffusionRegressor(**SMALL), RIDGE])
+    r, _ = n170_folds(shared_data, "subject2", [make_regressor(**SMALL), RIDGE])
     ours, ridge = r.mean(axis=0)
     assert ours > 0.25
     assert ours > ridge - 0.05
@@ -78,7 +79,7 @@ def meg_encoder(folder, regressor, seed=0):
 
 @pytest.mark.slow
 def test_meg_visual_field_is_contralateral(shared_data):
-    predicted, held, right = meg_encoder(shared_data, DiffusionRegressor(**SMALL))
+    predicted, held, right = meg_encoder(shared_data, make_regressor(**SMALL))
     first = (held.times >= 0.07) & (held.times <= 0.13)
     recorded = np.stack([held.get_data()[right == side].mean(axis=0) for side in (0, 1)])
     predicted = predicted.get_data()

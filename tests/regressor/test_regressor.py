@@ -8,22 +8,22 @@ from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from small_regressors import make_regressor
 
-from mne_img2brain import DiffusionRegressor
+from mne_img2brain import Denoiser, DiffusionRegressor
 
 TINY = {
     "hidden_size": 16,
     "n_layers": 1,
     "n_heads": 2,
     "max_iter": 10,
-    "n_steps": 4,
     "batch_size": 32,
     "device": "cpu",
 }
 
 
 @pytest.mark.filterwarnings("ignore:There are .* distinct images:RuntimeWarning")
-@parametrize_with_checks([DiffusionRegressor(**TINY, random_state=0)])
+@parametrize_with_checks([make_regressor(**TINY, random_state=0)])
 def test_sklearn_conventions(estimator, check):
     check(estimator)
 
@@ -42,23 +42,30 @@ def linear(rng):
 
 
 @pytest.fixture
-def fitted(linear):
+def fitted(linear, monkeypatch):
     """A tiny model whose denoiser is kept, whatever validation says."""
     tokens, image, y = linear
-    model = DiffusionRegressor(Ridge(1.0), **TINY, random_state=0)
+    fit = Denoiser.fit
+
+    def learnt(denoiser, *given, **options):
+        fit(denoiser, *given, **options).history_.best_iter = 1
+        return denoiser
+
+    monkeypatch.setattr(Denoiser, "fit", learnt)
+    monkeypatch.setattr("mne_img2brain.regressor.regressor.denoiser_helps", lambda *_: True)
+    model = make_regressor(Ridge(1.0), **TINY, random_state=0)
     model.fit(tokens, y, image_index=image, regions=np.array([0, 0, 1, 1]))
     with torch.no_grad():
         rng = torch.Generator().manual_seed(0)
-        for parameter in model.residual_.denoiser_.parameters():
+        for parameter in model.noise_.network_.parameters():
             noise = torch.randn(parameter.shape, generator=rng)
             parameter.add_(0.05 * noise)
-    model.residual_.trained_ = True
     return model, tokens
 
 
 def test_without_training_it_is_ridge_with_gaussian_residuals(linear):
     tokens, image, y = linear
-    model = DiffusionRegressor(Ridge(3.0), **{**TINY, "max_iter": 0}, random_state=0)
+    model = make_regressor(Ridge(3.0), **{**TINY, "max_iter": 0}, random_state=0)
     model.fit(tokens, y, image_index=image)
     pooled = np.concatenate([tokens[:, 0], tokens[:, 1:].mean(axis=1)], axis=1)
     # weighted ridge on the averages of 6 trials is the ridge on trials
@@ -77,7 +84,7 @@ def test_without_training_it_is_ridge_with_gaussian_residuals(linear):
 def test_shapes_follow_the_target(rng):
     X = rng.standard_normal((40, 5))
     for shape in [(40,), (40, 3), (40, 3, 12)]:
-        model = DiffusionRegressor(**TINY, random_state=0).fit(X, rng.standard_normal(shape))
+        model = make_regressor(**TINY, random_state=0).fit(X, rng.standard_normal(shape))
         assert model.predict(X[:7]).shape == (7, *shape[1:])
         assert model.sample(X[:7], 2, random_state=0).shape == (7, 2, *shape[1:])
     grid = rng.standard_normal((40, 2, 3, 5))
@@ -88,8 +95,8 @@ def test_shapes_follow_the_target(rng):
 def test_predictions_and_draws_do_not_depend_on_the_batch(fitted):
     model, tokens = fitted
     together = model.predict(tokens)
-    assert model.residual_mean_weight_ == 0 or model.residual_.trained_
-    model.residual_mean_weight_ = 0.5
+    assert isinstance(model.noise_, Denoiser)
+    model.noise_.mean_weight_ = 0.5
     together = model.predict(tokens)
     one_by_one = np.concatenate([model.predict(tokens[i : i + 1]) for i in range(len(tokens))])
     scale = np.abs(together).max()
@@ -100,7 +107,7 @@ def test_predictions_and_draws_do_not_depend_on_the_batch(fitted):
     # the first two draws are the same where five are drawn, the first images where fewer are
     more = model.sample(tokens[:4], 5, random_state=7)
     assert_allclose(more[:, :3], draws[:4], rtol=1e-4, atol=1e-4 * scale)
-    model.batch_size = model.residual_.batch_size = 7
+    model.noise_.batch_size = 7
     assert_allclose(model.sample(tokens, 3, random_state=7), draws, rtol=1e-4, atol=1e-4 * scale)
 
 
@@ -115,10 +122,10 @@ def test_guidance_reaches_every_channel(fitted):
 def test_shuffled_trials_fit_the_same_model(linear, rng):
     tokens, image, y = linear
     parameters = {**TINY, "max_iter": 3}
-    model = DiffusionRegressor(**parameters, random_state=0).fit(tokens, y, image_index=image)
+    model = make_regressor(**parameters, random_state=0).fit(tokens, y, image_index=image)
     order = rng.permutation(len(y))
     renamed = rng.permutation(len(tokens))  # images in another order, too
-    again = DiffusionRegressor(**parameters, random_state=0)
+    again = make_regressor(**parameters, random_state=0)
     again.fit(tokens[renamed], y[order], image_index=np.argsort(renamed)[image[order]])
     assert_allclose(again.predict(tokens), model.predict(tokens), rtol=1e-6, atol=1e-7)
     a, b = (m.sample(tokens, 1, random_state=0) for m in (model, again))
@@ -128,16 +135,16 @@ def test_shuffled_trials_fit_the_same_model(linear, rng):
 def test_repeated_rows_equal_an_image_index(linear):
     tokens, image, y = linear
     parameters = {**TINY, "max_iter": 3}
-    model = DiffusionRegressor(**parameters, random_state=0).fit(tokens, y, image_index=image)
-    repeated = DiffusionRegressor(**parameters, random_state=0).fit(tokens[image], y)
+    model = make_regressor(**parameters, random_state=0).fit(tokens, y, image_index=image)
+    repeated = make_regressor(**parameters, random_state=0).fit(tokens[image], y)
     assert_array_equal(repeated.predict(tokens), model.predict(tokens))
 
 
 def test_units_pass_through(linear):
     tokens, image, y = linear
     parameters = {**TINY, "max_iter": 3}
-    small = DiffusionRegressor(**parameters, random_state=0).fit(tokens, y, image_index=image)
-    large = DiffusionRegressor(**parameters, random_state=0).fit(tokens, y * 1e6, image_index=image)
+    small = make_regressor(**parameters, random_state=0).fit(tokens, y, image_index=image)
+    large = make_regressor(**parameters, random_state=0).fit(tokens, y * 1e6, image_index=image)
     assert_allclose(large.predict(tokens), small.predict(tokens) * 1e6, rtol=1e-5, atol=1)
     a = small.sample(tokens, 1, random_state=0)
     assert_allclose(large.sample(tokens, 1, random_state=0), a * 1e6, rtol=1e-3, atol=1e3)
@@ -149,7 +156,7 @@ def test_averages_count_as_many_trials(rng):
     X = rng.standard_normal((n_images, 4))
     mean = X @ rng.standard_normal((4, 3))
     averages = mean + 2.0 * rng.standard_normal((n_images, 3)) / 3  # SD of a trial: 2
-    model = DiffusionRegressor(LinearRegression(), **{**TINY, "max_iter": 0}, random_state=0)
+    model = make_regressor(LinearRegression(), **{**TINY, "max_iter": 0}, random_state=0)
     model.fit(X, averages, sample_weight=np.full(n_images, 9))
     draws = model.sample(X, 50, random_state=0)
     # residuals of a 4-feature fit on 160 of 200 rows: 2 * sqrt(1 + 5 / 160)
@@ -167,7 +174,7 @@ def test_averages_do_not_scale_the_response_of_the_pure_form(rng):
     single, tokens = clone(model).fit(X, y), X[::10]
     ninth = clone(model).fit(X, y, sample_weight=np.full(len(y), 9))
     assert (single.residual_averaged_, ninth.residual_averaged_) == (1, 9)
-    assert single.residual_.trained_
+    assert isinstance(single.noise_, Denoiser)
     assert_allclose(ninth.predict(tokens), single.predict(tokens), rtol=1e-9)
     averages = ninth.sample(tokens, 3, random_state=0, n_averaged=9)
     assert_allclose(averages, single.sample(tokens, 3, random_state=0), rtol=1e-6)
@@ -181,7 +188,7 @@ def test_the_global_generators_are_untouched(linear):
     tokens, image, y = linear
     numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
     torch_before = torch.get_rng_state()
-    model = DiffusionRegressor(**TINY).fit(tokens, y, image_index=image)
+    model = make_regressor(**TINY).fit(tokens, y, image_index=image)
     model.sample(tokens, 2)
     assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_before)
@@ -192,15 +199,13 @@ def test_the_paper_s_pure_form_learns(rng):
     X = np.repeat(np.array([[-1.0], [1.0]]), 60, axis=0) + 0.01 * rng.standard_normal((120, 1))
     y = 2 * np.sign(X)[:, :, None] + 0.3 * rng.standard_normal((120, 2, 10))
     parameters = {**TINY, "hidden_size": 32, "max_iter": 300, "patch_length": 5}
-    pure = DiffusionRegressor(
-        None, whitening="scale", **{**parameters, "n_steps": 20}, random_state=0
-    )
+    pure = make_regressor(None, whitening="scale", **parameters, random_state=0)
     pure.fit(X, y)
     predicted = pure.predict(np.array([[-1.0], [1.0]]))
     assert np.all(predicted[1].mean() - predicted[0].mean() > 2)  # the truth: 4
     paper = DiffusionRegressor.xu2025(**parameters, random_state=0)
-    assert paper.mean_regressor is None
-    assert paper.prediction_type == "noise"
+    assert paper.mean is None
+    assert paper.noise.prediction_type == "noise"
     paper.fit(X, y)
     predicted = paper.predict(np.array([[-1.0], [1.0]]))
     assert predicted[1].mean() - predicted[0].mean() > 1
@@ -215,8 +220,8 @@ def test_padding_changes_nothing(linear, rng):
     masked = np.concatenate([tokens, rng.standard_normal((30, 2, 5))], axis=1)
     mask = np.arange(5) < 3
     parameters = {**TINY, "max_iter": 3}
-    a = DiffusionRegressor(**parameters, random_state=0).fit(padded, y, image_index=image)
-    b = DiffusionRegressor(**parameters, random_state=0).fit(
+    a = make_regressor(**parameters, random_state=0).fit(padded, y, image_index=image)
+    b = make_regressor(**parameters, random_state=0).fit(
         masked, y, image_index=image, token_mask=np.tile(mask, (30, 1))
     )
     assert_array_equal(a.predict(padded), b.predict(masked, token_mask=np.tile(mask, (30, 1))))
@@ -231,14 +236,14 @@ def test_few_images_split_by_trial_with_a_warning(rng):
     truth = rng.standard_normal((2, 3, 8))
     y = truth[image] + 0.1 * rng.standard_normal((120, 3, 8))
     with pytest.warns(RuntimeWarning, match="2 distinct images"):
-        model = DiffusionRegressor(**TINY, random_state=0).fit(tokens, y, image_index=image)
+        model = make_regressor(**TINY, random_state=0).fit(tokens, y, image_index=image)
     average = np.stack([y[image == i].mean(axis=0) for i in (0, 1)])
     assert_allclose(model.predict(tokens), average, atol=0.05)
 
 
 def test_refit_erases_and_a_failed_fit_keeps(linear, rng):
     tokens, image, y = linear
-    model = DiffusionRegressor(**TINY, random_state=0).fit(tokens, y, image_index=image)
+    model = make_regressor(**TINY, random_state=0).fit(tokens, y, image_index=image)
     before = model.predict(tokens)
     with pytest.raises(ValueError, match="infinity|NaN"):
         model.fit(tokens, np.where(y > 0, np.nan, y), image_index=image)
@@ -253,7 +258,7 @@ def test_subjects_have_their_own_mean(linear, rng):
     tokens, image, y = linear
     subject = np.tile([0, 1, 0, 1, 0, 1], 30)
     shift = np.where(subject == 1, 40.0, 0.0)[:, None, None]
-    model = DiffusionRegressor(Ridge(1.0), **TINY, random_state=0)
+    model = make_regressor(Ridge(1.0), **TINY, random_state=0)
     model.fit(tokens, y + shift, image_index=image, subjects=subject)
     zero, one = (model.predict(tokens, subjects=np.full(30, s)) for s in (0, 1))
     assert_allclose((one - zero).mean(), 40, rtol=0.1)
@@ -266,13 +271,13 @@ def test_grid_search_over_three_dimensional_tokens(rng):
     X = rng.standard_normal((24, 3, 4))
     y = rng.standard_normal((24, 2, 6))
     search = GridSearchCV(
-        DiffusionRegressor(Ridge(), **{**TINY, "max_iter": 0}, random_state=0),
-        {"mean_regressor__alpha": [0.1, 1e4]},
+        make_regressor(Ridge(), **{**TINY, "max_iter": 0}, random_state=0),
+        {"mean__alpha": [0.1, 1e4]},
         scoring=lambda model, X, y: -np.mean((model.predict(X) - y) ** 2),
         cv=2,
     )
     search.fit(X, y)
-    assert search.best_params_ == {"mean_regressor__alpha": 1e4}  # there is nothing to learn
+    assert search.best_params_ == {"mean__alpha": 1e4}  # there is nothing to learn
 
 
 @pytest.mark.parametrize(
@@ -291,14 +296,14 @@ def test_grid_search_over_three_dimensional_tokens(rng):
 def test_wrong_arguments_are_named(linear, change, match):
     tokens, image, y = linear
     with pytest.raises(ValueError, match=match):
-        DiffusionRegressor(**TINY).fit(tokens, y, **{"image_index": image, **change})
+        make_regressor(**TINY).fit(tokens, y, **{"image_index": image, **change})
 
 
 @pytest.mark.parametrize(
     ("parameters", "match"),
     [
         ({"whitening": "pca"}, "whitening='pca'"),
-        ({"solver": "euler"}, "solver='euler'"),
+        ({"noise": "gaussian?"}, "noise='gaussian\\?'"),
         ({"validation_fraction": 1.0}, "validation_fraction"),
         ({"max_iter": 2.5}, "max_iter=2.5"),
         ({"prediction_type": "noise"}, "zero"),
@@ -307,7 +312,28 @@ def test_wrong_arguments_are_named(linear, change, match):
 def test_wrong_parameters_are_named(linear, parameters, match):
     tokens, image, y = linear
     with pytest.raises(ValueError, match=match):
-        DiffusionRegressor(**{**TINY, **parameters}).fit(tokens, y, image_index=image)
+        make_regressor(**{**TINY, **parameters}).fit(tokens, y, image_index=image)
+
+
+def test_wrong_options_of_sample_are_named(fitted):
+    model, tokens = fitted
+    with pytest.raises(ValueError, match="solver='euler'"):
+        model.sample(tokens, solver="euler")
+    with pytest.raises(ValueError, match="n_steps=0"):
+        model.sample(tokens, n_steps=0)
+
+
+def test_parameters_of_the_denoiser_are_searched(rng):
+    X, y = rng.standard_normal((24, 3, 4)), rng.standard_normal((24, 2, 6))
+    search = GridSearchCV(
+        make_regressor(Ridge(), **TINY, random_state=0),
+        {"noise__max_iter": [1, 2]},
+        scoring=lambda model, X, y: model.n_iter_,
+        cv=2,
+    )
+    search.set_params(estimator__max_iter=None).fit(X, y)
+    assert search.best_params_ == {"noise__max_iter": 2}
+    assert len(DiffusionRegressor().get_params(deep=False)) <= 8
 
 
 def test_partial_nan_is_not_padding(linear):
@@ -315,10 +341,10 @@ def test_partial_nan_is_not_padding(linear):
     broken = tokens.copy()
     broken[4, 1, 2] = np.nan
     with pytest.raises(ValueError, match="Token 1 of image 4"):
-        DiffusionRegressor(**TINY).fit(broken, y, image_index=image)
+        make_regressor(**TINY).fit(broken, y, image_index=image)
     broken[4] = np.nan
     with pytest.raises(ValueError, match="Image 4 has no token"):
-        DiffusionRegressor(**TINY).fit(broken, y, image_index=image)
+        make_regressor(**TINY).fit(broken, y, image_index=image)
 
 
 def test_other_width_is_an_error(fitted):
@@ -330,9 +356,9 @@ def test_other_width_is_an_error(fitted):
 @pytest.mark.gpu
 def test_an_accelerator_predicts_and_draws_the_same(fitted):
     model, tokens = fitted
-    model.residual_mean_weight_ = 0.5
+    model.noise_.mean_weight_ = 0.5
     expected = model.predict(tokens), model.sample(tokens, 2, random_state=0)
-    model.residual_.to("auto")
+    model.noise_.to("auto")
     scale = np.abs(expected[0]).max()
     assert_allclose(model.predict(tokens), expected[0], rtol=1e-4, atol=1e-4 * scale)
     got = model.sample(tokens, 2, random_state=0)
@@ -342,16 +368,16 @@ def test_an_accelerator_predicts_and_draws_the_same(fitted):
 def test_images_are_projected_once_a_call(fitted, monkeypatch):
     model, tokens = fitted
     projected = []
-    encode = model.residual_.denoiser_.encode_condition
+    encode = model.noise_.network_.encode_condition
     monkeypatch.setattr(
-        model.residual_.denoiser_,
+        model.noise_.network_,
         "encode_condition",
         lambda *a: projected.append(len(a[0])) or encode(*a),
     )
-    model.residual_.batch_size = 7
+    model.noise_.batch_size = 7
 
     def silence(draws, step):
         return np.zeros((len(draws), 4, 20), np.float32)
 
-    list(model.residual_.draw(tokens, np.repeat(np.arange(30), 4), silence, n_steps=5))
+    list(model.noise_.draw(tokens, np.repeat(np.arange(30), 4), silence, n_steps=5))
     assert sum(projected) == 30

@@ -2,6 +2,7 @@
 
 import mne
 import numpy as np
+from small_regressors import make_regressor
 
 from mne_img2brain import ClipEmbedder, DiffusionRegressor, ImageToBrainEncoder, read_encoder
 
@@ -14,9 +15,7 @@ def test_images_and_captions_to_epochs(tiny_clip, tiny_captioner, tmp_path, rng)
     embedder = ClipEmbedder(
         tiny_clip, captioner=tiny_captioner, max_new_tokens=5, device="cpu", cache_dir=tmp_path
     )
-    regressor = DiffusionRegressor(
-        hidden_size=16, n_layers=1, n_heads=2, max_iter=5, n_steps=3, random_state=0
-    )
+    regressor = make_regressor(hidden_size=16, n_layers=1, n_heads=2, max_iter=5, random_state=0)
     encoder = ImageToBrainEncoder(embedder, regressor).fit(images, epochs, image_ids=image)
     assert encoder.regressor_.n_features_in_ == 16
     generated = encoder.predict(images[:4])
