@@ -262,13 +262,8 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             )  # fmt: skip
         data = dataclasses.replace(data, y=residuals)
         kind = SpaceTimeWhitener if denoiser.whitening == "covariance" else ScaleWhitener
-        noise: Any = SubjectWhitener(kind()).fit(
-            residuals,
-            None if plan.by_trial else data.image_index,
-            weight,
-            data.subject,
-            data.y_mask,
-        )
+        groups = None if plan.by_trial else data.image_index
+        noise: Any = SubjectWhitener(kind()).fit(residuals, groups, weight, data.subject)
         # 4. the transformer, where it helps on images held out
         seed, n_iter = int(rng.integers(2**31)), 0
         if denoiser.max_iter:
