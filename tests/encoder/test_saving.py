@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
+from small_regressors import make_regressor
 
-from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder, read_encoder
+from mne_img2brain import Denoiser, GaborEmbedder, ImageToBrainEncoder, read_encoder
 from mne_img2brain import _files as files
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.encoder import folder as encoder_folder
@@ -46,11 +47,16 @@ def pair(recorded):
 
 @pytest.fixture(scope="module")
 def diffusing(recorded):
-    """A small default regressor with a denoiser."""
+    """A small encoder whose denoiser was kept."""
     images, epochs = recorded
-    regressor = DiffusionRegressor(max_iter=2, hidden_size=16, n_layers=1, device="cpu")
+    regressor = make_regressor(
+        None, max_iter=20, hidden_size=16, n_layers=1, learning_rate=1e-2, ema_decay=0.5,
+        whitening="scale", device="cpu", random_state=0,
+    )  # fmt: skip
     encoder = ImageToBrainEncoder(GaborEmbedder(size=32, n_scales=2), regressor)
-    return encoder.fit(images, epochs, image_ids="image_id")
+    encoder.fit(images, epochs, image_ids="image_id")
+    assert isinstance(encoder.regressor_.noise_, Denoiser)
+    return encoder
 
 
 def predicted(encoder, images):
