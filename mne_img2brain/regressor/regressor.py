@@ -42,10 +42,11 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
     where :math:`\mu` is a regressor, :math:`G` gives rhythms the power expected for the image
     (:class:`~mne_img2brain.noise.power.InducedPower`), :math:`C` undoes the whitening of the
     residuals in space and time, and :math:`p_\theta` is a diffusion transformer,
-    :class:`~mne_img2brain.Denoiser`, trained on out-of-fold residuals, as in CARD [1]_. It is kept only where it lowers its loss on images
-    held out and its draws are clearly harder to separate from real residuals than those of
-    :class:`~mne_img2brain.noise.clusters.NoiseStates`: a mixture of Gaussians, each with the
-    covariance of a dozen trials that are alike, which draws noise where the denoiser is not kept.
+    :class:`~mne_img2brain.Denoiser`, trained on out-of-fold residuals, as in CARD [1]_. It is kept
+    only where it lowers its loss on images held out and its draws are clearly harder to separate
+    from real residuals than those of :class:`~mne_img2brain.noise.clusters.NoiseStates`: a mixture
+    of Gaussians, each with the covariance of a dozen trials that are alike, which draws noise where
+    the denoiser is not kept.
 
     Parameters
     ----------
