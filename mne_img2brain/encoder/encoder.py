@@ -31,6 +31,7 @@ from .description import DescriptionMixin
 from .hub import HubMixin
 from .new_subject import SubjectsMixin
 from .pairing import NAME_FORMS, number_subjects, pair_trials, trial_groups, user_ids
+from .power import draw_alike, expected_power
 from .saving import restore_encoder, write_encoder
 from .scoring import ScoringMixin
 
@@ -334,6 +335,64 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         )
         drawn = drawn.reshape(-1, *self._shape)
         return self._generated(drawn, stimuli, n_draws, subject, metadata, event_id, n_averaged)
+
+    @available_if(_can_sample)
+    def predict_power(
+        self,
+        images: list | np.ndarray,
+        freqs: np.ndarray | None = None,
+        n_cycles: float | np.ndarray | None = None,
+        *,
+        decim: int = 1,
+        total: bool = False,
+        n_draws: int = 200,
+        captions: list[str] | None = None,
+        subject: str | None = None,
+        metadata: pd.DataFrame | None = None,
+        event_id: dict[str, int] | list[str] | str | None = None,
+    ) -> mne.time_frequency.EpochsTFRArray:
+        """Predict the expected power of single trials over time and frequency.
+
+        Induced power is that of what single trials do around the expected response, the mean over
+        draws of :meth:`sample`. All images have the same noise, so that the difference between two
+        of them is far surer than either: a single map has a relative error of
+        ``n_draws ** -0.5``. Deterministic, and the same whichever other images share the call.
+
+        Parameters
+        ----------
+        images : list | array, shape (n_images, height, width, 3)
+            Images or tokens, as in :meth:`fit`.
+        freqs : array, shape (n_freqs,) | None
+            Frequencies in Hz. ``None`` is 20 of them, from 4 Hz, or two cycles of an epoch, to the
+            low-pass, 100 Hz at most.
+        n_cycles : float | array, shape (n_freqs,) | None
+            Cycles of the Morlet wavelets. ``None`` is half of the frequency, or as many as fit
+            into an epoch.
+        decim : int
+            Every how many time points are returned.
+        total : bool
+            Whether the power of the expected response is added: that of trials as they are.
+        n_draws : int
+            Draws of each image.
+        captions, subject, metadata, event_id
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        mne.time_frequency.EpochsTFRArray
+            One epoch per image, in V², T² or (T/m)², for ``apply_baseline(mode="logratio")``,
+            ``average()``, topographies and statistics.
+        """
+        check_is_fitted(self)
+        check_integers(n_draws=(n_draws, 2))
+        stimuli = present(images, self.embedder_, captions)
+        codes = self._subject_codes(subject, len(stimuli.tokens))
+        expected = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
+        expected = self._generated(
+            expected[stimuli.index], stimuli, None, subject, metadata, event_id
+        )
+        draws = draw_alike(self, stimuli, codes, n_draws)
+        return expected_power(expected, draws, freqs, n_cycles, decim=decim, total=total)
 
     @property
     def _shape(self) -> tuple[int, int]:
