@@ -1,7 +1,10 @@
 """Training a conditional denoiser, and stopping when held-out images say so."""
 
 import copy
+import dataclasses
+import itertools
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +14,7 @@ import torch
 
 from .._log import logger, progress_bar
 from .._torch import evaluating, seeded_init
+from .checkpoint import Checkpoint, identify, restore, snapshot
 
 _N_VALIDATION_TIMESTEPS = 8
 _MAX_VALIDATION = 512
@@ -61,6 +65,8 @@ def train_denoiser(
     gradient_clip: float = 1.0,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: float = 60.0,
 ) -> TrainingHistory:
     r"""Train a denoiser on responses, in place.
 
@@ -116,6 +122,12 @@ def train_denoiser(
         Seed of batches, timesteps and noise.
     device : torch.device | str
         Where to train.
+    checkpoint : path-like | None
+        A folder to keep the training in while it runs. A training of the same network, data and
+        parameters goes on where the last one was stopped, and ends with the same weights, on one
+        CPU thread to the last bit.
+    checkpoint_every : float
+        Seconds between two writes to it.
 
     Returns
     -------
@@ -178,14 +190,47 @@ def train_denoiser(
     warmup = max(1, min(warmup, max_iter // 10))
     average = copy.deepcopy(model).eval()
     history = TrainingHistory()
+    place, keep = torch.device(device), None
+    if checkpoint is not None:
+        settings = {
+            "max_iter": max_iter, "batch_size": batch_size, "learning_rate": learning_rate,
+            "weight_decay": weight_decay, "warmup": warmup, "ema_decay": ema_decay,
+            "condition_dropout": condition_dropout, "eval_every": eval_every,
+            "n_iter_no_change": n_iter_no_change, "gradient_clip": gradient_clip, "seed": seed,
+            "scheduler": {name: str(value) for name, value in vars(scheduler).items()},
+        }  # fmt: skip
+        arrays = [x0.numpy(), image_index, token_mask, subjects, y_mask, held]
+        images = np.arange(image_index.max() + 1)
+        given = (tokens[images[start : start + 256]] for start in range(0, len(images), 256))
+        identity = identify(settings, model, itertools.chain(arrays, given))
+        keep = Checkpoint(checkpoint, identity, checkpoint_every)
     best, best_loss = copy.deepcopy(average.state_dict()), math.inf
     if judge is not None:
         best_loss = _evaluate(history, 0, judge, model, average, batch)
         logger.info(f"Denoiser, held-out loss untrained: {best_loss:.4f}.")
     model.train()
     running, order, waited, n_made = [], np.empty(0, np.intp), 0, 0
+
+    def note() -> None:
+        """Write where the training is to the checkpoint."""
+        numbers = {
+            "n_made": n_made, "waited": waited, "best_loss": best_loss, "order": order.tolist(),
+            "history": dataclasses.asdict(history), "rng": rng.bit_generator.state,
+        }  # fmt: skip
+        if keep is not None:
+            keep.save(numbers, snapshot(model, average, best, optimizer, running, place))
+
     with seeded_init(seed, device):  # dropout draws from the global generators
-        for i in progress_bar(range(max_iter), "Training the denoiser"):
+        if keep is not None and (found := keep.load()) is not None:
+            numbers, tensors = found
+            best, running = restore(tensors, model, average, optimizer, place)
+            n_made, waited, best_loss = (numbers[k] for k in ("n_made", "waited", "best_loss"))
+            history, order = TrainingHistory(**numbers["history"]), np.array(numbers["order"], int)
+            rng.bit_generator.state = numbers["rng"]
+        last = n_made if waited >= n_iter_no_change else max_iter  # or it had come to its end
+        for i in progress_bar(range(n_made, last), "Training the denoiser"):
+            if keep is not None and keep.due():
+                note()
             if len(order) < batch_size:
                 order = np.concatenate([order, rng.permutation(train_rows)])
             rows, order = order[:batch_size], order[batch_size:]
@@ -220,6 +265,7 @@ def train_denoiser(
                 history.best_iter = i + 1
             if waited >= n_iter_no_change:
                 break
+        note()
     model.load_state_dict(best)
     model.eval()
     if judge is not None:

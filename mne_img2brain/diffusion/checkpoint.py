@@ -1,0 +1,176 @@
+"""A training that can go on: all that it is of, in one file that is whole or not there."""
+
+import hashlib
+import itertools
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .._files import as_path, whole_file
+from .._log import logger, warn
+
+
+class Checkpoint:
+    """Where a training is kept, and when.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder; of each training there is one file.
+    identity : str
+        What tells this training from others.
+    every : float
+        Seconds between two writes.
+    """
+
+    def __init__(self, folder: str | os.PathLike, identity: str, every: float = 60.0) -> None:
+        self.path: Path = as_path(folder, "checkpoint") / f"denoiser-{identity[:24]}.safetensors"
+        self.every, self._last = every, time.monotonic()
+
+    def due(self) -> bool:
+        """Tell whether it is time to write."""
+        return time.monotonic() - self._last >= self.every
+
+    def save(self, numbers: dict, tensors: dict[str, torch.Tensor]) -> None:
+        """Write where the training is.
+
+        Parameters
+        ----------
+        numbers : dict
+            JSON-able.
+        tensors : dict of tensor
+            The rest.
+        """
+        own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+        with whole_file(self.path) as part:
+            save_file(own, part, metadata={"numbers": json.dumps(numbers)})
+        self._last = time.monotonic()
+
+    def load(self) -> tuple[dict, dict[str, torch.Tensor]] | None:
+        """Return what was saved last.
+
+        Returns
+        -------
+        numbers : dict
+        tensors : dict of tensor
+            On the CPU. ``None`` in place of both where there is nothing, or it is damaged.
+        """
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="pt", device="cpu") as stored:
+                numbers = json.loads(stored.metadata()["numbers"])
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+            warn(f"The checkpoint {self.path} is damaged ({error}); training begins anew.")
+            return None
+        logger.info(f"Training goes on after {numbers['n_made']} gradient steps ({self.path}).")
+        return numbers, tensors
+
+
+def identify(settings: dict, model: Any, arrays: Iterable) -> str:
+    """Hash what a training depends on.
+
+    Parameters
+    ----------
+    settings : dict
+        JSON-able.
+    model : torch.nn.Module
+        The untrained network.
+    arrays : iterable of array | None
+        What it is trained on.
+
+    Returns
+    -------
+    str
+    """
+    found = hashlib.sha256(json.dumps([settings, torch.__version__], sort_keys=True).encode())
+    weights = [value.detach().cpu().numpy() for value in model.state_dict().values()]
+    for array in itertools.chain(weights, arrays):
+        found.update(b"none" if array is None else repr((array.shape, array.dtype)).encode())
+        if array is not None:
+            found.update(np.ascontiguousarray(array).data.cast("B"))
+    return found.hexdigest()
+
+
+def snapshot(
+    model: Any, average: Any, best: dict, optimizer: Any, running: list, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Gather the tensors of a training by name.
+
+    Parameters
+    ----------
+    model, average : torch.nn.Module
+        The network, and the one with averaged weights.
+    best : dict of tensor
+        The best averaged weights so far.
+    optimizer : torch.optim.Optimizer
+        With its moments.
+    running : list of tensor
+        Losses since the last evaluation.
+    device : torch.device
+        Where the network is.
+
+    Returns
+    -------
+    dict of tensor
+    """
+    parts = {"model": model.state_dict(), "average": average.state_dict(), "best": best}
+    tensors = {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
+    if running:
+        tensors["running"] = torch.stack(running)
+    return tensors
+
+
+def restore(
+    tensors: dict[str, torch.Tensor], model: Any, average: Any, optimizer: Any, device: torch.device
+) -> tuple[dict, list]:
+    """Undo :func:`snapshot`.
+
+    Parameters
+    ----------
+    tensors : dict of tensor
+        What it returned.
+    model, average : torch.nn.Module
+    optimizer : torch.optim.Optimizer
+        Changed in place.
+    device : torch.device
+        Where the network is.
+
+    Returns
+    -------
+    best : dict of tensor
+        The best averaged weights so far.
+    running : list of tensor
+        Losses since the last evaluation.
+    """
+
+    def part(name: str) -> dict[str, torch.Tensor]:
+        start = f"{name}."
+        return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+    model.load_state_dict(part("model"))
+    average.load_state_dict(part("average"))
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in part("optimizer").items():
+        index, _, key = name.partition(".")
+        moments.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    torch.set_rng_state(tensors["random.cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
+    best = {name: value.to(device) for name, value in part("best").items()}
+    return best, list(tensors["running"].to(device)) if "running" in tensors else []

@@ -1,0 +1,97 @@
+"""A training that is killed and goes on ends where one ends that is left alone."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from mne_img2brain._torch import seeded_init
+from mne_img2brain.diffusion import BrainDiT, NoiseScheduler, train_denoiser
+
+OPTIONS = {"max_iter": 40, "eval_every": 8, "n_iter_no_change": 9, "batch_size": 16, "seed": 3}
+
+
+def train(rng, validation=True, **options):
+    """Train a small network with dropout; return its history and weights."""
+    with seeded_init(0):
+        network = BrainDiT(
+            6, [0, 0], 1, hidden_size=16, n_layers=1, n_heads=2, patch_length=3, dropout=0.2
+        )
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 6, 50)
+    x0 = rng.standard_normal((50, 2, 6))
+    tokens = np.linspace(-1, 1, 6, dtype=np.float32).reshape(6, 1, 1)
+    history = train_denoiser(
+        network, x0 + tokens[image], tokens, image_index=image, scheduler=NoiseScheduler(),
+        validation=np.arange(50) < 10 if validation else None, **{**OPTIONS, **options},
+    )  # fmt: skip
+    return history, network.state_dict()
+
+
+def same(first, second):
+    """Compare histories and weights to the last bit."""
+    assert first[0] == second[0]
+    assert first[1].keys() == second[1].keys()
+    return all(torch.equal(value, second[1][name]) for name, value in first[1].items())
+
+
+@pytest.mark.parametrize("validation", [True, False])
+def test_killed_at_any_time_it_ends_with_the_same_weights(rng, tmp_path, validation):
+    alone = train(rng, validation)
+    waits, n_killed = np.random.default_rng(1).uniform(0.005, 0.12, 60), 0
+    for wait in waits:
+        child = os.fork()
+        if child == 0:
+            try:
+                train(rng, validation, checkpoint=tmp_path / "c", checkpoint_every=0.0)
+            finally:
+                os._exit(0)
+        time.sleep(wait)
+        os.kill(child, signal.SIGKILL)
+        n_killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert n_killed >= 20
+    went_on = train(rng, validation, checkpoint=tmp_path / "c", checkpoint_every=0.0)
+    assert same(went_on, alone)
+    assert [path.suffix for path in (tmp_path / "c").iterdir() if path.name[0] != "."] == [
+        ".safetensors"
+    ]
+
+
+def test_it_goes_on_and_does_not_begin_anew(rng, tmp_path, monkeypatch):
+    """Stopped after step 20, the next run makes the other 20 steps."""
+    alone = train(rng)
+    steps = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def counted(*args):
+        steps.append(0)
+        if len(steps) == 21:
+            raise KeyboardInterrupt
+        return clip(*args)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", counted)
+    with pytest.raises(KeyboardInterrupt):
+        train(rng, checkpoint=tmp_path, checkpoint_every=0.0)
+    assert same(train(rng, checkpoint=tmp_path, checkpoint_every=0.0), alone)
+    assert len(steps) == 41
+    assert same(train(rng, checkpoint=tmp_path), alone)  # and when it is done, none
+    assert len(steps) == 41
+
+
+def test_another_training_does_not_go_on_from_it(rng, tmp_path):
+    train(rng, checkpoint=tmp_path)
+    other = train(rng, seed=4)
+    assert same(train(rng, seed=4, checkpoint=tmp_path), other)
+    assert len(list(tmp_path.glob("denoiser-*"))) == 2
+
+
+def test_a_damaged_checkpoint_is_a_warning(rng, tmp_path):
+    alone = train(rng, checkpoint=tmp_path)
+    (file,) = tmp_path.iterdir()
+    for content in (b"", b"x" * 100, file.read_bytes()[:-50]):
+        file.write_bytes(content)
+        with pytest.warns(RuntimeWarning, match="damaged .*training begins anew"):
+            assert same(train(rng, checkpoint=tmp_path), alone)
