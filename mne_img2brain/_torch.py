@@ -30,7 +30,7 @@ def resolve_device(device: str = "auto") -> torch.device:
         return torch.device("cpu" if there is None else there.type)
     try:
         device = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"device={device!r} is not a device PyTorch knows; give 'auto', 'cpu', 'cuda', "
             "'cuda:0' or 'mps'."

@@ -9,12 +9,12 @@ import torch
 from sklearn.base import BaseEstimator
 
 from .._log import logger
+from .._parameters import Integer, Number, check_parameters
 from .._torch import evaluating, resolve_device, seeded_init
-from ..trials.checks import check_integers
 from ..trials.scaled_tokens import ScaledTokens
-from .dit import BrainDiT
+from .dit import CONDITIONINGS, POSITIONS, TOKENS, BrainDiT
 from .sampling import ddim, dpm_solver, guided
-from .scheduler import NoiseScheduler
+from .scheduler import PREDICTIONS, SCHEDULES, NoiseScheduler
 from .training import train_denoiser
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..trials.checks import TrialArrays
     from ..trials.splits import SplitPlan
 
+N_TIMESTEPS = 1000  # of the forward process
 SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
 
 
@@ -178,11 +179,7 @@ class Denoiser(BaseEstimator):
         self : Denoiser
         """
         self.device_, self.whitener_, self.mean_weight_ = device, whitener, 1.0
-        self.scheduler_ = NoiseScheduler(
-            schedule=self.schedule,
-            prediction_type=self.prediction_type,
-            zero_terminal_snr=self.zero_terminal_snr,
-        )
+        self.scheduler_ = self._scheduler()
         self.architecture_ = {
             "n_times": data.y.shape[2],
             "regions": [int(region) for region in data.regions],
@@ -233,13 +230,44 @@ class Denoiser(BaseEstimator):
 
     def check_parameters(self) -> None:
         """Raise a ValueError that names the first parameter that cannot be."""
-        if self.whitening not in ("covariance", "scale"):
-            raise ValueError(f"whitening={self.whitening!r}; give 'covariance' or 'scale'.")
-        if not 0 < self.validation_fraction < 1:
+        check_parameters(
+            self,
+            hidden_size=Integer(1, 8192),
+            n_layers=Integer(1, 256),
+            n_heads=Integer(1),
+            patch_length=Integer(1),
+            tokens=TOKENS,
+            position=POSITIONS,
+            conditioning=CONDITIONINGS,
+            dropout=Number(0, 1, closed="low"),
+            schedule=SCHEDULES,
+            prediction_type=PREDICTIONS,
+            zero_terminal_snr=bool,
+            whitening=("covariance", "scale"),
+            validation_fraction=Number(0, 0.9, closed="high"),
+            max_iter=Integer(0),
+            batch_size=Integer(1),
+            learning_rate=Number(0, 1, closed="high"),
+            weight_decay=Number(0),
+            ema_decay=Number(0, 1, closed="low"),
+            condition_dropout=Number(0, 1),
+            n_iter_no_change=Integer(1),
+        )
+        if self.hidden_size % self.n_heads:
             raise ValueError(
-                f"validation_fraction={self.validation_fraction!r}; give a number between 0 and 1."
+                f"hidden_size={self.hidden_size} is not a multiple of n_heads={self.n_heads}; each "
+                "head takes an equal part of the width."
             )
-        check_integers(max_iter=(self.max_iter, 0), batch_size=(self.batch_size, 1))
+        self._scheduler()
+
+    def _scheduler(self) -> NoiseScheduler:
+        """Return the forward process; parameters that do not go together are an error."""
+        return NoiseScheduler(
+            N_TIMESTEPS,
+            schedule=self.schedule,
+            prediction_type=self.prediction_type,
+            zero_terminal_snr=self.zero_terminal_snr,
+        )
 
     def _build(self, seed: int = 0) -> None:
         """Make an untrained denoiser on the device."""

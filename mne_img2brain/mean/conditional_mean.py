@@ -44,11 +44,24 @@ class ConditionalMean:
         the mean over trials.
     by_trial : bool
         Whether folds part the trials of one image: there are too few images to split these.
+    n_folds, min_images, random_state : int
+        Of :class:`~mne_img2brain.mean.KernelMeanRegressor`.
     """
 
-    def __init__(self, regressor: Any = "auto", by_trial: bool = False) -> None:
+    def __init__(
+        self,
+        regressor: Any = "auto",
+        by_trial: bool = False,
+        *,
+        n_folds: int = 5,
+        min_images: int = 10,
+        random_state: int = 0,
+    ) -> None:
         self.regressor = regressor
         self.by_trial = by_trial
+        self.n_folds = n_folds
+        self.min_images = min_images
+        self.random_state = random_state
 
     def fit(self, data: "TrialArrays", plan: "SplitPlan") -> np.ndarray:
         """Fit the mean and predict every trial by a model that has not seen its group.
@@ -128,7 +141,9 @@ class ConditionalMean:
         if isinstance(self.regressor, str) and self.by_trial:
             return self._fit_few(data.tokens[image_index], y, weight, plan.fold)
         if isinstance(self.regressor, str):
-            model = KernelMeanRegressor()
+            model = KernelMeanRegressor(
+                n_folds=self.n_folds, min_images=self.min_images, random_state=self.random_state
+            )
             model.fit(
                 data.tokens, y, sample_weight=weight, groups=plan.group, image_index=image_index
             )

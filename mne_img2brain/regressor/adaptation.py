@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from .._log import logger, use_log_level
@@ -62,18 +61,13 @@ class AdaptingMixin:
         check_is_fitted(self)
         with use_log_level(self.verbose):
             data = check_fit_arrays(
-                clone(self), X, y, sample_weight, groups, token_mask, None, None, y_mask,
-                image_index,
+                self, X, y, sample_weight, groups, token_mask, None, None, y_mask, image_index,
+                reset=False,
             )  # fmt: skip
             if data.target_shape != self.target_shape_:
                 raise ValueError(
                     f"y holds responses of shape {data.target_shape}, but fit had "
                     f"{self.target_shape_}: give the same channels and times."
-                )
-            if data.tokens.shape[2] != self.n_features_in_:
-                raise ValueError(
-                    f"X has {data.tokens.shape[2]} features per token, but fit had "
-                    f"{self.n_features_in_}: embed images with the embedder of fit."
                 )
             return adapt_regressor(self, data)
 

@@ -12,9 +12,10 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._log import logger, use_log_level
-from .._torch import seed_from
+from .._parameters import Integer, Number, all_or_nothing, check_parameters
+from .._torch import resolve_device, seed_from
 from ..diffusion import Denoiser, DrawNoise
-from ..diffusion.denoiser import SOLVERS
+from ..diffusion.denoiser import N_TIMESTEPS, SOLVERS
 from ..diffusion.selection import denoiser_helps
 from ..mean.conditional_mean import ConditionalMean
 from ..noise.by_subject import SubjectWhitener
@@ -28,11 +29,12 @@ from ..trials.checks import (
     check_tokens,
 )
 from ..trials.missing_sensors import fill_sensors
+from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import SplitPlan, plan_splits
 from .adaptation import AdaptingMixin
 
 
-class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
+class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, BaseEstimator):
     r"""Expected responses by regression, single trials by diffusion.
 
     A response :math:`y` to an image with tokens :math:`c` is modelled as
@@ -162,6 +164,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         given = {name: value for name, value in parameters.items() if name in own}
         return cls(**{"mean": None, "noise": Denoiser(**network), **given})
 
+    @all_or_nothing
     def fit(
         self,
         X: Any,
@@ -214,7 +217,8 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If shapes do not agree, values are not finite, or there are fewer than two trials.
+            If a parameter is out of range, shapes do not agree, values are not finite, or there are
+            fewer than two trials. An earlier fit is then left as it was.
         """
         with use_log_level(self.verbose):
             return self._fit(
@@ -235,15 +239,17 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
     def _fit(self, data: TrialArrays) -> Self:
         """Fit on checked arrays."""
         denoiser = self._denoiser()
+        resolve_device(self.device)
         rng = np.random.default_rng(seed_from(self.random_state))
         # 1. canonical order, groups, folds
         data, plan = plan_splits(
             data, self.min_images, self.n_folds, denoiser.validation_fraction, rng
         )
         # 2. mean and out-of-fold residuals
-        mean = ConditionalMean(self.mean, plan.by_trial)
+        mean_seed = int(rng.integers(2**31))
+        mean = self._conditional_mean(plan, mean_seed)
         out_of_fold = mean.fit(data, plan)
-        average = np.tensordot(data.weight, data.y, axes=1) / data.weight.sum()
+        average = _average(data)
         # responses are not needed any more, and are large: residuals take the place of predictions
         residuals = np.subtract(data.y, out_of_fold, out=out_of_fold)
         # 3. an average over n trials varies by 1 / sqrt(n) of a trial; without a mean regressor
@@ -258,7 +264,7 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         power = InducedPower()
         if self.mean is not None:
             residuals = power.fit_transform(
-                residuals, data.image_index, self._regress_power(data, plan),
+                residuals, data.image_index, self._regress_power(data, plan, mean_seed),
                 by_trial=plan.by_trial, subject=data.subject,
             )  # fmt: skip
         data = dataclasses.replace(data, y=residuals)
@@ -285,7 +291,17 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         self.n_tokens_, self.n_features_in_ = data.tokens.shape[1:]
         return self
 
-    def _regress_power(self, data: TrialArrays, plan: SplitPlan) -> Callable:
+    def _conditional_mean(self, plan: SplitPlan, seed: int) -> ConditionalMean:
+        """Return the mean, to be fitted."""
+        return ConditionalMean(
+            self.mean,
+            plan.by_trial,
+            n_folds=self.n_folds,
+            min_images=self.min_images,
+            random_state=seed,
+        )
+
+    def _regress_power(self, data: TrialArrays, plan: SplitPlan, seed: int) -> Callable:
         """Return what regresses scores of log power on images as the mean is regressed."""
 
         def regress(scores: np.ndarray) -> tuple[ConditionalMean, np.ndarray]:
@@ -293,16 +309,27 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             trials = dataclasses.replace(
                 data, y=scores[:, None], weight=np.ones(len(scores)), subject=None, y_mask=None
             )
-            model = ConditionalMean(self.mean, plan.by_trial)
+            model = self._conditional_mean(plan, seed)
             return model, model.fit(trials, plan)[:, 0]
 
         return regress
 
     def _denoiser(self) -> Denoiser:
         """Return the transformer to be fitted, with all parameters checked."""
-        check_integers(n_folds=(self.n_folds, 2), min_images=(self.min_images, 2))
-        if not isinstance(self.noise, Denoiser) and self.noise != "auto":
-            raise ValueError(f"noise={self.noise!r}; give 'auto' or a Denoiser.")
+        check_parameters(
+            self,
+            n_folds=Integer(2),
+            min_images=Integer(2),
+            max_iter=(Integer(0), None),
+            noise=("auto", Denoiser),
+        )
+        predicts = hasattr(self.mean, "fit") and hasattr(self.mean, "predict")
+        if isinstance(self.mean, type) or not (
+            predicts or self.mean is None or (isinstance(self.mean, str) and self.mean == "auto")
+        ):
+            raise ValueError(
+                f"mean={self.mean!r}; give 'auto', a regressor such as Ridge(), or None."
+            )
         denoiser = Denoiser() if isinstance(self.noise, str) else clone(self.noise)
         if self.max_iter is not None:
             denoiser.set_params(max_iter=self.max_iter)
@@ -399,8 +426,12 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"guidance_scale={guidance_scale!r}; give a finite number.")
         if solver not in (None, *SOLVERS):
             raise ValueError(f"solver={solver!r}; give one of {sorted(SOLVERS)}, or None.")
-        if n_steps is not None:
-            check_integers(n_steps=(n_steps, 1))
+        if n_steps is not None and n_steps not in Integer(1, N_TIMESTEPS):
+            raise ValueError(f"n_steps={n_steps!r}; give {Integer(1, N_TIMESTEPS)} or None.")
+        if eta not in Number(0, 1):
+            raise ValueError(f"eta={eta!r}; give {Number(0, 1)}.")
+        if eta > 0 and solver == "dpm":
+            raise ValueError(f"eta={eta!r}, but 'dpm' is deterministic; give solver='ddim' or 0.")
         expected, own = self._means(tokens, subjects)
         if guidance_scale != 1:
             average = self.average_response_
@@ -465,3 +496,12 @@ class DiffusionRegressor(AdaptingMixin, RegressorMixin, BaseEstimator):
         tags.target_tags.multi_output = True
         tags.non_deterministic = self.random_state is None
         return tags
+
+
+def _average(data: TrialArrays) -> np.ndarray:
+    """Return the average response, of each sensor over the trials that have it."""
+    if data.y_mask is None:
+        return np.tensordot(data.weight, data.y, axes=1) / data.weight.sum()
+    weight = data.weight[:, None] * data.y_mask
+    total = np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
+    return np.einsum("ic,ict->ct", weight, data.y) / total[:, None]

@@ -108,9 +108,9 @@ def check_tokens(
     _check_padding(tokens)
     if not reset and tokens.shape[2] != estimator.n_features_in_:
         raise ValueError(
-            f"X has {tokens.shape[2]} features per token, but {type(estimator).__name__} is "
-            f"expecting {estimator.n_features_in_} features as input: embed new images with the "
-            "embedder of fit."
+            f"X has {tokens.shape[2]} features per token, but fit had {estimator.n_features_in_}: "
+            f"{type(estimator).__name__} is expecting {estimator.n_features_in_} features as "
+            "input. Embed new images with the embedder of fit."
         )
     return tokens
 
@@ -148,15 +148,20 @@ def check_fit_arrays(
     subjects: np.ndarray | None,
     y_mask: np.ndarray | None,
     image_index: np.ndarray | None,
+    *,
+    reset: bool = True,
 ) -> TrialArrays:
     """Check what a regressor's ``fit`` was given.
 
     Parameters
     ----------
     estimator : estimator
-        Gets ``n_features_in_`` where ``X`` is 2-D.
+        Gets ``n_features_in_``.
     X, y, sample_weight, groups, token_mask, regions, subjects, y_mask, image_index
         As in :meth:`mne_img2brain.DiffusionRegressor.fit`.
+    reset : bool
+        Whether this is a fit; else the estimator is fitted, asked for its number of features, and
+        not changed.
 
     Returns
     -------
@@ -169,7 +174,7 @@ def check_fit_arrays(
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None; give responses.")
-    tokens = check_tokens(estimator, X, token_mask, reset=True)
+    tokens = check_tokens(estimator, X, token_mask, reset=reset)
     y = check_array(
         y, ensure_2d=False, allow_nd=True, dtype=[np.float64, np.float32], input_name="y",
         ensure_all_finite="allow-nan" if y_mask is not None else True,
@@ -227,7 +232,8 @@ def check_fit_arrays(
             f"Found {len(data.y)} trial (n_samples={len(data.y)}); a minimum of 2 is required: a "
             "distribution is not learnt from one."
         )
-    estimator.n_features_in_ = tokens.shape[2]
+    if reset:
+        estimator.n_features_in_ = tokens.shape[2]
     return data
 
 
