@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 from .._log import warn
 from ..epochs import (
     ChannelScaler,
-    check_distinct_trials,
     check_units,
     events_for,
     generated_metadata,
@@ -171,10 +170,11 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             )
         check_units(recording)
         images, row, captions = pair_trials(recording, images, image_ids, captions)
+        if groups is not None:
+            groups = trial_groups(recording, groups)
         embedder = self._new_embedder(images)
         stimuli = present(images, embedder, captions)
         image = stimuli.index[row]
-        check_distinct_trials(recording, image)
         ids, form = user_ids(
             recording,
             image_ids,

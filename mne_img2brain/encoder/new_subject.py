@@ -10,7 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 from .._log import logger
 from ..epochs import (
     ChannelScaler,
-    check_distinct_trials,
     check_like_fit,
     check_times,
     read_recording,
@@ -103,7 +102,6 @@ class SubjectsMixin:
         images, row, captions = pair_trials(recording, images, image_ids, captions)
         stimuli = present(images, self.embedder_, captions)
         image = stimuli.index[row]
-        check_distinct_trials(recording, image)
         y, there = self._standardised(recording)
         self.regressor_.adapt(
             stimuli.tokens,

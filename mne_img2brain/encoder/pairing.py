@@ -7,8 +7,14 @@ from typing import Any
 import numpy as np
 
 from .._log import logger
-from ..epochs import align, ids_of_trials, images_from_metadata, metadata_column
-from ..stimulus.tokens import check_captions, indexable, take_images
+from ..epochs import (
+    align,
+    check_distinct_trials,
+    ids_of_trials,
+    images_from_metadata,
+    metadata_column,
+)
+from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
 from ..trials.splits import merge_groups
 
 
@@ -43,7 +49,7 @@ def pair_trials(
     Raises
     ------
     ValueError
-        If images and trials do not match.
+        If images and trials do not match, or trials of different images are copies.
     """
     if isinstance(images, str) and not images.endswith(".npy"):
         if image_ids is not None:
@@ -57,7 +63,9 @@ def pair_trials(
     captions = _captions_per_image(recording, captions, row, len(images))
     used, row = np.unique(row, return_inverse=True)
     captions = None if captions is None else [captions[i] for i in used]
-    return take_images(images, used), row, captions
+    images = take_images(images, used)
+    check_distinct_trials(recording, row, lambda: content_keys(images))
+    return images, row, captions
 
 
 def number_subjects(subject: np.ndarray) -> tuple[list, np.ndarray | None]:
@@ -101,8 +109,16 @@ def trial_groups(
     array, shape (n_trials,) | None
     """
     frame = recording.metadata
-    if groups is not None or frame is None or "concept" not in frame:
-        return metadata_column(recording, groups) if isinstance(groups, str) else groups
+    if groups is not None:
+        labels = metadata_column(recording, groups) if isinstance(groups, str) else groups
+        if np.shape(labels) != (recording.n_trials,):
+            raise ValueError(
+                f"groups has shape {np.shape(labels)}, but there are {recording.n_trials} trials; "
+                "give one label per trial."
+            )
+        return np.asarray(labels)
+    if frame is None or "concept" not in frame:
+        return None
     # nobody asked for this column: where it cannot serve it is left alone
     concept = frame["concept"]
     if concept.isna().any():

@@ -26,6 +26,7 @@ _NEEDED = (
     "embedder_", "regressor_", "scaler_", "times_", "tmin_", "baseline_", "ch_names_", "regions_",
     "basis_", "left_out_", "subjects_", "n_training_subjects_", "training_image_keys_",
     "n_trials_", "image_ids_", "image_id_form_", "event_id_", "picks", "sfreq",
+    "projectors",
 )  # fmt: skip
 # Numbers by which memory or time is taken, and the most that they can sensibly be.
 _AT_MOST = {
@@ -306,8 +307,10 @@ def write_encoder(
             f"A {type(fitted).__name__} is not saved; give it when you read, as embedder=..."
         )
         state["embedder_"] = None
-    # the file of the Info holds single precision: 83.33 Hz would not be the recording's
+    # the file of the Info holds single precision: MNE would not join the recording with what is
+    # generated at 83.33 Hz, or with an applied projector
     state["sfreq"] = float(info["sfreq"])
+    state["projectors"] = [np.asarray(proj["data"]["data"], float) for proj in info["projs"]]
     # a slice of channels is theirs by name
     picks = encoder.picks
     state["picks"] = list(encoder.ch_names_) if isinstance(picks, slice) else picks
@@ -358,7 +361,7 @@ def restore_encoder(kind: type, fname: str | os.PathLike, embedder: Any = None) 
             f"The {structure['embedder']} of this encoder was not saved: it takes tokens only. "
             "Give embedder= to use images."
         )
-    sfreq = state.pop("sfreq")
+    sfreq, projectors = state.pop("sfreq"), state.pop("projectors")
     encoder = kind(state["embedder_"], state["regressor_"], picks=state.pop("picks"))
     vars(encoder).update(state)
     encoder.info_ = _read_info(content, fname / _INFO)
@@ -366,9 +369,20 @@ def restore_encoder(kind: type, fname: str | os.PathLike, embedder: Any = None) 
         raise ValueError(f"{fname / _INFO} is damaged: its channels are not those of {_JSON}.")
     if not (isinstance(sfreq, float) and np.isclose(sfreq, encoder.info_["sfreq"], rtol=1e-6)):
         raise ValueError(f"{fname / _INFO} is damaged: its sampling rate is not that of {_JSON}.")
+    _exactly(encoder.info_, projectors, fname / _INFO)
     with encoder.info_._unlock():
         encoder.info_["sfreq"] = sfreq
     return encoder
+
+
+def _exactly(info: Any, projectors: Any, label: Path) -> None:
+    """Give an Info's projectors the precision that they had before it was written."""
+    try:
+        for proj, exact in zip(info["projs"], projectors, strict=True):
+            np.testing.assert_allclose(proj["data"]["data"], exact, atol=1e-6)
+            proj["data"]["data"] = np.array(exact, float).reshape(proj["data"]["data"].shape)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ValueError(f"{label} is damaged: its projectors are not those of {_JSON}.") from error
 
 
 def _state(structure: dict, arrays: dict, label: Path) -> dict:

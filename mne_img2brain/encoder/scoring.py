@@ -9,7 +9,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._log import logger
 from ..epochs import (
-    check_distinct_trials,
     check_like_fit,
     check_times,
     read_recording,
@@ -110,16 +109,16 @@ class ScoringMixin:
         stimuli = present(images, self.embedder_, captions)
         # images are the same where their content is, wherever they stand in the list
         image, n_images = stimuli.index[row], len(stimuli.tokens)
-        check_distinct_trials(recording, image)
-        if n_images < 3:
+        distinct = set(stimuli.keys)
+        if len(distinct) < 3:
             raise ValueError(
-                f"There are {n_images} distinct images; r across images needs at least three."
+                f"There are {len(distinct)} distinct images; r across images needs at least three."
             )
-        n_seen = len(set(stimuli.keys) & set(self.training_image_keys_))
+        n_seen = len(distinct & set(self.training_image_keys_))
         if n_seen:
             logger.info(
                 "%d of %d images were in the fit: their r says nothing about new images.",
-                n_seen, n_images,
+                n_seen, len(distinct),
             )  # fmt: skip
         weight = recording.n_averaged
         recorded = np.zeros((n_images, *self._shape))

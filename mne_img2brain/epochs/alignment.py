@@ -1,6 +1,6 @@
 """Which image each trial answers to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -91,7 +91,9 @@ def ids_of_trials(recording: Any, image_ids: Any) -> np.ndarray:
     return _of_trials(_all_ids(recording, image_ids)[1], recording)
 
 
-def check_distinct_trials(recording: Any, image: np.ndarray) -> None:
+def check_distinct_trials(
+    recording: Any, row: np.ndarray, contents: Callable[[], Sequence]
+) -> None:
     """Raise where trials of different images are equal to the last bit.
 
     Noise never repeats: one of them is a copy, and its image is wrong.
@@ -100,8 +102,10 @@ def check_distinct_trials(recording: Any, image: np.ndarray) -> None:
     ----------
     recording : Recording
         The trials.
-    image : array of int, shape (n_trials,)
-        The image of each trial, the same for images of the same content.
+    row : array of int, shape (n_trials,)
+        The position of each trial's image.
+    contents : callable
+        Returns what the image at each position shows; asked only where there are copies.
 
     Raises
     ------
@@ -112,12 +116,13 @@ def check_distinct_trials(recording: Any, image: np.ndarray) -> None:
     if data.shape[1] < 8:  # few values of an analogue-to-digital converter may repeat
         return
     few = np.ascontiguousarray(data[:, :: max(1, data.shape[1] // 16)])
-    first = {}
-    for trial, row in enumerate(few):
-        other = first.setdefault(row.tobytes(), trial)
-        if image[other] != image[trial] and np.array_equal(
-            data[other], data[trial], equal_nan=True
-        ):
+    first, shown = {}, None
+    for trial, values in enumerate(few):
+        other = first.setdefault(values.tobytes(), trial)
+        if row[other] == row[trial] or not np.array_equal(data[other], data[trial], equal_nan=True):
+            continue
+        shown = contents() if shown is None else shown
+        if shown[row[other]] != shown[row[trial]]:
             raise ValueError(
                 f"Trials {other} and {trial} are equal to the last bit, but answer to different "
                 "images; one is a copy of the other. Leave it out, or give both the same image."

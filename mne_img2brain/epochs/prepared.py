@@ -66,7 +66,7 @@ class Preparation:
         if self.data is None:
             return self.directions
         step = max(1, self.data.shape[0] * self.data.shape[2] // _MANY)
-        columns = np.moveaxis(self.data, 1, 0).reshape(self.data.shape[1], -1)[:, ::step]
+        columns = np.moveaxis(self.data[::step], 1, 0).reshape(self.data.shape[1], -1)
         return columns[:, np.isfinite(columns).all(axis=0)]
 
     def size_of(self, names: list, vectors: np.ndarray) -> float:
@@ -160,7 +160,9 @@ def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:
     return result
 
 
-def check_like_fit(recording: Any, encoder: Any, mode: Mode = "compared") -> None:
+def check_like_fit(
+    recording: Any, encoder: Any, mode: Mode = "compared", *, label: str = "fit"
+) -> None:
     """Raise or warn where a recording was not prepared as the data of a fit.
 
     Parameters
@@ -171,6 +173,8 @@ def check_like_fit(recording: Any, encoder: Any, mode: Mode = "compared") -> Non
         Fitted. What it does not say of its data is not compared.
     mode : "compared" | "subjects"
         Whether the recording may be of another subject.
+    label : str
+        What messages call the fit.
 
     Raises
     ------
@@ -187,7 +191,7 @@ def check_like_fit(recording: Any, encoder: Any, mode: Mode = "compared") -> Non
     # an encoder that does not say which baseline its data had
     baseline = getattr(encoder, "baseline_", part.baseline)
     fit = Preparation(info, baseline, np.asarray(encoder.times_), None, basis, scales)
-    check_alike(part, fit, "epochs", "fit", mode)
+    check_alike(part, fit, "epochs", label, mode)
 
 
 def check_alike(

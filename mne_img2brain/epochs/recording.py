@@ -369,7 +369,8 @@ def _counts(column: Any, label: str) -> np.ndarray:
 
 def _name(value: Any) -> str | None:
     """Return the name of a subject, None where a cell of a table holds none."""
-    text = "" if pd.isna(value) else str(value).strip()
+    missing = pd.api.types.is_scalar(value) and pd.isna(value)
+    text = "" if missing else str(value).strip()
     return None if text in _NO_NAME else text
 
 

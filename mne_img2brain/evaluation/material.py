@@ -105,13 +105,20 @@ def gather(
     if not names:
         raise ValueError("The encoders have no sensor in common; evaluate them one at a time.")
     recording = read_recording(epochs, ch_names=names, min_trials=1)
-    for encoder in encoders.values():
+    for name, encoder in encoders.items():
         check_times(recording, encoder.times_, encoder.info_["sfreq"])
-        check_like_fit(recording, encoder)
+        check_like_fit(
+            recording, encoder, label="fit" if len(encoders) == 1 else f"fit of {name!r}"
+        )
     data = take_channels(recording, names)
     good = [c for c in range(len(names)) if np.isfinite(data[:, c]).all()]
     names, data = [names[c] for c in good], data[:, good]
     if isinstance(images, str) and not images.endswith(".npy"):
+        if image_ids is not None:
+            raise ValueError(
+                f"images={images!r} names a metadata column, which tells the image of every "
+                "epoch; leave image_ids out."
+            )
         images = images_from_metadata(recording, images)
     images = indexable(images)
     row = align(images, recording, image_ids)
@@ -119,21 +126,22 @@ def gather(
         raise ValueError(f"There are {len(labels)} labels for {len(images)} images.")
     if captions is not None:
         captions = check_captions(captions, len(images))
+    used, row = np.unique(row, return_inverse=True)
+    images = take_images(images, used)
     # The same image given once per trial is one image.
-    keys = np.array(content_keys(images), dtype=object)
-    used = np.unique(row)
-    _, first_of = np.unique(keys[used].astype(str), return_index=True)
-    chosen = used[np.sort(first_of)]
-    position = {keys[image]: index for index, image in enumerate(chosen)}
-    of_trial = np.array([position[keys[image]] for image in row])
-    check_distinct_trials(recording, of_trial)
+    keys = content_keys(images)
+    first_of: dict[str, int] = {}
+    distinct = np.array([first_of.setdefault(key, place) for place, key in enumerate(keys)])
+    chosen, of_trial = np.unique(distinct[row], return_inverse=True)
+    check_distinct_trials(recording, row, lambda: keys)
     for what, values in (("labels", labels), ("captions", captions)):
-        _check_one_each(what, values, keys, used)
+        _check_one_each(what, values, used, distinct)
     weight = recording.n_averaged
-    trials = [data[of_trial == index] for index in range(len(chosen))]
+    by_image = np.split(np.argsort(of_trial, kind="stable"), np.cumsum(np.bincount(of_trial))[:-1])
+    trials = [data[members] for members in by_image]
     mean = [
-        np.average(of_image, axis=0, weights=weight[of_trial == index])
-        for index, of_image in enumerate(trials)
+        np.average(of_image, axis=0, weights=weight[members])
+        for of_image, members in zip(trials, by_image, strict=True)
     ]
     if len(trials) < 3:
         raise ValueError(
@@ -143,23 +151,21 @@ def gather(
     info = mne.pick_info(first.info_, [first.ch_names_.index(name) for name in names])
     return Recorded(
         images=take_images(images, chosen),
-        keys=keys[chosen].tolist(),
-        captions=None if captions is None else [captions[image] for image in chosen],
+        keys=[keys[place] for place in chosen],
+        captions=None if captions is None else [captions[used[place]] for place in chosen],
         trials=trials,
         mean=np.stack(mean),
         n_averaged=float(weight[0]) if np.all(weight == weight[0]) else None,
-        labels=None if labels is None else np.asarray(labels)[chosen],
+        labels=None if labels is None else np.asarray(labels)[used[chosen]],
         info=info,
         times=np.asarray(first.times_, float),
     )
 
 
-def _check_one_each(what: str, values: Any, keys: np.ndarray, used: np.ndarray) -> None:
+def _check_one_each(what: str, values: Any, used: np.ndarray, distinct: np.ndarray) -> None:
     """Raise where an image that was given more than once has different labels or captions."""
-    first: dict[str, int] = {}
-    for image in used if values is not None else ():
-        other = first.setdefault(keys[image], image)
-        if values[other] != values[image]:
+    for image, other in zip(used, used[distinct], strict=True):
+        if values is not None and values[other] != values[image]:
             raise ValueError(
                 f"images[{other}] and images[{image}] are the same image, but their {what} differ "
                 f"({values[other]!r} and {values[image]!r}); an image has one."

@@ -13,6 +13,7 @@ import pandas as pd
 
 from .._log import logger
 from ..encoder import ImageToBrainEncoder
+from ..epochs import read_maps
 from ..evaluation import evaluate
 from ..metrics import default_classifiers
 from .settings import new_regressors, versions, write_json
@@ -215,5 +216,5 @@ def read_unit(folder: Any) -> tuple[dict, Any, dict]:
     """
     about = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
     table = pd.read_csv(folder / "table.csv")
-    maps = mne.read_evokeds(folder / "maps-ave.fif", proj=False, verbose="error")
+    maps = read_maps(folder / "maps-ave.fif")
     return about, table, {evoked.comment: evoked for evoked in maps}

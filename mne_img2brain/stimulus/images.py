@@ -97,7 +97,8 @@ def refuse_unordered(values: Any, name: str) -> None:
         )
     if hasattr(values, "columns") and hasattr(values, "iloc"):
         raise TypeError(
-            f"{name} is a {kind}; give the column that is meant: table['column'].tolist()."
+            f"{name} is a {kind}; give the column of paths, table['column'].tolist(), or tokens as "
+            "an array of floats, table.to_numpy('float32')."
         )
     if hint := _array_hint(values):
         raise TypeError(f"{name} is a {kind}.{hint}")

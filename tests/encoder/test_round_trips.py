@@ -202,13 +202,13 @@ def test_generated_and_recorded_epochs_are_concatenated(tokens, tmp_path):
     epochs = epochs.apply_baseline((None, 0), verbose="error")
     epochs = epochs.set_eeg_reference(projection=True, verbose="error").apply_proj(verbose="error")
     encoder = ImageToBrainEncoder(regressor=gaussian()).fit(tokens[:40], epochs[:40])
+    encoder.save(tmp_path / "encoder")
     draws = encoder.sample(tokens[:10], 3, random_state=0, n_averaged=2)
     labelled = encoder.sample(
         tokens[:4], event_id=["kind 3", "kind 3", "new", "kind 1"], random_state=1
     )
-    both = mne.concatenate_epochs(
-        [epochs, draws, labelled, encoder.predict(tokens)], verbose="error"
-    )
+    expected = read_encoder(tmp_path / "encoder").predict(tokens)
+    both = mne.concatenate_epochs([epochs, draws, labelled, expected], verbose="error")
     assert both.event_id["generated"] == 10
     assert len(both["generated"]) == 30 + 48
     assert len(both["kind 3"]) == 7 + 2
@@ -375,6 +375,13 @@ def _complex(evoked):
     return evoked
 
 
+class Untouched(Colour):
+    """An embedder that nobody should come to."""
+
+    def fit(self, images, y=None):
+        raise AssertionError
+
+
 def test_copies_of_a_trial_under_other_images(tokens):
     epochs = record(tokens, np.arange(48))
     encoder = ImageToBrainEncoder(regressor=gaussian()).fit(tokens[:40], epochs[:40])
@@ -388,6 +395,12 @@ def test_copies_of_a_trial_under_other_images(tokens):
     ):
         with pytest.raises(ValueError, match=r"Trials \d+ and \d+ are equal to the last bit"):
             call()
+    # before anything is embedded, which may take hours
+    paths = [np.full((4, 4, 3), i, np.uint8) for i in range(48)]
+    with pytest.raises(ValueError, match="Trials 41 and 45 are equal"):
+        ImageToBrainEncoder(Untouched(), Ridge()).fit(paths, copied)
+    with pytest.raises(ValueError, match=r"groups has shape \(47,\)"):
+        ImageToBrainEncoder(Untouched(), Ridge()).fit(paths, epochs, groups=np.arange(47))
     # the same image may be predicted twice
     same = encoder.predict(tokens[[40, 41, 42, 40]])
     assert encoder.score(tokens[[40, 41, 42, 40]], same) == pytest.approx(1)

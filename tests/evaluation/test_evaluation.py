@@ -7,6 +7,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from mne_img2brain import ImageToBrainEncoder, evaluate
 from mne_img2brain.baselines import MeanResponse, RidgeBaseline, RidgeGaussian
+from mne_img2brain.epochs import EvokedMap
 from mne_img2brain.evaluation import TrialConvNet, material
 from mne_img2brain.metrics import (
     coverage,
@@ -236,6 +237,25 @@ def test_averages(truth, info, shown_images, trials, epochs):
     with pytest.warns(RuntimeWarning, match="two trials or more: draws are not judged"):
         single = evaluate(encoder, shown_images, epochs[::N_TRIALS], n_draws=20, **FAST)
     assert np.isnan(single.table.set_index("metric").loc["r", "ceiling"])
+
+
+def test_maps_have_the_times_of_the_recording_and_their_unit(truth, info, shown_images, epochs):
+    encoder = FakeEncoder(truth, info)
+    encoder.times_ = encoder.times_ + 0.0037
+    epochs = epochs.copy().shift_time(0.0037)
+    maps = evaluate(encoder, shown_images, epochs, image_ids=IDS, **FAST).maps
+    for name, one in maps.items():
+        np.testing.assert_allclose(one.times, epochs.times, rtol=1e-14, atol=1e-15)
+        assert isinstance(one, EvokedMap) == (name not in ("recorded", "encoder: predicted"))
+
+
+def test_the_fit_that_differs_is_named(truth, info, shown_images, epochs):
+    encoders = {"one": FakeEncoder(truth, info), "other": FakeEncoder(truth, info)}
+    encoders["other"].baseline_ = (-0.1, 0.0)
+    with pytest.raises(ValueError, match="baseline None and fit of 'other' has"):
+        evaluate(encoders, shown_images, epochs, image_ids=IDS, **FAST)
+    with pytest.raises(ValueError, match="names a metadata column, .* leave image_ids out"):
+        evaluate(encoders["one"], "path", epochs, image_ids=IDS, **FAST)
 
 
 def test_components(truth, info, shown_images, trials, epochs):
