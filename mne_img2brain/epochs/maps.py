@@ -18,7 +18,8 @@ class EvokedMap(mne.EvokedArray):
     MNE shows EEG in microvolts; here ``plot``, ``plot_joint``, ``plot_topomap``, ``plot_image``,
     ``plot_topo``, ``animate_topomap``, ``to_data_frame`` and :class:`mne.Report` show the values as
     they are, and call them by the comment. ``units`` and ``scalings`` change that, as in MNE.
-    A FIF file does not keep that there is no unit: :func:`read_maps` reads it.
+    Sensors without a value (NaN: bad ones), and such times before and after all others, are left
+    out of figures. A FIF file does not keep that there is no unit: :func:`read_maps` reads it.
 
     Parameters
     ----------
@@ -36,9 +37,20 @@ class EvokedMap(mne.EvokedArray):
         }
         return {name: value for name, value in shown.items() if name in parameters}
 
+    def _drawn(self) -> "EvokedMap":
+        """Return the sensors and times that have values: MNE draws no map with one NaN."""
+        known = np.isfinite(self.data)
+        rows, times = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+        if known.all() or not len(rows):
+            return self
+        drawn = self.copy().pick(rows, exclude=())
+        return drawn.crop(self.times[times[0]], self.times[times[-1]], verbose="error")
+
     def plot_joint(self, *args: Any, **kwargs: Any) -> Any:
         """Plot as :meth:`mne.Evoked.plot_joint`, without a unit."""
-        given = inspect.signature(mne.Evoked.plot_joint).bind_partial(self, *args, **kwargs)
+        given = inspect.signature(mne.Evoked.plot_joint).bind_partial(
+            self._drawn(), *args, **kwargs
+        )
         shown = self._shown(("scalings", "units"))
         for name in ("ts_args", "topomap_args"):
             given.arguments[name] = {**shown, **(given.arguments.get(name) or {})}
@@ -52,7 +64,8 @@ def _without_unit(name: str) -> Any:
 
     @functools.wraps(method)
     def shown(self: EvokedMap, *args: Any, **kwargs: Any) -> Any:
-        given = signature.bind_partial(self, *args, **kwargs)
+        drawn = self if name == "to_data_frame" else self._drawn()
+        given = signature.bind_partial(drawn, *args, **kwargs)
         for key, value in self._shown(signature.parameters).items():
             if given.arguments.get(key) is None:
                 given.arguments[key] = value

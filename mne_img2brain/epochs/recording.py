@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 
 from .._log import logger
-from .maps import EvokedMap
-from .prepared import check_alike, preparation
+from .labels import (
+    averaged_column,
+    check_names,
+    check_subjects,
+    subject_name,
+    trials_averaged,
+)
+from .preparation import preparation
+from .prepared import check_alike
 from .union import check_same_times, join_events, join_metadata, union_of_sensors
-
-# in a table, no name of a subject: missing, or what str() and files make of missing
-_NO_NAME = {"", "None", "nan", "NaN", "n/a", "<NA>"}
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,11 @@ def read_recording(
     if isinstance(epochs, dict):
         if not epochs:
             raise ValueError("epochs is an empty dict; give {subject: epochs}.")
-        _check_names(epochs)
+        check_names(epochs)
         parts = []
         for subject, value in epochs.items():
             part = _read_items(value, picks, ch_names, f"epochs[{subject!r}]")
-            named = np.full(part.n_trials, _name(subject), dtype=object)
+            named = np.full(part.n_trials, subject_name(subject), dtype=object)
             parts.append(replace(part, subject=named))
         recording = union_of_sensors(parts, list(epochs)) if len(parts) > 1 else parts[0]
     else:
@@ -151,7 +155,7 @@ def read_recording(
             f"(of {recording.n_events} events); at least {min_trials} are needed."
         )
     check_data(recording)
-    _check_subjects(recording.subject)
+    check_subjects(recording.subject)
     if recording.left_out:
         logger.info("Channels left out: %s", ", ".join(recording.left_out))
     return recording
@@ -216,7 +220,7 @@ def _read_one(
     elif isinstance(inst, mne.Evoked):
         events, event_id = np.ones(1, int), {inst.comment or "evoked": 1}
         selection, n_events, metadata = np.zeros(1, int), 1, None
-        n_averaged = np.array([_nave(inst, label)])
+        n_averaged = np.array([trials_averaged(inst, label)])
     else:
         hint = ""
         if isinstance(inst, np.ndarray):
@@ -241,9 +245,9 @@ def _read_one(
     if metadata is not None:
         metadata = metadata.reset_index(drop=True)
         if "n_averaged" in metadata:
-            n_averaged = _counts(metadata["n_averaged"], label)
+            n_averaged = averaged_column(metadata["n_averaged"], label)
         if "subject" in metadata:
-            subject = np.array([_name(value) for value in metadata["subject"]], dtype=object)
+            subject = np.array([subject_name(value) for value in metadata["subject"]], dtype=object)
     taken = set(info["ch_names"])
     return Recording(
         data=data,
@@ -321,82 +325,6 @@ def _signature(info: mne.Info) -> tuple:
         info["dev_head_t"] and info["dev_head_t"]["trans"].tobytes(),
         *(info[key] for key in ("custom_ref_applied", "highpass", "lowpass", "sfreq")),
     )
-
-
-def _nave(evoked: mne.Evoked, label: str) -> float:
-    """Return of how many trials an Evoked is the average."""
-    if isinstance(evoked, EvokedMap):
-        raise ValueError(
-            f"{label} is a map without a unit ({evoked.comment!r}), not a response; give averages "
-            "of trials."
-        )
-    if evoked.kind != "average":
-        raise ValueError(
-            f"{label} is a {evoked.kind.replace('_', ' ')} (kind={evoked.kind!r}), not a response; "
-            "give averages: [evoked for evoked in evokeds if evoked.kind == 'average']."
-        )
-    if not (np.isfinite(evoked.nave) and evoked.nave > 0):
-        raise ValueError(
-            f"{label} is the average of nave={evoked.nave} trials; set evoked.nave to the number "
-            "of trials that were averaged, above 0."
-        )
-    return float(evoked.nave)
-
-
-def _counts(column: Any, label: str) -> np.ndarray:
-    """Check the metadata column that says of how many trials a row is the average.
-
-    What is missing is 1: concatenation with recordings without that column makes it so.
-    """
-    counts = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan, copy=True)
-    missing = column.isna().to_numpy()
-    if missing.any():
-        logger.info(
-            "The metadata column 'n_averaged' of %s is empty in %d of %d rows: these count as "
-            "single trials.",
-            label, missing.sum(), len(missing),
-        )  # fmt: skip
-    counts[missing] = 1
-    broken = ~np.isfinite(counts) | (counts <= 0)
-    if broken.any():
-        row = int(np.flatnonzero(broken)[0])
-        raise ValueError(
-            f"Row {row} of the metadata column 'n_averaged' of {label} is {column.iloc[row]!r}; "
-            "give the number of trials that were averaged, above 0."
-        )
-    return counts
-
-
-def _name(value: Any) -> str | None:
-    """Return the name of a subject, None where a cell of a table holds none."""
-    missing = pd.api.types.is_scalar(value) and pd.isna(value)
-    text = "" if missing else str(value).strip()
-    return None if text in _NO_NAME else text
-
-
-def _check_names(epochs: dict) -> None:
-    """Check the keys of a dict of subjects."""
-    names = [_name(subject) for subject in epochs]
-    if None in names:
-        raise ValueError(
-            f"epochs has the key {list(epochs)[names.index(None)]!r}, which names no subject; give "
-            "{subject: epochs}, or the epochs alone."
-        )
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"epochs has keys with the same name ({names}); give every subject its own."
-        )
-
-
-def _check_subjects(subject: np.ndarray) -> None:
-    """Raise where only some trials have the name of a subject."""
-    missing = np.flatnonzero([name is None for name in subject])
-    if 0 < len(missing) < len(subject):
-        raise ValueError(
-            f"Row {missing[0]} of the metadata column 'subject' (all of epochs taken together) is "
-            f"empty ({len(missing)} of {len(subject)} are); name the subject of every trial, or of "
-            "none."
-        )
 
 
 def _concatenate(parts: list[Recording], label: str) -> Recording:

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from .._log import logger
-from .prepared import check_alike, preparation, same_projector
+from .preparation import preparation
+from .prepared import check_alike
+from .projections import same_projector
 
 
 def check_same_times(

@@ -192,12 +192,12 @@ def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> S
         if len(first) < len(keys):
             tokens = tokens[list(first.values())]
         return Stimuli(tokens, index, keys, [""] * len(keys), captions)
+    images = check_images(images)
     if embedder is None:
         raise ValueError(
             "This encoder has no embedder: it was fitted on tokens, or saved without its embedder. "
             "Give tokens in place of images, or the embedder to read_encoder(fname, embedder=...)."
         )
-    images = check_images(images)
     distinct, index, keys = unique_images(images)
     arguments = {}
     texts = None

@@ -81,6 +81,19 @@ def test_tables_and_reports_show_r(r):
     assert report.html
 
 
+def test_sensors_without_a_value_are_left_out(r):
+    values = r.data.copy()
+    values[2] = np.nan
+    values[:, :3] = np.nan  # nothing varies before onset
+    some = to_evoked_map(values, r.info, tmin=-0.05, comment="r")
+    one = some.copy().pick(r.get_channel_types()[2])
+    n_lines = len(one.plot(show=False).axes[0].lines)
+    assert n_lines == len(r.copy().pick(one.ch_names).plot(show=False).axes[0].lines) - 1
+    assert one.plot_joint(times=[0.05], show=False) is not None
+    assert one.plot_image(show=False) is not None
+    assert np.isnan(some.to_data_frame()[r.ch_names[2]]).all()
+
+
 def test_saved_maps_are_maps(r, tmp_path):
     response = to_evoked_map(1e-6 * r.data, sensors("meg" if "mag" in r else "eeg"), tmin=-0.05,
                              comment="encoder: predicted", unit=True)  # fmt: skip

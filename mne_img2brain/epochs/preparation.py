@@ -1,0 +1,183 @@
+"""How data were prepared: what Info says, and what the data themselves tell."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from .._log import warn
+
+# runs are joined as MNE joins them; compared data are of the same sensors; subjects differ in head
+# position and in the projectors found in their own data
+Mode = Literal["runs", "compared", "subjects"]
+
+# of a direction that was projected out, in units of a channel's SD: single precision is 1e-7
+GONE = 1e-3
+_MANY = 20_000
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What was done to data.
+
+    Attributes
+    ----------
+    info : mne.Info
+        Of the channels.
+    baseline : tuple of float | None
+        The baseline that was subtracted.
+    times : array, shape (n_times,)
+        Seconds from image onset.
+    data : array, shape (n_trials, n_channels, n_times) | None
+        The trials, in SI units.
+    directions : array, shape (n_channels, n_directions) | None
+        Of a fit, the space that its data were in.
+    scales : dict of str -> float
+        The SD of each channel type over time, in SI units.
+    """
+
+    info: Any
+    baseline: tuple | None
+    times: np.ndarray
+    data: np.ndarray | None
+    directions: np.ndarray | None
+    scales: dict
+
+    @cached_property
+    def ch_types(self) -> dict:
+        """Type of each channel."""
+        return dict(zip(self.info["ch_names"], self.info.get_channel_types(), strict=True))
+
+    @cached_property
+    def space(self) -> np.ndarray | None:
+        """Return columns that span what the data do, shape (n_channels, n_columns)."""
+        if self.data is None:
+            return self.directions
+        step = max(1, self.data.shape[0] * self.data.shape[2] // _MANY)
+        columns = np.moveaxis(self.data[::step], 1, 0).reshape(self.data.shape[1], -1)
+        return columns[:, np.isfinite(columns).all(axis=0)]
+
+    def size_of(self, names: list, vectors: np.ndarray) -> float:
+        """Return how much of the data is along some directions in sensor space.
+
+        Parameters
+        ----------
+        names : list of str
+            The channels.
+        vectors : array, shape (n_directions, n_channels)
+            The directions.
+
+        Returns
+        -------
+        float
+            In units of a channel's SD; NaN where channels are missing.
+        """
+        place = {name: i for i, name in enumerate(self.info["ch_names"])}
+        if self.space is None or any(name not in place for name in names):
+            return np.nan
+        rows = self.space[[place[name] for name in names]]
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        usual = np.linalg.norm(rows) / np.sqrt(len(rows))
+        return float(np.linalg.norm(vectors @ rows) / np.sqrt(len(vectors)) / usual)
+
+    def corrected(self, baseline: tuple) -> bool:
+        """Tell whether the mean of every trial in a window is zero.
+
+        Parameters
+        ----------
+        baseline : tuple of float
+            The window.
+
+        Returns
+        -------
+        bool
+        """
+        if self.data is None:
+            return False
+        half = 0.5 / self.info["sfreq"]
+        first, last = limits(baseline, self.times)
+        inside = (self.times >= first - half) & (self.times <= last + half)
+        if not inside.any():
+            return False
+        data = self.data[:: max(1, self.data.size // 10**7)]
+        data = data[:, np.isfinite(data).all(axis=(0, 2))]
+        return bool(np.sqrt(np.mean(data[..., inside].mean(-1) ** 2)) < GONE * data.std())
+
+
+def preparation(recording: Any) -> Preparation:
+    """Say how a recording was prepared.
+
+    Parameters
+    ----------
+    recording : Recording
+        The trials.
+
+    Returns
+    -------
+    Preparation
+    """
+    return Preparation(
+        recording.info, recording.baseline, recording.times, recording.data, None,
+        sizes(recording.data, recording.ch_types),
+    )  # fmt: skip
+
+
+def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:
+    """Return the SD over time of every channel type, offsets of trials left out.
+
+    Parameters
+    ----------
+    data : array, shape (n_trials, n_channels, n_times)
+        Trials.
+    ch_types : array of str, shape (n_channels,)
+        The type of each channel.
+
+    Returns
+    -------
+    dict of str -> float
+    """
+    data = data[:: max(1, data.size // 10**7)]
+    variance = data.var(axis=2) if data.shape[2] > 1 else data.var(axis=0)
+    result = {}
+    for ch_type in dict.fromkeys(ch_types.tolist()):
+        of_type = np.ma.masked_invalid(variance[..., ch_types == ch_type])
+        # the median over trials: artefacts are no other unit
+        of_trial = of_type.mean(axis=-1) if of_type.ndim == 2 else of_type
+        of_trial = np.ma.atleast_1d(of_trial).compressed()
+        result[ch_type] = float(np.sqrt(np.median(of_trial))) if len(of_trial) else 0.0
+    return result
+
+
+def limits(baseline: tuple, times: np.ndarray) -> np.ndarray:
+    """Return the first and last second of a baseline.
+
+    Parameters
+    ----------
+    baseline : tuple of float | None
+        As MNE has it.
+    times : array, shape (n_times,)
+        What None stands for.
+
+    Returns
+    -------
+    array, shape (2,)
+    """
+    first, last = baseline
+    return np.array([times[0] if first is None else first, times[-1] if last is None else last])
+
+
+def warn_of(message: str, pattern: str) -> None:
+    """Warn of what may be intended, and say how to silence it.
+
+    Parameters
+    ----------
+    message : str
+        What differs.
+    pattern : str
+        Words of the message that are the same each time.
+    """
+    warn(
+        f"Please check how the data were prepared: {message}. If that is intended: "
+        f"warnings.filterwarnings('ignore', '.*{pattern}')"
+    )
