@@ -248,7 +248,8 @@ def mix_left_out(
         left_out[rows] = space.mean
         mixed = sum(b * model.predicted[rows] for model, b in used if model.kind == "mixed")
         if not np.isscalar(mixed):
-            left_out[rows] += mixed[:, : len(space.colours)] @ space.colours
+            mixed = mixed[:, : len(space.colours)].astype(responses.dtype)
+            left_out[rows] += mixed @ space.colours
         for model, b in used:
             if model.kind == "ridge":
                 rotated = model.folds[k]
@@ -273,10 +274,10 @@ def expand(
     """Return the out-of-fold predictions of a model for the judged targets."""
     if model.kind == "ridge":
         return model.predicted
-    parts = np.empty((len(fold), len(spaces[0].mean[judged])))
+    parts = np.empty((len(fold), len(spaces[0].mean[judged])), spaces[0].mean.dtype)
     for k, space in enumerate(spaces):
         rows = fold == k
-        predicted = model.predicted[rows, : len(space.colours)]
+        predicted = model.predicted[rows, : len(space.colours)].astype(parts.dtype)
         parts[rows] = space.mean[judged] + predicted @ space.colours[:, judged]
     return parts
 

@@ -126,7 +126,7 @@ def average_diagonals(matrices: np.ndarray) -> np.ndarray:
 
 def raise_eigenvalues(covariance: np.ndarray) -> np.ndarray:
     """Raise the eigenvalues of an estimate that may have negative ones to a small share."""
-    values, vectors = linalg.eigh((covariance + covariance.T) / 2)
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     floor = 1e-9 * max(values[-1], 0)
     if values[0] >= floor:
         return covariance
@@ -167,20 +167,39 @@ def judge(
         return [0.0], [0.0]
     aim = target_covariance(train, structure, target, stationary)
     _, inverse = roots(aim)
-    determinant = 2 * np.sum([np.linalg.slogdet(one)[1] for one in inverse])
+    determinant = 2 * float(np.sum(np.linalg.slogdet(inverse)[1]))
     if structure in ("kronecker", "separate"):
         square = _variance(test).ravel() * np.square(inverse).ravel()
         values, weights = np.ones(len(square)), [0.0]
     else:
-        values, vectors = np.linalg.eigh(inverse @ sample_covariance(train, structure) @ inverse)
-        pairs = zip(_each_block(test, structure), inverse @ vectors, strict=True)
-        square = np.concatenate([np.mean(np.square(b @ turn), axis=0) for b, turn in pairs])
-        values, weights = values.ravel(), _WEIGHTS
+        blocks = zip(
+            _each_block(train, structure), _each_block(test, structure), inverse, strict=True
+        )
+        spectra = [_spectrum(a @ turn, b @ turn) for a, b, turn in blocks]
+        values, square = (np.concatenate(parts) for parts in zip(*spectra, strict=True))
+        weights = _WEIGHTS
     gains = []
     for weight in weights:
         mixed = np.maximum(weight * values + 1 - weight, 1e-12)
         gains.append(0.5 * (determinant - np.sum(np.log(2 * np.pi * mixed) + square / mixed)))
     return weights, gains
+
+
+def _spectrum(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues of the sample covariance, and the mean squares of other trials on its axes."""
+    n, size = train.shape
+    if n >= size:
+        values, vectors = np.linalg.eigh(train.T @ train / n)
+        return values, np.mean(np.square(test @ vectors), axis=0)
+    # Fewer trials than numbers in each: all but n eigenvalues are 0, and their axes share the rest.
+    values, left = np.linalg.eigh(train @ train.T / n)
+    keep = values > 1e-10 * max(values[-1], 0)
+    values, left = values[keep], left[:, keep]
+    square = np.mean(np.square(test @ (train.T @ (left / np.sqrt(n * values)))), axis=0)
+    n_rest = size - len(values)
+    rest = max(np.mean(np.sum(np.square(test), axis=1)) - square.sum(), 0) / n_rest
+    zeros = np.zeros(n_rest)
+    return np.concatenate([values, zeros]), np.concatenate([square, zeros + rest])
 
 
 def roots(covariance: Any) -> tuple[np.ndarray, np.ndarray]:

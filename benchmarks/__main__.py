@@ -1,0 +1,96 @@
+"""The table of speed and memory, peers side by side: ``python -m benchmarks --help``."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .data import simulate
+from .machine import ceilings, describe
+
+PEERS = ("himalaya_kernel", "himalaya_kernel_tokens", "himalaya_ridge", "pca_ols")
+ROWS = ("fit", "mapped", "evaluate")
+
+
+def run(case: str, **arguments: object) -> dict | None:
+    """Run one case in a process of its own, so that peaks of memory are its own."""
+    command = [sys.executable, "-m", "benchmarks.cases", case, json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"  {case} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+        return None
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def report(what: str, found: dict | None, beside: dict | None = None) -> None:
+    """Print one row."""
+    if found is None:
+        return
+    ratio = "              "
+    if beside:
+        wall, cpu = (found[key] / beside[key] for key in ("seconds", "cpu"))
+        ratio = f"{wall:7.2f}{cpu:7.2f}"
+    r = f"{found['r']:6.3f}" if "r" in found else "      "
+    cells = f"{found['seconds']:9.1f} {found['cpu']:9.1f} {ratio} {found['gib']:7.2f} {r}"
+    print(f"{what:44} {cells}", flush=True)
+
+
+def main() -> None:
+    """Parse the command line, simulate, measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {ROWS}; all by default")
+    parser.add_argument("--images", type=int, nargs="+", default=[1000, 4000])
+    parser.add_argument("--mapped-images", type=int, default=16540)
+    parser.add_argument("--channels", type=int, default=63)
+    parser.add_argument("--times", type=int, default=250)
+    parser.add_argument("--tokens", type=int, default=17)
+    parser.add_argument("--features", type=int, default=768)
+    parser.add_argument("--judged", type=int, nargs=3, default=[200, 20, 8],
+                        metavar=("IMAGES", "TRIALS", "DRAWS"))  # fmt: skip
+    parser.add_argument("--folder", type=Path, help="for simulated data; temporary by default")
+    args = parser.parse_args()
+    rows = args.rows or ROWS
+    print(describe())
+    print(", ".join(f"{name} {value:.0f}" for name, value in ceilings().items()))
+    print(f"\n{'':44} {'seconds':>9} {'CPU s':>9} {'x peer':>7}{'CPU':>7} {'GiB':>7} {'r':>6}")
+    sizes = {"n_channels": args.channels, "n_times": args.times,
+             "n_tokens": args.tokens, "n_features": args.features}  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        folder = Path(name)
+        if "fit" in rows:
+            for n_images in args.images:
+                paths = simulate(folder, n_images, nave=4, **sizes)
+                compare(f"{n_images} x {args.channels} x {args.times}", paths)
+        if "mapped" in rows:
+            paths = simulate(folder, args.mapped_images, nave=4, **sizes)
+            what = f"fit, {args.mapped_images} images, memory-mapped"
+            report(what, run("ours", paths=paths, nave=4, mapped=True))
+        if "evaluate" in rows:
+            n_images, n_trials, n_draws = args.judged
+            paths = simulate(folder, 2 * n_images, n_trials=n_trials, nave=1, **sizes)
+            found = run("evaluation", paths=paths, nave=1, n_images=n_images,
+                        n_trials=n_trials, n_draws=n_draws)  # fmt: skip
+            report(f"evaluate, {n_images} images x {n_trials} trials, {n_draws} draws", found)
+
+
+def compare(size: str, paths: dict) -> None:
+    """Print the rows of ours and of all peers on the same arrays."""
+    peers = {peer: run(peer, paths=paths, nave=4) for peer in PEERS}
+    beside = peers[PEERS[0]]
+    found = run("ours", paths=paths, nave=4)
+    report(f"{size}: mean and noise", found, beside)
+    report(f"{size}: mean alone", run("our_mean", paths=paths, nave=4), beside)
+    for peer, value in peers.items():
+        report(f"{size}: {peer}", value, beside)
+    if found and beside:
+        ratio, normals = found["predict"] / beside["predict"], found["sample"] / found["normals"]
+        print(
+            f"{size}: predict 200 images {found['predict']:.2f} s, {ratio:.1f} x himalaya; sample "
+            f"1000 draws {found['sample']:.2f} s, {normals:.1f} x numpy's normals"
+        )
+
+
+if __name__ == "__main__":
+    main()
