@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import mne
 import numpy as np
 
-from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
+from mne_img2brain import Denoiser, DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.metrics import coverage, rank_histogram, within_image_sd
 from mne_img2brain.viz import plot_calibration, plot_trial_sd
@@ -47,16 +47,19 @@ seen_trials = np.flatnonzero(~new[image_id])
 # noise. We let the denoiser try for forty gradient steps, to save time; on a recording of your own
 # leave the default.
 
-regressor = DiffusionRegressor(
-    hidden_size=64, n_layers=2, patch_length=24, max_iter=40, random_state=0
-)
+denoiser = Denoiser(hidden_size=64, n_layers=2, patch_length=24, max_iter=40)
+regressor = DiffusionRegressor(noise=denoiser, random_state=0)
 encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
 encoder.fit(images, epochs[seen_trials], image_ids=image_id[seen_trials])
 
-residual = encoder.regressor_.residual_
-untrained, trained = (residual.history_.validation_losses[k] for k in (0, -1))
+fitted = encoder.regressor_
+untrained, trained = (fitted.history_.validation_losses[k] for k in (0, -1))
 print(f"Loss on held-out images: {untrained:.4f} before training, {trained:.4f} after")
-print("The denoiser is used." if residual.trained_ else "Noise is drawn by its states.")
+print(
+    "The denoiser is used."
+    if isinstance(fitted.noise_, Denoiser)
+    else "Noise is drawn by its states."
+)
 
 # %%
 # That is as it should be: the noise of the simulation *is* Gaussian, and a network can only learn

@@ -14,7 +14,7 @@ what the two numbers do to mean and spread.
 # ---------------
 # The default :class:`~mne_img2brain.DiffusionRegressor` takes the expected response from a
 # regression and leaves to diffusion what is left over. To see diffusion at work it is given
-# everything here, as in the paper: ``mean_regressor=None``, and sensors only scaled
+# everything here, as in the paper: ``mean=None``, and sensors only scaled
 # (``whitening="scale"``). The model is small and trained for two hundred gradient steps, with a
 # learning rate and an averaging of weights (``ema_decay``) to suit.
 
@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import mne
 import numpy as np
 
-from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
+from mne_img2brain import Denoiser, DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
 from mne_img2brain.baselines import RidgeBaseline
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.metrics import within_image_sd
@@ -36,8 +36,7 @@ image_id = epochs.metadata["image_id"].to_numpy()
 new = np.arange(260) >= 240
 train = np.flatnonzero(~new[image_id])
 
-diffusion = DiffusionRegressor(
-    mean_regressor=None,
+denoiser = Denoiser(
     whitening="scale",
     hidden_size=64,
     n_layers=2,
@@ -45,16 +44,16 @@ diffusion = DiffusionRegressor(
     max_iter=200,
     learning_rate=3e-3,
     ema_decay=0.95,
-    random_state=0,
 )
+diffusion = DiffusionRegressor(mean=None, noise=denoiser, random_state=0)
 encoder = ImageToBrainEncoder(GaborEmbedder(), diffusion, picks=posterior)
 encoder.fit(images, epochs[train], image_ids=image_id[train])
 
-history = encoder.regressor_.residual_.history_
+history = encoder.regressor_.history_
 print("Loss on held-out images, by gradient steps:")
 for step, loss in zip(history.iterations, history.validation_losses, strict=True):
     print(f"  {step:4d}: {loss:.3f}")
-print(f"The denoiser is used: {encoder.regressor_.residual_.trained_}")
+print(f"The denoiser is used: {isinstance(encoder.regressor_.noise_, Denoiser)}")
 
 # %%
 # What there is to compare with: the recorded trials of the twenty new images, and their true
@@ -76,7 +75,7 @@ def draw(**settings):
 # %%
 # Number of steps
 # ---------------
-# ``n_steps`` and ``solver`` can be changed on the fitted regressor. ``random_state`` fixes the
+# ``n_steps`` and ``solver`` are given to ``sample``. ``random_state`` fixes the
 # noise that a draw starts from, so the same draw can be followed while it is made in more and more
 # steps.
 
@@ -84,8 +83,7 @@ n_steps = [2, 3, 4, 6, 10, 16, 25]
 spread, by_solver = {}, {}
 for solver in ("ddim", "dpm"):
     for n in n_steps:
-        encoder.regressor_.set_params(solver=solver, n_steps=n)
-        by_solver[solver, n] = draw()
+        by_solver[solver, n] = draw(solver=solver, n_steps=n)
         spread[solver, n] = within_image_sd(by_solver[solver, n]).mean() / real_sd
 
 # %%
@@ -137,9 +135,8 @@ for n in (4, 10, 25):
 # draws less that of the same draws at :math:`g = 0`. How large is it beside the true one, and does
 # it resemble it more?
 
-encoder.regressor_.set_params(solver="dpm", n_steps=10)
 scales = [0, 0.5, 1, 1.5, 2, 3, 4, 6]
-draws = {g: draw(guidance_scale=float(g)) for g in scales}
+draws = {g: draw(guidance_scale=float(g), n_steps=10) for g in scales}
 
 size, likeness, width, error = [], [], [], []
 for g in scales:

@@ -20,7 +20,7 @@ import mne
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
-from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
+from mne_img2brain import Denoiser, DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.encoder.attribution import attention_maps, attribute_tokens
 from mne_img2brain.metrics import identification_ranks, top_k
@@ -93,7 +93,7 @@ print(f"{'all features':14s} {ridge.score(tokens[new], truth[new]):5.2f}")
 # -----------------------
 # By default the expected response comes from a regression and the diffusion transformer adds what
 # single trials do around it. To look at how the transformer sees the image it must do everything
-# itself, as in Xu et al. (2025): ``mean_regressor=None``. Its tokens have to say where they are:
+# itself, as in Xu et al. (2025): ``mean=None``. Its tokens have to say where they are:
 # CLIP's do, Gabor tokens do not, so each cell gets columns of its own, and a column that names it.
 
 
@@ -109,13 +109,13 @@ def say_where(tokens):
 
 mean, scale = tokens[seen].mean(axis=0), tokens[seen].std(axis=0)
 placed = say_where(tokens)
-regressor = DiffusionRegressor(
-    mean_regressor=None, whitening="scale", hidden_size=64, n_layers=1, patch_length=6,
-    max_iter=600, batch_size=32, learning_rate=5e-3, ema_decay=0.99, n_iter_no_change=10,
-    random_state=0,
+denoiser = Denoiser(
+    whitening="scale", hidden_size=64, n_layers=1, patch_length=6, max_iter=600, batch_size=32,
+    learning_rate=5e-3, ema_decay=0.99, n_iter_no_change=10,
 )  # fmt: skip
+regressor = DiffusionRegressor(mean=None, noise=denoiser, random_state=0)
 encoder = ImageToBrainEncoder(regressor=regressor).fit(placed[seen], epochs[seen])
-print(f"Was the denoiser kept? {encoder.regressor_.residual_.trained_}")
+print(f"Was the denoiser kept? {isinstance(encoder.regressor_.noise_, Denoiser)}")
 print(f"r with the truth: {encoder.score(placed[new], truth[new]):.2f}")
 
 # %%

@@ -19,7 +19,7 @@ import mne
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
-from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
+from mne_img2brain import Denoiser, DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.viz import plot_prediction, plot_score_joint
 
@@ -43,7 +43,7 @@ new_trials = np.flatnonzero(new[image_id])
 # denoiser is small, so that this page is made in a minute on a laptop.
 
 regressor = DiffusionRegressor(
-    hidden_size=64, n_layers=2, patch_length=24, max_iter=200, random_state=0
+    noise=Denoiser(hidden_size=64, n_layers=2, patch_length=24, max_iter=200), random_state=0
 )
 encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
 encoder.fit(images, epochs[seen_trials], image_ids=image_id[seen_trials])

@@ -89,6 +89,8 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         Features of one token.
     n_iter_ : int
         Gradient steps that were made.
+    history_ : TrainingHistory | None
+        What the training of the transformer did, kept or not.
 
     See Also
     --------
@@ -272,11 +274,12 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         groups = None if plan.by_trial else data.image_index
         noise: Any = SubjectWhitener(kind()).fit(residuals, groups, weight, data.subject)
         # 4. the transformer, where it helps on images held out
-        seed, n_iter = int(rng.integers(2**31)), 0
+        seed, n_iter, history = int(rng.integers(2**31)), 0, None
         if denoiser.max_iter:
             denoiser.fit(data, plan, noise, seed=seed, device=self.device)
-            n_iter = denoiser.history_.iterations[-1]
-            if denoiser.history_.best_iter > 0 and (
+            history = denoiser.history_
+            n_iter = history.iterations[-1]
+            if history.best_iter > 0 and (
                 self.mean is None or denoiser_helps(denoiser, data, plan, seed)
             ):
                 noise = denoiser.without_trials()
@@ -287,7 +290,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
             logger.info("Without a denoiser that helps, noise is drawn by its states.")
         self.mean_, self.noise_, self.residual_averaged_ = mean, noise, averaged
         self.power_, self.average_response_, self.n_iter_ = power, average, n_iter
-        self.target_shape_ = data.target_shape
+        self.history_, self.target_shape_ = history, data.target_shape
         self.n_tokens_, self.n_features_in_ = data.tokens.shape[1:]
         return self
 
