@@ -322,6 +322,7 @@ EVALUATE = [
     *(("epochs", value, (TypeError, ValueError), "epochs") for value in (None, 3, "x", [])),
     ("image_ids", {"a": "image_id"}, ValueError, "image_ids is a dict, but epochs is none"),
     ("image_ids", "nothing", ValueError, "nothing"),
+    ("captions", ["one"], ValueError, "1 captions for 4 images"),
     ("labels", [1, 2], ValueError, "2 labels for 4 images"),
 ]  # fmt: skip
 

@@ -23,6 +23,7 @@ __all__ = ["main"]
 
 # What wrong input raises; anything else is a fault of the library, and its traceback is wanted.
 _FLAGS = {
+    "checkpoint": "--checkpoint",
     "allow_training_images": "--allow-training-images", "captions": "--captions",
     "device": "--device", "epochs": "EPOCHS", "groups": "--groups",
     "guidance_scale": "--guidance-scale", "image_ids": "--image-ids", "images": "IMAGES",
@@ -97,8 +98,9 @@ def _fit(arguments: Any) -> None:
         regressor.set_params(random_state=arguments.seed)
     encoder = ImageToBrainEncoder(_embedder(arguments), regressor, picks=arguments.picks)
     encoder.fit(
-        images, epochs, image_ids=arguments.image_ids, captions=captions, groups=arguments.groups
-    )
+        images, epochs, image_ids=arguments.image_ids, captions=captions, groups=arguments.groups,
+        checkpoint=arguments.checkpoint,
+    )  # fmt: skip
     _save(encoder, arguments)
     _write_arguments(arguments, "command.json")
     logger.info("Fitted to %d epochs; saved in %s.", len(epochs), arguments.out)

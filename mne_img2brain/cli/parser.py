@@ -97,6 +97,12 @@ def make_parser() -> argparse.ArgumentParser:
     fit.add_argument("epochs", metavar="EPOCHS")
     fit.add_argument("--out", type=Path, required=True, metavar="ENCODER", help="folder to make")
     fit.add_argument("--picks", nargs="+", help="sensors: types or names (default all good ones)")
+    fit.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the training here while it runs; the same command goes on after a stop",
+    )
     _add_pairing(fit, subjects=True)
     _add_model(fit, "default", ["ridge"])
     _add_overwrite(fit)

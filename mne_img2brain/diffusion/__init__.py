@@ -1,5 +1,6 @@
 """The same by a conditional diffusion transformer: network, noise schedule, samplers, training."""
 
+from .checkpoint import kept_seed
 from .denoiser import Denoiser
 from .dit import BrainDiT, Condition
 from .sampling import DrawNoise, ddim, dpm_solver, guided
@@ -16,5 +17,6 @@ __all__ = [
     "ddim",
     "dpm_solver",
     "guided",
+    "kept_seed",
     "train_denoiser",
 ]

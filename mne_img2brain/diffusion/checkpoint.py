@@ -14,8 +14,36 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from .._files import as_path, whole_file
+from .._files import as_path, whole_file, write_text
 from .._log import logger, warn
+
+_EVERY = 60.0
+
+
+def kept_seed(folder: str | os.PathLike, seed: int) -> int:
+    """Keep the seed of a fit that was left to chance, so that the fit can go on.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder of the checkpoint.
+    seed : int
+        Used where none is kept.
+
+    Returns
+    -------
+    int
+        The one that is kept.
+    """
+    path = as_path(folder, "checkpoint") / "seed.json"
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(kept, int) and kept >= 0:
+            return kept
+    except (ValueError, FileNotFoundError):
+        pass
+    write_text(path, json.dumps(seed))
+    return seed
 
 
 class Checkpoint:
@@ -27,13 +55,15 @@ class Checkpoint:
         The folder; of each training there is one file.
     identity : str
         What tells this training from others.
-    every : float
-        Seconds between two writes.
+    every : float | None
+        Seconds between two writes; ``None`` is a minute.
     """
 
-    def __init__(self, folder: str | os.PathLike, identity: str, every: float = 60.0) -> None:
+    def __init__(
+        self, folder: str | os.PathLike, identity: str, every: float | None = None
+    ) -> None:
         self.path: Path = as_path(folder, "checkpoint") / f"denoiser-{identity[:24]}.safetensors"
-        self.every, self._last = every, time.monotonic()
+        self.every, self._last = _EVERY if every is None else every, time.monotonic()
 
     def due(self) -> bool:
         """Tell whether it is time to write."""

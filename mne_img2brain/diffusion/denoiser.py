@@ -1,6 +1,7 @@
 """Denoiser: single-trial noise given the image, by a conditional diffusion transformer."""
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
@@ -158,6 +159,7 @@ class Denoiser(BaseEstimator):
         *,
         seed: int = 0,
         device: str = "auto",
+        checkpoint: str | os.PathLike | None = None,
     ) -> Self:
         """Train the network on residuals.
 
@@ -173,6 +175,8 @@ class Denoiser(BaseEstimator):
             Of the initial weights and of the training noise.
         device : str
             Where the network runs.
+        checkpoint : path-like | None
+            A folder to keep the training in, as in :func:`~mne_img2brain.diffusion.train_denoiser`.
 
         Returns
         -------
@@ -200,6 +204,7 @@ class Denoiser(BaseEstimator):
         self.history_ = self.train(
             self.network_, whitened, data, plan, seed=seed, max_iter=self.max_iter,
             learning_rate=self.learning_rate, weight_decay=self.weight_decay,
+            checkpoint=checkpoint,
         )  # fmt: skip
         self.scaled_ = self.scaled_.of(np.empty((0, *data.tokens.shape[1:]), np.float32))
         return self

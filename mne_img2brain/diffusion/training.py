@@ -66,7 +66,7 @@ def train_denoiser(
     seed: int = 0,
     device: str | torch.device = "cpu",
     checkpoint: str | os.PathLike | None = None,
-    checkpoint_every: float = 60.0,
+    checkpoint_every: float | None = None,
 ) -> TrainingHistory:
     r"""Train a denoiser on responses, in place.
 
@@ -126,8 +126,8 @@ def train_denoiser(
         A folder to keep the training in while it runs. A training of the same network, data and
         parameters goes on where the last one was stopped, and ends with the same weights, on one
         CPU thread to the last bit.
-    checkpoint_every : float
-        Seconds between two writes to it.
+    checkpoint_every : float | None
+        Seconds between two writes to it; ``None`` is a minute.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """Any regressor, called with tokens and responses in three dimensions."""
 
 import inspect
+import os
 from numbers import Integral
 from typing import Any, NamedTuple, Self
 
@@ -13,6 +14,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
+from .._files import as_path, try_folder
 from ..mean import FewImagesRegressor, KernelMeanRegressor
 from ..trials.pooling import pool_tokens
 from ..trials.splits import merge_groups
@@ -222,6 +224,7 @@ def fit_regressor(
     regions: np.ndarray,
     subjects: np.ndarray | None,
     y_mask: Any,
+    checkpoint: str | os.PathLike | None = None,
 ) -> Any:
     """Clone a regressor and fit it.
 
@@ -237,6 +240,8 @@ def fit_regressor(
         Responses.
     sample_weight, groups, regions, subjects, y_mask : array | None
         As in :meth:`mne_img2brain.DiffusionRegressor.fit`.
+    checkpoint : path-like | None
+        Where a regressor that trains for long keeps its training.
 
     Returns
     -------
@@ -248,7 +253,15 @@ def fit_regressor(
 
         regressor = DiffusionRegressor()
     regressor = clone(regressor)
-    given = {"sample_weight": sample_weight, "groups": groups, "regions": regions}
+    given: dict[str, Any] = {"sample_weight": sample_weight, "groups": groups, "regions": regions}
+    if checkpoint is not None:
+        if not has_fit_parameter(regressor, "checkpoint"):
+            raise ValueError(
+                f"checkpoint={str(checkpoint)!r}, but a {type(regressor).__name__} has no training "
+                "that could be kept; leave it out."
+            )
+        given["checkpoint"] = as_path(checkpoint, "checkpoint")
+        try_folder(given["checkpoint"])
     if has_fit_parameter(regressor, "subjects"):
         given |= {"subjects": subjects, "y_mask": y_mask, "image_index": image_index}
         return _fit_shaped(regressor, tokens, y, **given)

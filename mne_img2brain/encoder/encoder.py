@@ -130,6 +130,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         image_ids: np.ndarray | str | None = None,
         captions: list[str] | str | None = None,
         groups: np.ndarray | str | None = None,
+        checkpoint: str | os.PathLike | None = None,
     ) -> Self:
         """Learn the responses to images.
 
@@ -151,6 +152,10 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             What splits inside ``fit`` keep together, or the metadata column that holds it.
             ``None`` takes the column ``concept`` where there is one without gaps and none of its
             groups has more than half of the epochs.
+        checkpoint : path-like | None
+            A folder in which a long training is kept while it runs: a fit that was stopped goes on
+            from there when it is called again with the same data and parameters. The folder is not
+            needed after the fit.
 
         Returns
         -------
@@ -198,6 +203,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             regions=np.unique(regions, return_inverse=True)[1],
             subjects=subjects,
             y_mask=None if recording.channel_mask.all() else recording.channel_mask,
+            checkpoint=checkpoint,
         )
         self.embedder_, self.regressor_, self.scaler_ = embedder, regressor, scaler
         self.info_, self.times_ = recording.info, recording.times

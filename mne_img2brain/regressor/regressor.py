@@ -2,8 +2,9 @@
 
 import copy
 import dataclasses
+import os
 from collections.abc import Callable
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._log import logger, use_log_level
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from .._torch import resolve_device, seed_from
-from ..diffusion import Denoiser, DrawNoise
+from ..diffusion import Denoiser, DrawNoise, kept_seed
 from ..diffusion.denoiser import N_TIMESTEPS, SOLVERS
 from ..diffusion.selection import denoiser_helps
 from ..mean.conditional_mean import ConditionalMean
@@ -179,6 +180,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         subjects: np.ndarray | None = None,
         y_mask: np.ndarray | None = None,
         image_index: np.ndarray | None = None,
+        checkpoint: str | os.PathLike | None = None,
     ) -> Self:
         """Fit the mean, then the distribution of what it leaves over.
 
@@ -211,6 +213,10 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         image_index : array of int, shape (n_trials,) | None
             The row of ``X`` that each trial answers to. ``X`` then holds each image once, and
             its length, and that of ``token_mask``, is the number of images.
+        checkpoint : path-like | None
+            A folder in which the training of the denoiser is kept while it runs. Where a fit to the
+            same data with the same parameters was stopped, training goes on from there (the mean,
+            which takes a small part of the time, is fitted again), and ends with the same weights.
 
         Returns
         -------
@@ -235,14 +241,18 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
                     subjects,
                     y_mask,
                     image_index,
-                )
+                ),
+                checkpoint,
             )
 
-    def _fit(self, data: TrialArrays) -> Self:
+    def _fit(self, data: TrialArrays, checkpoint: str | os.PathLike | None) -> Self:
         """Fit on checked arrays."""
         denoiser = self._denoiser()
         resolve_device(self.device)
-        rng = np.random.default_rng(seed_from(self.random_state))
+        seed = seed_from(self.random_state)
+        if checkpoint is not None and not isinstance(self.random_state, Integral):
+            seed = kept_seed(checkpoint, seed)
+        rng = np.random.default_rng(seed)
         # 1. canonical order, groups, folds
         data, plan = plan_splits(
             data, self.min_images, self.n_folds, denoiser.validation_fraction, rng
@@ -276,7 +286,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         # 4. the transformer, where it helps on images held out
         seed, n_iter, history = int(rng.integers(2**31)), 0, None
         if denoiser.max_iter:
-            denoiser.fit(data, plan, noise, seed=seed, device=self.device)
+            denoiser.fit(data, plan, noise, seed=seed, device=self.device, checkpoint=checkpoint)
             history = denoiser.history_
             n_iter = history.iterations[-1]
             if history.best_iter > 0 and (
