@@ -32,7 +32,7 @@ class NoiseStates:
     than that of these draws is added by :class:`~mne_img2brain.noise.gains.BandGains`.
 
     Where trials differ in power no more than draws of one Gaussian do, no trial is kept, and draws
-    are Gaussian: normal numbers times the principal components of the trials.
+    are Gaussian but for gains: normal numbers times the principal components of the trials.
 
     Attributes
     ----------
@@ -82,20 +82,19 @@ class NoiseStates:
         rows = np.sort(rng.permutation(n)[: _MAX_VALUES // size])
         residuals = residuals[rows].astype(np.float32)
         flat = residuals.reshape(len(rows), size)
-        gaussian = rng.standard_normal((len(rows), len(rows)), np.float32) @ flat / len(rows) ** 0.5
+        gaussian = _gaussian(residuals, rng)
         features = _log_power(residuals)
-        if excess_is_chance(features, _log_power(gaussian.reshape(residuals.shape)), rng):
+        if excess_is_chance(features, _log_power(gaussian), rng):
             logger.info("Trials differ in power as those of one Gaussian do: none is kept.")
             self.components_ = _principal_components(flat)
+            self.gains_ = _find_gains(residuals, gaussian)
             return self
         del gaussian
         leaves = _split(features, np.arange(len(rows)))
         self.trials_ = flat[np.concatenate(leaves)]
         self.bounds_ = np.cumsum([0, *map(len, leaves)])
-        # Draws from states vary in loudness, not in each source for itself.
-        own = self._mix(rng.standard_normal((len(rows), size), np.float32))
-        gains = BandGains().fit(residuals, own.reshape(residuals.shape))
-        self.gains_ = gains if 0 < gains.n_numbers <= size - 2 * _LEAST else None
+        drawn = self._mix(rng.standard_normal((len(rows), size)))
+        self.gains_ = _find_gains(residuals, drawn.reshape(residuals.shape))
         return self
 
     def draw(self, noise: np.ndarray) -> np.ndarray:
@@ -112,13 +111,14 @@ class NoiseStates:
             In the unit of the residuals.
         """
         numbers = noise.reshape(len(noise), -1)
-        if self.components_ is not None:
-            drawn = numbers[:, : len(self.components_)].astype(np.float32) @ self.components_
-            return drawn.reshape(noise.shape)
-        drawn = self._mix(numbers).reshape(noise.shape)
+        if self.components_ is None:
+            drawn, start = self._mix(numbers), 2 * _LEAST
+        else:
+            drawn = numbers[:, -len(self.components_) :].astype(np.float32) @ self.components_
+            start = 0  # left over, or the numbers of the smallest components
+        drawn = drawn.reshape(noise.shape)
         if self.gains_ is None:
             return drawn
-        start = 2 * _LEAST
         return self.gains_.apply(drawn, numbers[:, start : start + self.gains_.n_numbers])
 
     @property
@@ -126,12 +126,25 @@ class NoiseStates:
         """Whether there were trials enough to draw by."""
         return self.trials_ is not None or self.components_ is not None
 
-    def without_trials(self) -> Self:
-        """Return a copy that keeps no recorded trial: one Gaussian with the covariance of all."""
+    def without_trials(self, shape: tuple[int, int]) -> Self:
+        """Return a copy that keeps no recorded trial: one Gaussian with the covariance of all.
+
+        Parameters
+        ----------
+        shape : tuple
+            (n_channels, n_times)
+
+        Returns
+        -------
+        NoiseStates
+        """
         bare = type(self)()
-        bare.components_ = self.components_
+        bare.components_, bare.gains_ = self.components_, self.gains_
         if self.trials_ is not None:
             bare.components_ = _principal_components(self.trials_)
+            trials = self.trials_.reshape(-1, *shape)
+            # the first gains are over what draws by states vary in
+            bare.gains_ = _find_gains(trials, _gaussian(trials, np.random.default_rng(0)))
         return bare
 
     def _mix(self, numbers: np.ndarray) -> np.ndarray:
@@ -150,8 +163,21 @@ class NoiseStates:
         return drawn
 
 
+def _gaussian(trials: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return as many draws with the covariance of the trials."""
+    flat = trials.reshape(len(trials), -1)
+    weights = rng.standard_normal((len(flat), len(flat)), np.float32)
+    return (weights @ flat / len(flat) ** 0.5).reshape(trials.shape)
+
+
+def _find_gains(trials: np.ndarray, drawn: np.ndarray) -> BandGains | None:
+    """Draws vary in loudness, not in each source for itself."""
+    gains = BandGains().fit(trials, drawn)
+    return gains if 0 < gains.n_numbers <= trials[0].size - 2 * _LEAST else None
+
+
 def _principal_components(trials: np.ndarray) -> np.ndarray:
-    """Return components whose sum with normal weights has the covariance of the trials."""
+    """Return what normal weights turn into the covariance of trials, the smallest first."""
     n, size = trials.shape
     trials = trials.astype(float)
     if n < size:

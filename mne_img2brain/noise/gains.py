@@ -11,6 +11,7 @@ from .permutation import largest_excess
 _MIN_TRIALS = 100  # with fewer, excess variance cannot be told from chance
 _CHANCE = 0.02  # that gains are found in any octave where draws vary as trials do
 _N_PERMUTATIONS = 999
+_MOST_SD = 1.5  # of log power: with more, power is that of rare, giant draws
 
 
 class BandGains:
@@ -111,6 +112,8 @@ class BandGains:
         if not values.any():
             return None
         root = vectors * np.sqrt(values)
+        most = np.sqrt(np.square(root).sum(axis=1).max())
+        root *= min(1.0, _MOST_SD / most)
         diagonal = np.square(root).sum(axis=1)
         return {"filters": filters, "patterns": patterns, "root": root, "diagonal": diagonal}
 

@@ -313,7 +313,7 @@ class SpaceTimeWhitener:
         SpaceTimeWhitener
         """
         bare = copy.copy(self)
-        bare.states_ = self.states_.without_trials() if gaussian else NoiseStates()
+        bare.states_ = self.states_.without_trials(self.shape_) if gaussian else NoiseStates()
         return bare
 
     def _multiply(

@@ -166,9 +166,15 @@ def test_without_trials_draws_have_their_covariance(recording, rng):
         assert whitener.n_stored_trials == n
         bare = whitener.without_trials()
         assert bare.n_stored_trials == 0
-        draws = bare.colour(rng.standard_normal((60_000, C, 16))).reshape(60_000, -1)
+        noise = rng.standard_normal((60_000, C, 16))
         flat = trials.reshape(n, -1)
-        expected, covariance = flat.T @ flat / n, draws.T @ draws / len(draws)
+        expected = flat.T @ flat / n
+        # with gains of sources the power of every channel stays
+        power = np.square(bare.colour(noise)).mean(axis=(0, 2))
+        assert_allclose(power, np.square(trials).mean(axis=(0, 2)), rtol=0.05)
+        bare.states_.gains_ = None
+        draws = bare.colour(noise).reshape(60_000, -1)
+        covariance = draws.T @ draws / len(draws)
         assert_allclose(covariance, expected, atol=0.03 * np.diag(expected).max())
         # no trial is among what is kept
         kept = bare.states_.components_ * whitener.scale_.repeat(16, axis=1).ravel()
