@@ -14,6 +14,7 @@ import torch
 
 from .._log import logger, progress_bar
 from .._torch import evaluating, seeded_init
+from ..trials.checks import check_integers
 from .checkpoint import Checkpoint, identify, restore, snapshot
 
 _N_VALIDATION_TIMESTEPS = 8
@@ -136,9 +137,13 @@ def train_denoiser(
     Raises
     ------
     ValueError
-        If responses are not finite, or ``validation`` is not one bool for each trial or holds out
-        all of them.
+        If a number of steps or trials is out of range, responses are not finite, or ``validation``
+        is not one bool for each trial or holds out all of them.
     """
+    check_integers(
+        max_iter=(max_iter, 0), batch_size=(batch_size, 1), eval_every=(eval_every, 1),
+        n_iter_no_change=(n_iter_no_change, 1),
+    )  # fmt: skip
     rng = np.random.default_rng(seed)
     model.to(device)
     x0 = torch.as_tensor(np.ascontiguousarray(x0, dtype=np.float32))

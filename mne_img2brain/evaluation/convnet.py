@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from .._parameters import Integer, Number, all_or_nothing, check_parameters
+
 
 class TrialConvNet(ClassifierMixin, BaseEstimator):
     """Convolutions over time and over sensors, for the two-sample test.
@@ -60,6 +62,7 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
+    @all_or_nothing
     def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
         """Train on labelled trials.
 
@@ -79,6 +82,15 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
 
         from .._torch import resolve_device, seeded_init
 
+        check_parameters(
+            self,
+            n_filters=Integer(1),
+            filter_length=Integer(1),
+            n_passes=Integer(1),
+            batch_size=Integer(1),
+            learning_rate=Number(0, 1, closed="high"),
+            random_state=Integer(0),
+        )
         X = np.asarray(X, np.float64)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) != 2:

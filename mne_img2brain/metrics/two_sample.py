@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
+from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from ._shapes import check_pair, check_trials
 
 __all__ = ["TrialFeatures", "classifier_two_sample", "default_classifiers", "trial_halves"]
@@ -48,6 +49,7 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         self.n_components = n_components
         self.shrinkage = shrinkage
 
+    @all_or_nothing
     def fit(self, X: np.ndarray, y: None = None) -> Self:
         """Learn the sensors' scale and the mean covariance.
 
@@ -63,6 +65,12 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         TrialFeatures
             The fitted transformer.
         """
+        check_parameters(
+            self,
+            n_bins=Integer(1),
+            n_components=Integer(1),
+            shrinkage=Number(0, 1),
+        )
         X = np.asarray(X, float)
         scale = X.std(axis=(0, 2))
         self.scale_ = np.where(scale > 0, scale, 1.0)

@@ -106,6 +106,16 @@ def test_no_steps_leave_the_denoiser_as_it_is(rng, held):
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.parametrize("name", ["max_iter", "batch_size", "eval_every", "n_iter_no_change"])
+def test_numbers_of_steps_and_trials_are_checked(rng, name):
+    for value in (-1, 1.5, np.nan, "3"):
+        with pytest.raises(ValueError, match=name):
+            train_denoiser(
+                model(), rng.standard_normal((8, 2, 6)), np.zeros((8, 1, 1), np.float32),
+                image_index=np.arange(8), scheduler=NoiseScheduler(), **{name: value},
+            )  # fmt: skip
+
+
 @pytest.mark.parametrize("conditioning", ["cross_attention", "addition", "concatenation"])
 def test_matrices_are_decayed_and_nothing_else(rng, conditioning):
     """Without a gradient, one step takes its part from matrices and leaves all else in place."""

@@ -10,7 +10,9 @@ from sklearn.model_selection import GridSearchCV
 from mne_img2brain import ClipEmbedder, GaborEmbedder
 from mne_img2brain._parameters import Integer, Number, all_or_nothing, check_parameters
 from mne_img2brain.baselines import MeanResponse, NearestNeighbor, RidgeBaseline, RidgeGaussian
+from mne_img2brain.evaluation import TrialConvNet
 from mne_img2brain.mean import FewImagesRegressor, KernelMeanRegressor
+from mne_img2brain.metrics import TrialFeatures
 
 NO_COUNT = (0, -1, 2.5, np.nan, np.inf, "4", None, True)
 NO_NUMBER = (np.nan, np.inf, -1, "x", None, True, 1j)
@@ -37,6 +39,16 @@ WRONG = [
             "n_folds": (1, *NO_COUNT),
         }.items()
     ),
+    (TrialFeatures(), "n_bins", NO_COUNT),
+    (TrialFeatures(), "n_components", NO_COUNT),
+    (TrialFeatures(), "shrinkage", (2, *NO_NUMBER)),
+    (TrialConvNet(), "n_filters", NO_COUNT),
+    (TrialConvNet(), "filter_length", NO_COUNT),
+    (TrialConvNet(), "n_passes", NO_COUNT),
+    (TrialConvNet(), "batch_size", NO_COUNT),
+    (TrialConvNet(), "learning_rate", (0, 1e10, *NO_NUMBER)),
+    (TrialConvNet(), "device", ("gpu", 1j)),
+    (TrialConvNet(), "random_state", (-1, 1.5, "x", None)),
     (GaborEmbedder(), "size", (7, 10**9, *NO_COUNT)),
     (GaborEmbedder(), "n_scales", (10**9, *NO_COUNT)),
     (GaborEmbedder(), "n_orientations", (10**9, *NO_COUNT)),
@@ -62,6 +74,8 @@ REGRESSORS = (
 def test_a_wrong_parameter_is_named_in_fit(estimator, name, values, rng):
     x, y = rng.standard_normal((20, 4)), rng.standard_normal((20, 2, 3))
     given = (None,) if isinstance(estimator, (GaborEmbedder, ClipEmbedder)) else (x, y)
+    if isinstance(estimator, (TrialFeatures, TrialConvNet)):
+        given = y, np.arange(20) % 2
     for value in values:
         wrong = clone(estimator).set_params(**{name: value})
         with pytest.raises((ValueError, TypeError), match=f"(?i){name}|seed"):
@@ -73,7 +87,8 @@ def test_no_constructor_parameter_is_forgotten():
     listed = {}
     for estimator, name, _ in WRONG:
         listed.setdefault(type(estimator), set()).add(name)
-    for estimator in (*REGRESSORS, GaborEmbedder(), ClipEmbedder()):
+    others = GaborEmbedder(), ClipEmbedder(), TrialFeatures(), TrialConvNet()
+    for estimator in (*REGRESSORS, *others):
         assert set(estimator.get_params()) == listed.get(type(estimator), set()), estimator
 
 
