@@ -1,6 +1,6 @@
 """Which image each trial answers to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -36,6 +36,8 @@ def align(images: Sequence | np.ndarray, recording: Any, image_ids: Any = None) 
 
     Raises
     ------
+    TypeError
+        If ids are a set or a dict.
     ValueError
         If the numbers do not fit, or ids are missing, unknown or out of range.
     """
@@ -135,6 +137,11 @@ def _all_ids(recording: Any, image_ids: Any) -> tuple[str, np.ndarray]:
     if isinstance(image_ids, str):
         label = f"The metadata column {image_ids!r}"
         image_ids = metadata_column(recording, image_ids)
+    if isinstance(image_ids, (Set, Mapping)):
+        raise TypeError(
+            f"image_ids is a {type(image_ids).__name__}, which has no order of trials; give a list "
+            "with one id per trial."
+        )
     ids = np.asarray(image_ids)
     n_trials, n_events = recording.n_trials, recording.n_events
     if ids.ndim != 1 or len(ids) not in (n_trials, n_events):

@@ -33,16 +33,23 @@ class Preparation:
         The trials, in SI units.
     directions : array, shape (n_channels, n_directions) | None
         Of a fit, the space that its data were in.
-    scales : dict of str -> float
-        The SD of each channel type over time, in SI units.
+    fitted_scales : dict of str -> float | None
+        Of a fit, the SD of each channel type over time, in SI units.
     """
 
     info: Any
     baseline: tuple | None
     times: np.ndarray
     data: np.ndarray | None
-    directions: np.ndarray | None
-    scales: dict
+    directions: np.ndarray | None = None
+    fitted_scales: dict | None = None
+
+    @cached_property
+    def scales(self) -> dict:
+        """The SD of each channel type over time, in SI units."""
+        if self.data is None:
+            return self.fitted_scales or {}
+        return sizes(self.data, np.array(list(self.ch_types.values())))
 
     @cached_property
     def ch_types(self) -> dict:
@@ -117,10 +124,7 @@ def preparation(recording: Any) -> Preparation:
     -------
     Preparation
     """
-    return Preparation(
-        recording.info, recording.baseline, recording.times, recording.data, None,
-        sizes(recording.data, recording.ch_types),
-    )  # fmt: skip
+    return Preparation(recording.info, recording.baseline, recording.times, recording.data)
 
 
 def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:
@@ -138,13 +142,12 @@ def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:
     dict of str -> float
     """
     data = data[:: max(1, data.size // 10**7)]
-    variance = data.var(axis=2) if data.shape[2] > 1 else data.var(axis=0)
+    # of one time point, over trials
+    variance = data.var(axis=2) if data.shape[2] > 1 else data.var(axis=0).T
     result = {}
     for ch_type in dict.fromkeys(ch_types.tolist()):
-        of_type = np.ma.masked_invalid(variance[..., ch_types == ch_type])
+        of_trial = np.ma.masked_invalid(variance[:, ch_types == ch_type]).mean(axis=1).compressed()
         # the median over trials: artefacts are no other unit
-        of_trial = of_type.mean(axis=-1) if of_type.ndim == 2 else of_type
-        of_trial = np.ma.atleast_1d(of_trial).compressed()
         result[ch_type] = float(np.sqrt(np.median(of_trial))) if len(of_trial) else 0.0
     return result
 

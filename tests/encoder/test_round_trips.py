@@ -416,6 +416,16 @@ def test_a_column_nobody_asked_for_fails_no_fit(tokens, regressor, concept):
     assert encoder.score(tokens, epochs) > 0.5
 
 
+def test_one_time_point(tokens):
+    epochs = record(tokens, np.arange(48)).crop(0.05, 0.05)
+    encoder = ImageToBrainEncoder(regressor=Ridge()).fit(tokens[:40], epochs[:40])
+    assert encoder.score(tokens[40:], epochs[40:]) > 0.5
+    larger = epochs[40:].copy()
+    larger._data *= 1e6
+    with pytest.raises(ValueError, match="times as large as those of fit"):
+        encoder.score(tokens[40:], larger)
+
+
 def test_times_before_onset_only(tokens):
     with pytest.warns(RuntimeWarning, match="not after image onset"):
         ImageToBrainEncoder(regressor=Ridge()).fit(tokens, record(tokens, range(48), tmin=-0.5))

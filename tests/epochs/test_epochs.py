@@ -320,6 +320,9 @@ def test_by_ids(recording):
         align(range(3), recording, ids + 0.5)
     with pytest.raises(ValueError, match="has the type bool"):
         align(range(3), recording, ids > 1)
+    for chance in (set(range(10)), dict(enumerate(ids))):
+        with pytest.raises(TypeError, match="no order of trials"):
+            align(range(10), recording, chance)
 
 
 def test_by_name_and_metadata_column(recording):
