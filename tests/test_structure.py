@@ -44,9 +44,13 @@ def room_of(path):
 
 
 def imports(path):
-    """All imported modules, absolute, wherever in the file the import stands."""
+    """All imported modules, absolute, wherever the import stands but for type checkers alone."""
     package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

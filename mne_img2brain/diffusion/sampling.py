@@ -1,10 +1,13 @@
 """From noise to a response: the noise of a draw, DDIM, a second-order solver, guidance."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from .scheduler import NoiseScheduler
 
 
 def _steps(timesteps: list[int] | torch.Tensor) -> list[tuple]:
@@ -18,7 +21,7 @@ def _steps(timesteps: list[int] | torch.Tensor) -> list[tuple]:
 def ddim(
     denoiser: Callable,
     x: torch.Tensor,
-    scheduler: Any,
+    scheduler: "NoiseScheduler",
     timesteps: list[int] | torch.Tensor,
     *,
     eta: float = 0.0,
@@ -84,7 +87,7 @@ def ddim(
 def dpm_solver(
     denoiser: Callable,
     x: torch.Tensor,
-    scheduler: Any,
+    scheduler: "NoiseScheduler",
     timesteps: list[int] | torch.Tensor,
     *,
     eta: float = 0.0,
@@ -126,7 +129,8 @@ def dpm_solver(
     """
     if eta != 0:
         raise ValueError(f"eta={eta}, but this solver is deterministic; use ddim, or eta=0.")
-    last_x0 = last_h = None
+    last_x0: Any = None
+    last_h: Any = None
     log_snr = _log_snr(scheduler)
     for step, (now, after) in enumerate(_steps(timesteps)):
         output = denoiser(x, torch.full((len(x),), now, device=x.device))
@@ -146,7 +150,7 @@ def dpm_solver(
     return x
 
 
-def _log_snr(scheduler: Any) -> torch.Tensor:
+def _log_snr(scheduler: "NoiseScheduler") -> torch.Tensor:
     """Half the log signal-to-noise ratio of each timestep; the last entry is the response."""
     alpha_bar = torch.cat([scheduler.alpha_bar, torch.ones(1, dtype=torch.float64)])
     return 0.5 * (alpha_bar.log() - torch.log1p(-alpha_bar))

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from .._log import logger, progress_bar
 from .._torch import evaluating, seeded_init
 from ..trials.checks import check_integers
 from .checkpoint import Checkpoint, identify, restore, snapshot
+
+if TYPE_CHECKING:
+    from .scheduler import NoiseScheduler
 
 _N_VALIDATION_TIMESTEPS = 8
 _MAX_VALIDATION = 512
@@ -49,7 +52,7 @@ def train_denoiser(
     tokens: Any,
     *,
     image_index: np.ndarray,
-    scheduler: Any,
+    scheduler: "NoiseScheduler",
     token_mask: np.ndarray | None = None,
     subjects: np.ndarray | None = None,
     y_mask: np.ndarray | None = None,
@@ -296,7 +299,7 @@ class _Judge:
     """Held-out trials with fixed timesteps and noise: the same question at every evaluation."""
 
     def __init__(
-        self, rows: np.ndarray, rng: np.random.Generator, shape: Any, scheduler: Any
+        self, rows: np.ndarray, rng: np.random.Generator, shape: Any, scheduler: "NoiseScheduler"
     ) -> None:
         if len(rows) > _MAX_VALIDATION:
             rows = np.sort(rng.choice(rows, _MAX_VALIDATION, replace=False))

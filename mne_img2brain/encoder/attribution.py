@@ -1,7 +1,7 @@
 """Looking inside: which parts of an image the denoiser looks at, and which drive a response."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from ..diffusion import Denoiser
 from ..epochs import project
 from ..stimulus.tokens import present
 from ..trials.checks import check_integers
+
+if TYPE_CHECKING:
+    from . import ImageToBrainEncoder
 
 __all__ = ["Attention", "attention_maps", "attribute_tokens"]
 
@@ -35,7 +38,9 @@ class Attention:
     times: np.ndarray
 
 
-def attention_maps(encoder: Any, images: list | np.ndarray, *, batch_size: int = 64) -> Attention:
+def attention_maps(
+    encoder: "ImageToBrainEncoder", images: list | np.ndarray, *, batch_size: int = 64
+) -> Attention:
     """Return the cross-attention of the denoiser as it predicts the expected response.
 
     The mean over layers and heads, in the pass at pure noise in which the denoiser's expected
@@ -85,7 +90,7 @@ def attention_maps(encoder: Any, images: list | np.ndarray, *, batch_size: int =
 
 
 def attribute_tokens(
-    encoder: Any,
+    encoder: "ImageToBrainEncoder",
     images: list | np.ndarray,
     weights: np.ndarray,
     *,
@@ -185,7 +190,7 @@ def attribute_tokens(
     return result[stimuli.index]
 
 
-def _kept_denoiser(encoder: Any) -> Denoiser:
+def _kept_denoiser(encoder: "ImageToBrainEncoder") -> Denoiser:
     """Return the fitted diffusion model, or say why there is none to look into."""
     check_is_fitted(encoder)
     noise = getattr(encoder.regressor_, "noise_", None)
@@ -226,7 +231,7 @@ def _pure_noise(
     return x, torch.full((n,), last, device=like.device)
 
 
-def _pull_back(encoder: Any, whitener: Any, weights: np.ndarray) -> np.ndarray:
+def _pull_back(encoder: "ImageToBrainEncoder", whitener: Any, weights: np.ndarray) -> np.ndarray:
     """Carry weights on the response back to weights on whitened residuals: the adjoint.
 
     Units, rank and whitening are linear, W = U P D S with U and D diagonal, P and S symmetric; so

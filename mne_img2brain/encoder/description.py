@@ -2,12 +2,15 @@
 
 import collections
 import html
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
 
 from ..epochs.regions import lobe_of
+
+if TYPE_CHECKING:
+    pass
 
 _KINDS = {"eeg": "EEG", "mag": "magnetometers", "grad": "gradiometers"}
 

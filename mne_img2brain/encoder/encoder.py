@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import mne
 import numpy as np
@@ -33,6 +33,9 @@ from .pairing import NAME_FORMS, number_subjects, pair_trials, trial_groups, use
 from .power import draw_alike, expected_power
 from .saving import restore_encoder, write_encoder
 from .scoring import ScoringMixin
+
+if TYPE_CHECKING:
+    from ..stimulus.tokens import Stimuli
 
 
 def _can_sample(encoder: "ImageToBrainEncoder") -> bool:
@@ -407,7 +410,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
     def _generated(
         self,
         data: np.ndarray,
-        stimuli: Any,
+        stimuli: "Stimuli",
         n_draws: int | None,
         subject: str | None,
         metadata: Any,
@@ -439,7 +442,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             event_codes=codes,
         )
 
-    def _ids_of(self, stimuli: Any) -> list | None:
+    def _ids_of(self, stimuli: "Stimuli") -> list | None:
         """Return what the user calls images; None counts them."""
         if all(key in self.image_ids_ for key in stimuli.keys):
             return [self.image_ids_[key] for key in stimuli.keys]

@@ -4,7 +4,7 @@ import copy
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -14,6 +14,9 @@ from .._log import logger, warn
 from .description import describe
 from .folder import ENCODER_FILES
 from .saving import restore_encoder, write_encoder
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
 
 _LIMITS = """\
 - It has learnt {images} images. Of images unlike these it knows little: what it predicts for
@@ -42,7 +45,7 @@ class HubMixin:
         repo_id: str,
         *,
         trials: bool | None = None,
-        evaluation: Any = None,
+        evaluation: "Evaluation | None" = None,
         data: str | None = None,
         limits: str | None = None,
         licence: str | None = None,
@@ -188,7 +191,7 @@ class HubMixin:
 def model_card(
     encoder: Any,
     repo_id: str,
-    evaluation: Any = None,
+    evaluation: "Evaluation | None" = None,
     data: str | None = None,
     limits: str | None = None,
     licence: str | None = None,
@@ -269,7 +272,7 @@ def _noise(held: int, trials: bool | None) -> str:
     )
 
 
-def _scores(evaluation: Any) -> str:
+def _scores(evaluation: "Evaluation | None") -> str:
     """Write the table of an evaluation in Markdown."""
     if evaluation is None:
         return "It has not been evaluated on images that it has not seen."

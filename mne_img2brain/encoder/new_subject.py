@@ -1,6 +1,6 @@
 """Whose response: the subjects of an encoder, and how it learns a new one."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import mne
 import numpy as np
@@ -17,8 +17,12 @@ from ..epochs import (
 from ..stimulus.tokens import present
 from .pairing import pair_trials, trial_groups
 
+if TYPE_CHECKING:
+    from ..epochs.recording import Recording
+    from . import ImageToBrainEncoder
 
-def _can_adapt(encoder: Any) -> bool:
+
+def _can_adapt(encoder: "ImageToBrainEncoder") -> bool:
     """Tell whether the regressor learns new subjects."""
     regressor = getattr(encoder, "regressor_", encoder.regressor)
     return regressor is None or hasattr(regressor, "adapt")
@@ -116,7 +120,7 @@ class SubjectsMixin:
         self.training_image_keys_ = sorted(keys)
         return self
 
-    def _standardised(self, recording: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _standardised(self, recording: "Recording") -> tuple[np.ndarray, np.ndarray]:
         """Return responses at the sensors of fit, in its scale, and which sensors there are."""
         place = {name: i for i, name in enumerate(self.ch_names_)}
         where = np.array([place[name] for name in recording.ch_names])

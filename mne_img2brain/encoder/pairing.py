@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,12 @@ from ..epochs import (
 from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
 from ..trials.splits import merge_groups
 
+if TYPE_CHECKING:
+    from ..epochs.recording import Recording
+
 
 def pair_trials(
-    recording: Any,
+    recording: "Recording",
     images: Any,
     image_ids: Any = None,
     captions: list[str] | str | None = None,
@@ -90,7 +93,7 @@ def number_subjects(subject: np.ndarray) -> tuple[list, np.ndarray | None]:
 
 
 def trial_groups(
-    recording: Any, groups: np.ndarray | str | None, image: np.ndarray | None = None
+    recording: "Recording", groups: np.ndarray | str | None, image: np.ndarray | None = None
 ) -> np.ndarray | None:
     """Return what splits keep together.
 
@@ -137,7 +140,7 @@ def trial_groups(
 
 
 def user_ids(
-    recording: Any, image_ids: Any, keys: list[str], names: list[str]
+    recording: "Recording", image_ids: Any, keys: list[str], names: list[str]
 ) -> tuple[dict, str | None]:
     """Remember what the user calls images, for the metadata of what is generated.
 
@@ -195,7 +198,7 @@ def _plain(value: Any) -> int | str:
 
 
 def _captions_per_image(
-    recording: Any, captions: list[str] | str | None, row: np.ndarray, n_images: int
+    recording: "Recording", captions: list[str] | str | None, row: np.ndarray, n_images: int
 ) -> list[str] | None:
     """Return captions in the order of the images."""
     if captions is None:

@@ -1,13 +1,17 @@
 """Expected power over time and frequency of responses to images."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
 
 from ..trials.checks import check_integers
 from .any_regressor import sample_regressor
+
+if TYPE_CHECKING:
+    from ..stimulus.tokens import Stimuli
+    from . import ImageToBrainEncoder
 
 __all__ = ["draw_alike", "expected_power"]
 
@@ -16,7 +20,7 @@ _LENGTH = 5 / np.pi  # of a Morlet wavelet in MNE, in periods for each of its cy
 
 
 def draw_alike(
-    encoder: Any, stimuli: Any, codes: np.ndarray | None, n_draws: int
+    encoder: "ImageToBrainEncoder", stimuli: "Stimuli", codes: np.ndarray | None, n_draws: int
 ) -> Iterator[np.ndarray]:
     """Draw trials image by image, all from the same noise.
 

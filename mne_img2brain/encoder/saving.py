@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator
@@ -17,6 +17,9 @@ from .. import __version__
 from .._files import as_path, check_fif
 from .._log import logger, warn
 from .folder import ENCODER_FILES, FORMAT_VERSION, read_folder, write_folder
+
+if TYPE_CHECKING:
+    from . import ImageToBrainEncoder
 
 _INFO, _JSON = ENCODER_FILES[1:]
 
@@ -277,7 +280,11 @@ def _unpacked(packed: Any, arrays: dict) -> Any:
 
 
 def write_encoder(
-    encoder: Any, fname: str | os.PathLike, *, overwrite: bool = False, embedder: bool = True
+    encoder: "ImageToBrainEncoder",
+    fname: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    embedder: bool = True,
 ) -> None:
     """Write a fitted encoder to a folder.
 

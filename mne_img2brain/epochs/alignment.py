@@ -2,14 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._log import logger
 
+if TYPE_CHECKING:
+    from .recording import Recording
 
-def align(images: Sequence | np.ndarray, recording: Any, image_ids: Any = None) -> np.ndarray:
+
+def align(
+    images: Sequence | np.ndarray, recording: "Recording", image_ids: Any = None
+) -> np.ndarray:
     """Find the image of every trial.
 
     Without ``image_ids``, images and trials are matched by order: one image per trial, or,
@@ -70,7 +75,7 @@ def align(images: Sequence | np.ndarray, recording: Any, image_ids: Any = None) 
     return rows
 
 
-def ids_of_trials(recording: Any, image_ids: Any) -> np.ndarray:
+def ids_of_trials(recording: "Recording", image_ids: Any) -> np.ndarray:
     """Return what the user calls the image of every trial.
 
     Parameters
@@ -94,7 +99,7 @@ def ids_of_trials(recording: Any, image_ids: Any) -> np.ndarray:
 
 
 def check_distinct_trials(
-    recording: Any, row: np.ndarray, contents: Callable[[], Sequence]
+    recording: "Recording", row: np.ndarray, contents: Callable[[], Sequence]
 ) -> None:
     """Raise where trials of different images are equal to the last bit.
 
@@ -131,7 +136,7 @@ def check_distinct_trials(
             )
 
 
-def _all_ids(recording: Any, image_ids: Any) -> tuple[str, np.ndarray]:
+def _all_ids(recording: "Recording", image_ids: Any) -> tuple[str, np.ndarray]:
     """Return ids of trials or events as an array, and what messages call them."""
     label = "image_ids"
     if isinstance(image_ids, str):
@@ -154,12 +159,12 @@ def _all_ids(recording: Any, image_ids: Any) -> tuple[str, np.ndarray]:
     return label, ids
 
 
-def _of_trials(values: np.ndarray, recording: Any) -> np.ndarray:
+def _of_trials(values: np.ndarray, recording: "Recording") -> np.ndarray:
     """Return the values of trials, of one value per trial or per event."""
     return values if len(values) == recording.n_trials else values[recording.selection]
 
 
-def metadata_column(recording: Any, column: str) -> np.ndarray:
+def metadata_column(recording: "Recording", column: str) -> np.ndarray:
     """Return a column of the metadata, one value per trial, none missing.
 
     Parameters
@@ -198,7 +203,7 @@ def metadata_column(recording: Any, column: str) -> np.ndarray:
     return values.to_numpy()
 
 
-def images_from_metadata(recording: Any, column: str) -> list[str]:
+def images_from_metadata(recording: "Recording", column: str) -> list[str]:
     """Read the path of every trial's image from a metadata column.
 
     Parameters

@@ -1,13 +1,16 @@
 """Does a recording have the sensors and times of the training data."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._log import warn
 
+if TYPE_CHECKING:
+    from .recording import Recording
 
-def match_channels(recording: Any, ch_names: list[str]) -> np.ndarray:
+
+def match_channels(recording: "Recording", ch_names: list[str]) -> np.ndarray:
     """Find channels by name.
 
     Parameters
@@ -44,7 +47,7 @@ def match_channels(recording: Any, ch_names: list[str]) -> np.ndarray:
     return np.array([position.get(name, -1) for name in ch_names], dtype=int)
 
 
-def take_channels(recording: Any, ch_names: list[str]) -> np.ndarray:
+def take_channels(recording: "Recording", ch_names: list[str]) -> np.ndarray:
     """Return the data of some channels in a given order, NaN where a channel is bad.
 
     Parameters
@@ -70,7 +73,7 @@ def take_channels(recording: Any, ch_names: list[str]) -> np.ndarray:
     return data
 
 
-def check_times(recording: Any, times: np.ndarray, sfreq: float) -> None:
+def check_times(recording: "Recording", times: np.ndarray, sfreq: float) -> None:
     """Raise where a recording has other times than the training data.
 
     Parameters

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .._log import warn
+
+if TYPE_CHECKING:
+    from .recording import Recording
 
 # runs are joined as MNE joins them; compared data are of the same sensors; subjects differ in head
 # position and in the projectors found in their own data
@@ -112,7 +115,7 @@ class Preparation:
         return bool(np.sqrt(np.mean(data[..., inside].mean(-1) ** 2)) < GONE * data.std())
 
 
-def preparation(recording: Any) -> Preparation:
+def preparation(recording: "Recording") -> Preparation:
     """Say how a recording was prepared.
 
     Parameters

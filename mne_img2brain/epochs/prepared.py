@@ -4,12 +4,15 @@ What cannot be right is an error, what may be intended a warning. Data have the 
 can: a recording that was referenced without a projector is the same as one with an applied one.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .preparation import Mode, Preparation, limits, preparation, sizes, warn_of
 from .projections import check_projectors, check_reference
+
+if TYPE_CHECKING:
+    from .recording import Recording
 
 # between the sizes of two recordings: averages of 1,000 trials are 30 times as small as trials,
 # units differ by 1,000 at least
@@ -19,7 +22,11 @@ _LARGEST = {"eeg": 5e-3, "ecog": 5e-2, "seeg": 5e-2, "dbs": 5e-2, "mag": 1e-9, "
 
 
 def check_like_fit(
-    recording: Any, encoder: Any, mode: Mode = "compared", *, label: str = "fit"
+    recording: "Recording",
+    encoder: Any,
+    mode: Mode = "compared",
+    *,
+    label: str = "fit",
 ) -> None:
     """Raise or warn where a recording was not prepared as the data of a fit.
 
@@ -91,7 +98,7 @@ def check_alike(
     _check_filters(part, first, name, first_name)
 
 
-def check_units(recording: Any) -> None:
+def check_units(recording: "Recording") -> None:
     """Warn where data are larger than sensors give in MNE's units.
 
     Parameters

@@ -1,15 +1,18 @@
 """Train on draws, test on real trials, within an evaluation."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from ..metrics import train_on_generated
 
+if TYPE_CHECKING:
+    from .rows import Rows
+
 
 def judge_usefulness(
-    rows: Any,
+    rows: "Rows",
     draws: np.ndarray,
     trials: list[np.ndarray],
     labels: np.ndarray,

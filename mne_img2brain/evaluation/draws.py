@@ -1,6 +1,6 @@
 """Rows on draws."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import t as student
@@ -18,6 +18,10 @@ from ..metrics.spectrum import band_masks, channel_covariance, covariance_distan
 from ..metrics.spectrum import lag_one_autocorrelation as lag_one
 from ..metrics.variability import within_image_variance
 
+if TYPE_CHECKING:
+    from .material import Recorded
+    from .rows import Rows
+
 
 class Real:
     """What real trials are compared with themselves, once for all encoders.
@@ -32,7 +36,7 @@ class Real:
         Of random halves.
     """
 
-    def __init__(self, recorded: Any, classifiers: dict | None, seed: int) -> None:
+    def __init__(self, recorded: "Recorded", classifiers: dict | None, seed: int) -> None:
         self.keep = [index for index, t in enumerate(recorded.trials) if len(t) >= 2]
         self.trials = [recorded.trials[index] for index in self.keep]
         self.scale = np.sqrt(within_image_variance(self.trials).mean(axis=(0, 2)))
@@ -47,7 +51,12 @@ class Real:
 
 
 def judge_draws(
-    rows: Any, recorded: Any, draws: np.ndarray, prediction: np.ndarray, real: Real, options: Any
+    rows: "Rows",
+    recorded: "Recorded",
+    draws: np.ndarray,
+    prediction: np.ndarray,
+    real: Real,
+    options: Any,
 ) -> tuple[dict[str, np.ndarray], dict]:
     """Add the rows on one encoder's draws.
 
@@ -148,7 +157,7 @@ def _mean_against_prediction(draws: np.ndarray, prediction: np.ndarray) -> np.nd
 
 
 def _spectra(
-    rows: Any,
+    rows: "Rows",
     draws: np.ndarray,
     trials: list[np.ndarray],
     scale: np.ndarray,
@@ -179,7 +188,7 @@ def _spectra(
     return freqs[shown], *levels
 
 
-def _scores(rows: Any, draws: np.ndarray, trials: list[np.ndarray], real: Real) -> None:
+def _scores(rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Real) -> None:
     """Add energy score and CRPS, in standard deviations of real trials; these score one another."""
     scale = real.scale
     enough = min(len(half) for half in real.halves[0]) >= 2
@@ -192,7 +201,7 @@ def _scores(rows: Any, draws: np.ndarray, trials: list[np.ndarray], real: Real) 
 
 
 def _tell_apart(
-    rows: Any, draws: np.ndarray, trials: list[np.ndarray], real: Real, options: Any
+    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Real, options: Any
 ) -> None:
     """Add the two-sample test, real against real as its ceiling."""
     accuracy = classifier_two_sample(
@@ -209,7 +218,9 @@ def _tell_apart(
         )
 
 
-def _memory(rows: Any, draws: np.ndarray, trials: list[np.ndarray], training: np.ndarray) -> None:
+def _memory(
+    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], training: np.ndarray
+) -> None:
     """Add how near draws come to training trials, against held-out real trials."""
     generated = [of_image[: len(t)] for of_image, t in zip(draws, trials, strict=True)]
     distances = [nearest_distance(np.concatenate(y), training) for y in (generated, trials)]

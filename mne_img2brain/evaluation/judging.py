@@ -1,7 +1,7 @@
 """evaluate: encoders against recordings, in one table on the same split."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
@@ -19,6 +19,10 @@ from .result import Evaluation
 from .rows import Rows, frame
 from .subjects import combine
 
+if TYPE_CHECKING:
+    from ..encoder import ImageToBrainEncoder
+    from .material import Recorded
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -32,7 +36,7 @@ class Options:
 
 
 def evaluate(
-    encoder: Any,
+    encoder: "ImageToBrainEncoder | dict[str, ImageToBrainEncoder]",
     images: list | np.ndarray | str,
     epochs: mne.BaseEpochs | list | dict[str, mne.BaseEpochs],
     *,
@@ -215,7 +219,7 @@ def evaluate(
     )
 
 
-def _known_subject(encoder: Any, name: str, subject: str | None) -> str | None:
+def _known_subject(encoder: "ImageToBrainEncoder", name: str, subject: str | None) -> str | None:
     """Return the subject to ask an encoder for, None for its only or its average subject."""
     subjects = getattr(encoder, "subjects_", ())
     if subject in subjects:
@@ -230,7 +234,7 @@ def _of_subject(training_epochs: Any, subject: str) -> Any:
     return training_epochs[subject] if isinstance(training_epochs, dict) else training_epochs
 
 
-def _can_judge_draws(recorded: Any) -> bool:
+def _can_judge_draws(recorded: "Recorded") -> bool:
     """Tell whether there are single trials to compare draws with, and warn where not."""
     repeated = sum(len(of_image) > 1 for of_image in recorded.trials)
     if recorded.n_averaged is None:
@@ -240,7 +244,7 @@ def _can_judge_draws(recorded: Any) -> bool:
     return recorded.n_averaged is not None and repeated >= 3
 
 
-def _recorded_maps(recorded: Any, ceiling: Any) -> dict:
+def _recorded_maps(recorded: "Recorded", ceiling: Any) -> dict:
     """Return the maps that do not depend on an encoder."""
     maps = {"recorded": recorded.mean.mean(axis=0)}
     if ceiling is not None:
@@ -252,7 +256,7 @@ def _recorded_maps(recorded: Any, ceiling: Any) -> dict:
     return {name: _map(value, recorded, name) for name, value in maps.items()}
 
 
-def _map(value: np.ndarray, recorded: Any, comment: str) -> mne.Evoked:
+def _map(value: np.ndarray, recorded: "Recorded", comment: str) -> mne.Evoked:
     """Wrap an array as EvokedArray."""
     unit = comment.endswith(WITH_UNIT)
     return to_evoked_map(value, recorded.info, tmin=recorded.times[0], comment=comment, unit=unit)

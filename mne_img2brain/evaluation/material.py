@@ -1,7 +1,7 @@
 """What an evaluation looks at: real trials by image, and what each encoder says of them."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
@@ -17,6 +17,9 @@ from ..epochs import (
     take_channels,
 )
 from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
+
+if TYPE_CHECKING:
+    from ..encoder import ImageToBrainEncoder
 
 # Draws are asked for in calls of about this many numbers: 2e7 float64 are 160 MB.
 _NUMBERS_PER_CALL = 2e7
@@ -191,14 +194,16 @@ def refuse_training_images(encoders: dict, recorded: Recorded, allowed: bool) ->
         warn(f"{message}: what they score says nothing about new images.")
 
 
-def predicted(encoder: Any, recorded: Recorded, subject: str | None = None) -> np.ndarray:
+def predicted(
+    encoder: "ImageToBrainEncoder", recorded: Recorded, subject: str | None = None
+) -> np.ndarray:
     """Return an encoder's expected responses, shape (n_images, n_channels, n_times)."""
     epochs = encoder.predict(recorded.images, **_given(recorded, subject))
     return _data(epochs, recorded)
 
 
 def draws(
-    encoder: Any,
+    encoder: "ImageToBrainEncoder",
     recorded: Recorded,
     n_draws: int,
     random_state: int,

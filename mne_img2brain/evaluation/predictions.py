@@ -1,6 +1,6 @@
 """Rows on predictions."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +24,12 @@ from ..metrics.noise_ceiling import random_halves
 from ..metrics.uncertainty import r_from_moments, r_moments
 from . import rsa
 
+if TYPE_CHECKING:
+    from .material import Recorded
+    from .rows import Rows
 
-def ceilings(recorded: Any, n_splits: int, seed: int) -> Any:
+
+def ceilings(recorded: "Recorded", n_splits: int, seed: int) -> Any:
     """Return the split-half ceilings over images with two trials or more, or None.
 
     Parameters
@@ -49,8 +53,8 @@ def ceilings(recorded: Any, n_splits: int, seed: int) -> Any:
 
 
 def judge_prediction(
-    rows: Any,
-    recorded: Any,
+    rows: "Rows",
+    recorded: "Recorded",
     prediction: np.ndarray,
     ceiling: Any,
     window: tuple[float, ...],
@@ -152,7 +156,7 @@ def judge_prediction(
 
 
 def _best_within_images(
-    recorded: Any, scale: np.ndarray, seed: int, n_splits: int = 10
+    recorded: "Recorded", scale: np.ndarray, seed: int, n_splits: int = 10
 ) -> tuple[float, float]:
     r"""Return the MSE and the PCC of the noise-free response with the mean of all trials.
 
@@ -176,7 +180,9 @@ def _best_within_images(
     return float(np.mean(floor)), float(np.sign(reliability) * np.sqrt(np.abs(reliability)))
 
 
-def _identify(rows: Any, recorded: Any, prediction: np.ndarray, inside: np.ndarray) -> dict:
+def _identify(
+    rows: "Rows", recorded: "Recorded", prediction: np.ndarray, inside: np.ndarray
+) -> dict:
     """Add the rows on identification, and return its curves."""
     real, n_images = recorded.mean, len(recorded.mean)
     better, equal = identification_ranks(real[..., inside], prediction[..., inside])
@@ -198,7 +204,9 @@ def _identify(rows: Any, recorded: Any, prediction: np.ndarray, inside: np.ndarr
     return curves
 
 
-def _components(rows: Any, recorded: Any, prediction: np.ndarray, components: dict) -> None:
+def _components(
+    rows: "Rows", recorded: "Recorded", prediction: np.ndarray, components: dict
+) -> None:
     """Add latency and amplitude of components, at the sensor where the real one is largest."""
     real, expected = recorded.mean.mean(axis=0), prediction.mean(axis=0)
     for name, (tmin, tmax, mode) in components.items():
@@ -209,7 +217,7 @@ def _components(rows: Any, recorded: Any, prediction: np.ndarray, components: di
         label = f"{name} at {recorded.info['ch_names'][sensor]}"
         rows.add(
             f"{label}: latency",
-            peak.latency,
+            float(peak.latency),
             ceiling=float(there.latency[sensor]),
             better="ceiling",
             unit="s",

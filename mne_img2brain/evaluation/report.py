@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import mne
@@ -10,8 +10,11 @@ import numpy as np
 
 from .. import viz
 
+if TYPE_CHECKING:
+    from . import Evaluation
 
-def make_report(evaluation: Any) -> mne.Report:
+
+def make_report(evaluation: "Evaluation") -> mne.Report:
     """Put an evaluation's table and figures on one page.
 
     Parameters
@@ -32,7 +35,7 @@ def make_report(evaluation: Any) -> mne.Report:
     return report
 
 
-def _figures(evaluation: Any) -> Iterator[tuple[str, Any, str]]:
+def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, Any, str]]:
     """Yield title, figure and caption of everything there is to show."""
     maps, curves = evaluation.maps, evaluation.curves
     names = evaluation.encoders
@@ -81,7 +84,7 @@ def _figures(evaluation: Any) -> Iterator[tuple[str, Any, str]]:
     yield from _figures_of_draws(evaluation)
 
 
-def _figures_of_draws(evaluation: Any) -> Iterator[tuple[str, Any, str]]:
+def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, Any, str]]:
     """Yield the figures on draws, if there are draws."""
     curves = evaluation.curves
     drawing = [name for name in evaluation.encoders if "ranks" in curves[name]]
@@ -119,7 +122,7 @@ def _figures_of_draws(evaluation: Any) -> Iterator[tuple[str, Any, str]]:
     )
 
 
-def _summary(evaluation: Any) -> str:
+def _summary(evaluation: "Evaluation") -> str:
     """Return the table as HTML."""
     n_trials = sorted(set(evaluation.n_trials))
     trials = f"{n_trials[0]}" if len(n_trials) == 1 else f"{n_trials[0]} to {n_trials[-1]}"

@@ -1,11 +1,14 @@
 """Representational similarity through rsatoolbox, an extra."""
 
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..metrics import trial_halves
+
+if TYPE_CHECKING:
+    from .material import Recorded
 
 
 def installed() -> bool:
@@ -50,7 +53,7 @@ def windows(times: np.ndarray, width: float = 0.05) -> tuple[np.ndarray, list]:
 
 
 def time_course(
-    recorded: Any, prediction: np.ndarray, seed: int
+    recorded: "Recorded", prediction: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compare dissimilarities in windows of 50 ms.
 
@@ -78,7 +81,7 @@ def time_course(
     return centres, np.array(values), np.array(ceilings)
 
 
-def ceiling(recorded: Any, inside: np.ndarray | slice, seed: int) -> float:
+def ceiling(recorded: "Recorded", inside: np.ndarray | slice, seed: int) -> float:
     """Return the similarity of two halves of the trials, NaN where an image has but one."""
     if min(len(of_image) for of_image in recorded.trials) < 2:
         return float("nan")

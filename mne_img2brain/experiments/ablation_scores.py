@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
@@ -13,6 +13,10 @@ from ..metrics import bootstrap, identification_ranks, interval, r_map, time_mas
 from ..metrics.accuracy import mse_by_image, pearson_by_image
 from ..metrics.uncertainty import r_from_moments, r_moments
 from ..metrics.variability import within_image_variance
+
+if TYPE_CHECKING:
+    from ..encoder import ImageToBrainEncoder
+    from ..evaluation.material import Recorded
 
 __all__ = ["Judge", "summarize"]
 
@@ -48,8 +52,8 @@ class Judge:
 
     def score(
         self,
-        encoder: Any,
-        recorded: Any,
+        encoder: "ImageToBrainEncoder",
+        recorded: "Recorded",
         prediction: np.ndarray,
         sensors: dict,
         draw_seed: int,
@@ -99,7 +103,7 @@ class Judge:
         return pd.concat(tables, ignore_index=True), np.stack(resamples)
 
     def _entries(
-        self, recorded: Any, prediction: np.ndarray, draws: np.ndarray | None
+        self, recorded: "Recorded", prediction: np.ndarray, draws: np.ndarray | None
     ) -> list[tuple]:
         """Return the metrics of one set of sensors, each with its resamples."""
         real, times = recorded.mean, recorded.times
@@ -198,7 +202,7 @@ def _sd_ratio(generated: np.ndarray, real: np.ndarray) -> float:
     return float(np.median(np.sqrt(generated[real > 0] / real[real > 0])))
 
 
-def _of_sensors(recorded: Any, rows: list[int]) -> Any:
+def _of_sensors(recorded: "Recorded", rows: list[int]) -> Any:
     """Return some sensors of real trials."""
     if len(rows) == len(recorded.info["ch_names"]):
         return recorded

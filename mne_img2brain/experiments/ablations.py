@@ -5,7 +5,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import mne
@@ -31,6 +31,9 @@ from .ablation_rows import (
 from .ablation_scores import ALL_SENSORS, Judge, summarize
 from .ablation_study import prepare
 from .settings import check_parameters, fingerprint, versions, write_json
+
+if TYPE_CHECKING:
+    from .ablation_study import Study
 
 __all__ = ["ablate"]
 
@@ -208,7 +211,7 @@ def ablate(
             lock.release()
 
 
-def _possible(rows: dict, study: Any) -> tuple[dict, dict]:
+def _possible(rows: dict, study: "Study") -> tuple[dict, dict]:
     """Leave out rows that cannot be made of these data, and say why."""
     possible, skipped = {}, {}
     for name, changes in rows.items():
@@ -227,7 +230,7 @@ def _possible(rows: dict, study: Any) -> tuple[dict, dict]:
 def _run(
     rows: dict,
     folder: Path,
-    study: Any,
+    study: "Study",
     regressor: DiffusionRegressor,
     judge: Judge,
     n_seeds: int,
@@ -257,7 +260,7 @@ def _run_row(
     name: str,
     changes: dict,
     folder: Path,
-    study: Any,
+    study: "Study",
     regressor: DiffusionRegressor,
     judge: Judge,
     seeds: range,

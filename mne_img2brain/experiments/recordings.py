@@ -3,13 +3,16 @@
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._log import logger
 from ..datasets import things_eeg2, things_meg
 from ..datasets.things_layout import find_files
+
+if TYPE_CHECKING:
+    from .settings import Scale
 
 __all__ = ["DATASETS", "Recordings"]
 
@@ -38,7 +41,7 @@ class Recordings:
     """
 
     def __init__(
-        self, dataset: str, path: str | os.PathLike, scale: Any, reader: dict | None = None
+        self, dataset: str, path: str | os.PathLike, scale: "Scale", reader: dict | None = None
     ) -> None:
         if dataset not in DATASETS:
             raise ValueError(f"dataset={dataset!r}; give one of {', '.join(DATASETS)}.")

@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
@@ -17,6 +17,9 @@ from ..epochs import read_maps
 from ..evaluation import evaluate
 from ..metrics import default_classifiers
 from .settings import new_regressors, versions, write_json
+
+if TYPE_CHECKING:
+    from .recordings import Recordings
 
 __all__ = ["Unit", "plan_units", "read_unit", "run_unit"]
 
@@ -86,7 +89,12 @@ def plan_units(subjects: list[str], within: bool, cross: bool) -> list:
 
 
 def run_unit(
-    unit: Unit, folder: Any, recordings: Any, tokens: dict, embedder: Any, random_state: int
+    unit: Unit,
+    folder: Any,
+    recordings: "Recordings",
+    tokens: dict,
+    embedder: Any,
+    random_state: int,
 ) -> None:
     """Fit and judge the models of a unit; its folder appears when everything is in it.
 
@@ -149,7 +157,7 @@ def run_unit(
 
 
 def _fit(
-    unit: Unit, recordings: Any, tokens: np.ndarray, embedder: Any, random_state: int
+    unit: Unit, recordings: "Recordings", tokens: np.ndarray, embedder: Any, random_state: int
 ) -> tuple[dict, dict, int]:
     """Fit all models of a unit on averages that are given back to memory afterwards."""
     epochs, several = {}, len(unit.trained_on) > 1

@@ -17,7 +17,7 @@ REFERENCE = "0.45"
 UNITS = {"eeg": (1e6, "µV"), "mag": (1e15, "fT"), "grad": (1e13, "fT/cm")}
 
 
-def unit_of(info: Any, ch_type: str) -> tuple[float, str]:
+def unit_of(info: mne.Info, ch_type: str) -> tuple[float, str]:
     """Return what values are multiplied by, and their unit.
 
     Whitened and z-scored recordings have none: their description says "no unit", as the readers
