@@ -324,9 +324,10 @@ def _reads_no_file(embedder: Any) -> bool:
     texts = [
         str(value)
         for name, value in parameters.items()
-        if isinstance(value, (str, Path)) and name != "cache_dir"
+        if isinstance(value, (str, Path)) and name not in ("cache_dir", "prompt", "device")
     ]
-    return not any(text.startswith("local-dir:") or Path(text).exists() for text in texts if text)
+    # os.path: a text that is too long for a name is no file
+    return not any(text.startswith("local-dir:") or os.path.exists(text) for text in texts)
 
 
 def _download(repo_id: str, revision: str | None, cache_dir: Any, token: Any) -> Path:

@@ -26,7 +26,7 @@ from mne_img2brain import (
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.encoder.description import describe
 from mne_img2brain.encoder.folder import ENCODER_FILES
-from mne_img2brain.encoder.hub import model_card
+from mne_img2brain.encoder.hub import _reads_no_file, model_card
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +244,19 @@ def test_paths_of_this_machine_are_not_pushed(recorded, fitted, hub, tmp_path):
     clip.embedder_ = ClipEmbedder("local-dir:/somewhere/else", None, None)
     with pytest.warns(RuntimeWarning, match="ClipEmbedder reads"):
         clip.push_to_hub("me/encoder", folder=tmp_path / "local")
+
+
+def test_which_embedders_read_files(tmp_path, monkeypatch):
+    """A parameter that is too long for the name of a file, or no name at all, is none."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("cpu", "what", "weights.pt"):
+        (tmp_path / name).write_text("")
+    assert _reads_no_file(ClipEmbedder(prompt="Describe " * 80, device="cpu"))
+    assert _reads_no_file(ClipEmbedder(prompt="what", cache_dir=tmp_path))
+    assert _reads_no_file(ClipEmbedder(model="a" * 5000, captioner="null\0", pretrained=None))
+    assert not _reads_no_file(ClipEmbedder(pretrained="weights.pt"))
+    assert not _reads_no_file(ClipEmbedder("local-dir:anywhere"))
+    assert not _reads_no_file(ClipEmbedder(captioner=str(tmp_path)))
 
 
 def test_only_the_encoder_is_downloaded(fitted, hub, tmp_path, monkeypatch):
