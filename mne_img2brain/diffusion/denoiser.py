@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..trials.splits import SplitPlan
 
 N_TIMESTEPS = 1000  # of the forward process
+_LEAST_STEPS = 1500
+_PASSES = 12
 SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
 
 
@@ -67,8 +69,9 @@ class Denoiser(BaseEstimator):
         Whiten residuals in space and time, or only divide by each sensor's SD.
     validation_fraction : float
         The part of the trials, by whole groups, that decides when training stops; by default 0.15.
-    max_iter : int
-        Gradient steps at most, by default 1500. With 0 no transformer is trained.
+    max_iter : int | None
+        Gradient steps at most. ``None`` follows the number of trials: as many as show each trial
+        12 times, at least 1500. With 0 no transformer is trained.
     batch_size : int
         Trials in one gradient step, and responses denoised at once; by default 64.
     learning_rate, weight_decay, ema_decay : float
@@ -122,7 +125,7 @@ class Denoiser(BaseEstimator):
         zero_terminal_snr: bool = True,
         whitening: str = "covariance",
         validation_fraction: float = 0.15,
-        max_iter: int = 1500,
+        max_iter: int | None = None,
         batch_size: int = 64,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.05,
@@ -202,7 +205,8 @@ class Denoiser(BaseEstimator):
         self._build(seed)
         whitened = whitener.transform(data.y, data.subject).astype(np.float32, copy=False)
         self.history_ = self.train(
-            self.network_, whitened, data, plan, seed=seed, max_iter=self.max_iter,
+            self.network_, whitened, data, plan, seed=seed,
+            max_iter=self.steps_for(len(whitened)),
             learning_rate=self.learning_rate, weight_decay=self.weight_decay,
             checkpoint=checkpoint,
         )  # fmt: skip
@@ -233,6 +237,12 @@ class Denoiser(BaseEstimator):
             **options,
         )
 
+    def steps_for(self, n_trials: int) -> int:
+        """Return the gradient steps at most: ``max_iter``, or what so many trials want."""
+        if self.max_iter is not None:
+            return self.max_iter
+        return max(_LEAST_STEPS, int(_PASSES * n_trials / self.batch_size))
+
     def check_parameters(self) -> None:
         """Raise a ValueError that names the first parameter that cannot be."""
         check_parameters(
@@ -250,7 +260,7 @@ class Denoiser(BaseEstimator):
             zero_terminal_snr=bool,
             whitening=("covariance", "scale"),
             validation_fraction=Number(0, 0.9, closed="high"),
-            max_iter=Integer(0),
+            max_iter=(Integer(0), None),
             batch_size=Integer(1),
             learning_rate=Number(0, 1, closed="high"),
             weight_decay=Number(0),

@@ -1,11 +1,12 @@
-"""Whether draws of the denoiser are better than those by states of the noise."""
+"""Whether draws of the transformer are better than those of noise that knows no image."""
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import t as student
 
-from .._log import logger
-from ..metrics import classifier_two_sample, default_classifiers
+from ..metrics import TrialFeatures, classifier_two_sample, crps, default_classifiers
 from ..noise.clusters import NoiseStates
 
 if TYPE_CHECKING:
@@ -13,20 +14,96 @@ if TYPE_CHECKING:
     from ..trials.splits import SplitPlan
     from .denoiser import Denoiser
 
-_MAX_TRIALS = 256  # trials that are judged: what matters shows in fewer
+LEAST_TRIALS = 4000  # with fewer no transformer was ever better, see "What we tried"
+_MAX_CASES = 1000  # images, or images of subjects: with more, nothing is left to decide
+_MAX_DRAWS = 4000
+_CHANCE = 0.025  # that a transformer is kept that draws as the noise without it does
 
 
-def denoiser_helps(denoiser: "Denoiser", data: "TrialArrays", plan: "SplitPlan", seed: int) -> bool:
-    r"""Compare draws of the denoiser and of the noise's states with residuals of images held out.
+@dataclasses.dataclass
+class NoiseSummary:
+    """What was tried to draw single trials, what it cost, and what was kept.
+
+    Attributes
+    ----------
+    kept : str
+        What draws: ``"the transformer"``, ``"trial clusters"`` or ``"one Gaussian"``.
+    n_trials : int
+        Trials of the fit.
+    n_bands : int
+        Bands of frequency whose power follows the image.
+    n_iter : int
+        Gradient steps of the transformer; 0 where none was trained.
+    seconds : float
+        What training it and comparing it took.
+    reason : str
+        Why it was kept or not.
+    gain, gain_error : float | None
+        By what part draws of the transformer score better than those without it, in the mean over
+        images held out, and its standard error; None where they were not compared.
+    accuracy, accuracy_without : float | None
+        How often a linear classifier tells draws from trials held out. It does not decide: it
+        does not know which image a draw is of.
+    helps : bool
+        Whether the gain is believed.
+    """
+
+    kept: str
+    n_trials: int
+    n_bands: int = 0
+    n_iter: int = 0
+    seconds: float = 0.0
+    reason: str = "not asked for"
+    gain: float | None = None
+    gain_error: float | None = None
+    accuracy: float | None = None
+    accuracy_without: float | None = None
+    helps: bool = False
+
+    def __str__(self) -> str:
+        power = f"power of {self.n_bands} bands" if self.n_bands else "no power"
+        cost = f" ({self.n_iter} gradient steps, {self.seconds:.0f} s)" if self.n_iter else ""
+        return f"{self.kept}; {power} follows the image; transformer{cost}: {self.reason}"
+
+    def compare(self, found: dict[str, float]) -> None:
+        """Take what :func:`compare_draws` returned."""
+        if not found:
+            self.reason = "one image held out says nothing"
+            return
+        self.gain, self.gain_error = found["gain"], found["gain_error"]
+        self.accuracy, self.accuracy_without = found["accuracy"], found["accuracy_without"]
+        self.helps = self.gain > found["threshold"]
+        self.reason = (
+            f"trials held out score {abs(self.gain):.2%} "
+            f"{'better' if self.gain > 0 else 'worse'} under its draws "
+            f"(standard error {self.gain_error:.2%}), a classifier tells them with "
+            f"{self.accuracy:.3f}, those without it with {self.accuracy_without:.3f}"
+        )
+
+
+def compare_draws(
+    denoiser: "Denoiser", data: "TrialArrays", plan: "SplitPlan", seed: int
+) -> dict[str, float]:
+    r"""Score draws of the denoiser, and of noise without it, by trials of images held out.
 
     A denoiser whose loss is lower may still draw trials that are worse: the loss counts all
-    timesteps alike, and errors add up over the steps of a solver. The denoiser must be better
-    than :class:`~mne_img2brain.noise.clusters.NoiseStates`: a linear classifier must tell its draws
-    from real residuals less often, by two standard errors
-    (:func:`mne_img2brain.metrics.classifier_two_sample`), and their power must not be further off,
-    in the mean over sensors and octaves of :math:`|10 \log_{10} (P / P_\text{real})|`. The states
-    are those of trials that are not held out; with several subjects, and with too few such trials,
-    those of the whitener, which has seen all.
+    timesteps alike, and errors add up over the steps of a solver. And no comparison of all draws
+    with all trials sees whether draws are those *of their image*. So every trial held out is
+    scored under the draws of its image, by the fair CRPS (:func:`mne_img2brain.metrics.crps`) of
+    the features of :class:`~mne_img2brain.metrics.TrialFeatures`: the log power of bands, the
+    covariance over sensors, and the amplitude in windows of time. With :math:`S_k(i)` the mean
+    score of the features of kind :math:`k` at image :math:`i`, the denoiser gains
+
+    .. math:: D(i) = \frac{1}{3} \sum_k \frac{S_k^\text{without}(i) - S_k^\text{with}(i)}
+        {\mathrm{mean}_j\, S_k^\text{without}(j)}.
+
+    A proper score is best in expectation for the distribution that trials are from: :math:`D` has
+    no positive expectation unless the denoiser is closer to it. It is kept where the mean of
+    :math:`D` over images is larger than zero by a one-sided t test at 2.5 %.
+
+    Noise without it is that of :class:`~mne_img2brain.noise.clusters.NoiseStates` of trials that
+    are not held out; with several subjects, and with too few such trials, that of the whitener,
+    which has seen all.
 
     Parameters
     ----------
@@ -41,61 +118,98 @@ def denoiser_helps(denoiser: "Denoiser", data: "TrialArrays", plan: "SplitPlan",
 
     Returns
     -------
-    bool
-        True also where fewer than two images were held out, and nothing can be said.
+    dict of str to float
+        ``gain``, ``gain_error`` and ``threshold``, the least gain that is believed; ``accuracy``
+        and ``accuracy_without`` of a linear classifier that tells draws from trials. Empty where
+        fewer than two images were held out, and nothing can be said.
     """
-    residuals, tokens, image_index, subject = data.y, data.tokens, data.image_index, data.subject
-    whitener = denoiser.whitener_
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(plan.validation)
-    rows = np.sort(rng.permutation(rows)[:_MAX_TRIALS])
-    if len(np.unique(image_index[rows])) < 2:
-        return True
-    whose = np.zeros(len(rows), int) if subject is None else subject[rows]
-    pairs, place = np.unique(
-        np.column_stack([image_index[rows], whose]), axis=0, return_inverse=True
+    # with too few images to hold images out every trial is a case of its own
+    unit = plan.group if plan.by_trial else data.image_index
+    subject = np.zeros(len(data.y), int) if data.subject is None else data.subject
+    cases, case = np.unique(
+        np.column_stack([data.image_index, subject, unit])[rows], axis=0, return_inverse=True
     )
-    place = place.ravel()
-    images, subjects = tokens[pairs[:, 0]], None if subject is None else pairs[:, 1]
-    start = rng.standard_normal((len(rows), *residuals.shape[1:]), dtype=np.float32)
-    drawn = np.empty(start.shape)
-    order = np.argsort(place, kind="stable")  # draws of an image stand side by side
-    for draws, some in denoiser.draw(
-        images, place[order], lambda draws, step: start[order[draws]], subject=subjects,
-        own_mean=denoiser.mean(images, subjects),
-    ):  # fmt: skip
-        drawn[order[draws]] = some
-    own = None if subject is None else whose
-    states = NoiseStates().fit(residuals[~plan.validation], rng)
-    fair = subject is None and states.trials_ is not None
-    candidates = {
-        "denoiser": drawn,
-        "states": states.draw(start) if fair else whitener.colour(start, own),
+    chosen = np.sort(rng.permutation(len(cases))[:_MAX_CASES])
+    real = [data.y[rows[case.ravel() == one]] for one in chosen]
+    image, whose, unit = cases[chosen].T
+    if len(np.unique(unit)) < 2:
+        return {}
+    n_draws = int(np.clip(_MAX_DRAWS // len(chosen), 4, 20))
+    draws = _draw_both(denoiser, data, plan, image, whose, n_draws, rng)
+    place = np.unique(unit, return_inverse=True)[1].ravel()
+    total = np.bincount(place, weights=_gains(real, draws["without"], draws["with"]))
+    gain = total * len(total) / len(chosen)  # the mean over images is that over cases
+    error = float(gain.std(ddof=1) / len(gain) ** 0.5)
+    told = {
+        name: float(
+            classifier_two_sample(
+                made, real, classifiers={"linear": default_classifiers()["linear"]}
+            )["linear"].mean()
+        )
+        for name, made in draws.items()
     }
-    classifiers = {"linear": default_classifiers()["linear"]}
-    real = [residuals[rows[image_index[rows] == i]] for i in np.unique(image_index[rows])]
-    told, off = {}, {}
-    for name, values in candidates.items():
-        made = [values[image_index[rows] == i] for i in np.unique(image_index[rows])]
-        accuracy = classifier_two_sample(made, real, classifiers=classifiers)["linear"]
-        told[name] = float(np.average(accuracy, weights=[len(one) for one in real]))
-        off[name] = float(np.abs(_power(values) - _power(residuals[rows])).mean())
-    logger.info(
-        "Held-out residuals: draws of the denoiser are told from them with %.3f and are off by "
-        "%.2f dB, draws by states of the noise with %.3f and by %.2f dB.",
-        told["denoiser"], off["denoiser"], told["states"], off["states"],
-    )  # fmt: skip
-    # the standard error of an accuracy near a half, of as many draws as trials
-    clearly = 2 * 0.5 / (2 * len(rows)) ** 0.5
-    return told["denoiser"] <= told["states"] - clearly and off["denoiser"] <= off["states"]
+    return {
+        "gain": float(gain.mean()),
+        "gain_error": error,
+        "threshold": float(student.isf(_CHANCE, len(gain) - 1)) * error,
+        "accuracy": told["with"],
+        "accuracy_without": told["without"],
+    }
 
 
-def _power(values: np.ndarray) -> np.ndarray:
-    """Return the power in octaves, in dB: shape (n_channels, n_octaves).
+def _draw_both(
+    denoiser: "Denoiser",
+    data: "TrialArrays",
+    plan: "SplitPlan",
+    image: np.ndarray,
+    subject: np.ndarray,
+    n_draws: int,
+    rng: np.random.Generator,
+) -> dict[str, list[np.ndarray]]:
+    """Draw for each case: with the denoiser and without, arrays (n_draws, n_channels, n_times)."""
+    shape = (len(image), n_draws, *data.y.shape[1:])
+    start = rng.standard_normal(shape, dtype=np.float32).reshape(-1, *shape[2:])
+    tokens, whose = data.tokens[image], None if data.subject is None else subject
+    drawn = np.empty(start.shape, np.float32)
+    for draws, some in denoiser.draw(
+        tokens, np.repeat(np.arange(len(image)), n_draws), lambda draws, step: start[draws],
+        subject=whose, own_mean=denoiser.mean(tokens, whose),
+    ):  # fmt: skip
+        drawn[draws] = some
+    states = NoiseStates()
+    if data.subject is None:
+        states.fit(data.y[~plan.validation], rng)
+    if states.can_draw:
+        without = states.draw(start)
+    else:
+        own = None if whose is None else np.repeat(whose, n_draws)
+        without = denoiser.whitener_.colour(start, own)
+    return {"with": [*drawn.reshape(shape)], "without": [*np.reshape(without, shape)]}
 
-    The offset is left out, but for a single time point, which has nothing else.
-    """
-    power = np.square(np.abs(np.fft.rfft(values))).mean(axis=0)
-    power = power[:, 1:] if power.shape[1] > 1 else power
-    starts = 2 ** np.arange(int(np.log2(power.shape[1])) + 1) - 1
-    return 10 * np.log10(np.add.reduceat(power, starts, axis=1) + np.finfo(float).tiny)
+
+def _gains(
+    real: list[np.ndarray], without: list[np.ndarray], denoised: list[np.ndarray]
+) -> np.ndarray:
+    """Return by how much draws of the denoiser score better, for each case."""
+    features = TrialFeatures().fit(np.concatenate(real))
+    parts, ends = [], []
+    for trials in (real, without, denoised):
+        parts.append(features.transform_parts(np.concatenate(trials)))
+        ends.append(np.cumsum([len(one) for one in trials])[:-1])
+    gains = []
+    for kind in zip(*parts, strict=True):
+        scale = kind[0].std(axis=0)
+        varies = scale > 0
+        if not varies.any():  # a single time point has no covariance
+            continue
+        trials, old, new = (
+            np.split((values[:, varies] / scale[varies])[:, :, None], end)
+            for values, end in zip(kind, ends, strict=True)
+        )
+        before, after = (
+            crps(draws, trials, per_image=True).mean(axis=(1, 2)) for draws in (old, new)
+        )
+        gains.append((before - after) / before.mean())
+    return np.mean(gains, axis=0)

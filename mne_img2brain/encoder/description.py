@@ -4,6 +4,7 @@ import collections
 import html
 from typing import TYPE_CHECKING, Any
 
+from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
 
@@ -43,6 +44,8 @@ def describe(encoder: Any) -> dict[str, str]:
         lines["trials"] = f"{encoder.n_trials_:,}"
     subjects = encoder.subjects_
     lines["subjects"] = f"{len(subjects)}: {_some(subjects)}" if subjects else "not told apart"
+    if encoder.noise_summary_ is not None:
+        lines["single trials"] = f"by {encoder.noise_summary_}"
     if encoder.left_out_:
         lines["left out"] = f"{len(encoder.left_out_)}: {_some(encoder.left_out_)}"
     return lines
@@ -50,6 +53,19 @@ def describe(encoder: Any) -> dict[str, str]:
 
 class DescriptionMixin:
     """The face of an encoder in a notebook: scikit-learn's diagram, and what it was fitted to."""
+
+    regressor_: Any
+
+    @property
+    def noise_summary_(self) -> Any:
+        """What draws single trials, and what else was tried; None where the regressor has none."""
+        check_is_fitted(self)
+        return getattr(self.regressor_, "noise_summary_", None)
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:  # noqa: N803 - scikit-learn's name
+        own = BaseEstimator.__repr__(self, N_CHAR_MAX)
+        summary = getattr(getattr(self, "regressor_", None), "noise_summary_", None)
+        return own if summary is None else f"{own}\n# single trials by {summary}"
 
     def _html_repr(self) -> str:
         """Return what a notebook shows; scikit-learn calls it where its display is a diagram."""

@@ -60,6 +60,7 @@ _HOMES = {
     "NearestNeighbor": "mne_img2brain.baselines",
     "NoiseScheduler": "mne_img2brain.diffusion",
     "NoiseStates": "mne_img2brain.noise.clusters",
+    "NoiseSummary": "mne_img2brain.diffusion.selection",
     "PCA": "sklearn.decomposition",
     "Pipeline": "sklearn.pipeline",
     "Ridge": "sklearn.linear_model",

@@ -93,6 +93,21 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         array, shape (n_trials, n_features)
             The features.
         """
+        return np.concatenate(self.transform_parts(X), axis=1)
+
+    def transform_parts(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Turn trials into tables of features, one for each kind.
+
+        Parameters
+        ----------
+        X : array, shape (n_trials, n_channels, n_times)
+            The trials.
+
+        Returns
+        -------
+        covariance, power, amplitude : array, shape (n_trials, n_features)
+            The features of :meth:`transform`, kind by kind.
+        """
         check_is_fitted(self)
         X = np.asarray(X, float)
         whitened = self.whitener_.T @ self._covariances(X) @ self.whitener_
@@ -106,7 +121,8 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         power = periodogram(scaled, window="hann", detrend="constant")[1][..., 1:]
         spectrum = np.log(_binned(power, self.n_bins) + 1e-12)
         parts = (tangent, spectrum, _binned(scaled, self.n_bins))
-        return np.concatenate([part.reshape(len(X), -1) for part in parts], axis=1)
+        covariance, power, amplitude = (part.reshape(len(X), -1) for part in parts)
+        return covariance, power, amplitude
 
     def _covariances(self, X: np.ndarray) -> np.ndarray:
         """Return the covariance over times of every scaled trial."""

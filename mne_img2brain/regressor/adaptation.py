@@ -120,7 +120,7 @@ def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
     own = None if own is None else own.without_trials(gaussian=False)
     data = dataclasses.replace(data, y=_whiten(whitener, own, residuals))
     network, architecture = _train_embedding(
-        noise, data, plan, code, min(asked.max_iter, _MOST_ITERATIONS),
+        noise, data, plan, code, min(asked.steps_for(len(data.y)), _MOST_ITERATIONS),
         int(rng.integers(2**31)),
     )  # fmt: skip
     mean.parts_.append(part)

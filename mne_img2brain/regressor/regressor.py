@@ -5,6 +5,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from numbers import Integral, Real
+from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from .._torch import resolve_device, seed_from
 from ..diffusion import Denoiser, DrawNoise, kept_seed
 from ..diffusion.denoiser import N_TIMESTEPS, SOLVERS
-from ..diffusion.selection import denoiser_helps
+from ..diffusion.selection import LEAST_TRIALS, NoiseSummary, compare_draws
 from ..mean.conditional_mean import ConditionalMean
 from ..noise.by_subject import SubjectWhitener
 from ..noise.power import InducedPower
@@ -46,10 +47,10 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
     (:class:`~mne_img2brain.noise.power.InducedPower`), :math:`C` undoes the whitening of the
     residuals in space and time, and :math:`p_\theta` is a diffusion transformer,
     :class:`~mne_img2brain.Denoiser`, trained on out-of-fold residuals, as in CARD [1]_. It is kept
-    only where it lowers its loss on images held out and its draws are clearly harder to separate
-    from real residuals than those of :class:`~mne_img2brain.noise.clusters.NoiseStates`: a mixture
-    of Gaussians, each with the covariance of a dozen trials that are alike, which draws noise where
-    the denoiser is not kept.
+    only where it lowers its loss on images held out and trials of these images score better under
+    its draws (:func:`~mne_img2brain.diffusion.selection.compare_draws`) than under those of
+    :class:`~mne_img2brain.noise.clusters.NoiseStates`: a mixture of Gaussians, each with the
+    covariance of a dozen trials that are alike, which draws noise where the denoiser is not kept.
 
     Parameters
     ----------
@@ -62,8 +63,8 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         The transformer that is trained on what the mean leaves over. ``"auto"`` is
         ``Denoiser()``.
     max_iter : int | None
-        Gradient steps of the transformer at most; ``None`` leaves them to ``noise``. With 0 there
-        is no transformer.
+        Gradient steps of the transformer at most; ``None`` leaves them to ``noise``, and with few
+        trials none is trained then. With 0 there is no transformer.
     n_folds : int
         Folds of the out-of-fold residuals, by default 5.
     min_images : int
@@ -86,6 +87,8 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
     residual_averaged_ : float
         Of how many trials each residual is the average: 1, for residuals are scaled to single
         trials, but without a mean regressor that of the training data.
+    noise_summary_ : NoiseSummary
+        What was tried to draw single trials, what it cost, and what was kept.
     n_features_in_ : int
         Features of one token.
     n_iter_ : int
@@ -283,26 +286,52 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         kind = SpaceTimeWhitener if denoiser.whitening == "covariance" else ScaleWhitener
         groups = None if plan.by_trial else data.image_index
         noise: Any = SubjectWhitener(kind()).fit(residuals, groups, weight, data.subject)
-        # 4. the transformer, where it helps on images held out
-        seed, n_iter, history = int(rng.integers(2**31)), 0, None
-        if denoiser.max_iter:
-            denoiser.fit(data, plan, noise, seed=seed, device=self.device, checkpoint=checkpoint)
-            history = denoiser.history_
-            n_iter = history.iterations[-1]
-            if history.best_iter > 0 and (
-                self.mean is None or denoiser_helps(denoiser, data, plan, seed)
-            ):
-                noise = denoiser.without_trials()
-        # 5. the transformer's own mean, the whole of it where there is no other
-        if isinstance(noise, Denoiser) and self.mean is not None:
-            noise.choose_mean_weight(data, plan)
-        elif not isinstance(noise, Denoiser):
-            logger.info("Without a denoiser that helps, noise is drawn by its states.")
+        # 4. the transformer, where it helps on images held out, with its own mean: the whole of it
+        # where there is no other
+        seed = int(rng.integers(2**31))
+        noise, summary = self._choose_noise(denoiser, data, plan, noise, seed, checkpoint)
+        summary.n_bands = len(power.bands_)
+        logger.info(f"Single trials are drawn by {summary}.")
         self.mean_, self.noise_, self.residual_averaged_ = mean, noise, averaged
-        self.power_, self.average_response_, self.n_iter_ = power, average, n_iter
-        self.history_, self.target_shape_ = history, data.target_shape
+        self.power_, self.average_response_ = power, average
+        self.noise_summary_, self.n_iter_ = summary, summary.n_iter
+        self.history_, self.target_shape_ = getattr(denoiser, "history_", None), data.target_shape
         self.n_tokens_, self.n_features_in_ = data.tokens.shape[1:]
         return self
+
+    def _choose_noise(
+        self,
+        denoiser: Denoiser,
+        data: TrialArrays,
+        plan: SplitPlan,
+        noise: Any,
+        seed: int,
+        checkpoint: str | os.PathLike | None,
+    ) -> tuple[Any, NoiseSummary]:
+        """Train the transformer where it can win, and return what draws: it, or ``noise``."""
+        summary = NoiseSummary(
+            kept="trial clusters" if noise.n_stored_trials else "one Gaussian",
+            n_trials=len(data.y),
+        )
+        needed = self.mean is None  # there is nothing else that knows the image
+        if denoiser.max_iter is None and not needed and len(data.y) < LEAST_TRIALS:
+            summary.reason = f"not trained, which takes {LEAST_TRIALS} trials; max_iter trains it"
+        elif denoiser.max_iter != 0:
+            start = perf_counter()
+            denoiser.fit(data, plan, noise, seed=seed, device=self.device, checkpoint=checkpoint)
+            summary.n_iter = denoiser.history_.iterations[-1]
+            if denoiser.history_.best_iter == 0:
+                summary.reason = "it did not lower the loss on images held out"
+            elif needed:
+                summary.reason = "the only one that knows the image"
+            else:
+                summary.compare(compare_draws(denoiser, data, plan, seed))
+            if denoiser.history_.best_iter > 0 and (needed or summary.helps):
+                summary.kept, noise = "the transformer", denoiser.without_trials()
+                if not needed:
+                    noise.choose_mean_weight(data, plan)
+            summary.seconds = perf_counter() - start
+        return noise, summary
 
     def _conditional_mean(self, plan: SplitPlan, seed: int) -> ConditionalMean:
         """Return the mean, to be fitted."""
@@ -487,6 +516,8 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         check_is_fitted(self)
         bare = copy.copy(self)
         bare.noise_ = self.noise_.without_trials()
+        if self.n_stored_trials_ and hasattr(self, "noise_summary_"):  # early versions had none
+            bare.noise_summary_ = dataclasses.replace(self.noise_summary_, kept="one Gaussian")
         return bare
 
     def _means(

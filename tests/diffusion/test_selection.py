@@ -1,4 +1,4 @@
-"""A denoiser is kept where its draws are like real residuals, whatever its loss says."""
+"""A transformer is kept where trials score better under its draws, image by image."""
 
 import types
 
@@ -7,86 +7,174 @@ import pytest
 from small_regressors import make_regressor
 
 from mne_img2brain import Denoiser
-from mne_img2brain.diffusion.selection import denoiser_helps
+from mne_img2brain.diffusion.selection import LEAST_TRIALS, NoiseSummary, compare_draws
 from mne_img2brain.trials.checks import TrialArrays
 from mne_img2brain.trials.splits import SplitPlan
 
-N_TRIALS, N_IMAGES = 240, 24
-
 
 class Identity:
-    def inverse_transform(self, values, subject=None):
+    def colour(self, values, subject=None):
         return values
 
-    def colour(self, values, subject=None):
-        return 3 * values
 
+def drawing(make, shape):
+    """Make a denoiser whose draws are ``make(tokens of each draw, white noise)``."""
 
-def fake(scale, n_times=30, n_channels=4):
-    """Draws of the denoiser have an SD of ``scale``, those by states of 3."""
-
-    def draw(images, place, noise, subject=None, own_mean=None):
-        assert np.all(np.diff(place) >= 0)
-        for rows in np.array_split(np.arange(len(place)), 3):
-            yield rows, scale * noise(rows, 0)
+    def draw(tokens, image_index, noise, subject=None, own_mean=None):
+        assert np.all(np.diff(image_index) >= 0)
+        for draws in np.array_split(np.arange(len(image_index)), 3):
+            yield draws, make(tokens[image_index[draws]], noise(draws, 0))
 
     return types.SimpleNamespace(
-        draw=draw,
-        mean=lambda images, subject: np.zeros((len(images), n_channels, n_times)),
+        draw=draw, mean=lambda tokens, subject: np.zeros((len(tokens), *shape)),
         whitener_=Identity(),
-    )
-
-
-def trials(residuals, image, tokens, held):
-    n = len(residuals)
-    data = TrialArrays(
-        tokens, image, residuals, np.ones(n), np.zeros(residuals.shape[1], int), None, None, None,
-        residuals.shape[1:],
     )  # fmt: skip
-    return data, SplitPlan(image, image % 5, held, False)
 
 
-@pytest.mark.parametrize(("real", "scale", "kept"), [(1, 1, True), (3, 1, False), (3, 2, False)])
-def test_the_better_draws_win(real, scale, kept):
+def recording(make, seed, n_images=120, shape=(4, 32), subject=None, by_trial=False):
+    """Trials, four of each image, all held out but of every third image."""
+    rng = np.random.default_rng(seed)
+    image = np.repeat(np.arange(n_images), 4)
+    tokens = rng.standard_normal((n_images, 1, 2))
+    y = make(tokens[image], rng.standard_normal((len(image), *shape)))
+    n = len(image)
+    data = TrialArrays(
+        tokens, image, y, np.ones(n), np.zeros(shape[0], int), subject, None, None, shape
+    )
+    held = image % 3 > 0
+    return data, SplitPlan(np.arange(n) if by_trial else image, image % 5, held, by_trial)
+
+
+def white(tokens, noise):
+    return noise
+
+
+def louder(tokens, noise, power=0.5):
+    """A loudness that follows the image; over images it is what it is without it."""
+    return noise * np.exp(power * tokens[:, :, :1])
+
+
+def mixed(tokens, noise):
+    """Sensors go together as the image says, each as loud as ever."""
+    angle = 0.6 * tokens[:, 0, :1]
+    first, second = noise[:, 0], np.sin(angle) * noise[:, 0] + np.cos(angle) * noise[:, 1]
+    return np.concatenate([np.stack([first, second], axis=1), noise[:, 2:]], axis=1)
+
+
+def shuffled(tokens, noise):
+    return louder(tokens[::-1], noise)
+
+
+@pytest.mark.parametrize(
+    ("truth", "model", "better"),
+    [
+        (louder, louder, True),
+        (mixed, mixed, True),
+        (louder, shuffled, False),  # the right loudness, of other images
+        (white, louder, False),
+        (white, lambda tokens, noise: 0.8 * noise, False),
+    ],
+)
+def test_draws_of_the_image_win(truth, model, better):
+    for seed in range(3):
+        data, plan = recording(truth, seed)
+        found = compare_draws(drawing(model, (4, 32)), data, plan, seed)
+        assert (found["gain"] > found["threshold"]) is better
+
+
+def test_equal_draws_are_rarely_kept():
+    """Draws with and without are of one distribution: kept in 2.5 % of recordings."""
     rng = np.random.default_rng(0)
-    residuals = real * rng.standard_normal((N_TRIALS, 4, 30))
-    image = np.arange(N_TRIALS) % N_IMAGES
-    tokens = rng.standard_normal((N_IMAGES, 1, 2))
-    held = image < 16
-    helps = denoiser_helps(fake(scale), *trials(residuals, image, tokens, held), 0)
-    assert helps is kept
-    # one image says nothing
-    assert denoiser_helps(fake(scale), *trials(residuals, image, tokens, image < 1), 0)
+    model = drawing(lambda tokens, noise: rng.standard_normal(noise.shape), (2, 16))
+    n_errors, kept = [], 0
+    for seed in range(30):
+        data, plan = recording(white, seed, n_images=30, shape=(2, 16))
+        found = compare_draws(model, data, plan, seed)
+        n_errors.append(found["gain"] / found["gain_error"])
+        kept += found["gain"] > found["threshold"]
+    assert kept <= 3
+    # the standard error is what the gain varies by
+    assert 0.6 < np.std(n_errors) < 1.5
+    assert abs(np.mean(n_errors)) < 0.5
 
 
-def test_a_denoiser_that_draws_badly_is_dropped(monkeypatch):
+def test_few_images_and_subjects():
+    # with one image held out nothing is said
+    data, plan = recording(white, 0, n_images=2)
+    assert compare_draws(drawing(white, (4, 32)), data, plan, 0) == {}
+    # where trials are split every trial is a case: the same draws gain nothing at all
+    data, plan = recording(white, 0, n_images=2, by_trial=True)
+    found = compare_draws(drawing(white, (4, 32)), data, plan, 0)
+    assert found["gain"] == found["gain_error"] == 0
+    # subjects have their own draws
+    data, plan = recording(louder, 0, subject=np.arange(480) % 2)
+    found = compare_draws(drawing(louder, (4, 32)), data, plan, 0)
+    assert found["gain"] > found["threshold"]
+
+
+@pytest.mark.parametrize("n_times", [1, 2, 3])
+def test_a_few_time_points(n_times):
     rng = np.random.default_rng(0)
-    tokens = rng.standard_normal((60, 3)).astype(np.float32)
-    # half of the trials are loud: one Gaussian has only one size
-    loud = np.where(rng.random(240) < 0.5, 0.2, 2.0)[:, None, None]
-    y = loud * rng.standard_normal((240, 4, 12))
+    data, plan = recording(white, 0, shape=(1, n_times))
+    bad = drawing(lambda tokens, noise: 9 * rng.standard_normal(noise.shape), (1, n_times))
+    assert compare_draws(bad, data, plan, 0)["gain"] < -1
+
+
+def loud(n_images=60):
+    """Half of the trials are loud: one Gaussian has only one size."""
+    rng = np.random.default_rng(0)
+    tokens = rng.standard_normal((n_images, 3)).astype(np.float32)
+    size = np.where(rng.random(4 * n_images) < 0.5, 0.2, 2.0)[:, None, None]
+    y = size * rng.standard_normal((4 * n_images, 4, 12))
+    return {"X": tokens, "y": y, "image_index": np.repeat(np.arange(n_images), 4)}
+
+
+@pytest.mark.parametrize("gain", [0.1, -0.1])
+def test_what_was_tried_is_told(monkeypatch, gain):
     model = make_regressor(
-        hidden_size=32, n_layers=1, n_heads=2, patch_length=6, max_iter=300, device="cpu",
+        hidden_size=32, n_layers=1, n_heads=2, patch_length=6, max_iter=100, device="cpu",
         random_state=0,
     )  # fmt: skip
     asked = []
 
     def judge(denoiser, data, plan, seed):
         asked.append(denoiser.history_.best_iter > 0)
-        return False
+        return {
+            "gain": gain, "gain_error": 0.03, "threshold": 0.06, "accuracy": 0.6,
+            "accuracy_without": 0.5,
+        }  # fmt: skip
 
-    monkeypatch.setattr("mne_img2brain.regressor.regressor.denoiser_helps", judge)
-    model.fit(tokens, y, image_index=np.repeat(np.arange(60), 4))
+    monkeypatch.setattr("mne_img2brain.regressor.regressor.compare_draws", judge)
+    model.fit(**loud())
     assert asked == [True]
-    assert not isinstance(model.noise_, Denoiser)
-    assert model.n_stored_trials_ == 240
+    found, kept = model.noise_summary_, gain > 0
+    assert isinstance(model.noise_, Denoiser) is kept is found.helps
+    assert found.kept == ("the transformer" if kept else "trial clusters")
+    assert model.n_stored_trials_ == (0 if kept else 240)
+    assert (found.n_trials, found.n_bands, found.gain) == (240, 0, gain)
+    assert found.n_iter == model.n_iter_ > 0
+    assert found.seconds > 0
+    way = "better" if kept else "worse"
+    assert f"score 10.00% {way} under its draws (standard error 3.00%)" in str(found)
+    assert f"{found.kept}; no power follows the image; transformer ({found.n_iter} " in str(found)
 
 
-@pytest.mark.parametrize("n_times", [1, 2, 3])
-def test_power_is_judged_for_a_few_time_points(n_times):
-    rng = np.random.default_rng(0)
-    image = np.arange(800) % 8
-    residuals = rng.standard_normal((800, 1, n_times))
-    tokens = rng.standard_normal((8, 1, 2))
-    model = fake(9, n_times, n_channels=1)
-    assert not denoiser_helps(model, *trials(residuals, image, tokens, image < 8), 0)
+def test_no_transformer_of_few_trials():
+    """Unless it is asked for, none is trained where none ever helped; alone it always is."""
+    small = {"hidden_size": 8, "n_layers": 1, "n_heads": 1, "device": "cpu", "random_state": 0}
+    model = make_regressor(**small).fit(**loud())
+    assert model.n_iter_ == model.noise_summary_.n_iter == 0
+    assert f"takes {LEAST_TRIALS} trials" in model.noise_summary_.reason
+    assert model.noise_summary_.kept == "trial clusters"
+    assert model.without_trials().noise_summary_.kept == "one Gaussian"
+    alone = make_regressor(None, **small, n_iter_no_change=1).fit(**loud())
+    assert alone.noise_summary_.n_iter == alone.n_iter_ > 0
+    assert make_regressor(**small, max_iter=0).fit(**loud()).noise_summary_ == NoiseSummary(
+        kept="trial clusters", n_trials=240
+    )
+
+
+def test_steps_follow_trials():
+    assert [Denoiser().steps_for(n) for n in (100, 8000, 16000)] == [1500, 1500, 3000]
+    assert Denoiser(batch_size=128).steps_for(32000) == 3000
+    assert Denoiser(max_iter=7).steps_for(10**6) == 7

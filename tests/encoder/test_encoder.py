@@ -369,6 +369,15 @@ def test_saved_and_read_it_predicts_the_same(recorded, tmp_path, regressor):
         assert_allclose(back, draws, rtol=1e-6, atol=1e-12)
     back = read_encoder(tmp_path / "encoder")
     assert back.training_image_keys_ == encoder.training_image_keys_
+    assert back.noise_summary_ == encoder.noise_summary_
+    if hasattr(encoder, "sample"):
+        said = f"single trials by {encoder.noise_summary_.kept}; "
+        assert said in repr(encoder)
+        assert said[:13] in encoder._repr_html_()
+        assert str(encoder.noise_summary_.reason) in repr(back)
+    else:
+        assert encoder.noise_summary_ is None
+        assert "single trials" not in repr(encoder)
     assert {path.suffix for path in (tmp_path / "encoder").iterdir()} == {
         ".json",
         ".safetensors",
