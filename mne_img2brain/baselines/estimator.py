@@ -29,7 +29,6 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         *,
         sample_weight: np.ndarray | None = None,
         groups: np.ndarray | None = None,
-        token_mask: np.ndarray | None = None,
         regions: np.ndarray | None = None,
         subjects: np.ndarray | None = None,
         y_mask: np.ndarray | None = None,
@@ -48,8 +47,6 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             Of how many trials each row is the average.
         groups : array, shape (n_trials,) | None
             What splits keep together (concepts). Equal images always are.
-        token_mask : array of bool, shape (n_trials, n_tokens) | None
-            Which tokens are real.
         regions : array of int, shape (n_channels,) | None
             Checked and not used: no baseline knows of brain regions.
         subjects : array of int, shape (n_trials,) | None
@@ -78,7 +75,6 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             y,
             sample_weight,
             groups,
-            token_mask,
             regions,
             subjects,
             y_mask,
@@ -147,7 +143,6 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     def predict(
         self,
         X: np.ndarray,
-        token_mask: np.ndarray | None = None,
         subjects: np.ndarray | None = None,
     ) -> np.ndarray:
         """Predict the expected response.
@@ -156,8 +151,6 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         ----------
         X : array, shape (n_images, ..., n_features)
             Image tokens, as in :meth:`fit`.
-        token_mask : array of bool, shape (n_images, n_tokens) | None
-            Which tokens are real.
         subjects : array of int, shape (n_images,) | None
             Whose response; ``None`` is the mean over subjects.
 
@@ -167,7 +160,7 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             In the unit of ``y``, and with its dimensions.
         """
         check_is_fitted(self, "models_")
-        tokens = check_tokens(self, X, token_mask, reset=False)
+        tokens = check_tokens(self, X, reset=False)
         subjects = check_subjects(subjects, len(tokens), len(self.models_))
         table = self._pool(tokens)
         if subjects is None:

@@ -194,7 +194,6 @@ class RidgeGaussian(RidgeBaseline):
         *,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
         n_averaged: int = 1,
-        token_mask: np.ndarray | None = None,
         subjects: np.ndarray | None = None,
     ) -> np.ndarray:
         """Draw single-trial responses.
@@ -212,8 +211,6 @@ class RidgeGaussian(RidgeBaseline):
             ``None`` is a fresh generator, never the global one.
         n_averaged : int
             Of how many trials a draw is the average; their noise is smaller by its root.
-        token_mask : array of bool, shape (n_images, n_tokens) | None
-            Which tokens are real.
         subjects : array of int, shape (n_images,) | None
             Whose response; ``None`` is the mean over subjects.
 
@@ -223,7 +220,7 @@ class RidgeGaussian(RidgeBaseline):
             In the unit of ``y``; the last dimensions are those of ``y``.
         """
         check_integers(n_draws=(n_draws, 1), n_averaged=(n_averaged, 1))
-        expected = self.predict(X, token_mask, subjects)
+        expected = self.predict(X, subjects)
         seed = seed_from(random_state)
         draws = np.empty((len(expected), n_draws, *self._response_shape))
         for image in range(len(expected)):

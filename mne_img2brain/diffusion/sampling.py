@@ -26,7 +26,6 @@ def ddim(
     *,
     eta: float = 0.0,
     noise: Any = None,
-    callback: Callable | None = None,
 ) -> torch.Tensor:
     r"""Draw responses with DDIM.
 
@@ -54,8 +53,6 @@ def ddim(
         0 is deterministic, 1 has the variance of DDPM.
     noise : callable | None
         ``noise(step)`` returns the fresh noise :math:`z` of a step; needed where ``eta > 0``.
-    callback : callable | None
-        Called as ``callback(step, timestep, x)`` after every step.
 
     Returns
     -------
@@ -79,8 +76,6 @@ def ddim(
             x = signal * x0 + direction * epsilon + sigma * noise(step)
         else:
             x = signal * x0 + spread * epsilon
-        if callback is not None:
-            callback(step, now, x)
     return x
 
 
@@ -92,7 +87,6 @@ def dpm_solver(
     *,
     eta: float = 0.0,
     noise: Any = None,
-    callback: Callable | None = None,
 ) -> torch.Tensor:
     r"""Draw responses with the second-order multistep solver DPM-Solver++(2M).
 
@@ -115,8 +109,6 @@ def dpm_solver(
         Must be 0: the solver is deterministic.
     noise : None
         Not used.
-    callback : callable | None
-        As in :func:`ddim`.
 
     Returns
     -------
@@ -132,7 +124,7 @@ def dpm_solver(
     last_x0: Any = None
     last_h: Any = None
     log_snr = _log_snr(scheduler)
-    for step, (now, after) in enumerate(_steps(timesteps)):
+    for now, after in _steps(timesteps):
         output = denoiser(x, torch.full((len(x),), now, device=x.device))
         x0, epsilon = scheduler.predict_x0_noise(output, x, now)
         signal, spread = scheduler.coefficients(after, x)
@@ -145,8 +137,6 @@ def dpm_solver(
             epsilon = (x - signal_now * estimate) / spread_now
         x = signal * estimate + spread * epsilon
         last_x0, last_h = x0, h
-        if callback is not None:
-            callback(step, now, x)
     return x
 
 

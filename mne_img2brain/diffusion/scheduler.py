@@ -6,7 +6,6 @@ import torch
 
 SCHEDULES = ("cosine", "linear")
 PREDICTIONS = ("v", "x0", "noise")
-SPACINGS = ("trailing", "linspace", "leading")
 
 
 class NoiseScheduler:
@@ -181,18 +180,15 @@ class NoiseScheduler:
             return output, (x_t - a * output) / s.clamp(min=1e-12)
         return (x_t - s * output) / a, output
 
-    def timesteps(
-        self, n_steps: int, spacing: str = "trailing", min_signal: float = 0.0
-    ) -> torch.Tensor:
+    def timesteps(self, n_steps: int, min_signal: float = 0.0) -> torch.Tensor:
         r"""Choose the timesteps at which the denoiser is called, noisiest first.
+
+        They are evenly spaced and start at the last, pure noise ("trailing" spacing).
 
         Parameters
         ----------
         n_steps : int
             How many.
-        spacing : "trailing" | "linspace" | "leading"
-            Trailing always starts at the last timestep, leading always ends at the first,
-            linspace does both.
         min_signal : float
             Least :math:`\sqrt{\bar\alpha_t}`. Predicted noise is turned into a response by dividing
             by it, which magnifies errors without bound where it vanishes; 0.1 keeps them at
@@ -204,15 +200,7 @@ class NoiseScheduler:
             Strictly decreasing.
         """
         n = int((self.alpha_bar.sqrt() >= min_signal).sum())
-        if spacing not in SPACINGS:
-            raise ValueError(f"spacing={spacing!r}; give one of {', '.join(SPACINGS)}.")
         if not 1 <= n_steps <= n:
             raise ValueError(f"n_steps={n_steps}; give an integer from 1 to {n}.")
         position = torch.arange(n_steps, dtype=torch.float64)
-        if spacing == "trailing":
-            grid = n - position * n / n_steps - 1
-        elif spacing == "linspace":
-            grid = torch.linspace(n - 1, 0, n_steps, dtype=torch.float64)
-        else:
-            grid = (position * n / n_steps).floor().flip(0)
-        return grid.round().long()
+        return (n - position * n / n_steps - 1).round().long()

@@ -34,7 +34,6 @@ class AdaptingMixin:
         *,
         sample_weight: Any = None,
         groups: Any = None,
-        token_mask: Any = None,
         y_mask: Any = None,
         image_index: Any = None,
     ) -> int:
@@ -45,7 +44,7 @@ class AdaptingMixin:
 
         Parameters
         ----------
-        X, y, sample_weight, groups, token_mask, y_mask, image_index
+        X, y, sample_weight, groups, y_mask, image_index
             As in :meth:`fit`, of the new subject alone; images of :meth:`fit` or others.
 
         Returns
@@ -61,7 +60,7 @@ class AdaptingMixin:
         check_is_fitted(self)
         with use_log_level(self.verbose):
             data = check_fit_arrays(
-                self, X, y, sample_weight, groups, token_mask, None, None, y_mask, image_index,
+                self, X, y, sample_weight, groups, None, None, y_mask, image_index,
                 reset=False,
             )  # fmt: skip
             if data.target_shape != self.target_shape_:

@@ -178,7 +178,6 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         *,
         sample_weight: np.ndarray | None = None,
         groups: np.ndarray | None = None,
-        token_mask: np.ndarray | None = None,
         regions: np.ndarray | None = None,
         subjects: np.ndarray | None = None,
         y_mask: np.ndarray | None = None,
@@ -198,15 +197,13 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         ----------
         X : array, shape (n_trials, n_features) | (n_trials, n_tokens, n_features) | \
                 (n_trials, n_rows, n_columns, n_features)
-            Image tokens; padding tokens are NaN throughout, or named by ``token_mask``.
+            Image tokens; padding tokens are NaN throughout.
         y : array, shape (n_trials,) | (n_trials, n_channels) | (n_trials, n_channels, n_times)
             Responses in any unit.
         sample_weight : array, shape (n_trials,) | None
             Of how many trials each row is the average. Rows of weight 0 are left out.
         groups : array, shape (n_trials,) | None
             What splits keep together (concepts). Equal images always are.
-        token_mask : array of bool, shape (n_trials, n_tokens) | None
-            Which tokens are real.
         regions : array of int, shape (n_channels,) | None
             The brain region of each sensor. ``None`` is one region.
         subjects : array of int, shape (n_trials,) | None
@@ -215,7 +212,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
             Which sensors each trial has; the others may be NaN in ``y``.
         image_index : array of int, shape (n_trials,) | None
             The row of ``X`` that each trial answers to. ``X`` then holds each image once, and
-            its length, and that of ``token_mask``, is the number of images.
+            its length is the number of images.
         checkpoint : path-like | None
             A folder in which the training of the denoiser is kept while it runs. Where a fit to the
             same data with the same parameters was stopped, training goes on from there (the mean,
@@ -239,7 +236,6 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
                     y,
                     sample_weight,
                     groups,
-                    token_mask,
                     regions,
                     subjects,
                     y_mask,
@@ -381,7 +377,6 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
     def predict(
         self,
         X: np.ndarray,
-        token_mask: np.ndarray | None = None,
         subjects: np.ndarray | None = None,
     ) -> np.ndarray:
         """Predict the expected response: deterministic, unguided.
@@ -390,8 +385,6 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         ----------
         X : array, shape (n_images, ...)
             Image tokens, as in :meth:`fit`.
-        token_mask : array of bool, shape (n_images, n_tokens) | None
-            Which tokens are real.
         subjects : array of int, shape (n_images,) | None
             Whose response; ``None`` is the average subject.
 
@@ -400,7 +393,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         array, shape (n_images, n_channels, n_times) or as ``y`` was
             In the unit of ``y``.
         """
-        tokens, subjects = self._check_predict(X, token_mask, subjects)
+        tokens, subjects = self._check_predict(X, subjects)
         expected, own = self._means(tokens, subjects)
         if own is not None:
             added = self.noise_.mean_response(own, subjects)
@@ -420,7 +413,6 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         n_steps: int | None = None,
         solver: str | None = None,
         eta: float = 0.0,
-        token_mask: np.ndarray | None = None,
         subjects: np.ndarray | None = None,
     ) -> np.ndarray:
         r"""Draw single-trial responses.
@@ -452,8 +444,6 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
             transformer predicts noise.
         eta : float
             Stochasticity of DDIM: 0 is deterministic given the first noise.
-        token_mask : array of bool, shape (n_images, n_tokens) | None
-            Which tokens are real.
         subjects : array of int, shape (n_images,) | None
             Whose response; ``None`` is the average subject.
 
@@ -462,7 +452,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         array, shape (n_images, n_draws, n_channels, n_times), the last axes as ``y`` was
             In the unit of ``y``.
         """
-        tokens, subjects = self._check_predict(X, token_mask, subjects)
+        tokens, subjects = self._check_predict(X, subjects)
         check_integers(n_draws=(n_draws, 1), n_averaged=(n_averaged, 1))
         if not isinstance(guidance_scale, Real) or not np.isfinite(guidance_scale):
             raise ValueError(f"guidance_scale={guidance_scale!r}; give a finite number.")
@@ -526,11 +516,9 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         """Return the mean regressor's prediction and the transformer's own mean, whitened."""
         return self.mean_.predict(tokens, subjects), self.noise_.mean(tokens, subjects)
 
-    def _check_predict(
-        self, X: Any, token_mask: Any, subjects: Any
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def _check_predict(self, X: Any, subjects: Any) -> tuple[np.ndarray, np.ndarray | None]:
         check_is_fitted(self)
-        tokens = check_tokens(self, X, token_mask, reset=False)
+        tokens = check_tokens(self, X, reset=False)
         subjects = check_subjects(subjects, len(tokens), len(self.mean_.parts_))
         return tokens, subjects
 

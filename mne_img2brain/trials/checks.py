@@ -57,9 +57,7 @@ def check_integers(**parameters: Any) -> None:
             raise ValueError(f"{name}={value!r}; give an integer >= {least}.")
 
 
-def check_tokens(
-    estimator: Any, X: Any, token_mask: np.ndarray | None = None, *, reset: bool
-) -> np.ndarray:
+def check_tokens(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """Bring image tokens to (n_images, n_tokens, n_features), NaN where padded.
 
     Parameters
@@ -69,8 +67,6 @@ def check_tokens(
     X : array, shape (n, n_features) | (n, n_tokens, n_features) | \
             (n, n_rows, n_columns, n_features)
         Image tokens.
-    token_mask : array of bool, shape (n, n_tokens) | None
-        Which tokens are real.
     reset : bool
         Whether this is a fit.
 
@@ -97,14 +93,6 @@ def check_tokens(
                 "n_tokens, n_features) or (n_images, n_rows, n_columns, n_features)."
             )
         tokens = tokens.reshape(len(tokens), -1, tokens.shape[-1])
-    if token_mask is not None:
-        token_mask = np.asarray(token_mask, dtype=bool).reshape(len(token_mask), -1)
-        if token_mask.shape != tokens.shape[:2]:
-            raise ValueError(
-                f"token_mask has shape {token_mask.shape}, but the tokens have shape "
-                f"{tokens.shape}; give one bool for each image and token."
-            )
-        tokens = np.where(token_mask[:, :, None], tokens, np.nan).astype(tokens.dtype)
     _check_padding(tokens)
     if not reset and tokens.shape[2] != estimator.n_features_in_:
         raise ValueError(
@@ -143,7 +131,6 @@ def check_fit_arrays(
     y: Any,
     sample_weight: Any,
     groups: list[str] | np.ndarray | None,
-    token_mask: np.ndarray | None,
     regions: list[int] | np.ndarray | None,
     subjects: np.ndarray | None,
     y_mask: np.ndarray | None,
@@ -157,7 +144,7 @@ def check_fit_arrays(
     ----------
     estimator : estimator
         Gets ``n_features_in_``.
-    X, y, sample_weight, groups, token_mask, regions, subjects, y_mask, image_index
+    X, y, sample_weight, groups, regions, subjects, y_mask, image_index
         As in :meth:`mne_img2brain.DiffusionRegressor.fit`.
     reset : bool
         Whether this is a fit; else the estimator is fitted, asked for its number of features, and
@@ -174,7 +161,7 @@ def check_fit_arrays(
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None; give responses.")
-    tokens = check_tokens(estimator, X, token_mask, reset=reset)
+    tokens = check_tokens(estimator, X, reset=reset)
     y = check_array(
         y, ensure_2d=False, allow_nd=True, dtype=[np.float64, np.float32], input_name="y",
         ensure_all_finite="allow-nan" if y_mask is not None else True,
