@@ -8,12 +8,14 @@ and leftovers that the next writer sweeps away: a lock that died with its holder
 import contextlib
 import errno
 import hashlib
+import mmap
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -338,8 +340,8 @@ def _sweep_parts(folder: Path) -> None:
                     left.unlink()
 
 
-def check_fif_start(path: Path, label: str) -> None:
-    """Refuse a file that does not begin as FIF files do.
+def check_fif_file(path: Path, label: str) -> None:
+    """Refuse a file that MNE cannot read as FIF, or would read for ever; compressed ones pass.
 
     Parameters
     ----------
@@ -351,16 +353,18 @@ def check_fif_start(path: Path, label: str) -> None:
     Raises
     ------
     ValueError
-        If it does not.
+        If it is empty, or none.
     """
+    if not path.stat().st_size:
+        raise ValueError(f"{label} is empty; fetch or copy it again.")
     with path.open("rb") as stream:
-        start = stream.read(16)
-    # the first tag is the file's identity, 100; a gzip file begins with 1f 8b
-    if start[:4] != (100).to_bytes(4, "big") and start[:2] != b"\x1f\x8b":
-        raise ValueError(f"{label} is {'empty' if not start else 'no FIF file'}.")
+        if stream.read(2) == b"\x1f\x8b":
+            return
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            check_fif(content, label)
 
 
-def check_fif(content: bytes, name: str) -> None:
+def check_fif(content: Any, name: str) -> None:
     """Refuse what MNE cannot read as a FIF file, or would read for ever.
 
     Each tag of a FIF file says where the next one is. MNE follows them: backwards too, without
@@ -387,12 +391,12 @@ def check_fif(content: bytes, name: str) -> None:
             int.from_bytes(header[i : i + 4], "big", signed=True) for i in range(0, 16, 4)
         )
         n_tags += 1
-        # 100 is the file's identity, 101 where a list of all tags would be: none is written
+        # 100 is the file's identity, 101 where a list of all tags is, which MNE does not write
         fits = len(header) == 16 and 0 <= size <= len(content) - at - 16 and following >= -1
         if n_tags <= 2:
             fits = fits and kind == 99 + n_tags
-        if n_tags == 2:
-            fits = fits and content[at + 16 : at + 20] == b"\xff\xff\xff\xff"
+        if n_tags == 2 and int.from_bytes(content[at + 16 : at + 20], "big", signed=True) > 0:
+            return  # MNE takes the list
         if not fits or 0 < following < at + 16 + size:
             raise ValueError(f"{name} is no FIF file, or damaged near byte {at}.")
         at = at + 16 + size if following == 0 else following

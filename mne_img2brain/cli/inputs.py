@@ -7,7 +7,7 @@ import mne
 import pandas as pd
 from PIL import Image
 
-from .._files import check_fif_start
+from .._files import check_fif_file
 from .._log import logger
 
 __all__ = ["encoder_names", "read_captions", "read_epochs", "read_images", "split_subjects"]
@@ -177,7 +177,7 @@ def read_epochs(path: str, subject_column: str | None = None) -> mne.BaseEpochs:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"EPOCHS: there is no file {str(path)!r}.")
-    check_fif_start(Path(path), f"EPOCHS: {str(path)!r}")
+    check_fif_file(Path(path), f"EPOCHS: {str(path)!r}")
     try:
         epochs = mne.read_epochs(path, verbose="error")
     except Exception as error:

@@ -207,11 +207,9 @@ def read_torch_zip(path: str | os.PathLike) -> tuple[Any, MappedFile]:
         If it is not such a file.
     """
     mapped = MappedFile(path)
-    if not zipfile.is_zipfile(mapped.path):
-        raise ValueError(
-            f"{mapped.path} is not a file that torch.save writes since torch 1.6 (a zip archive)."
-        )
     try:
+        if not zipfile.is_zipfile(mapped.path):
+            raise ValueError("torch.save writes zip archives since torch 1.6")
         with zipfile.ZipFile(mapped.path) as archive:
             inside = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
         if len(inside) != 1 or inside[0].compress_type != zipfile.ZIP_STORED:
@@ -220,5 +218,5 @@ def read_torch_zip(path: str | os.PathLike) -> tuple[Any, MappedFile]:
         # a local header is 30 bytes, a name and an extra field, whose lengths it tells
         n_name, n_extra = struct.unpack_from("<HH", mapped.buffer, start + 26)
     except (*BROKEN, struct.error, zipfile.BadZipFile) as error:
-        raise ValueError(f"{mapped.path} is no whole file of torch.save: {error}.") from error
+        raise ValueError(f"{mapped.path} is not a file that torch.save writes: {error}.") from error
     return read_pickle(mapped, start + 30 + n_name + n_extra)

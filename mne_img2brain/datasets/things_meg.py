@@ -30,7 +30,7 @@ from typing import Any, Literal
 import mne
 import numpy as np
 
-from .._files import check_fif_start
+from .._files import check_fif_file
 from .._log import logger
 from .restricted_pickle import read_pickle
 from .streamed import ArrayTrials, Preparation, Trials
@@ -218,7 +218,7 @@ def _load_fif(
 
 def _read_fif(file: Path) -> mne.BaseEpochs:
     """Open epochs without reading them; say which part of a split file is missing."""
-    check_fif_start(file, str(file))
+    check_fif_file(file, str(file))
     try:
         return mne.read_epochs(file, proj=False, preload=False, verbose="error")
     except _BROKEN as error:

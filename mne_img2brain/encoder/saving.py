@@ -413,6 +413,8 @@ def _read_info(content: bytes, label: Path) -> Any:
     from mne.io import read_info
 
     check_fif(content, str(label))
+    if content[52:56] != b"\xff\xff\xff\xff":
+        raise ValueError(f"{label} is damaged: it has a list of its tags, which is not written.")
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / _INFO
         path.write_bytes(content)
