@@ -62,7 +62,7 @@ def damage(rng, whole):
     return bytes(content)
 
 
-def fuzz(path, wholes, read, check=lambda value: None, names=True):
+def assert_survives(path, wholes, read, check=lambda value: None, names=True):
     """Read damaged files until time is up; report how often which error came."""
     rng = np.random.default_rng(int(time.time()) if SECONDS > 10 else 0)
     counts, slowest, began = {}, 0.0, time.perf_counter()
@@ -116,7 +116,7 @@ def test_pickles(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wholes = [pickle.dumps(VALUE, protocol=n) for n in range(6)]
     wholes += [pickle.dumps([VALUE, Trap()], protocol=n) for n in (0, 2, 4)]
-    fuzz(tmp_path / "x.pkl", wholes, read_pickle)
+    assert_survives(tmp_path / "x.pkl", wholes, read_pickle)
     assert not (tmp_path / "executed").exists()
 
 
@@ -129,8 +129,8 @@ def test_npy_and_pt(tmp_path, monkeypatch):
         stream = io.BytesIO()
         np.save(stream, value, allow_pickle=True)
         wholes.append(stream.getvalue())
-    fuzz(tmp_path / "x.npy", wholes, read_npy)
-    fuzz(tmp_path / "m.npy", wholes, read_image_metadata)
+    assert_survives(tmp_path / "x.npy", wholes, read_npy)
+    assert_survives(tmp_path / "m.npy", wholes, read_image_metadata)
     wholes = []
     for value in (VALUE, {"a": torch.zeros(3)}, Trap()):
         stream = io.BytesIO()
@@ -139,7 +139,7 @@ def test_npy_and_pt(tmp_path, monkeypatch):
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/data.pkl", pickle.dumps(VALUE))
-    fuzz(tmp_path / "x.pt", [*wholes, stream.getvalue()], read_torch_zip)
+    assert_survives(tmp_path / "x.pt", [*wholes, stream.getvalue()], read_torch_zip)
     assert not (tmp_path / "executed").exists()
 
 
@@ -154,17 +154,19 @@ def test_images(tmp_path, material):
         kind = "JPEG" if mode == "CMYK" else "PNG"
         Image.fromarray(material[0][0][..., 0]).convert(mode).save(stream, kind)
         wholes.append(stream.getvalue())
-    fuzz(tmp_path / "x.img", wholes, load_rgb)
+    assert_survives(tmp_path / "x.img", wholes, load_rgb)
 
 
 def test_inputs_of_the_command_line(tmp_path, material):
     epochs = material[1][:4]
     epochs.save(tmp_path / "x-epo.fif", verbose="error")
-    fuzz(tmp_path / "x-epo.fif", [(tmp_path / "x-epo.fif").read_bytes()], read_epochs)
+    assert_survives(tmp_path / "x-epo.fif", [(tmp_path / "x-epo.fif").read_bytes()], read_epochs)
     Image.fromarray(material[0][0]).save(tmp_path / "a.png")
     for name, text in [("x.txt", "a.png\na.png\n"), ("x.csv", "image,caption\na.png,one\n")]:
-        fuzz(tmp_path / name, [text.encode()], lambda path: read_images(str(path)))
-    fuzz(tmp_path / "c.txt", [b"one\ntwo\n"], lambda path: read_captions(path, ["a", "b"]))
+        assert_survives(tmp_path / name, [text.encode()], lambda path: read_images(str(path)))
+    assert_survives(
+        tmp_path / "c.txt", [b"one\ntwo\n"], lambda path: read_captions(path, ["a", "b"])
+    )
 
 
 @pytest.mark.parametrize("kind", ["ridge", "denoiser"])
@@ -184,6 +186,6 @@ def test_saved_encoders(tmp_path, material, kind):
     for name in ("encoder.json", "arrays.safetensors", "recording-info.fif"):
         path = tmp_path / "e" / name
         whole = path.read_bytes()
-        fuzz(path, [whole], lambda path: read_encoder(path.parent), check)
+        assert_survives(path, [whole], lambda path: read_encoder(path.parent), check)
         path.write_bytes(whole)
     check(read_encoder(tmp_path / "e"))
