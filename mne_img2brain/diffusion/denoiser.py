@@ -10,7 +10,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from .._log import logger
-from .._parameters import Integer, Number, check_parameters
+from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from .._torch import evaluating, resolve_device, seeded_init
 from ..trials.scaled_tokens import ScaledTokens
 from .dit import CONDITIONINGS, POSITIONS, TOKENS, BrainDiT
@@ -154,6 +154,7 @@ class Denoiser(BaseEstimator):
         self.condition_dropout = condition_dropout
         self.n_iter_no_change = n_iter_no_change
 
+    @all_or_nothing
     def fit(
         self,
         data: "TrialArrays",
@@ -185,6 +186,7 @@ class Denoiser(BaseEstimator):
         -------
         self : Denoiser
         """
+        self.check_parameters()
         self.device_, self.whitener_, self.mean_weight_ = device, whitener, 1.0
         self.scheduler_ = self._scheduler()
         self.architecture_ = {

@@ -294,6 +294,27 @@ def test_the_denoiser_learns_an_embedding_and_nothing_else(world, named):
     assert not np.allclose(model.predict(tokens[:20], subjects=np.full(20, code)), before)
 
 
+def test_adapting_a_denoiser_stores_no_trials(world):
+    """Where the denoiser draws, trials of the new subject are not kept unused."""
+    tokens, record = world
+    _, image, y, subject = several(record, turns=(0.0, 0.0), noise=0.2)
+    model = make_regressor(
+        None, max_iter=40, learning_rate=3e-3, device="cpu", random_state=0, **DRAWN
+    ).fit(tokens, y, image_index=image, subjects=subject)
+    assert isinstance(model.noise_, Denoiser)
+    assert model.n_stored_trials_ == 0
+    truth, few, _ = record(9, 0.0)
+    rng = np.random.default_rng(0)
+    loud = np.where(rng.random(len(few)) < 0.5, 0.2, 2.0)[:, None, None]  # clusters are found
+    y_few = truth[few] + loud * rng.standard_normal((len(few), N_CHANNELS, N_TIMES))
+    model.adapt(tokens, y_few, image_index=few)
+    assert model.n_stored_trials_ == 0
+    without = make_regressor(Ridge(1.0), **GAUSSIAN)
+    without.fit(tokens, y, image_index=image, subjects=subject)
+    without.adapt(tokens, y_few, image_index=few)
+    assert without.n_stored_trials_ >= len(few)  # which draw there
+
+
 def test_adapting_refuses_what_does_not_fit(world):
     tokens, record = world
     _, image, y = record(1, 0.0)
