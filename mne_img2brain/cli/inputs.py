@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import mne
+import numpy as np
 import pandas as pd
 from PIL import Image
 
 from .._files import check_fif_file
 from .._log import logger
+from ..epochs.labels import check_subjects, subject_name
 
 __all__ = ["encoder_names", "read_captions", "read_epochs", "read_images", "split_subjects"]
 
@@ -210,8 +212,9 @@ def split_subjects(epochs: mne.BaseEpochs) -> Any:
     """
     if epochs.metadata is None or "subject" not in epochs.metadata:
         return epochs
-    subject = epochs.metadata["subject"].astype(str).to_numpy()
-    names = sorted(set(subject))
+    subject = np.array([subject_name(value) for value in epochs.metadata["subject"]], dtype=object)
+    check_subjects(subject)
+    names = sorted(set(subject) - {None})
     return epochs if len(names) < 2 else {name: epochs[subject == name] for name in names}
 
 

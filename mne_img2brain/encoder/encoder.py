@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._log import warn
 from ..epochs import (
@@ -195,6 +195,14 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         # what is in volts is not needed any more, and is as large
         recording = dataclasses.replace(recording, data=y)
         names, subjects = number_subjects(recording.subject)
+        if len(names) > 1 and not isinstance(epochs, dict) and not self._tells_subjects_apart():
+            # nobody asked for the column
+            warn(
+                f"The metadata column 'subject' names {len(names)} subjects, which "
+                f"{type(self.regressor).__name__} cannot tell apart: they are learnt as one. Fit "
+                "one encoder a subject, or use DiffusionRegressor."
+            )
+            names, subjects = [], None
         regions = assign_regions(recording.info)
         regressor = fit_regressor(
             self.regressor,
@@ -219,6 +227,10 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         self.event_id_ = {name: int(code) for name, code in recording.event_id.items()}
         self.n_trials_ = round(recording.n_averaged.sum())
         return self
+
+    def _tells_subjects_apart(self) -> bool:
+        """Tell whether the regressor takes subjects."""
+        return self.regressor is None or has_fit_parameter(self.regressor, "subjects")
 
     def _new_embedder(self, images: list | np.ndarray) -> Any:
         """Return a fitted embedder; None for tokens, where the user gave none."""

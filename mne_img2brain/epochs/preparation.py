@@ -48,13 +48,6 @@ class Preparation:
     fitted_scales: dict | None = None
 
     @cached_property
-    def scales(self) -> dict:
-        """The SD of each channel type over time, in SI units."""
-        if self.data is None:
-            return self.fitted_scales or {}
-        return sizes(self.data, np.array(list(self.ch_types.values())))
-
-    @cached_property
     def ch_types(self) -> dict:
         """Type of each channel."""
         return dict(zip(self.info["ch_names"], self.info.get_channel_types(), strict=True))
@@ -67,6 +60,13 @@ class Preparation:
         step = max(1, self.data.shape[0] * self.data.shape[2] // _MANY)
         columns = np.moveaxis(self.data[::step], 1, 0).reshape(self.data.shape[1], -1)
         return columns[:, np.isfinite(columns).all(axis=0)]
+
+    @cached_property
+    def scales(self) -> dict:
+        """The SD of each channel type over time, in SI units."""
+        if self.data is None:
+            return self.fitted_scales or {}
+        return sizes(self.data, np.array(list(self.ch_types.values())))
 
     def size_of(self, names: list, vectors: np.ndarray) -> float:
         """Return how much of the data is along some directions in sensor space.
@@ -149,9 +149,10 @@ def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:
     variance = data.var(axis=2) if data.shape[2] > 1 else data.var(axis=0).T
     result = {}
     for ch_type in dict.fromkeys(ch_types.tolist()):
-        of_trial = np.ma.masked_invalid(variance[:, ch_types == ch_type]).mean(axis=1).compressed()
-        # the median over trials: artefacts are no other unit
-        result[ch_type] = float(np.sqrt(np.median(of_trial))) if len(of_trial) else 0.0
+        of_type = variance[:, ch_types == ch_type]
+        of_type = of_type[np.isfinite(of_type)]
+        # the median over trials and channels: artefacts are no other unit
+        result[ch_type] = float(np.sqrt(np.median(of_type))) if len(of_type) else 0.0
     return result
 
 

@@ -79,9 +79,7 @@ def check_alike(
         If they cannot be joined or compared.
     """
     _check_baselines(part, first, name, first_name, mode)
-    few = [side.data is not None and len(side.data) < 2 for side in (part, first)]
-    if mode != "runs" or not any(few):  # one trial of a list may be an artefact
-        _check_sizes(part, first, name, first_name)
+    _check_sizes(part, first, name, first_name, mode)
     if part.info is first.info:
         return
     for channel in part.ch_types.keys() & first.ch_types.keys():
@@ -150,10 +148,17 @@ def _rounded(baseline: tuple | None) -> tuple | None:
     return baseline and tuple(None if t is None else round(float(t), 6) for t in baseline)
 
 
-def _check_sizes(part: Preparation, first: Preparation, name: str, first_name: str) -> None:
+def _check_sizes(
+    part: Preparation, first: Preparation, name: str, first_name: str, mode: Mode
+) -> None:
+    single = [side.data is not None and len(side.data) < 2 for side in (part, first)]
+    # one trial of a list may be an artefact, of millivolts
+    most = _MOST_RATIO**2 if mode == "runs" and any(single) else _MOST_RATIO
+    if part.info is first.info:  # of thousands of single trials; types are looked up once
+        vars(part)["ch_types"] = first.ch_types
     for ch_type in part.scales.keys() & first.scales.keys():
         sd, other = part.scales[ch_type], first.scales[ch_type]
-        if sd > 0 and other > 0 and not 1 / _MOST_RATIO < sd / other < _MOST_RATIO:
+        if sd > 0 and other > 0 and not 1 / most < sd / other < most:
             raise ValueError(
                 f"The {ch_type} data of {name} are {sd / other:.3g} times as large as those of "
                 f"{first_name}; give both in the same unit (MNE's are V, T and T/m)."

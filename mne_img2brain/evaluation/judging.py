@@ -8,6 +8,7 @@ import numpy as np
 
 from .._log import logger, use_log_level, warn
 from ..epochs import read_recording, to_evoked_map
+from ..epochs.labels import check_names
 from ..epochs.maps import WITH_UNIT
 from ..metrics import ncsnr
 from ..trials.checks import check_integers
@@ -155,6 +156,7 @@ def evaluate(
             raise ValueError(
                 f"subject={subject!r} and a dict of epochs: its keys are the subjects."
             )
+        check_names(epochs)
         check_by_subject(epochs, image_ids=image_ids, training_epochs=training_epochs)
         parts = {}
         for one, of_one in epochs.items():

@@ -416,6 +416,23 @@ def test_a_column_nobody_asked_for_fails_no_fit(tokens, regressor, concept):
     assert encoder.score(tokens, epochs) > 0.5
 
 
+def test_a_column_of_subjects_nobody_asked_for(tokens):
+    frame = pd.DataFrame({"subject": ["a", "b"] * 24})
+    epochs = record(tokens, np.arange(48), metadata=frame)
+    encoder = ImageToBrainEncoder(regressor=Ridge())
+    with pytest.warns(RuntimeWarning, match="'subject' names 2 subjects, which Ridge cannot tell"):
+        encoder.fit(tokens, epochs)
+    assert encoder.subjects_ == []
+    alone = ImageToBrainEncoder(regressor=Ridge()).fit(
+        tokens, mne.EpochsArray(epochs.get_data(), epochs.info, tmin=epochs.tmin, verbose="error")
+    )
+    assert_array_equal(encoder.predict(tokens).get_data(), alone.predict(tokens).get_data())
+    # asked for, it is an error
+    with pytest.raises(ValueError, match="cannot tell apart"):
+        encoder.fit(tokens, {"a": epochs[:24], "b": epochs[24:]})
+    assert ImageToBrainEncoder(regressor=gaussian()).fit(tokens, epochs).subjects_ == ["a", "b"]
+
+
 def test_one_time_point(tokens):
     epochs = record(tokens, np.arange(48)).crop(0.05, 0.05)
     encoder = ImageToBrainEncoder(regressor=Ridge()).fit(tokens[:40], epochs[:40])

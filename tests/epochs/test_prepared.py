@@ -179,8 +179,12 @@ def test_a_warning_says_how_to_silence_it():
 
 def test_trials_of_cross_validation_may_hold_artefacts():
     epochs = made()
-    epochs._data[4] *= 1e4
+    epochs._data[4] *= 1e3
     assert read_recording([epochs[i] for i in range(12)]).n_trials == 12
+    # but are of one unit
+    epochs._data[4] *= 1e3
+    with pytest.raises(ValueError, match=r"epochs\[4\] are .*e\+0?[56] times as large"):
+        read_recording([epochs[i].average() for i in range(12)])
 
 
 def test_a_list_looks_at_each_info():
