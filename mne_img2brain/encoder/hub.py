@@ -3,10 +3,12 @@
 import copy
 import os
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Self
 
+import mne
 import numpy as np
+from mne.io.constants import FIFF
 from sklearn.utils.validation import check_is_fitted
 
 from .._files import write_text
@@ -58,9 +60,11 @@ class HubMixin:
         """Upload the fitted encoder to the Hugging Face Hub, with a model card.
 
         The card says what was learnt (images, trials, subjects, sensors, times), how well, and
-        what the model is not good for. What could tell who was recorded is taken out of the Info,
-        as by ``mne.Info.anonymize``; the names of subjects in ``subjects_`` and hashes of the
-        training images are part of the model and stay.
+        what the model is not good for. What could tell who was recorded, when and with which
+        machine is taken out of the Info: of names, dates, serial numbers, the head's shape and
+        comments nothing is left. The names of subjects in ``subjects_``, of image files where
+        images were given by paths, and hashes of the training images are part of the model and
+        stay.
 
         Parameters
         ----------
@@ -311,11 +315,36 @@ def _number(value: float) -> str:
 def _without_persons(encoder: Any) -> Any:
     """Return a copy that does not tell who was recorded, nor where on this machine files are."""
     shared = copy.copy(encoder)
-    shared.info_ = encoder.info_.copy().anonymize(verbose="ERROR")
+    shared.info_ = _impersonal(encoder.info_)
+    # paths of images tell of a machine and its user; the names of their files will do
+    ids = encoder.image_ids_.items()
+    shared.image_ids_ = {key: PurePath(i).name if isinstance(i, str) else i for key, i in ids}
+    if encoder.image_id_form_ == "path":
+        shared.image_id_form_ = "name"
     shared.embedder_ = copy.copy(encoder.embedder_)
     if hasattr(shared.embedder_, "cache_dir"):
         shared.embedder_.cache_dir = None
     return shared
+
+
+def _impersonal(info: mne.Info) -> mne.Info:
+    """Return what is needed of an Info: nothing of the person, the day, or this one machine."""
+    info = info.copy()
+    described = info["description"] or ""
+    info.set_meas_date(None)  # then dates are not shifted, but left out
+    info = info.anonymize(verbose="ERROR")
+    info["subject_info"] = info["experimenter"] = None
+    # whether data have a unit is read from the description
+    info["description"] = "no unit: whitened or z-scored" if "no unit" in described else None
+    with info._unlock():
+        for name in ("device_info", "helium_info", "proj_id", "proj_name", "utc_offset", "file_id",
+                     "meas_id"):  # fmt: skip
+            info[name] = None
+        info["hpi_results"], info["hpi_meas"], info["hpi_subsystem"] = [], [], None
+        # points all over a head are its shape: a face can be told by them
+        extra = FIFF.FIFFV_POINT_EXTRA
+        info["dig"] = [point for point in info["dig"] or [] if point["kind"] != extra] or None
+    return info
 
 
 def _reads_no_file(embedder: Any) -> bool:

@@ -160,11 +160,58 @@ def test_who_was_recorded_is_not_pushed(fitted, tmp_path):
     assert fitted.info_["subject_info"]["his_id"] == "Doe, Jane"
     fitted.push_to_hub("me/encoder", folder=tmp_path / "new")
     info = mne.io.read_info(tmp_path / "new" / "recording-info.fif", verbose="error")
-    assert info["meas_date"].year != 2019
+    assert info["meas_date"] is None
     assert b"Doe" not in b"".join(p.read_bytes() for p in (tmp_path / "new").iterdir())
     assert fitted.info_["subject_info"]["his_id"] == "Doe, Jane"
     with pytest.raises(FileExistsError, match="is there already"):
         fitted.push_to_hub("me/encoder", folder=tmp_path / "new")
+
+
+def test_nothing_of_the_person_the_day_or_the_machine_is_pushed(recorded, tmp_path):
+    """Neither in the Info, nor as a path of an image; whether there is a unit is kept."""
+    images, epochs = recorded
+    epochs = epochs.copy()
+    day = datetime.datetime(1999, 12, 31, 23, tzinfo=datetime.UTC)
+    epochs.info.set_meas_date(day)
+    epochs.info["description"] = "Jane's second visit; no unit: whitened or z-scored"
+    epochs.info["experimenter"] = "Prof. Secret"
+    epochs.info["subject_info"] = {
+        "his_id": "jane01", "last_name": "Secret", "first_name": "Jane", "sex": 2, "hand": 1,
+        "birthday": datetime.date(1980, 2, 3), "weight": 61.5, "height": 1.71,
+    }  # fmt: skip
+    epochs.info["device_info"] = {
+        "type": "Scanner", "model": "X", "serial": "SERIAL-4711", "site": "Secret Hospital",
+    }  # fmt: skip
+    with epochs.info._unlock():
+        epochs.info["proj_name"], epochs.info["proj_id"] = "Secret project", 123456
+        face = epochs.info["dig"][0].copy()
+        face.update(kind=mne.io.constants.FIFF.FIFFV_POINT_EXTRA, ident=7777)
+        epochs.info["dig"] = [*epochs.info["dig"], face]
+    paths = [f"/home/jane/secret study/{i:02d}.png" for i in range(20)]
+    epochs.metadata = epochs.metadata.assign(
+        path=[paths[i] for i in epochs.metadata["image_id"]], image_id=epochs.metadata["image_id"]
+    )
+    encoder = ImageToBrainEncoder(GaborEmbedder(size=32, n_scales=2), Ridge())
+    encoder.fit(images, epochs, image_ids="image_id")
+    encoder.image_ids_ = dict(zip(encoder.image_ids_, paths, strict=True))
+    encoder.image_id_form_ = "path"
+    encoder.push_to_hub("me/encoder", folder=tmp_path / "new")
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "new").iterdir()).lower()
+    for told in (b"secret", b"jane", b"serial-4711", b"4711", b"1999-12", b"1980", b"/home"):
+        assert told not in everything
+    info = mne.io.read_info(tmp_path / "new" / "recording-info.fif", verbose="error")
+    for name in ("meas_date", "subject_info", "device_info", "experimenter", "proj_name",
+                 "helium_info", "utc_offset"):  # fmt: skip
+        assert not info[name], name
+    assert 7777 not in [point["ident"] for point in info["dig"]]
+    back = ImageToBrainEncoder.from_pretrained(tmp_path / "new")
+    assert back.info_["description"] == "no unit: whitened or z-scored"
+    assert set(back.image_ids_.values()) == {f"{i:02d}.png" for i in range(20)}
+    assert_allclose(back.predict(images).get_data(), encoder.predict(images).get_data())
+    # the encoder itself is as it was
+    assert encoder.info_["subject_info"]["last_name"] == "Secret"
+    assert encoder.info_["meas_date"] == day
+    assert encoder.image_ids_[next(iter(encoder.image_ids_))] == paths[0]
 
 
 def test_the_card_says_what_was_fitted_and_how_well(fitted, evaluation, tmp_path):
