@@ -10,7 +10,7 @@ from .permutation import largest_excess
 
 _MIN_TRIALS = 100  # with fewer, excess variance cannot be told from chance
 _CHANCE = 0.02  # that gains are found in any octave where draws vary as trials do
-_N_PERMUTATIONS = 999
+_N_PERMUTATIONS = 499
 _MOST_SD = 1.5  # of log power: with more, power is that of rare, giant draws
 
 
