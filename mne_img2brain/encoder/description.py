@@ -42,6 +42,9 @@ def describe(encoder: Any) -> dict[str, str]:
     # encoders saved by early versions do not know it
     if hasattr(encoder, "n_trials_"):
         lines["trials"] = f"{encoder.n_trials_:,}"
+        stored = getattr(encoder.regressor_, "n_stored_trials_", 0)
+        if stored:
+            lines["trials"] += f", residuals of {stored:,} kept to draw noise by"
     subjects = encoder.subjects_
     lines["subjects"] = f"{len(subjects)}: {_some(subjects)}" if subjects else "not told apart"
     if encoder.noise_summary_ is not None:

@@ -113,6 +113,8 @@ def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
     own = whitener.fit_one(residuals, groups, weight)
     code = len(mean.parts_)
     if not isinstance(noise, Denoiser):
+        if own is not None and not regressor.store_trials:
+            own = own.without_trials()
         whitener.own.append(own)
         mean.parts_.append(part)
         return code

@@ -69,6 +69,11 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         Folds of the out-of-fold residuals, by default 5.
     min_images : int
         With fewer distinct images, by default 10, splits are by trial, with a warning.
+    store_trials : bool
+        Whether residuals of recorded trials may be kept, to draw noise by clusters of them. They
+        are where these are not Gaussian and the transformer is not kept, and together with
+        predictions they are the trials. ``False`` draws by their covariance and the gains of
+        rhythms; classifiers separate such draws from recorded trials more often.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
     random_state : int | numpy.random.Generator | numpy.random.RandomState | None
@@ -126,6 +131,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         max_iter: int | None = None,
         n_folds: int = 5,
         min_images: int = 10,
+        store_trials: bool = True,
         device: str = "auto",
         random_state: Any = None,
         verbose: bool | str | int | None = None,
@@ -135,6 +141,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         self.max_iter = max_iter
         self.n_folds = n_folds
         self.min_images = min_images
+        self.store_trials = store_trials
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -282,12 +289,18 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         kind = SpaceTimeWhitener if denoiser.whitening == "covariance" else ScaleWhitener
         groups = None if plan.by_trial else data.image_index
         noise: Any = SubjectWhitener(kind()).fit(residuals, groups, weight, data.subject)
+        noise = noise if self.store_trials else noise.without_trials()
         # 4. the transformer, where it helps on images held out, with its own mean: the whole of it
         # where there is no other
         seed = int(rng.integers(2**31))
         noise, summary = self._choose_noise(denoiser, data, plan, noise, seed, checkpoint)
         summary.n_bands = len(power.bands_)
         logger.info(f"Single trials are drawn by {summary}.")
+        if noise.n_stored_trials:
+            logger.info(
+                f"Residuals of {noise.n_stored_trials} recorded trials are kept to draw by; "
+                "store_trials=False leaves them out."
+            )
         self.mean_, self.noise_, self.residual_averaged_ = mean, noise, averaged
         self.power_, self.average_response_ = power, average
         self.noise_summary_, self.n_iter_ = summary, summary.n_iter
@@ -358,6 +371,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
             self,
             n_folds=Integer(2),
             min_images=Integer(2),
+            store_trials=bool,
             max_iter=(Integer(0), None),
             noise=("auto", Denoiser),
         )

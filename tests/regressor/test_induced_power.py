@@ -114,3 +114,22 @@ def test_where_nothing_follows_the_image_draws_are_as_without(rng, monkeypatch):
     with_power = draws()
     monkeypatch.setattr("mne_img2brain.noise.power._LEAST_UNITS", 41)  # not looked for
     assert_array_equal(with_power, draws())
+
+
+def test_one_argument_leaves_recorded_trials_out(rng):
+    tokens, image = rng.standard_normal((60, 5)), np.repeat(np.arange(60), 4)
+    loudness = rng.lognormal(0, 0.5, (240, 1, 1))
+    y = loudness * make(rng, tokens, 4, amplitude=0.0).reshape(-1, C, T)
+    stored, bare = (
+        DiffusionRegressor(max_iter=0, store_trials=store, random_state=0).fit(
+            tokens, y, image_index=image
+        )
+        for store in (True, False)
+    )
+    assert stored.n_stored_trials_ == 240
+    assert bare.n_stored_trials_ == 0
+    assert_array_equal(bare.predict(tokens), stored.predict(tokens))
+    power = [one.sample(tokens, 40, random_state=0).var(axis=1).mean() for one in (stored, bare)]
+    assert_allclose(power[0], power[1], rtol=0.1)
+    bare.adapt(tokens, y, image_index=image)
+    assert bare.n_stored_trials_ == 0

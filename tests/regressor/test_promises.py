@@ -41,6 +41,7 @@ WRONG_OF_REGRESSOR = {
     "max_iter": (-1, 2.5, np.nan, "4", True),
     "n_folds": (1, *NO_COUNT),
     "min_images": (1, *NO_COUNT),
+    "store_trials": ("no", None, 1),
     "device": ("gpu", "abacus", 1j),
     "random_state": ("x", -1, 1.5, True),
 }
