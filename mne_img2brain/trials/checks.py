@@ -1,11 +1,12 @@
 """The arrays a regressor takes: checked, and brought to one shape."""
 
 import dataclasses
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+from .._parameters import Integer
 
 
 @dataclasses.dataclass
@@ -53,8 +54,8 @@ class TrialArrays:
 def check_integers(**parameters: Any) -> None:
     """Raise unless every ``name=(value, least)`` is an integer that is not below its least."""
     for name, (value, least) in parameters.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name}={value!r}; give an integer >= {least}.")
+        if value not in Integer(least):
+            raise ValueError(f"{name}={value!r}; give {Integer(least)}.")
 
 
 def check_tokens(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
