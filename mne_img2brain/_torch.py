@@ -1,7 +1,8 @@
 """Where tensors live, and random numbers that depend on no device."""
 
 import contextlib
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,72 @@ def evaluating(module: Any) -> Iterator[Any]:
             yield module
     finally:
         module.train(was_training)
+
+
+def accelerated(module: Any, *, reduced: bool = False) -> Callable:
+    """Return a module as a function that is compiled on CUDA.
+
+    Compilation costs half a minute and halves the time of a call there; on a CPU it costs as much
+    and gains nothing.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The module.
+    reduced : bool
+        Whether products are computed in bfloat16 on CUDA: good enough for a gradient, but draws
+        would differ by a hundredth of their SD from those on a CPU.
+
+    Returns
+    -------
+    callable
+        With the module's arguments; it returns float32.
+    """
+    if next(module.parameters()).device.type != "cuda":
+        return module
+    # Triton is what the compiler writes in; not every build of PyTorch brings it.
+    compiled = torch.compile(module) if importlib.util.find_spec("triton") else module
+
+    def call(*arguments: Any) -> torch.Tensor:
+        with torch.autocast("cuda", torch.bfloat16, enabled=reduced):
+            return compiled(*arguments).float()
+
+    return call
+
+
+def rows_on(device: str | torch.device, values: Any) -> Callable:
+    """Return a function that gives rows of an array as tensors on a device.
+
+    An accelerator gets all of them at once, where they take no more than a third of its free
+    memory.
+
+    Parameters
+    ----------
+    device : torch.device | str
+        The device.
+    values : array, shape (n_rows, ...)
+        Anything with a shape that gives rows of numbers.
+
+    Returns
+    -------
+    callable
+        ``rows_of(rows)``, with rows an array of int, returns float32.
+    """
+    device = torch.device(device)
+
+    def fetch(rows: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(values[rows], dtype=np.float32))
+
+    if device.type == "cpu":
+        return fetch
+    n_bytes = 4 * int(np.prod(values.shape))
+    if device.type != "cuda" or n_bytes > torch.cuda.mem_get_info(device)[0] / 3:
+        return lambda rows: fetch(rows).to(device)
+    resident = torch.empty(tuple(values.shape), device=device)
+    for start in range(0, len(resident), 256):
+        rows = np.arange(start, min(start + 256, len(resident)))
+        resident[rows[0] : rows[-1] + 1] = fetch(rows)
+    return lambda rows: resident[torch.as_tensor(rows, device=device)]
 
 
 @contextlib.contextmanager

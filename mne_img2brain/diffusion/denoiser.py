@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from .._log import logger
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
-from .._torch import evaluating, resolve_device, seeded_init
+from .._torch import accelerated, evaluating, resolve_device, seeded_init
 from ..trials.scaled_tokens import ScaledTokens
 from .dit import CONDITIONINGS, POSITIONS, TOKENS, BrainDiT
 from .sampling import ddim, dpm_solver, guided
@@ -297,7 +297,7 @@ class Denoiser(BaseEstimator):
         scaled = self.scaled_.of(tokens)
         device = next(self.network_.parameters()).device
         parts = torch.as_tensor(scaled[np.arange(len(tokens))], device=device)
-        return self.network_.encode_condition(parts, torch.as_tensor(scaled.mask, device=device))
+        return self.network_.encode_condition(parts, torch.as_tensor(scaled.mask))
 
     def mean(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         r"""Return the mean of the model's whitened residuals, in one pass.
@@ -453,6 +453,7 @@ class Denoiser(BaseEstimator):
         n_steps = n_steps or (50 if solver == "ddim" else 25)
         device = next(self.network_.parameters()).device
         timesteps = self.scheduler_.timesteps(n_steps, min_signal=0.1 if paper else 0.0)
+        network = accelerated(self.network_)
         with evaluating(self.network_):
             nothing = self.network_.null_condition(1)
             # a few images at a time: they are projected once, for all draws and steps
@@ -462,7 +463,8 @@ class Denoiser(BaseEstimator):
                 for rows in _batches(last - first, self.batch_size):
                     draws = first + rows
                     given = torch.as_tensor(image_index[draws] - images[0], device=device)
-                    denoiser = self._denoiser(
+                    denoiser = _guide(
+                        network,
                         condition[given],
                         nothing[torch.zeros_like(given)],
                         _rows(subject, image_index[draws], device),
@@ -481,16 +483,6 @@ class Denoiser(BaseEstimator):
                         noise=later if eta > 0 else None,
                     )
                     yield draws, x.cpu().numpy()
-
-    def _denoiser(
-        self, of_image: Any, of_nothing: Any, subject: torch.Tensor | None, guidance_scale: float
-    ) -> Callable:
-        """Return the denoiser as a callable of noisy responses and timestep, guided."""
-        conditional, unconditional = (
-            lambda x, timestep, given=given: self.network_(x, timestep, given, subject)
-            for given in (of_image, of_nothing)
-        )
-        return guided(conditional, unconditional, guidance_scale)
 
     def mean_response(self, own_mean: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Return what :meth:`mean` adds to the prediction, in the unit of the residuals."""
@@ -556,6 +548,27 @@ class Denoiser(BaseEstimator):
         self.device_ = device
         self.network_.to(resolve_device(device))
         return self
+
+
+def _guide(
+    network: Callable,
+    of_image: Any,
+    of_nothing: Any,
+    subject: torch.Tensor | None,
+    guidance_scale: float,
+) -> Callable:
+    """Return a network as a callable of noisy responses and timestep, guided."""
+    if guidance_scale == 1:
+        return lambda x, timestep: network(x, timestep, of_image, subject)
+    condition = of_image.join(of_nothing)
+    subjects = None if subject is None else torch.cat([subject, subject])
+
+    def both(x: torch.Tensor, timestep: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Denoise with and without the image, in one call."""
+        doubled = torch.cat([x, x]), torch.cat([timestep, timestep])
+        return network(*doubled, condition, subjects).chunk(2)
+
+    return guided(both, guidance_scale)
 
 
 def _check_architecture(architecture: dict, weights: dict[str, np.ndarray]) -> None:

@@ -23,15 +23,16 @@ class Condition:
     ----------
     tokens : tensor, shape (n_images, n_tokens, hidden_size)
         Embedded image tokens.
-    mask : tensor of bool, shape (n_images, n_tokens)
-        Which of them are real.
+    mask : tensor of bool, shape (n_images, n_tokens) | None
+        Which of them are real; ``None`` is all. Known when the condition is made: to ask in the
+        forward pass would make the CPU wait for an accelerator at every call.
     key_values : list of tuple of tensor
         Keys and values of every block, shape (n_images, n_heads, n_tokens, hidden_size / n_heads);
         empty without cross-attention.
     """
 
     tokens: torch.Tensor
-    mask: torch.Tensor
+    mask: torch.Tensor | None
     key_values: list
 
     def __len__(self) -> int:
@@ -40,26 +41,43 @@ class Condition:
     def __getitem__(self, rows: torch.Tensor) -> "Condition":
         """Return the images of some rows, (n_rows,) of int."""
         pairs = [(key[rows], value[rows]) for key, value in self.key_values]
-        return Condition(self.tokens[rows], self.mask[rows], pairs)
+        mask = None if self.mask is None else self.mask[rows]
+        return Condition(self.tokens[rows], mask, pairs)
 
     def join(self, other: "Condition") -> "Condition":
         """Return these images and then others, padded to the longer of the two."""
         n = max(self.tokens.shape[1], other.tokens.shape[1])
+        if self.key_values and self.mask is None and other.tokens.shape[1] == 1:
+            # Attention to copies of one token is attention to that token: no mask is needed.
+            copies = [
+                (k.expand(-1, -1, n, -1), v.expand(-1, -1, n, -1)) for k, v in other.key_values
+            ]
+            other = Condition(other.tokens.expand(-1, n, -1), None, copies)
 
         def both(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             a, b = (F.pad(x, (0, 0, 0, n - x.shape[-2])) for x in (a, b))
             return torch.cat([a, b])
 
         pairs = zip(self.key_values, other.key_values, strict=True)
-        masks = [F.pad(c.mask, (0, n - c.mask.shape[1])) for c in (self, other)]
+        mask = None
+        if not all(c.mask is None and c.tokens.shape[1] == n for c in (self, other)):
+            masks = [
+                c.tokens.new_ones(c.tokens.shape[:2], dtype=torch.bool)
+                if c.mask is None
+                else c.mask
+                for c in (self, other)
+            ]
+            mask = torch.cat([F.pad(m, (0, n - m.shape[1])) for m in masks])
         return Condition(
             both(self.tokens, other.tokens),
-            torch.cat(masks),
+            mask,
             [(both(a[0], b[0]), both(a[1], b[1])) for a, b in pairs],
         )
 
     def pooled(self) -> torch.Tensor:
         """Mean of the real tokens: (n_images, hidden_size)."""
+        if self.mask is None:
+            return self.tokens.mean(1)
         weight = self.mask[:, :, None].to(self.tokens.dtype)
         return (self.tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
 
@@ -171,14 +189,14 @@ class BrainDiT(nn.Module):
         tokens : tensor, shape (n_images, n_tokens, n_features)
             Image tokens, finite.
         token_mask : tensor of bool, shape (n_images, n_tokens) | None
-            Which tokens are real.
+            Which tokens are real; best left on the CPU, where asking whether all are costs nothing.
 
         Returns
         -------
         Condition
         """
-        if token_mask is None:
-            token_mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        if token_mask is not None:
+            token_mask = None if bool(token_mask.all()) else token_mask.to(tokens.device)
         return self._condition(self.image(tokens), token_mask)
 
     def null_condition(self, n_images: int = 1) -> Condition:
@@ -194,10 +212,9 @@ class BrainDiT(nn.Module):
         Condition
         """
         tokens = self.no_image.expand(n_images, -1, -1)
-        mask = torch.ones(n_images, 1, dtype=torch.bool, device=tokens.device)
-        return self._condition(tokens, mask)
+        return self._condition(tokens, None)
 
-    def _condition(self, tokens: torch.Tensor, mask: torch.Tensor) -> Condition:
+    def _condition(self, tokens: torch.Tensor, mask: torch.Tensor | None) -> Condition:
         return Condition(tokens, mask, [project(tokens) for project in self.key_values])
 
     def forward(
@@ -258,10 +275,11 @@ class BrainDiT(nn.Module):
             return h, F.silu(time + condition.pooled()), None
         mask = condition.mask  # (b, t)
         if self.conditioning == "concatenation":
-            own = mask.new_ones(h.shape[:2])  # (b, region x patch)
-            mask = torch.cat([mask, own], dim=1)  # (b, t + region x patch)
+            if mask is not None:
+                own = mask.new_ones(h.shape[:2])  # (b, region x patch)
+                mask = torch.cat([mask, own], dim=1)  # (b, t + region x patch)
             h = torch.cat([condition.tokens, h], dim=1)
-        return h, F.silu(time), None if bool(mask.all()) else mask[:, None, None, :]
+        return h, F.silu(time), None if mask is None else mask[:, None, None, :]
 
     def attention(
         self,

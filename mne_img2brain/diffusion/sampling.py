@@ -146,17 +146,17 @@ def _log_snr(scheduler: "NoiseScheduler") -> torch.Tensor:
     return 0.5 * (alpha_bar.log() - torch.log1p(-alpha_bar))
 
 
-def guided(conditional: Callable, unconditional: Callable, scale: float) -> Callable:
-    r"""Combine two denoisers by classifier-free guidance, on every channel.
+def guided(both: Callable, scale: float) -> Callable:
+    r"""Combine a denoiser's outputs by classifier-free guidance, on every channel.
 
     .. math:: o = o_\varnothing + g\,(o_c - o_\varnothing)
 
     Parameters
     ----------
-    conditional, unconditional : callable
-        ``denoiser(x, timestep)`` with and without the image.
+    both : callable
+        ``both(x, timestep)`` returns the outputs with and without the image.
     scale : float
-        :math:`g` [1]_. 1 returns ``conditional`` itself.
+        :math:`g` [1]_.
 
     Returns
     -------
@@ -166,12 +166,10 @@ def guided(conditional: Callable, unconditional: Callable, scale: float) -> Call
     ----------
     .. [1] Ho & Salimans (2022). Classifier-free diffusion guidance.
     """
-    if scale == 1:
-        return conditional
 
     def denoiser(x: torch.Tensor, timestep: torch.Tensor | None) -> torch.Tensor:
-        without = unconditional(x, timestep)
-        return without + scale * (conditional(x, timestep) - without)
+        conditional, unconditional = both(x, timestep)
+        return unconditional + scale * (conditional - unconditional)
 
     return denoiser
 

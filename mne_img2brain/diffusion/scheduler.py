@@ -1,5 +1,6 @@
 """The forward process: how much of a response is left at each timestep."""
 
+import functools
 import math
 
 import torch
@@ -71,21 +72,7 @@ class NoiseScheduler:
     @property
     def alpha_bar(self) -> torch.Tensor:
         """Share of the response's variance: float64 tensor, shape (n_timesteps,)."""
-        n = self.n_timesteps
-        if self.schedule == "linear":
-            scale = 1000 / n
-            betas = torch.linspace(1e-4 * scale, 0.02 * scale, n, dtype=torch.float64)
-            betas = betas.clamp(max=0.999)
-        else:
-            grid = torch.linspace(0, 1, n + 1, dtype=torch.float64)
-            curve = torch.cos((grid + 0.008) / 1.008 * math.pi / 2) ** 2
-            betas = (1 - curve[1:] / curve[:-1]).clamp(max=0.999)
-        alpha_bar = torch.cumprod(1 - betas, dim=0)
-        if self.zero_terminal_snr:
-            root = alpha_bar.sqrt()
-            root = (root - root[-1]) * root[0] / (root[0] - root[-1])
-            alpha_bar = root**2
-        return alpha_bar
+        return _alpha_bar(self.n_timesteps, self.schedule, self.zero_terminal_snr)
 
     def coefficients(
         self, timestep: int | torch.Tensor, like: torch.Tensor
@@ -104,13 +91,12 @@ class NoiseScheduler:
         signal, noise : tensor
             Shaped to multiply ``like``.
         """
-        table = torch.cat([self.alpha_bar, torch.ones(1, dtype=torch.float64)])
-        alpha_bar = table[torch.as_tensor(timestep, device="cpu", dtype=torch.long)]
+        which = (self.n_timesteps, self.schedule, self.zero_terminal_snr)
+        tables = _roots(*which, like.dtype, like.device)
+        if not isinstance(timestep, int):
+            timestep = torch.as_tensor(timestep, device=like.device, dtype=torch.long)
         shape = (-1,) + (1,) * (like.ndim - 1)
-        signal, spread = (
-            c.to(dtype=like.dtype, device=like.device).reshape(shape)
-            for c in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
-        )
+        signal, spread = (table[timestep].reshape(shape) for table in tables)
         return signal, spread
 
     def add_noise(
@@ -204,3 +190,32 @@ class NoiseScheduler:
             raise ValueError(f"n_steps={n_steps}; give an integer from 1 to {n}.")
         position = torch.arange(n_steps, dtype=torch.float64)
         return (n - position * n / n_steps - 1).round().long()
+
+
+@functools.lru_cache(maxsize=16)
+def _alpha_bar(n: int, schedule: str, zero_terminal_snr: bool) -> torch.Tensor:
+    """Compute the share of the response's variance at every timestep."""
+    if schedule == "linear":
+        scale = 1000 / n
+        betas = torch.linspace(1e-4 * scale, 0.02 * scale, n, dtype=torch.float64)
+        betas = betas.clamp(max=0.999)
+    else:
+        grid = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+        curve = torch.cos((grid + 0.008) / 1.008 * math.pi / 2) ** 2
+        betas = (1 - curve[1:] / curve[:-1]).clamp(max=0.999)
+    alpha_bar = torch.cumprod(1 - betas, dim=0)
+    if zero_terminal_snr:
+        root = alpha_bar.sqrt()
+        root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+        alpha_bar = root**2
+    return alpha_bar
+
+
+@functools.lru_cache(maxsize=16)
+def _roots(
+    n: int, schedule: str, zero_terminal_snr: bool, dtype: torch.dtype, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Roots of both shares, on the device; the last entry is the response itself."""
+    share = _alpha_bar(n, schedule, zero_terminal_snr)
+    share = torch.cat([share, torch.ones(1, dtype=torch.float64)])
+    return share.sqrt().to(device, dtype), (1 - share).sqrt().to(device, dtype)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .._log import logger, progress_bar
-from .._torch import evaluating, seeded_init
+from .._torch import accelerated, evaluating, rows_on, seeded_init
 from ..trials.checks import check_integers
 from .checkpoint import Checkpoint, identify, restore, snapshot
 
@@ -149,9 +149,9 @@ def train_denoiser(
     )  # fmt: skip
     rng = np.random.default_rng(seed)
     model.to(device)
-    x0 = torch.as_tensor(np.ascontiguousarray(x0, dtype=np.float32))
+    x0 = np.ascontiguousarray(x0, dtype=np.float32)
     image_index = np.asarray(image_index)
-    if not bool(torch.isfinite(x0).all()):
+    if not np.isfinite(x0).all():
         raise ValueError("x0 holds NaN or infinity; leave those trials out.")
     held = np.zeros(len(x0), bool) if validation is None else np.asarray(validation)
     if held.shape != (len(x0),) or held.dtype != bool or held.all():
@@ -160,6 +160,9 @@ def train_denoiser(
             f"of {len(x0)} trials; give one bool for each trial, and leave some to train on."
         )
     train_rows = np.flatnonzero(~held)
+    network = accelerated(model, reduced=True)
+    x0_of, tokens_of = rows_on(device, x0), rows_on(device, tokens)
+    normal = _Normal(rng, torch.device(device))
     judge = _Judge(np.flatnonzero(held), rng, x0.shape[1:], scheduler) if held.any() else None
 
     def batch(
@@ -170,21 +173,17 @@ def train_denoiser(
     ) -> torch.Tensor:
         """Return the squared error of some trials: a tensor without dimensions."""
         images, where = np.unique(image_index[rows], return_inverse=True)
-        given = torch.as_tensor(np.asarray(tokens[images], dtype=np.float32), device=device)
-        mask = None
-        if token_mask is not None:
-            mask = torch.as_tensor(token_mask[images], device=device)
-        condition = model.encode_condition(given, mask)
+        mask = None if token_mask is None else torch.as_tensor(token_mask[images])
+        condition = model.encode_condition(tokens_of(images), mask)
         if drop is not None and drop.any():
             condition = condition.join(model.null_condition())
             where = np.where(drop, len(images), where)
         condition = condition[torch.as_tensor(where, device=device)]
-        clean, noise = x0[rows].to(device), noise.to(device)
+        clean, noise, timestep = x0_of(rows), noise.to(device), timestep.to(device)
         noisy = scheduler.add_noise(clean, noise, timestep)
         whose = None if subjects is None else torch.as_tensor(subjects[rows], device=device)
-        with torch.autocast("cuda", torch.bfloat16, enabled=torch.device(device).type == "cuda"):
-            output = model(noisy, timestep.to(device), condition, whose)
-        error = (output.float() - scheduler.target(clean, noise, timestep)).square()
+        output = network(noisy, timestep, condition, whose)
+        error = (output - scheduler.target(clean, noise, timestep)).square()
         if y_mask is None:
             return error.mean()
         keep = torch.as_tensor(y_mask[rows], device=device)[:, :, None]
@@ -207,7 +206,7 @@ def train_denoiser(
             "n_iter_no_change": n_iter_no_change, "gradient_clip": gradient_clip, "seed": seed,
             "scheduler": {name: str(value) for name, value in vars(scheduler).items()},
         }  # fmt: skip
-        arrays = [x0.numpy(), image_index, token_mask, subjects, y_mask, held]
+        arrays = [x0, image_index, token_mask, subjects, y_mask, held]
         images = np.arange(image_index.max() + 1)
         given = (tokens[images[start : start + 256]] for start in range(0, len(images), 256))
         identity = identify(settings, model, itertools.chain(arrays, given))
@@ -248,10 +247,8 @@ def train_denoiser(
             # one timestep from each slice of the schedule: less variance than uniform draws
             uniform = (rng.permutation(len(rows)) + rng.random(len(rows))) / len(rows)
             timestep = torch.as_tensor((uniform * scheduler.n_timesteps).astype(np.int64))
-            noise = rng.standard_normal((len(rows), *x0.shape[1:]), dtype=np.float32)
-            loss = batch(
-                rows, timestep, torch.as_tensor(noise), rng.random(len(rows)) < condition_dropout
-            )
+            noise = normal((len(rows), *x0.shape[1:]))
+            loss = batch(rows, timestep, noise, rng.random(len(rows)) < condition_dropout)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
@@ -293,6 +290,24 @@ def _sort_parameters(model: Any) -> tuple[Any, Any]:
         is_matrix = parameter.ndim > 1 and not any(vector in name for vector in vectors)
         (matrices if is_matrix else others).append(parameter)
     return matrices, others
+
+
+class _Normal:
+    """Standard normal numbers for training: made on the device, from a seed for every step.
+
+    On a CPU they are those of the generator itself. An accelerator would otherwise wait for them
+    longer than it computes.
+    """
+
+    def __init__(self, rng: np.random.Generator, device: torch.device) -> None:
+        self.rng, self.device = rng, device
+        self.generator: Any = None if device.type == "cpu" else torch.Generator(device)
+
+    def __call__(self, shape: tuple) -> torch.Tensor:
+        if self.generator is None:
+            return torch.as_tensor(self.rng.standard_normal(shape, dtype=np.float32))
+        self.generator.manual_seed(int(self.rng.integers(2**63)))
+        return torch.randn(shape, generator=self.generator, device=self.device)
 
 
 class _Judge:

@@ -127,6 +127,23 @@ def test_a_condition_is_indexed_joined_and_nothing(batch):
     assert_allclose(mixed[[0, 2]], whole[[0, 2]], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("conditioning", ["cross_attention", "addition", "concatenation"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_forward_asks_no_tensor_for_a_decision(batch, conditioning, padded):
+    """One graph: an accelerator need not wait for the CPU, and the compiler need not stop."""
+    x, timestep, tokens = batch
+    model = make(conditioning=conditioning)
+    mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
+    mask[0, -1] = not padded
+    with torch.no_grad():
+        condition = model.encode_condition(tokens, mask)
+        assert (condition.mask is None) != padded
+        condition = condition.join(model.null_condition())[torch.tensor([3, 4, 0, 4])]
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        got = compiled(x, timestep, condition)
+        assert_allclose(got, model(x, timestep, condition), rtol=1e-5, atol=1e-6)
+
+
 def test_attention_sums_to_one_and_skips_padding(batch):
     x, timestep, tokens = batch
     model = make()
