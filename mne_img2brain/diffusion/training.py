@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _N_VALIDATION_TIMESTEPS = 8
 _MAX_VALIDATION = 512
+_WARM_STEPS = 5  # before steps are timed, and that are
 
 
 @dataclass
@@ -235,6 +237,7 @@ def train_denoiser(
             history, order = TrainingHistory(**numbers["history"]), np.array(numbers["order"], int)
             rng.bit_generator.state = numbers["rng"]
         last = n_made if waited >= n_iter_no_change else max_iter  # or it had come to its end
+        first = n_made
         for i in progress_bar(range(n_made, last), "Training the denoiser"):
             if keep is not None and keep.due():
                 note()
@@ -256,6 +259,10 @@ def train_denoiser(
             _update_average(average, model, min(ema_decay, (1 + i) / (10 + i)))
             running.append(loss.detach())
             n_made = i + 1
+            if n_made == first + _WARM_STEPS:
+                start = perf_counter()
+            elif n_made == first + 2 * _WARM_STEPS:
+                _tell_duration((perf_counter() - start) / _WARM_STEPS, last - n_made)
             if (i + 1) % eval_every and i + 1 < max_iter:
                 continue
             history.losses.append(float(torch.stack(running).mean()))
@@ -279,6 +286,15 @@ def train_denoiser(
             "gradient steps."
         )
     return history
+
+
+def _tell_duration(seconds: float, n_steps: int) -> None:
+    """Say how long that many gradient steps will take, where it is long."""
+    if seconds * n_steps > 60:
+        logger.info(
+            f"Training the denoiser takes up to {n_steps} more gradient steps of {seconds:.2f} s: "
+            f"about {seconds * n_steps / 60:.0f} minutes, or less where it does not help."
+        )
 
 
 def _sort_parameters(model: Any) -> tuple[Any, Any]:

@@ -193,7 +193,11 @@ class InducedPower:
         return np.asarray(self.regressor_.predict(tokens)).reshape(len(tokens), -1)
 
     def multiply(
-        self, residuals: np.ndarray, scores: np.ndarray, image_index: np.ndarray
+        self,
+        residuals: np.ndarray,
+        scores: np.ndarray,
+        image_index: np.ndarray,
+        guidance_scale: float = 1.0,
     ) -> np.ndarray:
         """Give residuals the power of their image, in place.
 
@@ -205,13 +209,15 @@ class InducedPower:
             What :meth:`predict` returns.
         image_index : array of int, shape (n,)
             The row of ``scores`` of each.
+        guidance_scale : float
+            What log power, against that of the mean power over images, is multiplied with.
 
         Returns
         -------
         array, shape (n, n_channels, n_times)
             The residuals.
         """
-        return self._scale(residuals, scores, image_index, 0.5)
+        return self._scale(residuals, scores, image_index, 0.5 * guidance_scale)
 
     def divide(
         self, residuals: np.ndarray, scores: np.ndarray, image_index: np.ndarray

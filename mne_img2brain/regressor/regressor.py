@@ -447,7 +447,8 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         guidance_scale : float
             Classifier-free guidance :math:`g`: outputs with the image are extrapolated from
             those without, :math:`o_\varnothing + g (o_c - o_\varnothing)`, on every channel; the
-            mean likewise from the average response. 1 is no guidance.
+            mean likewise from the average response, and the log of induced power from that of the
+            mean power. 1 is no guidance.
         n_averaged : int
             Draw averages over that many trials; their residuals are those of single trials
             divided by :math:`\sqrt{n}`.
@@ -494,7 +495,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
             tokens, image, noise, subject=subjects, own_mean=own, n_steps=n_steps, solver=solver,
             eta=eta, guidance_scale=guidance_scale,
         ):  # fmt: skip
-            scatter = self.power_.multiply(scatter, power, image[draws])
+            scatter = self.power_.multiply(scatter, power, image[draws], guidance_scale)
             scatter = scatter * np.sqrt(self.residual_averaged_ / n_averaged)
             result[draws] = expected[image[draws]] + scatter
         return result.reshape(len(tokens), n_draws, *self.target_shape_)

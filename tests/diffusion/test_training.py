@@ -1,12 +1,15 @@
 """Training: learns what is there, stops where there is nothing."""
 
+import logging
+
 import numpy as np
 import pytest
 import torch
+from mne.utils import use_log_level
 from numpy.testing import assert_allclose
 
 from mne_img2brain._torch import evaluating, seeded_init
-from mne_img2brain.diffusion import BrainDiT, NoiseScheduler, dpm_solver, train_denoiser
+from mne_img2brain.diffusion import BrainDiT, NoiseScheduler, dpm_solver, train_denoiser, training
 
 
 def model(n_channels=2, n_times=6, n_features=1, **parameters):
@@ -161,3 +164,19 @@ def test_mps_draws_from_the_seed_and_is_left_as_it_was(monkeypatch):
     with seeded_init(3):
         assert torch.equal(torch.rand(3), first)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_long_training_is_announced(rng, monkeypatch, caplog):
+    with use_log_level("INFO"), caplog.at_level(logging.INFO, logger="mne"):
+        training._tell_duration(0.01, 100)
+        assert caplog.text == ""
+        training._tell_duration(2.0, 600)
+    assert "up to 600 more gradient steps of 2.00 s: about 20 minutes" in caplog.text
+    told, ticks = [], iter([10.0, 25.0])
+    monkeypatch.setattr(training, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(training, "_tell_duration", lambda *given: told.append(given))
+    train_denoiser(
+        model(), rng.standard_normal((40, 2, 6)), np.zeros((40, 1, 1), np.float32),
+        image_index=np.arange(40), scheduler=NoiseScheduler(), max_iter=14,
+    )  # fmt: skip
+    assert told == [(3.0, 4)]  # five steps in 15 seconds, ten of fourteen made

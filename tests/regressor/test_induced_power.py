@@ -54,6 +54,20 @@ def test_draws_follow_the_image(fitted, rng):
     assert_allclose(draws.std(axis=1).mean(), real.std(axis=1).mean(), rtol=0.05)
 
 
+def test_guidance_acts_on_power(fitted, rng):
+    """As many times the contrast of log power between images; 0 is the mean power for all."""
+    model, *_ = fitted
+    new = rng.standard_normal((60, 6))
+    recorded = alpha(make(rng, new, 30))
+    slopes = []
+    for scale in (0, 1, 2):
+        draws = model.sample(new, 30, guidance_scale=scale, random_state=0)
+        slopes.append(np.polyfit(recorded, alpha(draws), 1)[0])
+    # the noise of other sources is in alpha too: that part of it does not grow
+    assert abs(slopes[0]) < 0.1 < 0.5 < slopes[1]
+    assert 1.6 * slopes[1] < slopes[2] < 2.1 * slopes[1]
+
+
 def test_the_expected_response_is_that_of_the_mean(fitted, rng):
     model, *_ = fitted
     new = rng.standard_normal((5, 6))
