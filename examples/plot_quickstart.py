@@ -49,6 +49,16 @@ encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
 encoder.fit(images, epochs[seen_trials], image_ids=image_id[seen_trials])
 
 # %%
+# The default has two parts. A kernel regression of the tokens *predicts*: it alone earns the r
+# below. A diffusion transformer may *draw* what single trials do around the prediction; where it is
+# no better than noise with the covariance of the recorded trials, as on the Gaussian noise of a
+# simulation, it is not kept, and that noise is drawn.
+
+kept = isinstance(encoder.regressor_.noise_, Denoiser)
+print(f"The transformer is {'kept' if kept else 'not kept'}.")
+assert not kept
+
+# %%
 # Predict images that were never shown
 # --------------------------------------
 # ``predict`` gives the expected response, one epoch per image, with the sensors, the units and
@@ -84,10 +94,11 @@ true_evoked.plot_joint(times=[0.1, 0.17, 0.25], title="True response", show=Fals
 ridge = ImageToBrainEncoder(GaborEmbedder(), RidgeCV(np.logspace(-1, 6, 15)))
 ridge.fit(images, epochs[seen_trials], image_ids=image_id[seen_trials])
 scores = {}
-for name, one in {"diffusion": encoder, "ridge": ridge}.items():
+for name, one in {"default": encoder, "ridge": ridge}.items():
     recorded = one.score(images, epochs[new_trials], image_ids=image_id[new_trials])
     scores[name] = recorded, one.score(images[new], true)
     print("{:10s} r with the recording {:.2f}, with the truth {:.2f}".format(name, *scores[name]))
+assert scores["default"][1] > scores["ridge"][1] > scores["ridge"][0]
 
 # %%
 # Where and when the prediction follows the true response of each image (without noise there is
@@ -110,7 +121,9 @@ within = [
         (recorded.get_data(), image_id[new_trials]),
     ]
 ]
-print(f"SD between draws / SD between trials: {np.median(within[0] / within[1]):.2f}")
+ratio = np.median(within[0] / within[1])
+print(f"SD between draws / SD between trials: {ratio:.2f}")
+assert 0.95 < ratio < 1.05
 
 # %%
 # The figure of the README: the average of all recorded trials of the sixty images, and what was

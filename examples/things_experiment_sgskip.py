@@ -69,7 +69,7 @@ embedder = ClipEmbedder(captioner=None, cache_dir=RESULTS / "tokens")
 # tokens and trials.
 
 regressors = {
-    "diffusion": DiffusionRegressor(random_state=0, verbose=True),
+    "default": DiffusionRegressor(random_state=0, verbose=True),
     "ridge": RidgeGaussian(),
     "mean response": MeanResponse(),
 }
@@ -77,7 +77,7 @@ encoders = {
     name: ImageToBrainEncoder(embedder, regressor).fit(train_images, train_epochs)
     for name, regressor in regressors.items()
 }
-encoders["diffusion"].save(RESULTS / "eeg-sub-01", overwrite=True)
+encoders["default"].save(RESULTS / "eeg-sub-01", overwrite=True)
 
 # %%
 # Judge
@@ -90,15 +90,15 @@ result = evaluate(encoders, test_images, test_epochs, n_draws=20, training_epoch
 print(result.compare().to_string(float_format="%.3f"))
 result.table.to_csv(RESULTS / "eeg-sub-01.csv", index=False)
 result.report(RESULTS / "eeg-sub-01.html", overwrite=True)
-print(result.difference("diffusion", "ridge").to_string(float_format="%.3f"))
+print(result.difference("default", "ridge").to_string(float_format="%.3f"))
 
 # %%
 # What the numbers mean is said in :func:`mne_img2brain.evaluate`. Where the paper reports MSE and
 # PCC of standardised data, compare with ``MeanResponse`` first: much of a high PCC is the average
 # response, which needs no image.
 
-plot_score_joint(result.maps["diffusion: r"], title="r across 200 unseen images")
-plot_prediction(result.maps["diffusion: predicted"], result.maps["recorded"])
+plot_score_joint(result.maps["default: r"], title="r across 200 unseen images")
+plot_prediction(result.maps["default: predicted"], result.maps["recorded"])
 
 # %%
 # All ten subjects
@@ -151,7 +151,7 @@ result.report(RESULTS / "meg-sub-01.html", overwrite=True)
 # %%
 # Only occipital sensors, as in the paper's ablation: ``picks`` takes names.
 
-encoder = meg["diffusion"]
+encoder = meg["default"]
 occipital = [
     name
     for name, region in zip(encoder.ch_names_, encoder.regions_, strict=True)

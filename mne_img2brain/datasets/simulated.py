@@ -12,6 +12,14 @@ from .._parameters import Integer, Number, check_parameters
 from ..epochs import make_epochs
 from ..epochs.regions import sensor_positions, site_montage, sphere_middle
 from ._images import generator, image_features, simulate_images
+from ._rhythms import (
+    RHYTHMS,
+    noise_spectrum,
+    peak_of,
+    power_changes,
+    power_course,
+    sources_of,
+)
 
 __all__ = ["simulate_epochs", "simulate_images"]
 
@@ -51,6 +59,8 @@ def simulate_epochs(
     sfreq: float = 100.0,
     snr: float = 0.2,
     category: Sequence | np.ndarray | None = None,
+    spectrum: str = "broad",
+    rhythms: dict[str, float] | None = None,
     random_state: int | np.random.Generator | None = None,
 ) -> tuple[
     mne.EpochsArray | dict[str, mne.EpochsArray], mne.EpochsArray | dict[str, mne.EpochsArray]
@@ -65,8 +75,9 @@ def simulate_epochs(
     .. math:: m \, (1 + 0.8 \tanh(2 w^\top f) + 0.6 \tanh(2 v^\top f)^2) \, g ,
 
     with random tuning :math:`w, v` and :math:`g` a gain that varies over trials by 15 %; contrast
-    shortens the latency. Noise comes from sources all over the brain (1/f), from posterior alpha
-    sources and from the sensors.
+    shortens the latency. Noise comes from sources all over the brain, from posterior alpha
+    sources and from the sensors. With ``rhythms`` some of it is induced by the image: its phase is
+    random in every trial, and its power follows the features.
 
     Parameters
     ----------
@@ -95,6 +106,15 @@ def simulate_epochs(
         variation of the gain.
     category : array-like of str, shape (n_images,) | None
         Condition of each image; becomes a metadata column and the names of the events.
+    spectrum : "broad" | "eeg"
+        Of the noise, with posterior alpha at 10 Hz. With ``"broad"`` power falls slowly, and
+        sensors have much noise of their own; with ``"eeg"`` it falls as in resting EEG, about as
+        f^-1.5, with a clear alpha peak.
+    rhythms : dict of str -> float | None
+        Rhythms whose power follows the image, and the SD of the power over images in dB: of
+        ``"alpha"`` (10 Hz, 150 to 600 ms), ``"beta"`` (20 Hz, 100 to 450 ms) and ``"gamma"``
+        (40 Hz, 80 to 500 ms), for instance ``{"alpha": 3.0}``. After onset the power of alpha and
+        beta falls by 3 and 2 dB in the mean over images, that of gamma rises by 2 dB.
     random_state : int | numpy.random.Generator | None
         Seed; None is fresh entropy.
 
@@ -104,7 +124,8 @@ def simulate_epochs(
         The trials in V or T. Metadata: ``image_id`` (position in ``images``), ``repetition``,
         ``category``. With ``n_subjects``, one per subject: ``{"sub-01": epochs, ...}``.
     truth : mne.EpochsArray | dict of str -> mne.EpochsArray
-        The response without noise, one epoch per image, in the same form.
+        The response without noise, one epoch per image, in the same form. Its metadata has a
+        column for each of ``rhythms``: the true change of power from before onset, in dB.
 
     Raises
     ------
@@ -122,6 +143,8 @@ def simulate_epochs(
         tmax=Number(-60, 60),
         sfreq=Number(1, 20_000),
         info=(mne.Info, None),
+        spectrum=("broad", "eeg"),
+        rhythms=(dict, None),
     )
     if not tmin <= 0 < tmax:
         raise ValueError(f"tmin={tmin} and tmax={tmax}: image onset, 0 s, must lie between them.")
@@ -138,9 +161,11 @@ def simulate_epochs(
         raise ValueError(
             f"tmax={tmax} and sfreq={sfreq}: there are fewer than two samples after image onset."
         )
+    _check_rhythms(rhythms, sfreq)
     info = _sensors(info, sfreq)
     sources = _source_responses(features, times, rng)
     noise_positions = 0.075 * _in_ball(_N_NOISE_SOURCES, rng)
+    changes = power_changes(rhythms, features, rng.spawn(1)[0]) if rhythms else {}
     visual, noise = _lead_fields(info, noise_positions)
 
     epochs, truths = {}, {}
@@ -155,17 +180,36 @@ def simulate_epochs(
         data = truth[order]
         if np.isfinite(snr):
             gain = own.lognormal(-0.5 * 0.15**2, 0.15, size=(len(order), 1, 1))
-            single = _baseline(_noise(noise, noise_positions, len(order), times, sfreq, own), times)
+            induced = {rhythm: change[order] for rhythm, change in changes.items()}
+            single = _noise(
+                noise, noise_positions, len(order), times, sfreq, own,
+                spectrum=spectrum, induced=induced,
+            )  # fmt: skip
+            single = _baseline(single, times)
             size = own.lognormal(0, spread) if spread else 1.0
             data = data * gain + size * _noise_scale(truth, single, times, info, snr) * single
         repetition = pd.Series(order).groupby(order).cumcount().to_numpy()
         metadata = pd.DataFrame({"image_id": order, "repetition": repetition})
         epochs[name] = _as_epochs(data, info, times, metadata, category)
-        true_metadata = pd.DataFrame({"image_id": np.arange(n_images)})
+        true_metadata = pd.DataFrame({"image_id": np.arange(n_images)} | changes)
         truths[name] = _as_epochs(truth, info, times, true_metadata, category)
     if n_subjects is None:
         return epochs["sub-01"], truths["sub-01"]
     return epochs, truths
+
+
+def _check_rhythms(rhythms: dict[str, float] | None, sfreq: float) -> None:
+    """Raise an error where rhythms are unknown, too fast, or their SD is not a number."""
+    for name, sd in (rhythms or {}).items():
+        if name not in RHYTHMS:
+            raise ValueError(f"rhythms has {name!r}; there are {', '.join(RHYTHMS)}.")
+        check_parameters(SimpleNamespace(**{name: sd}), **{name: Number(0)})
+        highest = RHYTHMS[name].frequency + 3 * RHYTHMS[name].width
+        if 2 * highest > sfreq:
+            raise ValueError(
+                f"rhythms={rhythms}: {name} reaches up to {highest:g} Hz and needs an sfreq of "
+                f"{2 * highest:g} Hz; it is {sfreq:g}."
+            )
 
 
 def _features(images: list | np.ndarray) -> np.ndarray:
@@ -272,30 +316,45 @@ def _noise(
     times: np.ndarray,
     sfreq: float,
     rng: np.random.Generator,
+    *,
+    spectrum: str,
+    induced: dict[str, np.ndarray],
 ) -> np.ndarray:
-    """Noise of single trials at the sensors, in units of its sources."""
+    """Noise of single trials at the sensors, in units of its sources.
+
+    ``induced`` is the change of each rhythm's power in each trial, in dB.
+    """
     n_times = len(times)
     length = 2 * n_times  # the second half is thrown away, so that no trial is periodic
     frequency = np.fft.rfftfreq(length, 1 / sfreq)
-    # knee at 1 Hz: power falls as 1/f above it
-    pink = 1 / np.sqrt(1 + frequency)
-    alpha = 1.2 * np.exp(-0.5 * ((frequency - 10) / 1.2) ** 2)
+    falling, alpha, sensor_noise = noise_spectrum(spectrum, frequency)
+    if "alpha" in induced:  # it is all of alpha
+        alpha = 0 * alpha
     posterior = positions[:, 1] < np.quantile(positions[:, 1], 0.25)
-    amplitude = np.where(posterior[:, None], pink + alpha, pink)
+    amplitude = np.where(posterior[:, None], falling + alpha, falling)
     axes = rng.standard_normal((len(fields), 3))
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
     mixing = np.einsum("sk,skc->cs", axes, fields)
     # sources deep and shallow matter alike
     mixing /= np.linalg.norm(mixing, axis=0)
     data = np.empty((n_trials, len(mixing), n_times))
+    bands = []
+    for name, change in induced.items():
+        gain = 10 ** (change[:, None, None] * power_course(name, times) / 20)
+        bands.append((sources_of(name, positions), peak_of(name, frequency, falling), gain))
     for start in range(0, n_trials, 256):
         stop = min(start + 256, n_trials)
         shape = (stop - start, len(fields), len(frequency))
         spectrum = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
         courses = np.fft.irfft(spectrum * amplitude, n=length, axis=2)[..., :n_times]
+        for chosen, peak, gain in bands:
+            shape = (stop - start, len(chosen), len(frequency))
+            waves = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+            waves = np.fft.irfft(waves * peak, n=length, axis=2)[..., :n_times]
+            courses[:, chosen] += gain[start:stop] * waves
         data[start:stop] = mixing @ courses
     per_sensor = data.std(axis=(0, 2), keepdims=True)
-    return data + 0.15 * per_sensor * rng.standard_normal(data.shape)
+    return data + sensor_noise * per_sensor * rng.standard_normal(data.shape)
 
 
 def _noise_scale(

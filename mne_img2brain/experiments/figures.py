@@ -12,7 +12,7 @@ from .tables import AVERAGE, CEILING
 
 __all__ = ["draw_accuracy", "draw_clip_scores", "draw_units"]
 
-_GENERATORS = ("diffusion", "xu2025")
+_GENERATORS = ("default", "xu2025")
 _PROTOCOLS = {"within": "Within subject", "cross": "Unseen subject"}
 _AXES = {
     "mse": "MSE (SD² of each sensor)",

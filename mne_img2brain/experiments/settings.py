@@ -66,7 +66,7 @@ def new_regressors(scale: Scale, random_state: int) -> dict:
     Returns
     -------
     dict of str to regressor
-        ``"mean response"``, ``"ridge + Gaussian"``, ``"diffusion"`` (this library's default) and
+        ``"mean response"``, ``"ridge + Gaussian"``, ``"default"`` (this library's default) and
         ``"xu2025"`` (the paper's model, as far as the paper tells it).
     """
     from ..diffusion import Denoiser
@@ -75,7 +75,7 @@ def new_regressors(scale: Scale, random_state: int) -> dict:
     return {
         "mean response": MeanResponse(),
         "ridge + Gaussian": RidgeGaussian(),
-        "diffusion": DiffusionRegressor(noise=Denoiser(**scale.network), random_state=random_state),
+        "default": DiffusionRegressor(noise=Denoiser(**scale.network), random_state=random_state),
         "xu2025": DiffusionRegressor.xu2025(**scale.network, random_state=random_state),
     }
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .._log import logger
+from ..diffusion import Denoiser
 from ..encoder import ImageToBrainEncoder
 from ..epochs import read_maps
 from ..evaluation import evaluate
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Unit", "plan_units", "read_unit", "run_unit"]
 
 # Encoders that are kept; baselines are fitted again in seconds.
-_KEPT = ("diffusion", "xu2025")
+_KEPT = ("default", "xu2025")
 # What a fit needs, in GiB, measured with 1,000-16,540 images (doc/reproduce.rst): in any case,
 # for each image, and in sizes of the averages.
 _ALWAYS, _EACH_PICTURE, _SIZES = 1.0, 0.0004, 7
@@ -148,6 +149,11 @@ def run_unit(
             "n_test_images": evaluation.n_images,
             "n_test_trials": len(trials),
             "random_state": random_state,
+            # where it was not, the regression predicts and noise of the trials is drawn
+            "transformer_kept": {
+                name: isinstance(getattr(encoders[name].regressor_, "noise_", None), Denoiser)
+                for name in _KEPT
+            },
             "seconds": {name: round(value, 2) for name, value in seconds.items()},
             "peak_memory_gib": peak_memory(),
             "versions": versions(),

@@ -156,3 +156,73 @@ def test_bad_input(shown_images, arguments, match):
 def test_one_image_is_too_few(shown_images):
     with pytest.raises(ValueError, match="at least two"):
         simulate_epochs(shown_images[0][:1])
+
+
+def _power(epochs, band):
+    psd = epochs.compute_psd(
+        picks=["O1", "Oz", "O2", "POz"], fmin=band[0], fmax=band[1], bandwidth=2
+    )
+    return psd.get_data().mean(axis=(0, 1))
+
+
+def test_the_spectrum_of_eeg_falls_and_has_a_peak_at_ten_hertz(shown_images):
+    images, _ = shown_images
+    epochs, _ = simulate_epochs(
+        images, spectrum="eeg", tmin=-0.5, tmax=1.0, n_trials=2, random_state=0
+    )
+    before, alpha, after, fast = (
+        _power(epochs, band).mean() for band in [(5, 6), (9.5, 10.5), (15, 16), (40, 45)]
+    )
+    assert alpha > 4 * before
+    assert alpha > 10 * after
+    broad, _ = simulate_epochs(images, tmin=-0.5, tmax=1.0, n_trials=2, random_state=0)
+    # f^-1.5 falls by 4.5 between the two, f^-1 by 2.7
+    assert after / fast > 3.5 > _power(broad, (15, 16)).mean() / _power(broad, (40, 45)).mean()
+
+
+def test_induced_power_follows_the_image_as_the_truth_says():
+    images, _ = simulate_images(80, random_state=0)
+    given = {"alpha": 3.0, "beta": 4.0, "gamma": 3.0}
+    settings = {"tmin": -0.6, "tmax": 0.8, "n_trials": 6, "spectrum": "eeg", "random_state": 0}
+    epochs, truth = simulate_epochs(images, rhythms=given, **settings)
+    # single trials around the true response: only what is not locked to the image
+    image = epochs.metadata["image_id"].to_numpy()
+    trials = epochs.get_data() - truth.get_data()[image]
+    places = {
+        "alpha": ["O1", "Oz", "O2"],
+        "beta": ["CP1", "Pz", "CP2"],
+        "gamma": ["O1", "Oz", "O2"],
+    }
+    windows = {"alpha": (10, 0.25, 0.5), "beta": (20, 0.2, 0.35), "gamma": (40, 0.15, 0.4)}
+    for name, (freq, start, stop) in windows.items():
+        sensors = [epochs.ch_names.index(sensor) for sensor in places[name]]
+        power = mne.time_frequency.tfr_array_morlet(
+            trials[:, sensors], epochs.info["sfreq"], [freq], n_cycles=5, output="power"
+        )[:, :, 0]
+        during = (epochs.times > start) & (epochs.times < stop)
+        before = (epochs.times > -0.4) & (epochs.times < -0.2)
+        found = [power[image == k][..., during].mean() for k in range(80)]
+        found = 10 * np.log10(np.array(found) / power[..., before].mean())
+        true = truth.metadata[name].to_numpy()
+        np.testing.assert_allclose(true.std(), given[name])
+        assert np.corrcoef(found, true)[0, 1] > 0.6, (name, np.corrcoef(found, true)[0, 1])
+        assert np.sign(found.mean()) == np.sign(true.mean()), name
+    # the average response is not theirs
+    plain, plain_truth = simulate_epochs(images, **settings)
+    np.testing.assert_array_equal(truth.get_data(), plain_truth.get_data())
+    assert list(plain_truth.metadata) == ["image_id"]
+    assert len(plain) == len(epochs)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rhythms": {"theta": 1.0}}, "'theta'; there are alpha, beta, gamma"),
+        ({"rhythms": {"alpha": -1.0}}, "alpha=-1"),
+        ({"rhythms": {"gamma": 1.0}, "sfreq": 80}, "needs an sfreq of 98 Hz; it is 80"),
+        ({"spectrum": "pink"}, "spectrum='pink'"),
+    ],
+)
+def test_rhythms_that_cannot_be_are_refused(shown_images, given, message):
+    with pytest.raises(ValueError, match=message):
+        simulate_epochs(shown_images[0], **given)

@@ -104,11 +104,11 @@ def test_tables_are_what_the_metrics_say(which, protocol, request):
     folder = request.getfixturevalue(f"{which}_folder")
     reader, subject = {"eeg": (things_eeg2, "sub-02"), "meg": (things_meg, "P2")}[which]
     epochs, by_image, real = recorded_means(reader, folder, subject, EEG["reader"])
-    encoder = read_encoder(out / "units" / f"{protocol}-{subject}" / "encoders" / "diffusion")
+    encoder = read_encoder(out / "units" / f"{protocol}-{subject}" / "encoders" / "default")
     predicted = encoder.predict(np.load(out / "tokens" / "tokens-test.npy")).get_data(copy=True)
     scale = real.std(axis=(0, 2))[:, None]
     table = tables[protocol].set_index(["method", "subject"])
-    row = table.loc[("diffusion", subject)]
+    row = table.loc[("default", subject)]
     # predictions were made in memory, and the saved encoder holds single precision
     assert row["mse"] == pytest.approx(mse(real / scale, predicted / scale), rel=1e-4)
     assert row["pcc"] == pytest.approx(pearson(real / scale, predicted / scale), rel=1e-4)
@@ -129,6 +129,7 @@ def test_tables_are_what_the_metrics_say(which, protocol, request):
 def test_who_learnt_from_whom(eeg, eeg_folder):
     out, tables, *_ = eeg
     about = json.loads((out / "units" / "cross-sub-01" / "unit.json").read_text())
+    assert about["transformer_kept"]["xu2025"]  # nothing else predicts there
     assert about["trained_on"] == ["sub-02"]
     assert about["n_training_images"] == about["n_training_averages"] == 20
     assert about["n_test_trials"] == 6 * 5
@@ -189,7 +190,7 @@ def test_no_more_than_one_subject_is_in_memory(eeg_folder, tmp_path, monkeypatch
     monkeypatch.setattr(
         importlib.import_module("mne_img2brain.experiments.units"),
         "new_regressors",
-        lambda scale, seed: {name: Ridge() for name in ("mean response", "diffusion", "xu2025")},
+        lambda scale, seed: {name: Ridge() for name in ("mean response", "default", "xu2025")},
     )
     reproduce(
         "things-eeg2", eeg_folder, tmp_path, cross=False, scale="no draws", reader=EEG["reader"]
@@ -206,7 +207,7 @@ def test_figures(eeg, meg):
             f"accuracy-{protocol}",
             f"r-{protocol}",
             f"topographies-{subject}",
-            f"erp-{protocol}-{subject}-diffusion",
+            f"erp-{protocol}-{subject}-default",
             f"erp-{protocol}-{subject}-xu2025",
         )
     }
@@ -226,11 +227,11 @@ def test_files(eeg, meg):
     written = pd.read_csv(out / "tables" / "within.csv")
     pd.testing.assert_frame_equal(written, tables["within"])
     methods = list(dict.fromkeys(written["method"]))
-    assert methods == ["mean response", "ridge", "diffusion", "xu2025", "noise ceiling"]
-    assert set(tables["draws"]["method"]) == {"ridge + Gaussian", "diffusion", "xu2025"}
+    assert methods == ["mean response", "ridge", "default", "xu2025", "noise ceiling"]
+    assert set(tables["draws"]["method"]) == {"ridge + Gaussian", "default", "xu2025"}
     assert "SD / real" in set(tables["draws"]["metric"])
     assert len(meg[1]["draws"]) == 0
-    assert tables["units"]["fit diffusion (s)"].gt(0).all()
+    assert tables["units"]["fit default (s)"].gt(0).all()
     assert "captions" in json.loads((out / "skipped.json").read_text())["clip_scores"]
     # saved with what made the tokens: it takes images
     encoder = read_encoder(out / "units" / "cross-sub-01" / "encoders" / "xu2025")
