@@ -132,8 +132,7 @@ def trial_groups(
     if np.bincount(merged).max() > len(values) / 2:
         logger.info(
             "The metadata column 'concept' joins more than half of the trials, which cannot be "
-            "held out; trials are grouped by image only. groups='concept' groups by it all the "
-            "same."
+            "held out; trials are grouped by image only."
         )
         return None
     return values
