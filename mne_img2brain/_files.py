@@ -127,6 +127,9 @@ def write_together(folder: Path, writers: dict[str, Callable[[Path], None]]) -> 
     with _made(folder):
         with naming(folder):
             with _locked(folder) as alone:
+                for left in _stagings(folder):
+                    if alone and not (left / list(writers)[-1]).exists():
+                        shutil.rmtree(left, ignore_errors=True)  # stopped before it was whole
                 staging = folder / f"{_STAGING}{secrets.token_hex(6)}"
                 staging.mkdir()
                 try:
