@@ -2,6 +2,7 @@
 
 import collections
 import html
+import math
 from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
@@ -45,6 +46,9 @@ def describe(encoder: Any) -> dict[str, str]:
         stored = getattr(encoder.regressor_, "n_stored_trials_", 0)
         if stored:
             lines["trials"] += f", residuals of {stored:,} kept to draw noise by"
+    r = getattr(encoder, "cross_validated_r_", math.nan)
+    if math.isfinite(r):
+        lines["cross-validated r"] = f"{r:.3f}, across images left out in fit"
     subjects = encoder.subjects_
     lines["subjects"] = f"{len(subjects)}: {_some(subjects)}" if subjects else "not told apart"
     if encoder.noise_summary_ is not None:
@@ -66,9 +70,14 @@ class DescriptionMixin:
         return getattr(self.regressor_, "noise_summary_", None)
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:  # noqa: N803 - scikit-learn's name
-        own = BaseEstimator.__repr__(self, N_CHAR_MAX)
+        lines = [BaseEstimator.__repr__(self, N_CHAR_MAX)]
+        r = getattr(self, "cross_validated_r_", math.nan)
+        if math.isfinite(r):
+            lines.append(f"# cross-validated r {r:.3f}")
         summary = getattr(getattr(self, "regressor_", None), "noise_summary_", None)
-        return own if summary is None else f"{own}\n# single trials by {summary}"
+        if summary is not None:
+            lines.append(f"# single trials by {summary}")
+        return "\n".join(lines)
 
     def _html_repr(self) -> str:
         """Return what a notebook shows; scikit-learn calls it where its display is a diagram."""

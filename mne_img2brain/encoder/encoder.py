@@ -23,11 +23,14 @@ from ..epochs import (
     signal_basis,
 )
 from ..epochs.regions import assign_regions
+from ..metrics.cross_validated import images_at_fault
+from ..stimulus.near_copies import looks_in_fit
 from ..stimulus.tokens import present
 from ..trials.checks import check_integers
 from .any_regressor import can_sample, fit_regressor, predict_regressor, sample_regressor
 from .description import DescriptionMixin
 from .hub import HubMixin
+from .learnt import cross_validate_fit
 from .new_subject import SubjectsMixin
 from .pairing import NAME_FORMS, number_subjects, pair_trials, trial_groups, user_ids
 from .power import draw_alike, expected_power
@@ -82,12 +85,19 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         How many of these are of ``fit``.
     training_image_keys_ : list of str
         Content hashes of the training images.
+    training_looks_ : dict of str to array
+        What they look like, by which near copies are found: perceptual hashes, and directions of
+        tokens.
     image_ids_ : dict of str -> int | str
         What the user called each of them, by content hash.
     image_id_form_ : str | None
         Whether that was the image's ``"path"``, file ``"name"`` or ``"stem"``.
     event_id_ : dict of str -> int
         Conditions and event codes of the training epochs.
+    cross_validated_r_ : float
+        Correlation across images that were left out within ``fit``, the mean over sensors and
+        times; NaN with fewer than ten images or where images are not looked at. Where it is not
+        above chance ``fit`` warns.
     n_trials_ : int
         How many trials were learnt from; averages count by how many they are of.
 
@@ -204,18 +214,26 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             )
             names, subjects = [], None
         regions = assign_regions(recording.info)
+        given: dict[str, Any] = {
+            "sample_weight": recording.n_averaged,
+            "groups": trial_groups(recording, groups, image),
+            "regions": np.unique(regions, return_inverse=True)[1],
+        }
         regressor = fit_regressor(
             self.regressor,
             stimuli.tokens,
             image,
             y,
-            sample_weight=recording.n_averaged,
-            groups=trial_groups(recording, groups, image),
-            regions=np.unique(regions, return_inverse=True)[1],
             subjects=subjects,
             y_mask=None if recording.channel_mask.all() else recording.channel_mask,
             checkpoint=checkpoint,
+            **given,
         )
+        found = cross_validate_fit(regressor, stimuli.tokens, image, y, **given)
+        said = images_at_fault(found, stimuli.tokens, y, image, recording.n_averaged)
+        if said and type(regressor).__name__ != "DiffusionRegressor":  # which has said so itself
+            warn(said)
+        looks = looks_in_fit(images, stimuli)
         self.embedder_, self.regressor_, self.scaler_ = embedder, regressor, scaler
         self.info_, self.times_ = recording.info, recording.times
         self.tmin_, self.baseline_ = recording.tmin, recording.baseline
@@ -223,9 +241,11 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         self.regions_, self.basis_, self.left_out_ = regions, basis, list(recording.left_out)
         self.subjects_, self.n_training_subjects_ = names, len(names)
         self.training_image_keys_ = sorted(set(stimuli.keys))
+        self.training_looks_ = looks
         self.image_ids_, self.image_id_form_ = ids, form
         self.event_id_ = {name: int(code) for name, code in recording.event_id.items()}
         self.n_trials_ = round(recording.n_averaged.sum())
+        self.cross_validated_r_ = found.r
         return self
 
     def _tells_subjects_apart(self) -> bool:

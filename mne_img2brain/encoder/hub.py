@@ -290,10 +290,12 @@ def _scores(evaluation: "Evaluation | None") -> str:
     first, *others = evaluation.encoders
     if others:
         text += f" This encoder is called {first}; {', '.join(others)} for comparison."
+    if evaluation.distinguished is False:
+        text += " There is no ceiling of r: these recordings do not distinguish these images."
     rows = [
         (row.encoder, row.metric, _number(row.value),
          f"{_number(row.ci_low)} to {_number(row.ci_high)}" if np.isfinite(row.ci_low) else "",
-         _number(row.chance), _number(row.ceiling), row.unit)
+         _number(row.chance), _ceiling(row), row.unit)
         for row in evaluation.table.itertuples()
     ]  # fmt: skip
     head = ["encoder", "metric", "value", "interval", "chance", "ceiling", "unit"]
@@ -305,6 +307,13 @@ def _table(head: list[str], rows: Any) -> str:
     lines = [head, ["---"] * len(head), *rows]
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _ceiling(row: Any) -> str:
+    """Write a ceiling, or the bounds that it is between."""
+    if np.isnan(row.ceiling_low):
+        return _number(row.ceiling)
+    return f"{_number(row.ceiling_low)} to {_number(row.ceiling_high)}"
 
 
 def _number(value: float) -> str:

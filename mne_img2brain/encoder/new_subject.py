@@ -14,6 +14,7 @@ from ..epochs import (
     check_times,
     read_recording,
 )
+from ..stimulus.near_copies import add_looks, looks_in_fit
 from ..stimulus.tokens import present
 from .pairing import pair_trials, trial_groups
 
@@ -40,6 +41,7 @@ class SubjectsMixin:
     subjects_: list[str]
     times_: np.ndarray
     training_image_keys_: list[str]
+    training_looks_: dict
 
     @available_if(_can_adapt)
     def adapt(
@@ -116,6 +118,8 @@ class SubjectsMixin:
             y_mask=None if there.all() else np.tile(there, (len(y), 1)),
         )
         self.subjects_ = [*self.subjects_, subject]
+        seen = getattr(self, "training_looks_", {})
+        self.training_looks_ = add_looks(seen, looks_in_fit(images, stimuli))
         keys = {*self.training_image_keys_, *stimuli.keys}
         self.training_image_keys_ = sorted(keys)
         return self

@@ -16,6 +16,7 @@ from ..epochs import (
     to_evoked_map,
 )
 from ..metrics import r_map
+from ..stimulus.near_copies import warn_of_copies
 from ..stimulus.tokens import present
 from .any_regressor import predict_regressor
 from .pairing import pair_trials
@@ -120,6 +121,8 @@ class ScoringMixin:
                 "%d of %d images were in the fit: their r says nothing about new images.",
                 n_seen, len(distinct),
             )  # fmt: skip
+        looks = getattr(self, "training_looks_", {})
+        warn_of_copies(images, stimuli.keys, looks, self.training_image_keys_, "this encoder")
         weight = recording.n_averaged
         recorded = np.zeros((n_images, *self._shape))
         np.add.at(recorded, image, data * weight[:, None, None])

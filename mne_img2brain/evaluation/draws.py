@@ -49,6 +49,26 @@ class Real:
         self.distance = covariance_distance(first, second)
         self.autocorrelation = lag_one(self.trials)
 
+    def distance_to(self, n_draws: int) -> float:
+        """Return how far draws that are like real trials are from them, in covariance.
+
+        The two halves are half of the trials each. The square of the distance of two estimates of
+        one covariance goes with the sum of one over their numbers of trials.
+
+        Parameters
+        ----------
+        n_draws : int
+            How many draws there are, of all images together.
+
+        Returns
+        -------
+        float
+        """
+        n_trials = sum(len(of_image) for of_image in self.trials)
+        n_halves = [sum(len(of_image) for of_image in half) for half in self.halves]
+        of_halves = sum(1 / n for n in n_halves)
+        return self.distance * float(np.sqrt((1 / n_trials + 1 / n_draws) / of_halves))
+
 
 def judge_draws(
     rows: "Rows",
@@ -112,7 +132,7 @@ def judge_draws(
     rows.add(
         "channel covariance: distance to real",
         covariance_distance(*(c.mean(axis=0) for c in covariances)),
-        ceiling=real.distance,
+        ceiling=real.distance_to(len(draws) * n_draws),
         better="lower",
         n=len(draws),
     )

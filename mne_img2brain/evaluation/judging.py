@@ -10,12 +10,13 @@ from .._log import logger, use_log_level, warn
 from ..epochs import read_recording, to_evoked_map
 from ..epochs.labels import check_names
 from ..epochs.maps import WITH_UNIT
-from ..metrics import ncsnr
+from ..metrics import ncsnr, time_mask
 from ..trials.checks import check_integers
 from . import decoding, material
 from .asked import check_by_subject, check_encoders, check_options, check_windows
+from .ceilings import find_ceilings
 from .draws import Real, judge_draws
-from .predictions import ceilings, judge_prediction
+from .predictions import judge_prediction
 from .result import Evaluation
 from .rows import Rows, frame
 from .subjects import combine
@@ -181,7 +182,8 @@ def evaluate(
             training = read_recording(training_epochs, ch_names=names)
             training = material.take_channels(training, names)
         options = Options(draw_window, bands, classifiers, training, random_state)
-        ceiling = ceilings(recorded, n_splits, random_state)
+        inside = time_mask(recorded.times, *window)
+        ceiling = find_ceilings(recorded, inside, n_splits, random_state)
         if ceiling is None:
             logger.info("Fewer than three images have two trials: there is no noise ceiling.")
         maps, curves = _recorded_maps(recorded, ceiling), {}
@@ -250,7 +252,7 @@ def _recorded_maps(recorded: "Recorded", ceiling: Any) -> dict:
     """Return the maps that do not depend on an encoder."""
     maps = {"recorded": recorded.mean.mean(axis=0)}
     if ceiling is not None:
-        maps["ceiling of r"] = ceiling.full
+        maps["ceiling of r"] = ceiling.r
         maps["ceiling of r, half the trials, lower"] = ceiling.lower
         maps["ceiling of r, half the trials, upper"] = ceiling.upper
         repeated = [of_image for of_image in recorded.trials if len(of_image) > 1]

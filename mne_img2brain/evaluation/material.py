@@ -16,6 +16,7 @@ from ..epochs import (
     read_recording,
     take_channels,
 )
+from ..stimulus.near_copies import warn_of_copies
 from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Recorded:
         Their captions, where the user gave any.
     trials : list of array, shape (n_trials, n_channels, n_times)
         The trials of each image, in SI units.
+    weights : list of array, shape (n_trials,)
+        Of how many real trials each trial is the average.
     mean : array, shape (n_images, n_channels, n_times)
         The mean of each image's trials, weighted by what they average.
     n_averaged : float | None
@@ -55,6 +58,7 @@ class Recorded:
     keys: list
     captions: list | None
     trials: list
+    weights: list
     mean: np.ndarray
     n_averaged: float | None
     labels: np.ndarray | None
@@ -142,10 +146,8 @@ def gather(
     weight = recording.n_averaged
     by_image = np.split(np.argsort(of_trial, kind="stable"), np.cumsum(np.bincount(of_trial))[:-1])
     trials = [data[members] for members in by_image]
-    mean = [
-        np.average(of_image, axis=0, weights=weight[members])
-        for of_image, members in zip(trials, by_image, strict=True)
-    ]
+    weights = [weight[members] for members in by_image]
+    mean = [np.average(t, axis=0, weights=w) for t, w in zip(trials, weights, strict=True)]
     if len(trials) < 3:
         raise ValueError(
             f"There are {len(trials)} distinct images; judging differences between images needs "
@@ -157,6 +159,7 @@ def gather(
         keys=[keys[place] for place in chosen],
         captions=None if captions is None else [captions[used[place]] for place in chosen],
         trials=trials,
+        weights=weights,
         mean=np.stack(mean),
         n_averaged=float(weight[0]) if np.all(weight == weight[0]) else None,
         labels=None if labels is None else np.asarray(labels)[used[chosen]],
@@ -176,9 +179,11 @@ def _check_one_each(what: str, values: Any, used: np.ndarray, distinct: np.ndarr
 
 
 def refuse_training_images(encoders: dict, recorded: Recorded, allowed: bool) -> None:
-    """Raise where an encoder was fitted to images it is to be judged on."""
+    """Raise where an encoder was fitted to images it is to be judged on; warn of near copies."""
     for name, encoder in encoders.items():
         seen = set(getattr(encoder, "training_image_keys_", ()))
+        looks = getattr(encoder, "training_looks_", {})
+        warn_of_copies(recorded.images, recorded.keys, looks, seen, repr(name))
         positions = [index for index, key in enumerate(recorded.keys) if key in seen]
         if not positions:
             continue

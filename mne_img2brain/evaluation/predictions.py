@@ -12,51 +12,26 @@ from ..metrics import (
     identification_ranks,
     normalized_r,
     r_map,
-    spearman_brown,
-    split_half_ceiling,
     time_mask,
     top_k,
     window_mean,
 )
 from ..metrics.accuracy import mse_by_image, pearson_by_image
 from ..metrics.identification import n_way_accuracy, pairwise_by_image
-from ..metrics.noise_ceiling import random_halves
 from ..metrics.uncertainty import r_from_moments, r_moments
-from . import rsa
+from . import ceilings, rsa
 
 if TYPE_CHECKING:
+    from .ceilings import Ceilings
     from .material import Recorded
     from .rows import Rows
-
-
-def ceilings(recorded: "Recorded", n_splits: int, seed: int) -> Any:
-    """Return the split-half ceilings over images with two trials or more, or None.
-
-    Parameters
-    ----------
-    recorded : Recorded
-        The trials.
-    n_splits : int
-        How many random halves.
-    seed : int
-        Their seed.
-
-    Returns
-    -------
-    SplitHalf | None
-        None where fewer than three images have two trials.
-    """
-    repeated = [of_image for of_image in recorded.trials if len(of_image) > 1]
-    if len(repeated) < 3:
-        return None
-    return split_half_ceiling(repeated, n_splits=n_splits, random_state=seed)
 
 
 def judge_prediction(
     rows: "Rows",
     recorded: "Recorded",
     prediction: np.ndarray,
-    ceiling: Any,
+    ceiling: "Ceilings | None",
     window: tuple[float, ...],
     components: dict,
     seed: int,
@@ -71,7 +46,7 @@ def judge_prediction(
         The real trials.
     prediction : array, shape (n_images, n_channels, n_times)
         The prediction.
-    ceiling : SplitHalf | None
+    ceiling : Ceilings | None
         The noise ceilings.
     window : tuple of float
         The window that r and identification are of, in seconds.
@@ -95,7 +70,7 @@ def judge_prediction(
     scale = np.where(scale > 0, scale, 1.0)[:, None]
     errors = mse_by_image(real / scale, prediction / scale)
     spread = mse_by_image(real / scale, np.broadcast_to((real / scale).mean(axis=0), real.shape))
-    floor, best = _best_within_images(recorded, scale, seed)
+    floor, best = ceilings.within_images(recorded, scale)
     rows.add(
         "mse",
         errors.mean(),
@@ -108,7 +83,8 @@ def judge_prediction(
     within = pearson_by_image(real / scale, prediction / scale)
     rows.add("pcc", within.mean(), within, chance=0.0, ceiling=best)
     r = r_map(real, prediction)
-    full = np.nan if ceiling is None else window_mean(ceiling.full, times, *window)
+    known = ceiling is not None and ceiling.known
+    full = window_mean(ceiling.r, times, *window) if ceiling and known else np.nan
     moments = r_moments(real[..., inside], prediction[..., inside])
     mean_r = window_mean(r, times, *window)
     rows.add(
@@ -121,7 +97,7 @@ def judge_prediction(
     )
     maps = {"r": r}
     if ceiling is not None:
-        maps["r / ceiling"] = normalized_r(r, ceiling.full)
+        maps["r / ceiling"] = normalized_r(r, ceiling.r)
         if full > 0:
             # One quotient of means: quotients of single cells have tails where ceilings are low.
             rows.add(
@@ -135,8 +111,9 @@ def judge_prediction(
     if recorded.labels is not None and len(np.unique(recorded.labels)) == 2:
         labels = recorded.labels
         value = difference_wave_r(real[..., inside], labels, prediction[..., inside], labels)
-        rows.add("r of the difference wave", value, chance=0.0, ceiling=1.0, n=n_images)
-    curves = _identify(rows, recorded, prediction, inside)
+        best = ceilings.difference_wave(recorded, inside) if known else np.nan
+        rows.add("r of the difference wave", value, chance=0.0, ceiling=best, n=n_images)
+    curves = _identify(rows, recorded, prediction, inside, known, seed)
     enough = [index for index, of_image in enumerate(recorded.trials) if len(of_image) >= 4]
     if len(enough) >= 3:
         worth = equivalent_trials(
@@ -147,53 +124,40 @@ def judge_prediction(
         )
         rows.add("equivalent trials", worth.n_trials, chance=0.0, unit="trials", n=len(enough))
     if rsa.installed() and n_images > 3:
-        curves["rsa"] = rsa.time_course(recorded, prediction, seed)
+        curves["rsa"] = rsa.time_course(recorded, prediction, known, seed)
         value = rsa.similarity(real[..., inside], prediction[..., inside])
-        best = rsa.ceiling(recorded, inside, seed)
-        rows.add("rsa", value, chance=0.0, ceiling=best, n=n_images)
+        low, expected, high = rsa.ceiling(recorded, inside, known, seed)
+        rows.add("rsa", value, chance=0.0, ceiling=expected, band=(low, high), n=n_images)
     _components(rows, recorded, prediction, components)
     return maps, curves
 
 
-def _best_within_images(
-    recorded: "Recorded", scale: np.ndarray, seed: int, n_splits: int = 10
-) -> tuple[float, float]:
-    r"""Return the MSE and the PCC of the noise-free response with the mean of all trials.
-
-    The MSE is the variance of that mean, ``s^2 / n``. The PCC is ``sqrt(rho)``, rho the correlation
-    of two halves brought to the full number of trials (Spearman-Brown). NaN without repeats.
-    """
-    repeated = [of_image for of_image in recorded.trials if len(of_image) > 1]
-    if not repeated:
-        return np.nan, np.nan
-    floor = [((t / scale).var(axis=0, ddof=1) / len(t)).mean() for t in repeated]
-    rng = np.random.default_rng(seed)
-    between = []
-    for _ in range(n_splits):
-        halves = random_halves([len(of_image) for of_image in repeated], rng)
-        pair = [
-            np.stack([t[of[k]].mean(axis=0) for t, of in zip(repeated, halves, strict=True)])
-            for k in (0, 1)
-        ]
-        between.append(pearson_by_image(*(half / scale for half in pair)).mean())
-    reliability = spearman_brown(np.mean(between))
-    return float(np.mean(floor)), float(np.sign(reliability) * np.sqrt(np.abs(reliability)))
-
-
 def _identify(
-    rows: "Rows", recorded: "Recorded", prediction: np.ndarray, inside: np.ndarray
+    rows: "Rows",
+    recorded: "Recorded",
+    prediction: np.ndarray,
+    inside: np.ndarray,
+    known: bool,
+    seed: int,
 ) -> dict:
     """Add the rows on identification, and return its curves."""
     real, n_images = recorded.mean, len(recorded.mean)
     better, equal = identification_ranks(real[..., inside], prediction[..., inside])
     rank = 1 + better + equal / 2
+    halves = {}
+    if known and min(len(of_image) for of_image in recorded.trials) > 1:
+        halves = ceilings.identification(recorded, inside, seed)
+
+    def add(name: str, values: np.ndarray, chance: float, **given: Any) -> None:
+        # All right is the most there can be, what half of the trials can do the least.
+        band = (min(halves[name], 1.0), max(halves[name], 1.0)) if halves else (np.nan, np.nan)
+        rows.add(name, values.mean(), values, chance=chance, band=band, **given)
+
     for k in (1, 5):
         if k < n_images:
-            right = top_k(better, equal, k)
-            rows.add(f"top-{k}", right.mean(), right, chance=k / n_images, ceiling=1.0)
-    rows.add("mean rank", rank.mean(), rank, chance=(n_images + 1) / 2, ceiling=1.0, better="lower")
-    pairs = pairwise_by_image(real[..., inside], prediction[..., inside])
-    rows.add("pairwise accuracy", pairs.mean(), pairs, chance=0.5, ceiling=1.0)
+            add(f"top-{k}", top_k(better, equal, k), k / n_images)
+    add("mean rank", rank, (n_images + 1) / 2, better="lower")
+    add("pairwise accuracy", pairwise_by_image(real[..., inside], prediction[..., inside]), 0.5)
     candidates = np.unique(np.geomspace(2, n_images, 20).round().astype(int))
     accuracy = [n_way_accuracy(better, equal, n).mean() for n in candidates]
     curves: dict[str, tuple] = {"n-way": (candidates, np.array(accuracy))}

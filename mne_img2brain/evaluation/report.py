@@ -9,6 +9,7 @@ import mne
 import numpy as np
 
 from .. import viz
+from .ceilings import NOTHING
 
 if TYPE_CHECKING:
     from . import Evaluation
@@ -131,24 +132,44 @@ def _summary(evaluation: "Evaluation") -> str:
         between = "" if np.isnan(row.ci_low) else f"{row.ci_low:.3g} to {row.ci_high:.3g}"
         wanted = {"higher": "higher", "lower": "lower", "ceiling": "as ceiling"}[row.better]
         cells = (row.encoder, row.metric, _number(row.value), between, _number(row.chance),
-                 _number(row.ceiling), wanted, row.unit)  # fmt: skip
+                 format_ceiling(row), wanted, row.unit)  # fmt: skip
         rows.append("<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in cells) + "</tr>")
     head = (
         "encoder", "metric", "value", f"{100 * evaluation.level:.0f} % interval over images",
         "chance", "ceiling", "better", "unit",
     )  # fmt: skip
+    unknown = (
+        "" if evaluation.distinguished is not False else f" There is no ceiling of r: {NOTHING}."
+    )
     return (
         f"<p>{evaluation.n_images} images that are in no fit, {trials} trials of each. r, "
         f"identification and RSA from {evaluation.window[0]} to {evaluation.window[1]} s; standard "
         f"deviation and coverage of draws from {evaluation.draw_window[0]} to "
         f"{evaluation.draw_window[1]} s. The ceiling is what the noise-free response would get, or "
-        "real trials against real trials.</p>"
+        f"real trials against real trials.{unknown}</p>"
         "<table class='table table-sm table-hover'><thead><tr>"
         + "".join(f"<th>{html.escape(name)}</th>" for name in head)
         + "</tr></thead><tbody>"
         + "".join(rows)
         + "</tbody></table>"
     )
+
+
+def format_ceiling(row: Any) -> str:
+    """Format the ceiling of a row of the table: a number, the bounds it is between, or nothing.
+
+    Parameters
+    ----------
+    row : namedtuple
+        With ``ceiling``, ``ceiling_low`` and ``ceiling_high``.
+
+    Returns
+    -------
+    str
+    """
+    if np.isnan(row.ceiling_low):
+        return _number(row.ceiling)
+    return f"{row.ceiling_low:.3g} to {row.ceiling_high:.3g}"
 
 
 def _number(value: float) -> str:

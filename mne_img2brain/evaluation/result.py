@@ -7,7 +7,7 @@ import mne
 import numpy as np
 import pandas as pd
 
-from ..metrics import interval
+from ..metrics import interval, time_mask
 
 
 @dataclasses.dataclass(repr=False)
@@ -20,8 +20,9 @@ class Evaluation:
         One row per encoder and metric. ``value`` with its interval ``ci_low`` to ``ci_high`` (NaN
         where a metric has none); ``chance``: what a prediction that knows nothing of the image
         gets; ``ceiling``: what the noise in the recording allows, or real trials get against real
-        trials; ``better``: ``higher``, ``lower`` or ``ceiling``, where being like real is the goal;
-        ``unit``; ``n``: how many images.
+        trials; ``ceiling_low`` and ``ceiling_high``, where no more is known than bounds of the
+        ceiling (RSA, identification); ``better``: ``higher``, ``lower`` or ``ceiling``, where being
+        like real is the goal; ``unit``; ``n``: how many images.
     maps : dict of str to mne.EvokedArray
         Maps over sensors and times: ``"recorded"``, ``"ceiling of r"``, and for every encoder
         ``"name: r"``, ``"name: predicted"``, ``"name: SD / real"`` and others.
@@ -59,6 +60,15 @@ class Evaluation:
             f"{f'{len(self.subjects)} subjects, ' if self.subjects else ''}{self.n_images} images, "
             f"{sum(self.n_trials)} trials, {self.table['metric'].nunique()} metrics>"
         )
+
+    @property
+    def distinguished(self) -> bool | None:
+        """Whether the recordings distinguish the images; None without repeats of three."""
+        if "ceiling of r" not in self.maps:
+            return None
+        ceiling = self.maps["ceiling of r"]
+        inside = time_mask(ceiling.times, *self.window)
+        return bool(np.isfinite(ceiling.data[:, inside]).any())
 
     @property
     def encoders(self) -> list[str]:

@@ -16,6 +16,8 @@ COLUMNS = (
     "ci_high",
     "chance",
     "ceiling",
+    "ceiling_low",
+    "ceiling_high",
     "better",
     "unit",
     "n",
@@ -53,6 +55,7 @@ class Rows:
         statistic: Callable | None = None,
         chance: float = np.nan,
         ceiling: float = np.nan,
+        band: tuple[float, float] = (np.nan, np.nan),
         better: Literal["higher", "lower", "ceiling"] = "higher",
         unit: str = "",
         n: int | None = None,
@@ -71,6 +74,8 @@ class Rows:
             That function; ``None`` is the mean of the only part.
         chance, ceiling : float
             What knowing nothing and what knowing everything (or being real) would give.
+        band : tuple of float
+            Between what bounds the ceiling is, where it is not known better.
         better : "higher" | "lower" | "ceiling"
             Which values are better; "ceiling" wants what real trials have, no more and no less.
         unit : str
@@ -90,7 +95,19 @@ class Rows:
             self.resamples[metric] = resampled
             low, high = interval(resampled, self.level)
             n = len(parts[0])
-        values = (self.encoder, metric, float(value), low, high, chance, ceiling, better, unit, n)
+        values = (
+            self.encoder,
+            metric,
+            float(value),
+            low,
+            high,
+            chance,
+            ceiling,
+            *band,
+            better,
+            unit,
+            n,
+        )
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
 
 

@@ -8,6 +8,8 @@ import pandas as pd
 from ..metrics import bootstrap, interval
 from .result import Evaluation
 
+_CEILINGS = ("ceiling", "ceiling_low", "ceiling_high")
+
 
 def combine(parts: dict[str, Evaluation], n_bootstrap: int, level: float, seed: int) -> Evaluation:
     """Put the evaluations of several subjects together.
@@ -35,7 +37,9 @@ def combine(parts: dict[str, Evaluation], n_bootstrap: int, level: float, seed: 
     for (encoder, metric), group in long.groupby(["encoder", "metric"], sort=False):
         values = group["value"].to_numpy()
         row = group.iloc[0].drop("subject").to_dict()
-        row |= {name: group[name].mean() for name in ("value", "chance", "ceiling")}
+        row |= {name: group[name].mean() for name in ("value", "chance")}
+        # A ceiling that one subject lacks is none of the mean over all.
+        row |= {name: group[name].mean(skipna=False) for name in _CEILINGS}
         row |= {"ci_low": np.nan, "ci_high": np.nan, "n": len(group)}
         # Subjects that lack a metric cannot be in some resamples and not in others.
         if len(group) == len(parts) > 1 and np.isfinite(values).all():

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from ..metrics import CrossValidated, cross_validated_r
 from ..trials.missing_sensors import fill_sensors
 from ..trials.pooling import pool_tokens
 from . import FewImagesRegressor, KernelMeanRegressor
@@ -86,6 +87,8 @@ class ConditionalMean:
         if y_mask is not None:
             filled = dataclasses.replace(data, y=fill_sensors(data.y, y_mask))
         self.shared_, out_of_fold = self._fit_part(filled, plan)
+        found = self._cross_validate(filled, plan, out_of_fold)
+        self.cross_validated_r_, self.cross_validated_p_ = found
         self.parts_: list[Part] = []
         for one in [] if data.subject is None else range(data.subject.max() + 1):
             rows = np.flatnonzero(data.subject == one)
@@ -94,6 +97,22 @@ class ConditionalMean:
             out_of_fold[rows] += added
         self.n_average_ = len(self.parts_)
         return out_of_fold
+
+    @property
+    def cross_validated_(self) -> CrossValidated:
+        """What cross-validation within fit showed; NaN where an early version was saved."""
+        names = ("cross_validated_r_", "cross_validated_p_")
+        return CrossValidated(*(getattr(self, name, np.nan) for name in names))
+
+    def _cross_validate(
+        self, data: "TrialArrays", plan: "SplitPlan", out_of_fold: np.ndarray
+    ) -> CrossValidated:
+        """Say how far predictions of left-out images follow the responses."""
+        if self.regressor is None:
+            return CrossValidated(np.nan, np.nan)
+        if isinstance(self.shared_, KernelMeanRegressor):  # it deals folds of its own
+            return CrossValidated(self.shared_.cross_validated_r_, self.shared_.cross_validated_p_)
+        return cross_validated_r(data.y, out_of_fold, data.image_index, plan.fold, data.weight)
 
     def fit_new_subject(self, data: "TrialArrays", plan: "SplitPlan") -> tuple[Part, np.ndarray]:
         """Fit the part of a subject that was not in :meth:`fit`.

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .._log import logger
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
+from ..metrics import cross_validated_r
 from ..trials.checks import check_image_index
 from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import distinct_rows
@@ -84,6 +85,9 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     cv_score_ : dict
         Cross-validated Pearson correlation over images, mean over targets, of each model and of
         the mixture, about the mean of each fold's training images.
+    cross_validated_r_, cross_validated_p_ : float
+        Correlation of the mixture across left-out images within folds, and its p-value against
+        chance, by :func:`mne_img2brain.metrics.cross_validated_r`.
     n_features_in_ : int
         Width of the tokens.
 
@@ -288,6 +292,8 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
                 key = f"{model.kind} {model.kernel}"
                 self.coef_[key], self.offset_[key] = b * coef, b * offset
         self._left_out = mix_left_out(models, weights, responses, mean, spaces, fold)
+        found = cross_validated_r(responses, self._left_out, np.arange(len(fold)), fold, total)
+        self.cross_validated_r_, self.cross_validated_p_ = found
         self._row_unit = np.full(len(y), -1)
         self._row_unit[rows] = unit
         left = weight <= 0
@@ -387,6 +393,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             "penalty": float(self.penalty_),
             "weights": self.weights_,
             "cv_score": self.cv_score_,
+            "cross_validated": [self.cross_validated_r_, self.cross_validated_p_],
         }
         params = {key: value for key, value in self.get_params().items() if key != "random_state"}
         return {"params": params, "meta": meta, "arrays": arrays}
@@ -412,6 +419,9 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         self.x_ndim_, self.n_features_in_ = meta["x_ndim"], meta["n_features"]
         self.penalty_, self.weights_ = meta["penalty"], meta["weights"]
         self.cv_score_ = meta["cv_score"]
+        # What early versions saved does not say.
+        found = meta.get("cross_validated", [np.nan, np.nan])
+        self.cross_validated_r_, self.cross_validated_p_ = found
         self.views_ = Views.from_arrays(arrays, meta["last"])
         self.maps_ = {
             name: KernelMap.from_arrays(name, arrays, plain)

@@ -3,6 +3,7 @@
 from .accuracy import difference_wave, difference_wave_r, mse, normalized_r, pearson, r_map
 from .calibration import coverage, crps, energy_score, rank_histogram
 from .components import Peak, component_peak
+from .cross_validated import CrossValidated, cross_validated_r
 from .identification import (
     EquivalentTrials,
     equivalent_trials,
@@ -20,6 +21,7 @@ from .noise_ceiling import (
     spearman_brown,
     split_half_ceiling,
 )
+from .reliability import ceiling_of_r, halves_agree
 from .spectrum import (
     EEG_BANDS,
     band_log_ratio,
@@ -41,6 +43,7 @@ from .windows import time_mask, window_mean
 
 __all__ = [
     "EEG_BANDS",
+    "CrossValidated",
     "EquivalentTrials",
     "NoiseSignal",
     "Peak",
@@ -49,18 +52,21 @@ __all__ = [
     "TrialFeatures",
     "band_log_ratio",
     "bootstrap",
+    "ceiling_of_r",
     "ceiling_r2",
     "channel_covariance",
     "classifier_two_sample",
     "component_peak",
     "covariance_distance",
     "coverage",
+    "cross_validated_r",
     "crps",
     "default_classifiers",
     "difference_wave",
     "difference_wave_r",
     "energy_score",
     "equivalent_trials",
+    "halves_agree",
     "identification_curve",
     "identification_ranks",
     "interval",

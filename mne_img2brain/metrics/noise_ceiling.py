@@ -8,6 +8,7 @@ from scipy import sparse
 
 from ._shapes import check_trials
 from .accuracy import correlation
+from .reliability import ceiling_of_r
 
 __all__ = [
     "NoiseSignal",
@@ -30,13 +31,12 @@ class SplitHalf(NamedTuple):
     upper : array
         Correlation of the mean of all trials with the half that is part of it. Circular.
     reliability : array
-        Spearman-Brown: correlation that two independent averages of *all* trials would have.
+        ``full ** 2``: correlation that two independent averages of *all* trials would have.
     full : array
-        ``sqrt(reliability)``: correlation of the noise-free response with the average of all
-        trials. This is the ceiling of a model that is scored against that average. Average it
-        over sensors and times as the model's r is averaged: the root of an averaged reliability is
-        larger than the average root. The root of a negative reliability, which is noise, is
-        negative, so that where there is no signal the average is about zero.
+        Correlation of the noise-free response with the average of all trials, from
+        :func:`ceiling_of_r`: the ceiling of a model that is scored against that average. Average
+        it over sensors and times as the model's r is averaged: the root of an averaged reliability
+        is larger than the average root. NaN where the halves do not agree.
     """
 
     lower: np.ndarray
@@ -125,8 +125,7 @@ def split_half_ceiling(
 
     References
     ----------
-    Gifford et al. (2022), NeuroImage 264; Spearman (1910) and Brown (1910), British Journal of
-    Psychology 3.
+    Gifford et al. (2022), NeuroImage 264.
     """
     trials = check_trials(trials, min_trials=2)
     if len(trials) < 3:
@@ -143,9 +142,8 @@ def split_half_ceiling(
         lower += correlation(half_a, half_b)
         upper += correlation(half_a, everything)
     lower, upper = lower.reshape(shape) / n_splits, upper.reshape(shape) / n_splits
-    reliability = np.asarray(spearman_brown(lower))
-    full = np.sign(reliability) * np.sqrt(np.abs(reliability))
-    return SplitHalf(lower, upper, reliability, full)
+    full = ceiling_of_r(trials, random_state=rng)
+    return SplitHalf(lower, upper, full**2, full)
 
 
 def _averager(chosen: list[np.ndarray], n_trials: list[int]) -> Any:
@@ -171,9 +169,15 @@ def spearman_brown(r: float | np.ndarray, factor: float = 2.0) -> float | np.nda
     Returns
     -------
     float | array
-        The correlation of two averages that are ``factor`` times as long.
+        The correlation of two averages that are ``factor`` times as long. NaN where ``r`` is below
+        zero: averages that disagree say nothing of longer ones.
+
+    References
+    ----------
+    Spearman (1910) and Brown (1910), British Journal of Psychology 3.
     """
     r = np.asarray(r, float)
+    r = np.where(r < 0, np.nan, r)
     return factor * r / (1 + (factor - 1) * r)
 
 

@@ -13,13 +13,14 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from .._log import logger, use_log_level
+from .._log import logger, use_log_level, warn
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from .._torch import resolve_device, seed_from
 from ..diffusion import Denoiser, DrawNoise, kept_seed
 from ..diffusion.denoiser import N_TIMESTEPS, SOLVERS
 from ..diffusion.selection import LEAST_TRIALS, NoiseSummary, compare_draws
 from ..mean.conditional_mean import ConditionalMean
+from ..metrics.cross_validated import images_at_fault
 from ..noise.by_subject import SubjectWhitener
 from ..noise.power import InducedPower
 from ..noise.whitening import ScaleWhitener, SpaceTimeWhitener
@@ -268,6 +269,11 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         mean = self._conditional_mean(plan, mean_seed)
         out_of_fold = mean.fit(data, plan)
         average = _average(data)
+        said = images_at_fault(
+            mean.cross_validated_, data.tokens, data.y, data.image_index, data.weight
+        )
+        if said:
+            warn(said)
         # responses are not needed any more, and are large: residuals take the place of predictions
         residuals = np.subtract(data.y, out_of_fold, out=out_of_fold)
         # 3. an average over n trials varies by 1 / sqrt(n) of a trial; without a mean regressor
@@ -307,6 +313,16 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         self.history_, self.target_shape_ = getattr(denoiser, "history_", None), data.target_shape
         self.n_tokens_, self.n_features_in_ = data.tokens.shape[1:]
         return self
+
+    @property
+    def cross_validated_r_(self) -> float:
+        """Correlation across images left out within fit; NaN without a mean regressor."""
+        return self.mean_.cross_validated_.r
+
+    @property
+    def cross_validated_p_(self) -> float:
+        """How probable such a correlation is under chance."""
+        return self.mean_.cross_validated_.p_value
 
     def _choose_noise(
         self,

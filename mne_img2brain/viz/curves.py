@@ -50,7 +50,8 @@ def plot_r_time(
     r : mne.Evoked | dict of str to mne.Evoked
         Maps of r, one for each encoder.
     ceiling : mne.Evoked | None
-        The noise ceiling of r.
+        The noise ceiling of r. Where it is NaN, and the recording does not distinguish the images,
+        the figure is greyed out.
     window : tuple of float | None
         The window that is averaged elsewhere, in seconds; it is shaded.
     axes : matplotlib.axes.Axes | None
@@ -77,13 +78,14 @@ def plot_r_time(
     check_window(window)
     figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))
     for (name, evoked), style in zip(r.items(), styles(r).values(), strict=True):
-        axis.plot(evoked.times, np.nanmean(evoked.data, axis=0), label=name, **style)
+        axis.plot(evoked.times, _mean_of_known(evoked.data), label=name, **style)
         times = evoked.times
     if ceiling is not None:
-        # Where there is no signal its estimate is noise around zero; a ceiling is not below it.
-        mean = np.clip(np.nanmean(ceiling.data, axis=0), 0, None)
-        axis.plot(ceiling.times, mean, color=REFERENCE, lw=1.2, label="noise ceiling")
-        axis.set_ylim(top=min(1.0, 1.1 * mean.max()))
+        mean = np.clip(_mean_of_known(ceiling.data), 0, None)
+        if np.isfinite(mean).any():
+            axis.plot(ceiling.times, mean, color=REFERENCE, lw=1.2, label="noise ceiling")
+            axis.set_ylim(top=min(1.0, 1.1 * np.nanmax(mean)))
+        _grey_out(axis, ceiling.times, np.isnan(mean))
     axis.axhline(0, color=REFERENCE, lw=0.8)
     time_axis(axis, times, window)
     axis.set(ylabel="Pearson r across images\n(mean over sensors)")
@@ -347,8 +349,9 @@ def plot_rsa(
     ----------
     values : dict of str to tuple of array
         For each encoder the centres of windows, in seconds, and the similarity in each.
-    ceiling : array, shape (n_windows,) | None
-        The similarity of two halves of the trials.
+    ceiling : array, shape (n_windows,) | (2, n_windows) | None
+        The similarity of two halves of the trials; or the lower and the upper end of the noise
+        ceiling.
     axes : matplotlib.axes.Axes | None
         Where to draw; ``None`` makes a new figure.
     show : bool
@@ -374,9 +377,34 @@ def plot_rsa(
         if np.isfinite(similarity).any():
             axis.plot(centres, similarity, label=name, **look[name])
     if ceiling is not None and np.isfinite(ceiling).any():
-        axis.plot(centres, ceiling, color=REFERENCE, lw=1.2, label="two halves of the trials")
+        if np.ndim(ceiling) == 2:
+            axis.fill_between(
+                centres, *ceiling, color=REFERENCE, alpha=0.35, lw=0, label="noise ceiling"
+            )
+        else:
+            axis.plot(centres, ceiling, color=REFERENCE, lw=1.2, label="two halves of the trials")
     axis.axhline(0, color=REFERENCE, lw=0.8)
     time_axis(axis, np.asarray(centres))
     axis.set(ylabel="Spearman correlation\nof dissimilarities")
     axis.legend(frameon=False, fontsize=9)
     return finish(figure, show)
+
+
+def _mean_of_known(data: np.ndarray) -> np.ndarray:
+    """Average over sensors what is known, NaN where nothing is."""
+    known = np.isfinite(data)
+    total, count = np.where(known, data, 0.0).sum(axis=0), known.sum(axis=0)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
+def _grey_out(axis: Any, times: np.ndarray, unknown: np.ndarray) -> None:
+    """Grey what nothing reliable can be said of."""
+    if not unknown.any():
+        return
+    half = 0.5 * np.median(np.diff(times)) if len(times) > 1 else 0.5
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], unknown, [False]]).astype(int)))
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        axis.axvspan(
+            times[first] - half, times[last - 1] + half, color="0.85", lw=0, zorder=3, alpha=0.7
+        )
+    axis.plot([], [], color="0.85", lw=8, label="images not distinguished")

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import mne
 import numpy as np
 import pandas as pd
@@ -8,14 +10,14 @@ from sklearn.preprocessing import FunctionTransformer
 from mne_img2brain import ImageToBrainEncoder, evaluate
 from mne_img2brain.baselines import MeanResponse, RidgeBaseline, RidgeGaussian
 from mne_img2brain.epochs import EvokedMap
-from mne_img2brain.evaluation import TrialConvNet, material
+from mne_img2brain.evaluation import TrialConvNet, ceilings, material
 from mne_img2brain.metrics import (
     coverage,
+    difference_wave_r,
     identification_ranks,
     mse,
     r_map,
     sd_ratio,
-    split_half_ceiling,
     time_mask,
     window_mean,
 )
@@ -96,9 +98,13 @@ def test_values_are_those_of_the_metrics(truth, info, shown_images, trials, epoc
     np.testing.assert_allclose(result.maps["encoder: r"].data, r)
     np.testing.assert_allclose(result.maps["recorded"].data, mean.mean(axis=0))
     assert result.value("r") == pytest.approx(window_mean(r, times, 0.05, 0.6))
-    ceiling = split_half_ceiling(trials, n_splits=5).full
     row = result.table.set_index("metric").loc["r"]
+    # Signal and noise have the same SD: 8 trials leave 8 / 9 of the variance to the signal.
+    assert row["ceiling"] == pytest.approx(np.sqrt(8 / 9), abs=0.01)
+    ceiling = result.maps["ceiling of r"].data
     assert row["ceiling"] == pytest.approx(window_mean(ceiling, times, 0.05, 0.6))
+    # The response is zero before onset: there is no ceiling, and not one of zero.
+    assert np.isnan(ceiling[:, times < 0]).all()
     assert row["ci_low"] < row["value"] < row["ci_high"]
     # The truth itself reaches the ceiling.
     assert result.value("r / ceiling") == pytest.approx(1, abs=0.05)
@@ -121,6 +127,16 @@ def test_values_are_those_of_the_metrics(truth, info, shown_images, trials, epoc
         ("told from real, lda", 0.5, 0.1),
     ):
         assert result.value(metric) == pytest.approx(goal, abs=within), metric
+    # ... and as good as real trials are to real trials, for as many trials as are compared.
+    table = result.table.set_index("metric")
+    for metric, within in (
+        ("channel covariance: distance to real", 0.3),
+        ("lag-1 autocorrelation", 0.02),
+        ("energy score", 0.01),
+        ("CRPS", 0.01),
+    ):
+        row = table.loc[metric]
+        assert row["value"] == pytest.approx(row["ceiling"], abs=within * (1 + row["ceiling"]))
 
 
 def test_draws_are_those_of_the_encoder(truth, info, shown_images, trials, epochs):
@@ -433,3 +449,72 @@ def test_subjects(rng, truth, info, shown_images, trials):
     assert "Calibration" in [element.name for element in result.report()._content]
     with pytest.raises(ValueError, match="its keys are the subjects"):
         evaluate(encoders, shown_images, recordings, image_ids=IDS, subject="s1")
+
+
+@pytest.mark.parametrize(("n_images", "n_trials"), [(30, 2), (12, 4), (60, 4)])
+def test_ceilings_are_what_the_truth_reaches(n_images, n_trials):
+    """Five features drive 12 sensors; trials have three times the SD of the response."""
+    info = mne.create_info(12, 50.0, "eeg")
+    reached = {}
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        weights = rng.standard_normal((5, 12, N_TIMES)) / np.sqrt(5)
+        truth = np.tensordot(rng.standard_normal((n_images, 5)), weights, 1)
+        noise = rng.standard_normal((n_images, n_trials, *truth.shape[1:]))
+        trials = 1e-6 * (truth[:, None] + 3 * noise)
+        epochs = mne.EpochsArray(trials.reshape(-1, 12, N_TIMES), info, tmin=-0.1, verbose=False)
+        images = [np.full((4, 4, 3), number, np.uint8) for number in range(n_images)]
+        result = evaluate(
+            FakeEncoder(1e-6 * truth, info),
+            images,
+            epochs,
+            image_ids=np.repeat(np.arange(n_images), n_trials),
+            **FAST,
+        )
+        for row in result.table.itertuples():
+            reached.setdefault(row.metric, []).append(
+                (row.value, row.ceiling, row.ceiling_low, row.ceiling_high)
+            )
+    reached = {metric: np.mean(rows, axis=0) for metric, rows in reached.items()}
+    value, ceiling, _, _ = reached["r"]
+    assert ceiling == pytest.approx(value, abs=0.05)
+    assert reached["r / ceiling"][0] == pytest.approx(1, abs=0.1)
+    value, ceiling, _, _ = reached["mse"]
+    assert ceiling == pytest.approx(value, rel=0.03)
+    value, ceiling, _, _ = reached["pcc"]
+    assert ceiling == pytest.approx(value, abs=0.05)
+    value, ceiling, low, high = reached["rsa"]
+    assert low < value < high
+    assert low < ceiling < high
+    for metric in ("top-1", "top-5", "mean rank", "pairwise accuracy"):
+        value, _, low, high = reached[metric]
+        assert low <= value <= high, metric
+        assert low < high
+
+
+def test_ceiling_of_the_difference_wave():
+    found, reached = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        truth = 0.3 * rng.standard_normal((30, 6, 20))
+        trials = truth[:, None] + rng.standard_normal((30, 3, 6, 20))
+        labels = np.arange(30) % 3 == 0
+        mean = trials.mean(axis=1)
+        weights = [np.ones(3)] * 30
+        recorded = SimpleNamespace(trials=list(trials), weights=weights, mean=mean, labels=labels)
+        found.append(ceilings.difference_wave(recorded, np.arange(20) > 2))
+        reached.append(difference_wave_r(mean[..., 3:], labels, truth[..., 3:], labels))
+    assert np.nanmean(found) == pytest.approx(np.mean(reached), abs=0.03)
+
+
+def test_noise_has_no_ceiling(rng, truth, info, shown_images):
+    noise = 1e-6 * rng.standard_normal((N_IMAGES * N_TRIALS, len(NAMES), N_TIMES))
+    epochs = mne.EpochsArray(noise, info, tmin=-0.1, verbose=False)
+    with pytest.warns(RuntimeWarning, match="these recordings do not distinguish these images"):
+        result = evaluate(FakeEncoder(truth, info), shown_images, epochs, image_ids=IDS, **FAST)
+    table = result.table.set_index("metric")
+    assert "r / ceiling" not in table.index
+    for metric in ("r", "rsa", "top-1", "mean rank", "pairwise accuracy"):
+        assert table.loc[metric, ["ceiling", "ceiling_low", "ceiling_high"]].isna().all(), metric
+    assert np.isnan(result.maps["ceiling of r"].data).all()
+    assert np.isnan(result.maps["encoder: r / ceiling"].data).all()

@@ -68,6 +68,11 @@ def test_spearman_brown_composes():
     assert spearman_brown(0.3, 4) == pytest.approx(spearman_brown(spearman_brown(0.3)))
 
 
+def test_spearman_brown_of_halves_that_disagree():
+    # -0.9 would become -18, which no correlation is.
+    np.testing.assert_array_equal(spearman_brown(np.array([-0.9, 0.0, 1.0])), [np.nan, 0, 1])
+
+
 def test_errors():
     with pytest.raises(ValueError, match=r"trials\[0\] holds 1 trial.* at least 2"):
         split_half_ceiling(np.zeros((4, 1, 2, 3)))

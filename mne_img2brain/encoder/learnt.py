@@ -1,0 +1,111 @@
+"""Whether a fit has learnt anything from its images."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.dummy import DummyRegressor
+from sklearn.pipeline import Pipeline
+
+from .._log import logger
+from ..baselines import MeanResponse
+from ..metrics import CrossValidated, cross_validated_r
+from ..trials.splits import fold_of, merge_groups
+from .any_regressor import fit_regressor, predict_regressor
+
+# Fits beside the one that was asked for are of so many images at most.
+_MOST_IMAGES = 1000
+_LEAST_IMAGES = 10
+_N_FOLDS = 5
+
+
+def cross_validate_fit(
+    regressor: Any,
+    tokens: np.ndarray,
+    image_index: np.ndarray,
+    y: np.ndarray,
+    *,
+    sample_weight: np.ndarray,
+    groups: np.ndarray | None,
+    regions: np.ndarray,
+) -> CrossValidated:
+    """Correlate what models predict for images they have not seen with the responses to these.
+
+    Regressors of ours have done so within their fit. Any other is fitted five times more, to the
+    averages of at most a thousand images; what a search has found is not searched again.
+
+    Parameters
+    ----------
+    regressor : regressor
+        Fitted.
+    tokens : array, shape (n_images, ...)
+        The images.
+    image_index : array of int, shape (n_trials,)
+        The image of each trial.
+    y : array, shape (n_trials, n_channels, n_times)
+        The responses.
+    sample_weight : array, shape (n_trials,)
+        Of how many trials each row is the average.
+    groups : array, shape (n_trials,) | None
+        What no fold parts.
+    regions : array of int, shape (n_channels,)
+        The brain region of each sensor.
+
+    Returns
+    -------
+    CrossValidated
+        NaN with fewer than ten images or two groups, and for regressors that do not look at images.
+    """
+    regressor = getattr(regressor, "best_estimator_", regressor)
+    inside = _inside(regressor)
+    if hasattr(inside, "cross_validated_r_"):
+        return CrossValidated(inside.cross_validated_r_, inside.cross_validated_p_)
+    nothing = CrossValidated(np.nan, np.nan)
+    if isinstance(inside, (MeanResponse, DummyRegressor)):
+        return nothing
+    rng = np.random.default_rng(0)
+    images, index = np.unique(image_index, return_inverse=True)
+    group = np.zeros(len(images), int)
+    group[index] = merge_groups(index, groups)
+    if len(images) < _LEAST_IMAGES or group.max() == 0:
+        return nothing
+    chosen = np.arange(len(images))
+    if len(images) > _MOST_IMAGES:
+        chosen = np.sort(rng.choice(len(images), _MOST_IMAGES, replace=False))
+    total = np.bincount(index, weights=sample_weight)
+    average = np.zeros((len(images), *y.shape[1:]))
+    np.add.at(average, index, y * sample_weight[:, None, None])
+    average = average[chosen] / total[chosen][:, None, None]
+    tokens, total = np.asarray(tokens[images[chosen]]), total[chosen]
+    group = np.unique(group[chosen], return_inverse=True)[1]
+    fold, predicted = fold_of(group, _N_FOLDS, rng), np.empty_like(average)
+    for one in range(fold.max() + 1):
+        held, kept = np.flatnonzero(fold == one), np.flatnonzero(fold != one)
+        fitted = fit_regressor(
+            regressor,
+            tokens,
+            kept,
+            average[kept],
+            sample_weight=total[kept],
+            groups=group[kept],
+            regions=regions,
+            subjects=None,
+            y_mask=None,
+        )
+        predicted[held] = predict_regressor(fitted, tokens[held], y.shape[1:])
+    found = cross_validated_r(average, predicted, np.arange(len(average)), fold, total)
+    logger.info("%s: cross-validated r %.3f", type(regressor).__name__, found.r)
+    return found
+
+
+def _inside(regressor: Any) -> Any:
+    """Go through what is around a fitted regressor."""
+    while True:
+        if isinstance(regressor, Pipeline):
+            regressor = regressor.steps[-1][1]
+            continue
+        for name in ("best_estimator_", "regressor_"):
+            if hasattr(regressor, name):
+                regressor = getattr(regressor, name)
+                break
+        else:
+            return regressor

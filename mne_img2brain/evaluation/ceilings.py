@@ -1,0 +1,227 @@
+"""What a model that knows the noise-free response would get from these recordings."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .._log import warn
+from ..metrics import (
+    ceiling_of_r,
+    identification_ranks,
+    pairwise_accuracy,
+    split_half_ceiling,
+    top_k,
+)
+from ..metrics.noise_ceiling import random_halves
+from ..metrics.reliability import noise_variance
+
+if TYPE_CHECKING:
+    from .material import Recorded
+
+NOTHING = "these recordings do not distinguish these images"
+
+
+class Ceilings(NamedTuple):
+    """Noise ceilings of the data that predictions are scored against.
+
+    Attributes
+    ----------
+    r : array, shape (n_channels, n_times)
+        Ceiling of r; NaN in those parts of the epoch (baseline, before, in and after the window)
+        in which the recording does not distinguish the images.
+    lower, upper : array, shape (n_channels, n_times)
+        Half the trials against the other half, and against all.
+    known : bool
+        Whether the recording distinguishes the images in the window.
+    """
+
+    r: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    known: bool
+
+
+def find_ceilings(
+    recorded: "Recorded", inside: np.ndarray, n_splits: int, seed: int
+) -> Ceilings | None:
+    """Return the ceilings of r, or None.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The trials.
+    inside : array of bool, shape (n_times,)
+        The window that r is averaged over.
+    n_splits : int
+        How many random halves.
+    seed : int
+        Their seed.
+
+    Returns
+    -------
+    Ceilings | None
+        None where fewer than three images have two trials.
+    """
+    repeated = [of_image for of_image in recorded.trials if len(of_image) > 1]
+    if len(repeated) < 3:
+        return None
+    r = np.full(recorded.mean.shape[1:], np.nan)
+    # Cells are drawn to their like: the window is to know nothing of the baseline.
+    times, first = recorded.times, np.flatnonzero(inside)[0]
+    early = np.arange(len(inside)) < first
+    for part in (early & (times < 0), early & (times >= 0), inside, ~inside & ~early):
+        if part.any():
+            trials = [of_image[..., part] for of_image in recorded.trials]
+            r[:, part] = ceiling_of_r(trials, recorded.weights, random_state=seed)
+    known = bool(np.isfinite(r[:, inside]).any())
+    if not known:
+        warn(
+            f"Noise ceilings are not given: {NOTHING} (the correlation of two halves of the "
+            f"trials is not above chance, {len(repeated)} images with two trials or more)."
+        )
+    halves = split_half_ceiling(repeated, n_splits=n_splits, random_state=seed)
+    return Ceilings(r, halves.lower, halves.upper, known)
+
+
+def within_images(recorded: "Recorded", scale: np.ndarray) -> tuple[float, float]:
+    r"""Return the MSE and the PCC of the noise-free response with the mean of all trials.
+
+    The MSE is the variance of that mean, :math:`\sigma^2 / n`. The PCC is the root of the share of
+    signal in the sums of squares over sensors and times, summed over images before the root.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The trials.
+    scale : array, shape (n_channels, 1)
+        What sensors are divided by.
+
+    Returns
+    -------
+    mse, pcc : float
+        NaN without repeats, and a PCC where noise is all there is.
+    """
+    if max(len(of_image) for of_image in recorded.trials) < 2:
+        return np.nan, np.nan
+    variance, left, _ = noise_variance([t / scale for t in recorded.trials], recorded.weights)
+    noise, squares = _sums_of_squares(recorded, recorded.mean / scale, np.eye(len(left)), scale)
+    return float(variance.mean() * left.mean()), _root_of_share(noise.sum(), squares.sum())
+
+
+def difference_wave(recorded: "Recorded", inside: np.ndarray) -> float:
+    """Return the correlation of the noise-free with the recorded difference of two classes.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The trials, with labels of two classes.
+    inside : array of bool, shape (n_times,)
+        The window.
+
+    Returns
+    -------
+    float
+        NaN without repeats, and where noise is all there is.
+    """
+    if max(len(of_image) for of_image in recorded.trials) < 2:
+        return np.nan
+    labels = np.asarray(recorded.labels)
+    second = labels == np.unique(labels)[1]
+    contrast = np.where(second, 1 / second.sum(), -1 / (~second).sum())[None]
+    wave = np.tensordot(contrast, recorded.mean, axes=1)[..., inside]
+    noise, squares = _sums_of_squares(recorded, wave, contrast, 1.0, inside)
+    return _root_of_share(noise.sum(), squares.sum())
+
+
+def _sums_of_squares(
+    recorded: "Recorded",
+    responses: np.ndarray,
+    weights: np.ndarray,
+    scale: Any,
+    inside: Any = slice(None),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how much of the variation over sensors and times is noise, and how much there is.
+
+    ``responses`` are sums of image means, shape (n, n_channels, n_times), with ``weights`` of shape
+    (n, n_images).
+    """
+    trials = [(t / scale)[..., inside] for t in recorded.trials]
+    centred = [t - t.mean(axis=(1, 2), keepdims=True) for t in trials]
+    variance, left, _ = noise_variance(centred, recorded.weights)
+    noise = (weights**2 @ left) * variance.sum()
+    deviation = responses - responses.mean(axis=(1, 2), keepdims=True)
+    return noise, (deviation**2).sum(axis=(1, 2))
+
+
+def _root_of_share(noise: float, squares: float) -> float:
+    """Return the root of the share that is no noise, NaN where there is none."""
+    return float(np.sqrt(1 - noise / squares)) if squares > noise else np.nan
+
+
+def identification(
+    recorded: "Recorded", inside: np.ndarray, seed: int, n_splits: int = 10
+) -> dict[str, float]:
+    """Identify half of each image's trials by the other half.
+
+    Both halves are noisier than the mean that a model is scored against and the model itself: a
+    bound from below of what a model that knows the response would get, all images being right
+    the one from above.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The trials, two or more of every image.
+    inside : array of bool, shape (n_times,)
+        The window.
+    seed : int
+        Of the halves.
+    n_splits : int
+        How many random halves.
+
+    Returns
+    -------
+    dict of str to float
+        ``top-1``, ``top-5``, ``mean rank`` and ``pairwise accuracy``.
+    """
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(n_splits):
+        one, other = half_means(recorded, inside, rng)
+        better, equal = identification_ranks(one, other)
+        found.append(
+            {
+                "top-1": top_k(better, equal, 1).mean(),
+                "top-5": top_k(better, equal, 5).mean(),
+                "mean rank": (1 + better + equal / 2).mean(),
+                "pairwise accuracy": pairwise_accuracy(one, other),
+            }
+        )
+    return {name: float(np.mean([row[name] for row in found])) for name in found[0]}
+
+
+def half_means(recorded: "Recorded", inside: Any, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Return the means of two random halves of every image's trials.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The trials, two or more of every image.
+    inside : array of bool, shape (n_times,) | slice
+        The times.
+    rng : numpy.random.Generator
+        Where halves come from.
+
+    Returns
+    -------
+    tuple of array, shape (n_images, n_channels, n_times)
+    """
+    halves = random_halves([len(of_image) for of_image in recorded.trials], rng)
+    one, other = (
+        np.stack(
+            [
+                of_image[half[side]].mean(axis=0)[..., inside]
+                for of_image, half in zip(recorded.trials, halves, strict=True)
+            ]
+        )
+        for side in (0, 1)
+    )
+    return one, other
