@@ -153,7 +153,12 @@ def default_classifiers(random_state: int = 0) -> dict[str, Any]:
         Pipelines that take trials of shape (n_trials, n_channels, n_times).
     """
     linear = LogisticRegression(C=0.01, max_iter=500)
-    boosted = HistGradientBoostingClassifier(random_state=random_state)
+    # Small trees of a fifth of the features find as much as scikit-learn's default, in a fifth to a
+    # tenth of the time: faces against houses 0.577 and 0.566, EEG against a Gaussian 0.908 and
+    # 0.913 (standard error 0.01 and 0.006), nothing against nothing 0.512 and 0.510.
+    boosted = HistGradientBoostingClassifier(
+        max_leaf_nodes=8, max_bins=63, max_features=0.2, random_state=random_state
+    )
     return {
         "linear": make_pipeline(TrialFeatures(), StandardScaler(), linear),
         "boosted": make_pipeline(TrialFeatures(), boosted),
