@@ -29,7 +29,7 @@ def make_report(evaluation: "Evaluation") -> mne.Report:
         The page, not saved.
     """
     report = mne.Report(title="Images to brain responses: evaluation", verbose="error")
-    report.add_html(_summary(evaluation), title="Table", tags=("table",))
+    report.add_html(summary_html(evaluation), title="Table", tags=("table",))
     for title, figure, caption in _figures(evaluation):
         report.add_figure(figure, title=title, caption=caption, image_format="png")
         plt.close(figure)
@@ -49,10 +49,10 @@ def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, Any, str]]:
     r = {name: maps[f"{name}: r"] for name in names}
     yield (
         "r over time",
-        viz.plot_r_time(r, maps.get("ceiling of r"), window=evaluation.window, show=False),
+        evaluation.plot_r_time(show=False),
         "Correlation across images with the mean of all trials. The ceiling is what the noise-free "
-        "response would reach, from split halves and Spearman-Brown. Shaded: the window of the "
-        "table.",
+        "response would reach; in grey are times at which the recordings do not distinguish the "
+        "images. Shaded: the window of the table.",
     )
     for name in names:
         if np.isfinite(r[name].data).any() and np.abs(np.nan_to_num(r[name].data)).max() > 0:
@@ -63,11 +63,7 @@ def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, Any, str]]:
             )
     yield (
         "Identification",
-        viz.plot_identification(
-            {name: curves[name]["identification"][:2] for name in names},
-            {name: curves[name]["n-way"] for name in names},
-            show=False,
-        ),
+        evaluation.plot_identification(show=False),
         "How often the predicted response of the right image is the one most like the recorded "
         "response.",
     )
@@ -117,14 +113,25 @@ def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, Any, str]
     )
     yield (
         "Calibration",
-        viz.plot_calibration({name: curves[name]["ranks"] for name in drawing}, show=False),
+        evaluation.plot_calibration(show=False),
         "Ranks of real single-trial values among the draws, and how many are inside the draws' "
         "central intervals.",
     )
 
 
-def _summary(evaluation: "Evaluation") -> str:
-    """Return the table as HTML."""
+def summary_html(evaluation: "Evaluation") -> str:
+    """Put what was learnt in one sentence, and the table below it.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The evaluation.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     n_trials = sorted(set(evaluation.n_trials))
     trials = f"{n_trials[0]}" if len(n_trials) == 1 else f"{n_trials[0]} to {n_trials[-1]}"
     rows = []
@@ -142,6 +149,7 @@ def _summary(evaluation: "Evaluation") -> str:
         "" if evaluation.distinguished is not False else f" There is no ceiling of r: {NOTHING}."
     )
     return (
+        f"<p><strong>{html.escape(evaluation.sentence)}</strong></p>"
         f"<p>{evaluation.n_images} images that are in no fit, {trials} trials of each. r, "
         f"identification and RSA from {evaluation.window[0]} to {evaluation.window[1]} s; standard "
         f"deviation and coverage of draws from {evaluation.draw_window[0]} to "

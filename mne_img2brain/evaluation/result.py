@@ -2,12 +2,18 @@
 
 import dataclasses
 import os
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
 import pandas as pd
 
+from .. import viz
 from ..metrics import interval, time_mask
+from .ceilings import NOTHING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(repr=False)
@@ -60,6 +66,36 @@ class Evaluation:
             f"{f'{len(self.subjects)} subjects, ' if self.subjects else ''}{self.n_images} images, "
             f"{sum(self.n_trials)} trials, {self.table['metric'].nunique()} metrics>"
         )
+
+    @property
+    def sentence(self) -> str:
+        """What was learnt, relative to the noise ceiling and to the other encoders."""
+        first, *others = self.encoders
+        rows = self.table[self.table["metric"] == "r"].set_index("encoder")
+        row = rows.loc[first]
+        if row["ci_low"] > 0 or (np.isnan(row["ci_low"]) and row["value"] > 0):
+            said = f"{first} predicts how responses to images differ: r = {row['value']:.2f}"
+        else:
+            said = (
+                f"{first} does not predict how responses to images differ: r = {row['value']:.2f}"
+            )
+        if np.isfinite(row["ci_low"]):
+            said += f" ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
+        if np.isfinite(row["ceiling"]):
+            said += (
+                f", {100 * row['value'] / row['ceiling']:.0f} % of the noise ceiling of "
+                f"{row['ceiling']:.2f}"
+            )
+        elif self.distinguished is False:
+            said += f"; there is no noise ceiling, for {NOTHING}"
+        for other in others:
+            gain = self.difference(first, other).set_index("metric")
+            said += f"; {other} reaches {rows.loc[other, 'value']:.2f}"
+            if "r" in gain.index:
+                low, high = gain.loc["r", ["ci_low", "ci_high"]]
+                better = "less" if low > 0 else "more" if high < 0 else "not told apart from it"
+                said += f" ({better})"
+        return f"{said}."
 
     @property
     def distinguished(self) -> bool | None:
@@ -155,6 +191,91 @@ class Evaluation:
         wide = self.table.pivot(index="metric", columns="encoder", values="value")
         ends = self.table.groupby("metric")[["chance", "ceiling"]].first()
         return wide[self.encoders].join(ends).loc[order]
+
+    def to_data_frame(self) -> pd.DataFrame:
+        """Return a copy of the table, as other objects of MNE do.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per encoder and metric.
+        """
+        return self.table.copy()
+
+    def plot_r_time(self, *, axes: Any = None, show: bool = True) -> "Figure":
+        """Draw r over time beside the noise ceiling.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes | None
+            Where to draw; ``None`` makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure, grey where the recording does not distinguish the images.
+        """
+        r = {name: self.maps[f"{name}: r"] for name in self.encoders}
+        ceiling = self.maps.get("ceiling of r")
+        return viz.plot_r_time(r, ceiling, window=self.window, axes=axes, show=show)
+
+    def plot_identification(self, *, axes: Any = None, show: bool = True) -> "Figure":
+        """Draw how well images are identified, over time and among fewer candidates.
+
+        Parameters
+        ----------
+        axes : array-like of matplotlib.axes.Axes | None
+            Two; ``None`` makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+        """
+        return viz.plot_identification(
+            {name: curves["identification"][:2] for name, curves in self.curves.items()},
+            {name: curves["n-way"] for name, curves in self.curves.items()},
+            axes=axes,
+            show=show,
+        )
+
+    def plot_calibration(self, *, axes: Any = None, show: bool = True) -> "Figure":
+        """Draw where real trials are among the draws.
+
+        Parameters
+        ----------
+        axes : array-like of matplotlib.axes.Axes | None
+            Two; ``None`` makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+
+        Raises
+        ------
+        ValueError
+            If no draws were judged.
+        """
+        ranks = {name: one["ranks"] for name, one in self.curves.items() if "ranks" in one}
+        if not ranks:
+            raise ValueError(
+                "No draws were judged: evaluate with n_draws of 2 or more, an encoder that can "
+                "draw, and two trials or more of three images."
+            )
+        return viz.plot_calibration(ranks, axes=axes, show=show)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from .report import summary_html
+
+        return summary_html(self)
 
     def report(
         self, fname: str | os.PathLike | None = None, *, overwrite: bool = False

@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import mne
 import numpy as np
 import pandas as pd
@@ -345,6 +346,41 @@ def test_report(tmp_path, truth, info, shown_images, epochs):
     assert "mean rank" in page
     assert "&lt;b&gt;" in page
     assert repr(result).startswith("<Evaluation | ours, <b>: 24 images, 192 trials")
+    # One sentence on top, made of the numbers of the table; a notebook shows the same.
+    row = result.table.query("encoder == 'ours' and metric == 'r'").iloc[0]
+    assert result.sentence == (
+        f"ours predicts how responses to images differ: r = {row['value']:.2f} "
+        f"({row['ci_low']:.2f} to {row['ci_high']:.2f}), "
+        f"{100 * row['value'] / row['ceiling']:.0f} % of the noise ceiling of "
+        f"{row['ceiling']:.2f}; <b> reaches 0.00 (less)."
+    )
+    assert "&lt;b&gt; reaches 0.00 (less)" in page
+    assert "&lt;b&gt; reaches 0.00 (less)" in result._repr_html_()
+    pd.testing.assert_frame_equal(result.to_data_frame(), result.table)
+    assert result.to_data_frame() is not result.table
+
+
+def test_figures_of_an_evaluation(truth, info, shown_images, epochs):
+    encoders = {"ours": FakeGenerator(truth, info), "blind": FakeEncoder(0 * truth, info)}
+    result = evaluate(encoders, shown_images, epochs, image_ids=IDS, n_draws=19, **FAST)
+    figure = result.plot_r_time(show=False)
+    np.testing.assert_allclose(
+        figure.axes[0].lines[0].get_ydata(), result.maps["ours: r"].data.mean(axis=0)
+    )
+    legend = [text.get_text() for text in figure.axes[0].get_legend().texts]
+    # The response is zero before onset: grey there.
+    assert legend == ["ours", "blind", "noise ceiling", "images not distinguished"]
+    figure = result.plot_identification(show=False)
+    np.testing.assert_allclose(
+        figure.axes[0].lines[0].get_ydata(), 100 * result.curves["ours"]["identification"][1]
+    )
+    assert len(result.plot_calibration(show=False).axes) == 2
+    plt.close("all")
+    del encoders["ours"]
+    result = evaluate(encoders, shown_images, epochs, image_ids=IDS, **FAST)
+    with pytest.raises(ValueError, match="No draws were judged: evaluate with n_draws"):
+        result.plot_calibration()
+    assert result.sentence.startswith("blind does not predict how responses to images differ")
 
 
 def test_real_encoders_on_tokens(rng, truth, info, trials, epochs):
@@ -518,3 +554,4 @@ def test_noise_has_no_ceiling(rng, truth, info, shown_images):
         assert table.loc[metric, ["ceiling", "ceiling_low", "ceiling_high"]].isna().all(), metric
     assert np.isnan(result.maps["ceiling of r"].data).all()
     assert np.isnan(result.maps["encoder: r / ceiling"].data).all()
+    assert "no noise ceiling, for these recordings do not distinguish" in result.sentence
