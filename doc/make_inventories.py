@@ -23,6 +23,7 @@ NAMES = {
                 "mne.Info",
                 "mne.Report",
                 "mne.decoding.SlidingEstimator",
+                "mne.time_frequency.EpochsTFRArray",
             ],
         ),
         ("generated/{}.html", "function", ["mne.compute_rank", "mne.concatenate_epochs"]),
