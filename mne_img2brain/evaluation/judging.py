@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import mne
 import numpy as np
 
-from .._log import logger, use_log_level, warn
+from .._log import logger, progress_bar, use_log_level, warn
 from ..epochs import read_recording, to_evoked_map
 from ..epochs.labels import check_names
 from ..epochs.maps import WITH_UNIT
@@ -188,7 +188,7 @@ def evaluate(
             logger.info("Fewer than three images have two trials: there is no noise ceiling.")
         maps, curves = _recorded_maps(recorded, ceiling), {}
         real, all_rows = None, []
-        for name, one in encoders.items():
+        for name, one in progress_bar(list(encoders.items()), "Judging encoders"):
             logger.info("Judging %s on %d images.", name, len(recorded.keys))
             rows = Rows(name, n_bootstrap, level, random_state)
             known = _known_subject(one, name, subject)
@@ -220,6 +220,9 @@ def evaluate(
         window=window,
         draw_window=draw_window,
         level=level,
+        cross_validated={
+            name: getattr(one, "cross_validated_r_", np.nan) for name, one in encoders.items()
+        },
     )
 
 

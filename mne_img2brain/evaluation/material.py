@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import mne
 import numpy as np
 
-from .._log import logger, warn
+from .._log import progress_bar, warn
 from ..epochs import (
     align,
     check_distinct_trials,
@@ -225,7 +225,7 @@ def draws(
         given["n_averaged"] = int(recorded.n_averaged)
     given |= sampling
     captions = given.pop("captions", None)
-    for call, start in enumerate(range(0, n_images, per_call)):
+    for call, start in enumerate(progress_bar(range(0, n_images, per_call), "Drawing")):
         rows = np.arange(start, min(start + per_call, n_images))
         if captions is not None:
             given["captions"] = [captions[row] for row in rows]
@@ -235,7 +235,6 @@ def draws(
             take_images(recorded.images, rows), n_draws, random_state=int(seed), **given
         )
         result[rows] = _data(epochs, recorded).reshape(len(rows), n_draws, *shape)
-        logger.info("Drew %d of %d images.", rows[-1] + 1, n_images)
     return result
 
 

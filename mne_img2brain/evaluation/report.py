@@ -148,6 +148,8 @@ def summary_html(evaluation: "Evaluation") -> str:
     unknown = (
         "" if evaluation.distinguished is not False else f" There is no ceiling of r: {NOTHING}."
     )
+    left_out = {n: r for n, r in evaluation.cross_validated.items() if np.isfinite(r)}
+    fitted = ", ".join(f"{html.escape(name)} {r:.3f}" for name, r in left_out.items())
     return (
         f"<p><strong>{html.escape(evaluation.sentence)}</strong></p>"
         f"<p>{evaluation.n_images} images that are in no fit, {trials} trials of each. r, "
@@ -155,6 +157,7 @@ def summary_html(evaluation: "Evaluation") -> str:
         f"deviation and coverage of draws from {evaluation.draw_window[0]} to "
         f"{evaluation.draw_window[1]} s. The ceiling is what the noise-free response would get, or "
         f"real trials against real trials.{unknown}</p>"
+        f"{f'<p>Cross-validated r within the fit: {fitted}.</p>' if fitted else ''}"
         "<table class='table table-sm table-hover'><thead><tr>"
         + "".join(f"<th>{html.escape(name)}</th>" for name in head)
         + "</tr></thead><tbody>"

@@ -44,6 +44,8 @@ class Evaluation:
         The windows of predictions and of draws, in seconds.
     level : float
         The content of the intervals.
+    cross_validated : dict of str to float
+        The r that encoders reached across images left out within their fit, NaN where not known.
     subjects : dict of str to Evaluation | None
         The evaluation of each subject, where there are several; the rest is then their mean, and
         intervals are over subjects.
@@ -58,6 +60,7 @@ class Evaluation:
     window: tuple
     draw_window: tuple
     level: float
+    cross_validated: dict = dataclasses.field(default_factory=dict)
     subjects: dict | None = None
 
     def __repr__(self) -> str:

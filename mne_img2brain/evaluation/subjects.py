@@ -57,6 +57,7 @@ def combine(parts: dict[str, Evaluation], n_bootstrap: int, level: float, seed: 
         window=first.window,
         draw_window=first.draw_window,
         level=level,
+        cross_validated=first.cross_validated,
         subjects=parts,
     )
 

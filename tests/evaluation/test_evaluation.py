@@ -407,6 +407,12 @@ def test_real_encoders_on_tokens(rng, truth, info, trials, epochs):
     assert result.value("mean rank", "mean") == 20.5
     assert result.value("SD / real", "gaussian") == pytest.approx(1.05, abs=0.07)
     assert "SD / real" not in result.table.query("encoder == 'ridge'")["metric"].tolist()
+    # What each reached within its fit is in the report.
+    assert np.isnan(result.cross_validated["mean"])
+    r = encoders["ridge"].cross_validated_r_
+    assert result.cross_validated["ridge"] == r > 0.5
+    assert "Cross-validated r within the fit: gaussian" in result._repr_html_()
+    assert f"ridge {r:.3f}." in result._repr_html_()
     with pytest.raises(ValueError, match="40 of the 40 images"):
         evaluate(encoders, tokens[:40], recorded[:160], image_ids=ids[:160])
 
