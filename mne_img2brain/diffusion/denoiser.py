@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 N_TIMESTEPS = 1000  # of the forward process
 _LEAST_STEPS = 1500
 _PASSES = 12
+_EVALUATIONS = 20  # of a training; by default a quarter of them without a gain ends it
+_LEAST_BETWEEN = 100  # gradient steps
 SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
 
 
@@ -206,9 +208,10 @@ class Denoiser(BaseEstimator):
         self.scaled_ = ScaledTokens.fit(data.tokens)
         self._build(seed)
         whitened = whitener.transform(data.y, data.subject).astype(np.float32, copy=False)
+        n_steps = self.steps_for(len(whitened))
         self.history_ = self.train(
-            self.network_, whitened, data, plan, seed=seed,
-            max_iter=self.steps_for(len(whitened)),
+            self.network_, whitened, data, plan, seed=seed, max_iter=n_steps,
+            eval_every=max(_LEAST_BETWEEN, n_steps // _EVALUATIONS),
             learning_rate=self.learning_rate, weight_decay=self.weight_decay,
             checkpoint=checkpoint,
         )  # fmt: skip

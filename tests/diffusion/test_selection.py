@@ -8,6 +8,8 @@ from small_regressors import make_regressor
 
 from mne_img2brain import Denoiser
 from mne_img2brain.diffusion.selection import LEAST_TRIALS, NoiseSummary, compare_draws
+from mne_img2brain.noise.by_subject import SubjectWhitener
+from mne_img2brain.noise.whitening import SpaceTimeWhitener
 from mne_img2brain.trials.checks import TrialArrays
 from mne_img2brain.trials.splits import SplitPlan
 
@@ -164,7 +166,7 @@ def test_no_transformer_of_few_trials():
     small = {"hidden_size": 8, "n_layers": 1, "n_heads": 1, "device": "cpu", "random_state": 0}
     model = make_regressor(**small).fit(**loud())
     assert model.n_iter_ == model.noise_summary_.n_iter == 0
-    assert f"takes {LEAST_TRIALS} trials" in model.noise_summary_.reason
+    assert f"fewer than {LEAST_TRIALS:,} trials" in model.noise_summary_.reason
     assert model.noise_summary_.kept == "trial clusters"
     assert model.without_trials().noise_summary_.kept == "one Gaussian"
     alone = make_regressor(None, **small, n_iter_no_change=1).fit(**loud())
@@ -178,3 +180,15 @@ def test_steps_follow_trials():
     assert [Denoiser().steps_for(n) for n in (100, 8000, 16000)] == [1500, 1500, 3000]
     assert Denoiser(batch_size=128).steps_for(32000) == 3000
     assert Denoiser(max_iter=7).steps_for(10**6) == 7
+
+
+def test_an_untrained_transformer_is_the_gaussian():
+    """Training starts where the model without it is: white noise, coloured."""
+    data, plan = recording(lambda tokens, noise: np.cumsum(noise, axis=2), 0, shape=(2, 16))
+    whitener = SubjectWhitener(SpaceTimeWhitener()).fit(data.y, data.image_index, data.weight)
+    denoiser = Denoiser(16, 1, 2, max_iter=0).fit(data, plan, whitener, device="cpu")
+    start = np.random.default_rng(0).standard_normal((8, 2, 16), dtype=np.float32)
+    drawn = denoiser.draw(data.tokens[:2], np.arange(8) // 4, lambda draws, step: start[draws])
+    drawn = np.concatenate([values for _, values in drawn])
+    np.testing.assert_allclose(drawn, whitener.inverse_transform(start), rtol=0.02)
+    assert not denoiser.mean(data.tokens).any()
