@@ -147,3 +147,17 @@ def test_one_argument_leaves_recorded_trials_out(rng):
     assert_allclose(power[0], power[1], rtol=0.1)
     bare.adapt(tokens, y, image_index=image)
     assert bare.n_stored_trials_ == 0
+
+
+def test_gaussian_truth_keeps_nothing_beyond_the_gaussian():
+    kept = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        tokens, image = rng.standard_normal((60, 5)), np.repeat(np.arange(60), 4)
+        mixing = rng.standard_normal((C, C))
+        noise = mixing @ np.cumsum(rng.standard_normal((240, C, T)), axis=2)
+        y = noise + 3 * tokens[image, :1, None] * np.exp(-0.5 * ((TIME - 0.4) / 0.1) ** 2)
+        model = DiffusionRegressor(max_iter=0, random_state=0).fit(tokens, y, image_index=image)
+        gains = model.noise_.pooled.states_.gains_
+        kept += bool(model.power_.bands_) or model.n_stored_trials_ > 0 or gains is not None
+    assert kept <= 1
