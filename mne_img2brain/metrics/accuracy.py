@@ -33,10 +33,23 @@ def mse(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     float
         The error.
 
+    See Also
+    --------
+    pearson : The other metric of the paper.
+    r_map : Whether differences between images are predicted.
+
     References
     ----------
     Xu et al., Image-to-Brain Signal Generation for Visual Prosthesis with CLIP Guided Multimodal
     Diffusion Models: one of the two metrics of the paper.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import mse
+    >>> recorded = np.zeros((3, 2, 5))  # images, channels, times
+    >>> mse(recorded, recorded + 2)
+    4.0
     """
     return float(mse_by_image(y_true, y_pred).mean())
 
@@ -70,10 +83,25 @@ def pearson(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     float
         The correlation. Zero for a flat prediction, NaN for a flat recording.
 
+    See Also
+    --------
+    r_map : The correlation across images.
+    mse : The other metric of the paper.
+
     References
     ----------
     Xu et al., Image-to-Brain Signal Generation for Visual Prosthesis with CLIP Guided Multimodal
     Diffusion Models: one of the two metrics of the paper.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import pearson
+    >>> recorded = np.random.default_rng(0).standard_normal((3, 2, 5))
+    >>> round(pearson(recorded, 3 * recorded + 1), 6)
+    1.0
+    >>> pearson(recorded, np.ones_like(recorded))
+    0.0
     """
     return float(pearson_by_image(y_true, y_pred).mean())
 
@@ -108,10 +136,24 @@ def r_map(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     ValueError
         If shapes differ, something is not finite or there are fewer than three images.
 
+    See Also
+    --------
+    normalized_r : The same, as a share of the noise ceiling.
+    window_mean : Average it over channels and a window of time.
+    pearson : The correlation within images.
+
     References
     ----------
     Gifford, Dwivedi, Roig and Cichy (2022), A large and rich EEG dataset for modeling human visual
     object recognition, NeuroImage 264.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import r_map
+    >>> recorded = np.array([1.0, 2.0, 3.0]).reshape(3, 1, 1)  # 3 images, 1 channel, 1 time
+    >>> r_map(recorded, np.array([2.0, 1.0, 3.0]).reshape(3, 1, 1)).round(3)
+    array([[0.5]])
     """
     y_true, y_pred = check_responses(y_true, y_pred, min_images=3)
     return correlation(y_true, y_pred)
@@ -136,6 +178,18 @@ def difference_wave(responses: np.ndarray, labels: np.ndarray) -> np.ndarray:
     ------
     ValueError
         If there are not exactly two classes, or not one label for each response.
+
+    See Also
+    --------
+    difference_wave_r : Compare the recorded with the predicted difference.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import difference_wave
+    >>> responses = np.array([1.0, 3.0, 10.0]).reshape(3, 1, 1)
+    >>> difference_wave(responses, ["car", "car", "face"])
+    array([[8.]])
     """
     responses, labels = np.asarray(responses, float), np.asarray(labels)
     classes = np.unique(labels)
@@ -170,6 +224,20 @@ def difference_wave_r(
     -------
     float
         Pearson correlation over sensors and times; 0 where no difference is predicted.
+
+    See Also
+    --------
+    difference_wave : One difference.
+    r_map : The correlation across images, where there are many.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import difference_wave_r
+    >>> recorded = np.array([[[0.0, 0.0, 0.0]], [[1.0, 2.0, 4.0]]])
+    >>> predicted = 0.5 * recorded
+    >>> round(difference_wave_r(recorded, ["car", "face"], predicted, ["car", "face"]), 6)
+    1.0
     """
     waves = difference_wave(y_true, labels_true), difference_wave(y_pred, labels_pred)
     return pearson(*(wave[None] for wave in waves))
@@ -213,13 +281,25 @@ def normalized_r(r: np.ndarray, ceiling: np.ndarray, *, floor: float = 0.1) -> n
     ceiling : array, shape (n_channels, n_times)
         The correlation that a model without error would reach, not its square: for example
         ``split_half_ceiling(trials).full``.
-    floor : float
+    floor : float, default 0.1
         Where the ceiling is lower, the quotient is noise, and NaN is returned.
 
     Returns
     -------
     array, shape (n_channels, n_times)
         The normalised correlation. Values above 1 occur: the ceiling is an estimate.
+
+    See Also
+    --------
+    r_map : The correlation.
+    ceiling_of_r : The ceiling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import normalized_r
+    >>> normalized_r(np.array([[0.2, 0.2]]), np.array([[0.4, 0.01]]))
+    array([[0.5, nan]])
     """
     r, ceiling = np.broadcast_arrays(np.asarray(r, float), np.asarray(ceiling, float))
     usable = np.nan_to_num(ceiling, nan=-np.inf) >= floor

@@ -27,9 +27,9 @@ def coverage(
     draws, trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
         Generated and real trials of the same images. Fewer than ``2 / (1 - level) - 1`` draws do
         not reach the tails.
-    level : float
+    level : float, default 0.9
         The content of the interval.
-    per_image : bool
+    per_image : bool, default False
         Whether to keep images apart.
 
     Returns
@@ -41,6 +41,21 @@ def coverage(
     ------
     ValueError
         If there are too few draws for the level.
+
+    See Also
+    --------
+    rank_histogram : All levels at once.
+    crps : A score of calibration and sharpness.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import coverage
+    >>> rng = np.random.default_rng(0)
+    >>> draws = rng.standard_normal((4, 50, 1, 2))  # images, draws, channels, times
+    >>> trials = rng.standard_normal((4, 500, 1, 2))
+    >>> np.abs(coverage(draws, trials, level=0.9) - 0.9).max() < 0.05
+    np.True_
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level}; expected a number between 0 and 1.")
@@ -71,10 +86,10 @@ def rank_histogram(
     ----------
     draws, trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
         Generated and real trials of the same images; as many draws for every image.
-    n_bins : int | None
+    n_bins : int | None, default None
         How many bins the ``n_draws + 1`` ranks are gathered into, a divisor of that number.
         ``None`` is one bin per rank.
-    random_state : int | numpy.random.Generator
+    random_state : int | numpy.random.Generator, default 0
         What breaks ties between a real value and draws.
 
     Returns
@@ -82,10 +97,24 @@ def rank_histogram(
     counts : array of int, shape (n_bins,)
         How often a real value fell into each bin.
 
+    See Also
+    --------
+    coverage : The share of real trials inside one interval.
+    mne_img2brain.viz.plot_calibration : Plot it.
+
     References
     ----------
     Hamill (2001), Interpretation of rank histograms for verifying ensemble forecasts, Monthly
     Weather Review 129.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import rank_histogram
+    >>> draws = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
+    >>> trials = np.array([0.5, 2.5, 2.6]).reshape(1, 3, 1, 1)
+    >>> rank_histogram(draws, trials).tolist()
+    [1, 0, 2, 0]
     """
     draws, trials = check_pair(draws, trials)
     n_draws = len(draws[0])
@@ -128,7 +157,7 @@ def crps(
     ----------
     draws, trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
         Generated trials, at least two of each image, and real ones.
-    per_image : bool
+    per_image : bool, default False
         Whether to keep images apart.
 
     Returns
@@ -136,10 +165,23 @@ def crps(
     array, shape (n_channels, n_times) | (n_images, n_channels, n_times)
         The score, in the unit of the data; smaller is better.
 
+    See Also
+    --------
+    energy_score : The score of whole trials.
+    coverage : Calibration alone.
+
     References
     ----------
     Gneiting and Raftery (2007), Strictly proper scoring rules, prediction, and estimation, JASA
     102; Ferro (2014), Fair scores for ensemble forecasts, QJRMS 140.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import crps
+    >>> draws = np.array([0.0, 2.0]).reshape(1, 2, 1, 1)  # 1 image, 2 draws, 1 channel, 1 time
+    >>> crps(draws, np.full((1, 1, 1, 1), 5.0))  # mean of 5 and 3, less half of 2
+    array([[3.]])
     """
     draws, trials = check_pair(draws, trials, 2)
     scores = []
@@ -173,7 +215,7 @@ def energy_score(
     ----------
     draws, trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
         Generated trials, at least two of each image, and real ones.
-    scale : array, shape (n_channels,) | None
+    scale : array, shape (n_channels,) | None, default None
         What each sensor is divided by first, needed where sensors have different units.
 
     Returns
@@ -181,10 +223,22 @@ def energy_score(
     float
         The score; smaller is better.
 
+    See Also
+    --------
+    crps : The score of each channel and time.
+
     References
     ----------
     Gneiting and Raftery (2007), Strictly proper scoring rules, prediction, and estimation, JASA
     102.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import energy_score
+    >>> draws = np.array([[0.0, 0.0], [6.0, 8.0]]).reshape(1, 2, 2, 1)
+    >>> energy_score(draws, np.zeros((1, 1, 2, 1)))  # mean of 0 and 10, less half of 10
+    0.0
     """
     return float(energy_score_by_image(draws, trials, scale=scale).mean())
 

@@ -18,6 +18,10 @@ class Peak(NamedTuple):
         The time of the peak, in seconds.
     amplitude : float | array, shape (...)
         The value at the peak, in the unit of the data.
+
+    See Also
+    --------
+    component_peak : Finds it.
     """
 
     latency: np.ndarray
@@ -42,7 +46,7 @@ def component_peak(
         The times, in seconds.
     tmin, tmax : float
         The window in which the component is looked for, in seconds, both ends included.
-    mode : "abs" | "pos" | "neg"
+    mode : "abs" | "pos" | "neg", default "abs"
         Whether the largest, the most positive or the most negative value is the peak.
 
     Returns
@@ -55,6 +59,20 @@ def component_peak(
     ------
     ValueError
         If the mode is another or the window is empty.
+
+    See Also
+    --------
+    mne.Evoked.get_peak : The same of an Evoked, over all channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import component_peak
+    >>> times = np.arange(0, 0.3, 0.01)
+    >>> response = -np.exp(-(((times - 0.17) / 0.02) ** 2))
+    >>> peak = component_peak(response, times, 0.13, 0.2, mode="neg")
+    >>> round(float(peak.latency), 3), round(float(peak.amplitude), 3)
+    (0.17, -1.0)
     """
     sign = {"abs": np.abs, "pos": np.positive, "neg": np.negative}
     if mode not in sign:

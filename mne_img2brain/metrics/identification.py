@@ -62,7 +62,7 @@ def identification_ranks(
     ----------
     y_true, y_pred : array, shape (n_images, n_channels, n_times)
         The recorded and the predicted responses.
-    centre : bool
+    centre : bool, default False
         Whether the mean over images is taken off both first.
 
     Returns
@@ -72,6 +72,22 @@ def identification_ranks(
         is ``1 + n_better + n_equal / 2``; by chance it is (n_images + 1) / 2 on average.
     n_equal : array of int, shape (n_images,)
         How many other images are exactly as similar.
+
+    See Also
+    --------
+    top_k : Top-k accuracy from ranks.
+    n_way_accuracy : Accuracy among fewer candidates.
+    identification_curve : Ranks over time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import identification_ranks
+    >>> recorded = np.random.default_rng(0).standard_normal((4, 2, 5))
+    >>> predicted = recorded[[0, 1, 3, 2]]  # the last two are mixed up
+    >>> n_better, n_equal = identification_ranks(recorded, predicted)
+    >>> n_better > 0, n_equal
+    (array([False, False,  True,  True]), array([0, 0, 0, 0]))
     """
     r = similarity(y_true, y_pred, centre=centre)
     true = np.diag(r)[:, None]
@@ -95,6 +111,19 @@ def top_k(n_better: np.ndarray, n_equal: np.ndarray, k: int) -> np.ndarray:
     -------
     array, shape (n_images,)
         One probability per image; their mean is the top-k accuracy.
+
+    See Also
+    --------
+    identification_ranks : Where the ranks come from.
+    n_way_accuracy : Accuracy among fewer candidates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import top_k
+    >>> n_better, n_equal = np.array([0, 1, 0]), np.array([0, 0, 1])
+    >>> top_k(n_better, n_equal, 1).tolist()
+    [1.0, 0.0, 0.5]
     """
     return np.clip((k - np.asarray(n_better)) / (np.asarray(n_equal) + 1.0), 0.0, 1.0)
 
@@ -117,6 +146,19 @@ def n_way_accuracy(n_better: np.ndarray, n_equal: np.ndarray, n_way: int) -> np.
     -------
     array, shape (n_images,)
         One probability per image.
+
+    See Also
+    --------
+    identification_ranks : Where the ranks come from.
+    top_k : Accuracy among all images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import n_way_accuracy
+    >>> n_better, n_equal = np.array([0, 1, 4, 0, 0]), np.zeros(5, int)
+    >>> n_way_accuracy(n_better, n_equal, 2).round(6).tolist()
+    [1.0, 0.75, 0.0, 1.0, 1.0]
     """
     n_others = len(n_better) - 1
     if not 2 <= n_way <= n_others + 1:
@@ -150,13 +192,13 @@ def identification_curve(
         The recorded and the predicted responses.
     times : array, shape (n_times,)
         The times, in seconds.
-    width : float
+    width : float, default 0.05
         The width of the window, in seconds, rounded to whole samples.
-    step : float | None
+    step : float | None, default None
         From one window to the next, in seconds. ``None`` is half the width.
-    centre : bool
+    centre : bool, default False
         Whether the mean over images is taken off both first.
-    k : tuple of int
+    k : tuple of int, default (1, 5)
         Which top-k accuracies.
 
     Returns
@@ -167,6 +209,25 @@ def identification_curve(
         The top-k accuracy in every window.
     mean_rank : array, shape (n_windows,)
         The mean rank in every window.
+
+    See Also
+    --------
+    identification_ranks : Over all times together.
+    mne_img2brain.viz.plot_identification : Plot it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import identification_curve
+    >>> rng = np.random.default_rng(0)
+    >>> recorded, times = rng.standard_normal((6, 4, 20)), np.arange(20) / 100
+    >>> predicted = rng.standard_normal((6, 4, 20))
+    >>> predicted[..., 10:] = recorded[..., 10:]  # right from 0.1 s on
+    >>> centres, accuracy, mean_rank = identification_curve(
+    ...     recorded, predicted, times, width=0.1, step=0.1, k=(1,)
+    ... )
+    >>> len(centres), float(accuracy[1][-1]), float(mean_rank[-1])
+    (2, 1.0, 1.0)
     """
     times = np.asarray(times, float)
     spacing = np.median(np.diff(times)) if len(times) > 1 else width
@@ -201,7 +262,7 @@ def pairwise_accuracy(y_true: np.ndarray, y_pred: np.ndarray, *, centre: bool = 
     ----------
     y_true, y_pred : array, shape (n_images, n_channels, n_times)
         The recorded and the predicted responses, of at least two images.
-    centre : bool
+    centre : bool, default False
         Whether the mean over images is taken off both first.
 
     Returns
@@ -209,10 +270,22 @@ def pairwise_accuracy(y_true: np.ndarray, y_pred: np.ndarray, *, centre: bool = 
     float
         The accuracy.
 
+    See Also
+    --------
+    identification_ranks : The rank among all images.
+
     References
     ----------
     Mitchell et al. (2008), Predicting human brain activity associated with the meanings of nouns,
     Science 320.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import pairwise_accuracy
+    >>> recorded = np.random.default_rng(0).standard_normal((4, 2, 5))
+    >>> pairwise_accuracy(recorded, recorded), pairwise_accuracy(recorded, 0 * recorded)
+    (1.0, 0.5)
     """
     return float(pairwise_by_image(y_true, y_pred, centre=centre).mean())
 
@@ -243,6 +316,10 @@ class EquivalentTrials(NamedTuple):
         The model's r with the held-out average.
     r_trials : array, shape (n_counts,)
         The r of the average of 1, 2, ... trials with the same held-out average.
+
+    See Also
+    --------
+    equivalent_trials : Computes it.
     """
 
     n_trials: float
@@ -272,17 +349,33 @@ def equivalent_trials(
         The predicted responses.
     trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
         The real trials, at least four of each image.
-    mask : array of bool, shape (n_times,) | None
+    mask : array of bool, shape (n_times,) | None, default None
         The times that count.
-    n_splits : int
+    n_splits : int, default 20
         How many random halves.
-    random_state : int | numpy.random.Generator
+    random_state : int | numpy.random.Generator, default 0
         Where the halves come from.
 
     Returns
     -------
     EquivalentTrials
         ``n_trials``, ``r_model`` and ``r_trials``.
+
+    See Also
+    --------
+    ceiling_of_r : The r of a prediction without error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import equivalent_trials
+    >>> rng = np.random.default_rng(0)
+    >>> response = rng.standard_normal((100, 3, 4))
+    >>> trials = response[:, None] + 2 * rng.standard_normal((100, 10, 3, 4))
+    >>> predicted = response + rng.standard_normal((100, 3, 4))  # noise of 4 averaged trials
+    >>> worth = equivalent_trials(predicted, trials)
+    >>> 3 < worth.n_trials < 5
+    True
     """
     trials = check_trials(trials, min_trials=4, n_images=len(y_pred))
     y_pred = np.asarray(y_pred, float)

@@ -37,6 +37,10 @@ class SplitHalf(NamedTuple):
         :func:`ceiling_of_r`: the ceiling of a model that is scored against that average. Average
         it over sensors and times as the model's r is averaged: the root of an averaged reliability
         is larger than the average root. NaN where the halves do not agree.
+
+    See Also
+    --------
+    split_half_ceiling : Computes it.
     """
 
     lower: np.ndarray
@@ -56,6 +60,10 @@ class NoiseSignal(NamedTuple):
         Standard deviation over images of the noise-free response, in the unit of the data.
     noise_sd : array
         Standard deviation over trials of one image, in the unit of the data.
+
+    See Also
+    --------
+    ncsnr : Computes it.
     """
 
     ncsnr: np.ndarray
@@ -108,9 +116,9 @@ def split_half_ceiling(
     trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
         The real trials of each image, at least two of each. A list holds one array of shape
         (n_trials, n_channels, n_times) per image, and numbers of trials may differ.
-    n_splits : int
+    n_splits : int, default 100
         How many random splits.
-    random_state : int | numpy.random.Generator
+    random_state : int | numpy.random.Generator, default 0
         Where the splits come from.
 
     Returns
@@ -123,9 +131,26 @@ def split_half_ceiling(
     ValueError
         If an image has fewer than two trials or there are fewer than three images.
 
+    See Also
+    --------
+    ceiling_of_r : The ceiling alone.
+    normalized_r : r as a share of it.
+    ncsnr : The ceiling from variances.
+
     References
     ----------
     Gifford et al. (2022), NeuroImage 264.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import split_half_ceiling
+    >>> rng = np.random.default_rng(0)
+    >>> response = rng.standard_normal((200, 1, 1, 2))
+    >>> trials = response + 2 * rng.standard_normal((200, 4, 1, 2))  # averages: as much noise
+    >>> ceiling = split_half_ceiling(trials, n_splits=20)
+    >>> np.abs(ceiling.full - np.sqrt(0.5)).max() < 0.1
+    np.True_
     """
     trials = check_trials(trials, min_trials=2)
     if len(trials) < 3:
@@ -163,7 +188,7 @@ def spearman_brown(r: float | np.ndarray, factor: float = 2.0) -> float | np.nda
     ----------
     r : float | array
         The correlation of two averages.
-    factor : float
+    factor : float, default 2.0
         How many times as many trials the longer averages have; 2 goes from halves to all trials.
 
     Returns
@@ -172,9 +197,19 @@ def spearman_brown(r: float | np.ndarray, factor: float = 2.0) -> float | np.nda
         The correlation of two averages that are ``factor`` times as long. NaN where ``r`` is below
         zero: averages that disagree say nothing of longer ones.
 
+    See Also
+    --------
+    split_half_ceiling : Uses it.
+
     References
     ----------
     Spearman (1910) and Brown (1910), British Journal of Psychology 3.
+
+    Examples
+    --------
+    >>> from mne_img2brain.metrics import spearman_brown
+    >>> round(float(spearman_brown(0.5)), 3)
+    0.667
     """
     r = np.asarray(r, float)
     r = np.where(r < 0, np.nan, r)
@@ -202,9 +237,24 @@ def ncsnr(trials: np.ndarray | list[np.ndarray]) -> NoiseSignal:
     NoiseSignal
         ``ncsnr``, ``signal_sd`` and ``noise_sd``, of shape (n_channels, n_times).
 
+    See Also
+    --------
+    ceiling_r2 : The share of variance that a model can explain.
+    split_half_ceiling : The ceiling from correlations.
+
     References
     ----------
     Hebart et al. (2023), THINGS-data, eLife 12; Allen et al. (2022), Nature Neuroscience 25.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import ncsnr
+    >>> rng = np.random.default_rng(0)
+    >>> response = rng.standard_normal((500, 1, 1, 1))
+    >>> found = ncsnr(response + 2 * rng.standard_normal((500, 4, 1, 1)))
+    >>> 0.4 < found.ncsnr.item() < 0.6
+    True
     """
     trials = check_trials(trials, min_trials=2)
     noise = np.mean([of_image.var(axis=0, ddof=1) for of_image in trials], axis=0)
@@ -231,6 +281,16 @@ def ceiling_r2(ncsnr: float | np.ndarray, n_averaged: int) -> float | np.ndarray
     -------
     float | array
         The ceiling of :math:`R^2`, between 0 and 1.
+
+    See Also
+    --------
+    ncsnr : The ratio.
+
+    Examples
+    --------
+    >>> from mne_img2brain.metrics import ceiling_r2
+    >>> float(ceiling_r2(0.5, n_averaged=4))
+    0.5
     """
     squared = np.asarray(ncsnr, float) ** 2
     share = np.ones_like(squared)

@@ -67,9 +67,9 @@ def ceiling_of_r(
     ----------
     trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
         The real trials of each image. Some images may have a single one.
-    weights : list of array, shape (n_trials,) | None
+    weights : list of array, shape (n_trials,) | None, default None
         Of how many trials each row is the average. ``None`` is one.
-    random_state : int | numpy.random.Generator
+    random_state : int | numpy.random.Generator, default 0
         Of the permutations of :func:`halves_agree`.
 
     Returns
@@ -83,9 +83,25 @@ def ceiling_of_r(
     ValueError
         If there are fewer than three images.
 
+    See Also
+    --------
+    halves_agree : Whether there is a ceiling at all.
+    normalized_r : r as a share of it.
+    split_half_ceiling : Other ceilings from halves.
+
     References
     ----------
     Efron (2014), Two modeling strategies for empirical Bayes estimation, Statistical Science 29.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import ceiling_of_r
+    >>> rng = np.random.default_rng(0)
+    >>> response = rng.standard_normal((50, 1, 3, 4))
+    >>> trials = response + 2 * rng.standard_normal((50, 4, 3, 4))  # averages: as much noise
+    >>> abs(ceiling_of_r(trials).mean() - np.sqrt(0.5)) < 0.1
+    np.True_
     """
     trials = check_trials(trials)
     if len(trials) < 3:
@@ -202,9 +218,9 @@ def halves_agree(
     ----------
     trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
         The real trials; images with a single one are left out.
-    random_state : int | numpy.random.Generator
+    random_state : int | numpy.random.Generator, default 0
         Of parts and permutations.
-    n_permutations : int
+    n_permutations : int, default 999
         How many permutations.
 
     Returns
@@ -212,6 +228,19 @@ def halves_agree(
     bool
         Whether the correlation is above that of all but one in a hundred permutations. False where
         fewer than three images have two trials.
+
+    See Also
+    --------
+    ceiling_of_r : The noise ceiling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import halves_agree
+    >>> rng = np.random.default_rng(0)
+    >>> noise = rng.standard_normal((20, 4, 3, 4))
+    >>> halves_agree(noise), halves_agree(noise + rng.standard_normal((20, 1, 3, 4)))
+    (False, True)
     """
     rng = np.random.default_rng(random_state)
     repeated = [of_image for of_image in trials if len(of_image) > 1]

@@ -42,6 +42,21 @@ def spectra(trials: np.ndarray | list[np.ndarray], sfreq: float) -> tuple[np.nda
     power : array, shape (n_images, n_channels, n_freqs)
         The density, in the unit of the data squared per Hz: periodograms of whole trials, the mean
         taken off and a Hann window applied.
+
+    See Also
+    --------
+    band_log_ratio : Compare the power of draws with that of real trials.
+    mne_img2brain.viz.plot_spectra : Plot it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import spectra
+    >>> times = np.arange(100) / 100
+    >>> trials = np.sin(2 * np.pi * 10 * times).reshape(1, 1, 1, 100)
+    >>> freqs, power = spectra(trials, sfreq=100)
+    >>> float(freqs[power[0, 0].argmax()])
+    10.0
     """
     trials = check_trials(trials)
     power = []
@@ -70,7 +85,7 @@ def band_log_ratio(
         Generated and real trials of the same images.
     sfreq : float
         The sampling frequency, in Hz.
-    bands : dict of str to tuple | None
+    bands : dict of str to tuple | None, default None
         The bands, lower end included and upper end not, in Hz. ``None`` is :data:`EEG_BANDS`,
         those below the Nyquist frequency that the length of the trials resolves.
 
@@ -83,6 +98,19 @@ def band_log_ratio(
     ------
     ValueError
         If a band holds none of the frequencies that the length of the trials resolves.
+
+    See Also
+    --------
+    spectra : The spectra.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import band_log_ratio
+    >>> trials = np.random.default_rng(0).standard_normal((3, 4, 1, 100))
+    >>> ratio = band_log_ratio(2 * trials, trials, sfreq=100)  # four times the power
+    >>> {band: round(of_channels.item(), 2) for band, of_channels in ratio.items()}
+    {'delta': 6.02, 'theta': 6.02, 'alpha': 6.02, 'beta': 6.02, 'low gamma': 6.02}
     """
     draws, trials = check_pair(draws, trials)
     freqs, generated = spectra(draws, sfreq)
@@ -130,6 +158,18 @@ def channel_covariance(trials: np.ndarray | list[np.ndarray]) -> np.ndarray:
     -------
     array, shape (n_images, n_channels, n_channels)
         The mean over trials of the covariance over times, the mean of each trial taken off.
+
+    See Also
+    --------
+    covariance_distance : Compare two covariances.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import channel_covariance
+    >>> trials = np.random.default_rng(0).standard_normal((3, 4, 2, 50))
+    >>> channel_covariance(trials).shape
+    (3, 2, 2)
     """
     covariances = []
     for of_image in check_trials(trials):
@@ -154,7 +194,7 @@ def covariance_distance(
     covariance, reference : array, shape (n_channels, n_channels)
         The covariances, for example means over images of :func:`channel_covariance`. Where the
         reference lacks rank (an average reference, SSS), both are compared in its range.
-    rcond : float
+    rcond : float, default 1e-09
         Directions with less than this share of the reference's largest variance, sensors being
         scaled to variance 1 first, are not part of its range.
 
@@ -164,10 +204,22 @@ def covariance_distance(
         The distance, 0 for equal covariances; infinite where ``covariance`` lacks a direction that
         the reference has.
 
+    See Also
+    --------
+    channel_covariance : Covariances of trials.
+
     References
     ----------
     Förstner and Moonen (2003), A metric for covariance matrices, in Geodesy: The Challenge of the
     3rd Millennium.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import covariance_distance
+    >>> covariance = np.array([[2.0, 0.5], [0.5, 1.0]])
+    >>> round(covariance_distance(np.e * covariance, covariance), 3)
+    1.414
     """
     scale = np.sqrt(np.diag(reference))
     scale = np.where(scale > 0, scale, 1.0)
@@ -199,6 +251,19 @@ def lag_one_autocorrelation(trials: np.ndarray | list[np.ndarray]) -> np.ndarray
     -------
     array, shape (n_channels,)
         The autocorrelation of each sensor.
+
+    See Also
+    --------
+    spectra : All frequencies.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import lag_one_autocorrelation
+    >>> noise = np.random.default_rng(0).standard_normal((10, 10, 1, 100))
+    >>> smooth = noise[..., 1:] + noise[..., :-1]
+    >>> lag_one_autocorrelation(smooth).round(1)
+    array([0.5])
     """
     cross = early = late = 0.0
     for of_image in check_trials(trials, min_trials=2):

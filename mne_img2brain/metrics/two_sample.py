@@ -28,12 +28,12 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_bins : int
+    n_bins : int, default 20
         How many bands and windows.
-    n_components : int
+    n_components : int, default 32
         How many principal components of the sensors the covariance is taken of, at most. Single
         trials of a second do not hold the covariance of 271 sensors.
-    shrinkage : float
+    shrinkage : float, default 0.001
         The share of the identity in a whitened covariance, which keeps its logarithm finite.
 
     Attributes
@@ -42,6 +42,18 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         What makes the mean covariance of the training trials the identity.
     scale_ : array, shape (n_channels,)
         The training trials' standard deviation per sensor.
+
+    See Also
+    --------
+    default_classifiers : The classifiers that use them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import TrialFeatures
+    >>> trials = np.random.default_rng(0).standard_normal((20, 3, 50))
+    >>> TrialFeatures(n_bins=4).fit_transform(trials).shape
+    (20, 30)
     """
 
     def __init__(self, n_bins: int = 20, n_components: int = 32, shrinkage: float = 0.001) -> None:
@@ -144,13 +156,23 @@ def default_classifiers(random_state: int = 0) -> dict[str, Any]:
 
     Parameters
     ----------
-    random_state : int
+    random_state : int, default 0
         The seed of the boosted one.
 
     Returns
     -------
     dict of str to estimator
         Pipelines that take trials of shape (n_trials, n_channels, n_times).
+
+    See Also
+    --------
+    classifier_two_sample : The test.
+
+    Examples
+    --------
+    >>> from mne_img2brain.metrics import default_classifiers
+    >>> list(default_classifiers())
+    ['linear', 'boosted']
     """
     linear = LogisticRegression(C=0.01, max_iter=500)
     # Small trees of a fifth of the features find as much as scikit-learn's default, in a fifth to a
@@ -190,13 +212,25 @@ def trial_halves(
     ----------
     trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
         The trials of each image, at least two of each.
-    random_state : int | numpy.random.Generator
+    random_state : int | numpy.random.Generator, default 0
         Where the halves come from.
 
     Returns
     -------
     first, second : list of array, shape (n_trials // 2, n_channels, n_times)
         The halves, one array per image.
+
+    See Also
+    --------
+    classifier_two_sample : The test.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import trial_halves
+    >>> first, second = trial_halves(np.zeros((3, 5, 2, 10)))
+    >>> len(first), first[0].shape, second[0].shape
+    (3, (2, 2, 10), (2, 2, 10))
     """
     trials = check_trials(trials, min_trials=2)
     rng = np.random.default_rng(random_state)
@@ -225,13 +259,13 @@ def classifier_two_sample(
     ----------
     draws, trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
         Generated and real trials of the same images, of at least two images.
-    classifiers : dict of str to estimator | None
+    classifiers : dict of str to estimator | None, default None
         What tells them apart. Scikit-learn's own get sensors and times as one row per trial,
         everything else arrays of shape (n_trials, n_channels, n_times). ``None`` is
         :func:`default_classifiers`.
-    n_folds : int
+    n_folds : int, default 5
         How many folds, or as many as there are images, if that is fewer.
-    random_state : int
+    random_state : int, default 0
         The seed of the choice of trials and of the folds.
 
     Returns
@@ -240,9 +274,26 @@ def classifier_two_sample(
         For each classifier the share of the trials of each image that it labels rightly. Their mean
         is the accuracy; 0.5 is the goal.
 
+    See Also
+    --------
+    default_classifiers : The default classifiers.
+    trial_halves : Real trials against real trials.
+
     References
     ----------
     Lopez-Paz and Oquab (2017), Revisiting classifier two-sample tests, ICLR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from mne_img2brain.metrics import classifier_two_sample
+    >>> rng = np.random.default_rng(0)
+    >>> trials = rng.standard_normal((10, 8, 2, 5))
+    >>> draws = 3 + rng.standard_normal((10, 8, 2, 5))  # easily recognised
+    >>> share = classifier_two_sample(draws, trials, classifiers={"lr": LogisticRegression()})
+    >>> share["lr"].mean() > 0.95
+    np.True_
     """
     draws, trials = check_pair(draws, trials)
     if len(draws) < 2:

@@ -27,9 +27,9 @@ def bootstrap(
         returns a float or an array.
     *parts : array, shape (n_images, ...)
         What is averaged over images.
-    n_resamples : int
+    n_resamples : int, default 1000
         How many resamples.
-    random_state : int
+    random_state : int, default 0
         The seed.
 
     Returns
@@ -42,9 +42,22 @@ def bootstrap(
     ValueError
         If the parts are of different numbers of images.
 
+    See Also
+    --------
+    interval : The interval of what is returned.
+
     References
     ----------
     Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapters 6 and 13.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import bootstrap, interval
+    >>> of_images = np.random.default_rng(0).standard_normal(100)
+    >>> low, high = interval(bootstrap(float, of_images))
+    >>> low < of_images.mean() < high
+    np.True_
     """
     n_images = len(parts[0])
     if any(len(part) != n_images for part in parts):
@@ -73,13 +86,23 @@ def interval(resampled: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     ----------
     resampled : array, shape (n_resamples,)
         From :func:`bootstrap`; NaN is left out.
-    level : float
+    level : float, default 0.95
         The content of the interval.
 
     Returns
     -------
     low, high : float
         The ends, NaN where nothing is left.
+
+    See Also
+    --------
+    bootstrap : Where resampled values come from.
+
+    Examples
+    --------
+    >>> from mne_img2brain.metrics import interval
+    >>> interval([0.0, 1.0, 2.0, 3.0, 4.0], level=0.5)
+    (1.0, 3.0)
     """
     resampled = np.asarray(resampled, float)
     resampled = resampled[~np.isnan(resampled)]

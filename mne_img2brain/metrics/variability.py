@@ -41,6 +41,19 @@ def within_image_sd(trials: np.ndarray | list[np.ndarray]) -> np.ndarray:
     -------
     array, shape (n_channels, n_times)
         The standard deviation, in the unit of the data.
+
+    See Also
+    --------
+    sd_ratio : Compare draws with real trials.
+    mne_img2brain.viz.plot_trial_sd : Plot it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import within_image_sd
+    >>> trials = np.array([[0.0, 2.0], [5.0, 7.0]]).reshape(2, 2, 1, 1)  # 2 images of 2 trials
+    >>> within_image_sd(trials).round(3)
+    array([[1.414]])
     """
     return np.sqrt(within_image_variance(trials).mean(axis=0))
 
@@ -61,6 +74,18 @@ def sd_ratio(
     array, shape (n_channels, n_times)
         The ratio, NaN where the real trials do not vary. Its median over sensors and times is a
         summary that a flat sensor does not upset.
+
+    See Also
+    --------
+    within_image_sd : The standard deviation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import sd_ratio
+    >>> trials = np.random.default_rng(0).standard_normal((3, 4, 1, 2))
+    >>> sd_ratio(2 * trials, trials)
+    array([[2., 2.]])
     """
     draws, trials = check_pair(draws, trials, 2, 2)
     generated, real = within_image_sd(draws), within_image_sd(trials)

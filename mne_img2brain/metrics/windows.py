@@ -14,7 +14,7 @@ def time_mask(
     ----------
     times : array, shape (n_times,)
         The times, in seconds.
-    tmin, tmax : float | None
+    tmin, tmax : float | None, default None
         The ends of the window, in seconds. A time within half a sample of an end counts as inside.
         ``None`` is the first or the last time.
 
@@ -27,6 +27,16 @@ def time_mask(
     ------
     ValueError
         If no time is in the window.
+
+    See Also
+    --------
+    window_mean : Average a map over a window.
+
+    Examples
+    --------
+    >>> from mne_img2brain.metrics import time_mask
+    >>> time_mask([0.0, 0.1, 0.2, 0.3], tmin=0.1, tmax=0.2)
+    array([False,  True,  True, False])
     """
     times = np.asarray(times, float)
     half = 0.5 * np.median(np.diff(times)) if len(times) > 1 else 0.0
@@ -54,13 +64,25 @@ def window_mean(
         The map. NaN (a bad sensor, a ceiling that is not defined) is left out.
     times : array, shape (n_times,)
         The times, in seconds.
-    tmin, tmax : float | None
+    tmin, tmax : float | None, default None
         The ends of the window, in seconds, both included.
 
     Returns
     -------
     float
         The mean, NaN where nothing but NaN is in the window.
+
+    See Also
+    --------
+    time_mask : The times of a window.
+    r_map : A map to average.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import window_mean
+    >>> window_mean(np.array([[1.0, 2.0, 3.0], [1.0, np.nan, 5.0]]), [0.0, 0.1, 0.2], tmin=0.1)
+    3.3333333333333335
     """
     inside = np.asarray(values, float)[:, time_mask(times, tmin, tmax)]
     inside = inside[np.isfinite(inside)]
