@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what __getattr__ finds when it is asked
     from . import baselines, datasets, metrics, stimulus, viz
+    from ._sys_info import sys_info
     from .diffusion import Denoiser
     from .encoder import ImageToBrainEncoder, read_encoder
     from .evaluation import evaluate
@@ -23,6 +24,7 @@ _HOME = {
     "ImageToBrainEncoder": "encoder",
     "evaluate": "evaluation",
     "read_encoder": "encoder",
+    "sys_info": "_sys_info",
 }
 _MODULES = {
     "attribution": "encoder.attribution",

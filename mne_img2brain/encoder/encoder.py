@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import mne
@@ -29,6 +30,7 @@ from ..stimulus.tokens import present
 from ..trials.checks import check_integers
 from .any_regressor import can_sample, fit_regressor, predict_regressor, sample_regressor
 from .description import DescriptionMixin
+from .function import wrap_function
 from .hub import HubMixin
 from .learnt import cross_validate_fit
 from .new_subject import SubjectsMixin
@@ -134,6 +136,80 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         from ..stimulus import ClipEmbedder
 
         return cls(ClipEmbedder(), DiffusionRegressor.xu2025(**parameters))
+
+    @classmethod
+    def from_function(
+        cls,
+        predict: Callable[[np.ndarray], Any],
+        info: mne.Info,
+        tmin: float,
+        *,
+        layout: Sequence[str] = ("image", "channel", "time"),
+        unit: str | float | np.ndarray = "uV",
+        baseline: tuple[float | None, float | None] | None = None,
+        size: int = 224,
+    ) -> Self:
+        """Make an encoder of a function from images to arrays, such as a model of others.
+
+        The encoder predicts epochs and stands beside others in :func:`mne_img2brain.evaluate`. It
+        neither draws nor can be saved: the function is not ours.
+
+        Parameters
+        ----------
+        predict : callable
+            Takes an array of uint8, shape (n_images, size, size, 3), and returns an array or tensor
+            with the dimensions of ``layout``. It is called once, with two images of random pixels,
+            before anything else.
+        info : mne.Info
+            The channels that ``predict`` returns, in their order, and the sampling rate.
+        tmin : float
+            Seconds from image onset of the first time.
+        layout : sequence of str
+            Dimensions of the array: ``"image"``, ``"channel"``, ``"time"``, and perhaps ``"draw"``,
+            which is averaged over.
+        unit : str | float | array, shape (n_channels,)
+            ``"V"``, ``"mV"``, ``"uV"``, ``"nV"``, ``"T"``, ``"pT"``, ``"fT"``, ``"T/m"``,
+            ``"fT/cm"``; or what the array is multiplied with to be in SI units: for z-values
+            the SD of each channel, for a current source density 1e-3 if it is in mV/m².
+        baseline : tuple | None
+            The baseline that the responses have; it is not subtracted.
+        size : int
+            Images are scaled and cropped at the centre to this height and width.
+
+        Returns
+        -------
+        ImageToBrainEncoder
+            As if it had been fitted, to no images and no trials.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not what is said above, or the array does not fit ``info``.
+
+        Examples
+        --------
+        >>> import mne, numpy as np
+        >>> info = mne.create_info(["Oz", "Pz"], 100.0, "eeg")
+        >>> def brightness(images):
+        ...     return np.repeat(images.mean(axis=(1, 2))[:, :2, None], 50, axis=2)
+        >>> encoder = ImageToBrainEncoder.from_function(brightness, info, tmin=0.0)
+        >>> len(encoder.predict(np.zeros((3, 32, 32, 3), np.uint8)))
+        3
+        """
+        embedder, regressor, scaler, times = wrap_function(
+            predict, info, tmin, layout=layout, unit=unit, baseline=baseline, size=size
+        )
+        encoder = cls(embedder)
+        encoder.embedder_, encoder.regressor_ = embedder, regressor
+        encoder.scaler_, encoder.info_, encoder.times_ = scaler, info.copy(), times
+        encoder.tmin_ = float(tmin)
+        encoder.baseline_, encoder.ch_names_ = baseline, list(info["ch_names"])
+        encoder.regions_ = assign_regions(info)
+        encoder.basis_ = np.eye(len(info["ch_names"]))
+        encoder.left_out_, encoder.subjects_, encoder.n_training_subjects_ = [], [], 0
+        encoder.training_image_keys_, encoder.image_ids_, encoder.image_id_form_ = [], {}, None
+        encoder.event_id_, encoder.n_trials_ = {}, 0
+        return encoder
 
     def fit(
         self,

@@ -1,0 +1,115 @@
+"""Models of others: stand-ins with the layouts, units and times of released encoders."""
+
+import mne
+import numpy as np
+import pytest
+
+from mne_img2brain import GaborEmbedder, ImageToBrainEncoder, evaluate
+from mne_img2brain.baselines import RidgeBaseline
+from mne_img2brain.datasets import simulate_epochs, simulate_images
+
+
+@pytest.fixture(scope="module")
+def recording():
+    images, _ = simulate_images(60, random_state=0)
+    epochs, truth = simulate_epochs(images, n_trials=3, snr=1.0, random_state=0)
+    return images, epochs, truth
+
+
+def known(images, truth):
+    """A function that knows the true response to each image, by its content."""
+    data = truth.get_data() * 1e6
+    table = {image.tobytes(): response for image, response in zip(images, data, strict=True)}
+    average = data.mean(axis=0)
+    return lambda pixels: np.stack([table.get(one.tobytes(), average) for one in pixels])
+
+
+@pytest.mark.parametrize("layout", ["plain", "repeats first", "time first"])
+@pytest.mark.parametrize("unit", ["uV", "z"])
+def test_predictions_are_the_function_s_in_volts(recording, layout, unit):
+    images, _, truth = recording
+    plain = known(images, truth)
+    sd = np.linspace(1e-6, 3e-6, 33)
+    given = {"uV": "uV", "z": sd}[unit]
+    of_unit = {"uV": 1.0, "z": 1e-6 / sd[:, None]}[unit]
+    predict, dimensions = {
+        "plain": (lambda x: plain(x) * of_unit, ("image", "channel", "time")),
+        # BERG: (n_images, n_repeats, n_channels, n_times); the repeats are averaged over
+        "repeats first": (
+            lambda x: np.stack([(k + 0.5) * plain(x) * of_unit / 2 for k in range(4)], axis=1),
+            ("image", "draw", "channel", "time"),
+        ),
+        "time first": (
+            lambda x: np.moveaxis(plain(x) * of_unit, 2, 0),
+            ("time", "image", "channel"),
+        ),
+    }[layout]
+    encoder = ImageToBrainEncoder.from_function(
+        predict, truth.info, tmin=-0.1, layout=dimensions, unit=given, baseline=(-0.1, 0), size=96
+    )
+    expected = encoder.predict(images[[3, 1, 3]])
+    assert isinstance(expected, mne.EpochsArray)
+    np.testing.assert_allclose(expected.get_data(), truth.get_data()[[3, 1, 3]], atol=1e-15)
+    np.testing.assert_array_equal(expected.times, truth.times)
+    assert expected.ch_names == truth.ch_names
+    assert not hasattr(encoder, "sample")
+
+
+def test_it_stands_beside_a_fitted_encoder_in_evaluate(recording):
+    images, epochs, truth = recording
+    image_id = epochs.metadata["image_id"].to_numpy()
+    train, test = (np.flatnonzero(chosen) for chosen in (image_id < 40, image_id >= 40))
+    fitted = ImageToBrainEncoder(GaborEmbedder(), RidgeBaseline())
+    fitted.fit(images, epochs[train], image_ids=image_id[train])
+    other = ImageToBrainEncoder.from_function(
+        known(images, truth), truth.info, tmin=-0.1, baseline=(-0.1, 0), size=96
+    )
+    result = evaluate(
+        {"fitted": fitted, "other": other}, images, epochs[test], image_ids=image_id[test],
+        n_draws=0, n_splits=5, n_bootstrap=20,
+    )  # fmt: skip
+    assert result.value("r", "other") > result.value("r", "fitted") + 0.1
+    assert result.value("r", "other") > 0.4
+
+
+def test_a_torch_model_that_takes_pil_images(recording):
+    torch = pytest.importorskip("torch")
+    from PIL import Image
+
+    class Model(torch.nn.Module):
+        def forward(self, images):
+            assert all(isinstance(image, Image.Image) for image in images)
+            light = torch.tensor([np.asarray(image).mean() for image in images])
+            weight = torch.nn.Parameter(torch.ones(63, 80))
+            return light[:, None, None] * weight
+
+    model = Model()
+    montage = mne.channels.make_standard_montage("biosemi64")
+    info = mne.create_info(montage.ch_names[:63], 100.0, "eeg").set_montage(montage)
+    encoder = ImageToBrainEncoder.from_function(
+        lambda pixels: model([Image.fromarray(image) for image in pixels]), info, tmin=0.0
+    )
+    expected = encoder.predict(recording[0][:2])
+    assert expected.times[[0, -1]].tolist() == [0.0, 0.79]
+    light = [np.asarray(Image.fromarray(i).resize((224, 224), 3)).mean() for i in recording[0][:2]]
+    np.testing.assert_allclose(expected.get_data()[:, 5, 7], 1e-6 * np.array(light), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"predict": 3}, "predict=3; give a function"),
+        ({"info": None}, "give an mne.Info"),
+        ({"layout": ("image", "time")}, "each once"),
+        ({"layout": ("draw", "image", "channel", "time")}, "Give the layout it has"),
+        ({"layout": ("image", "time", "channel")}, "returned 71 channels, info has 33"),
+        ({"unit": "Volt"}, "unit='Volt'; give one of V, mV"),
+        ({"unit": np.ones(5)}, "one for each of the 33 channels"),
+        ({"predict": lambda x: np.full((2, 33, 71), np.nan)}, "not finite"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(recording, change, message):
+    images, _, truth = recording
+    arguments = {"predict": known(images, truth), "info": truth.info, "tmin": -0.1} | change
+    with pytest.raises(ValueError, match=message):
+        ImageToBrainEncoder.from_function(**arguments)
