@@ -73,7 +73,8 @@ def plot_r_time(
     """
     r = check_named("r", _named(r))
     check_evoked(**{f"r[{name!r}]": evoked for name, evoked in r.items()})
-    if ceiling is not None:
+    # A ceiling that is known nowhere is no mistake: all of the figure is greyed out.
+    if ceiling is not None and not (hasattr(ceiling, "data") and np.isnan(ceiling.data).all()):
         check_evoked(ceiling=ceiling)
     check_window(window)
     figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))

@@ -561,3 +561,6 @@ def test_noise_has_no_ceiling(rng, truth, info, shown_images):
     assert np.isnan(result.maps["ceiling of r"].data).all()
     assert np.isnan(result.maps["encoder: r / ceiling"].data).all()
     assert "no noise ceiling, for these recordings do not distinguish" in result.sentence
+    legend = result.plot_r_time(show=False).axes[0].get_legend().texts
+    assert [text.get_text() for text in legend] == ["encoder", "images not distinguished"]
+    plt.close("all")
