@@ -9,7 +9,7 @@ from .._log import logger
 from .permutation import largest_excess
 
 _MIN_TRIALS = 100  # with fewer, excess variance cannot be told from chance
-_CHANCE = 0.02  # that gains are found in any octave where draws vary as trials do
+_CHANCE = 0.005  # that gains are found in any octave where draws vary as trials do
 _N_PERMUTATIONS = 499
 _MOST_SD = 1.5  # of log power: with more, power is that of rare, giant draws
 
@@ -49,7 +49,7 @@ class BandGains:
 
         Sources are found on one half of the trials and their variability measured on the other, so
         that chance is not taken for it; what is kept there is beyond the largest that permutations
-        of trials and draws show in 49 of 50 fits.
+        of 499 permutations of trials and draws show.
 
         Parameters
         ----------
