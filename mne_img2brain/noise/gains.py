@@ -48,8 +48,8 @@ class BandGains:
         """Learn where power varies more than that of draws.
 
         Sources are found on one half of the trials and their variability measured on the other, so
-        that chance is not taken for it; what is kept there is beyond the largest that permutations
-        of 499 permutations of trials and draws show.
+        that chance is not taken for it; what is kept there is beyond what almost all of 499
+        permutations of trials and draws show.
 
         Parameters
         ----------
