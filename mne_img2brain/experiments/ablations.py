@@ -309,7 +309,7 @@ def _run_row(
         warn(
             "Training did not improve the reference's denoiser on held-out images, whatever the "
             "seed: draws are of the noise alone, and what reaches the denoiser cannot matter. Give "
-            "more data or a larger max_iter."
+            "more data, or a (larger) max_iter."
         )
     folder.mkdir(exist_ok=True)
     write_json(
