@@ -43,17 +43,17 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             NaN, or (n_trials, n_rows, n_columns, n_features).
         y : array, shape (n_trials, n_channels, n_times)
             Responses in any unit; also (n_trials, n_targets) or (n_trials,).
-        sample_weight : array, shape (n_trials,) | None
+        sample_weight : array, shape (n_trials,) | None, default None
             Of how many trials each row is the average.
-        groups : array, shape (n_trials,) | None
+        groups : array, shape (n_trials,) | None, default None
             What splits keep together (concepts). Equal images always are.
-        regions : array of int, shape (n_channels,) | None
+        regions : array of int, shape (n_channels,) | None, default None
             Checked and not used: no baseline knows of brain regions.
-        subjects : array of int, shape (n_trials,) | None
+        subjects : array of int, shape (n_trials,) | None, default None
             The subject of each trial, ``0 .. n_subjects - 1``. Each gets a model of its own.
-        y_mask : array of bool, shape (n_trials, n_channels) | None
+        y_mask : array of bool, shape (n_trials, n_channels) | None, default None
             Which sensors each trial has; the others may be NaN in ``y``.
-        image_index : array of int, shape (n_trials,) | None
+        image_index : array of int, shape (n_trials,) | None, default None
             The row of ``X`` of each trial, where ``X`` holds each image once.
 
         Returns
@@ -151,7 +151,7 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         ----------
         X : array, shape (n_images, ..., n_features)
             Image tokens, as in :meth:`fit`.
-        subjects : array of int, shape (n_images,) | None
+        subjects : array of int, shape (n_images,) | None, default None
             Whose response; ``None`` is the mean over subjects.
 
         Returns

@@ -40,6 +40,19 @@ class GaussianResiduals:
         The symmetric root of the covariance over sensors, where it is a product.
     root_times_ : array, shape (n_times, n_times) | None
         The symmetric root of the covariance over times, where it is a product.
+
+    See Also
+    --------
+    RidgeGaussian : Draws from it around the prediction of a ridge regression.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.baselines import GaussianResiduals
+    >>> residuals = np.random.default_rng(0).standard_normal((200, 2, 5))
+    >>> gaussian = GaussianResiduals().fit(residuals)
+    >>> gaussian.root_.shape
+    (10, 10)
     """
 
     root_: Any
@@ -53,7 +66,7 @@ class GaussianResiduals:
         ----------
         residuals : array, shape (n_trials, n_channels, n_times)
             Residuals of single trials.
-        y_mask : array of bool, shape (n_trials, n_channels) | None
+        y_mask : array of bool, shape (n_trials, n_channels) | None, default None
             Which sensors each trial has. Covariances are then means over the trials that have both
             sensors.
 

@@ -33,6 +33,21 @@ class MeanResponse(Baseline):
     ----------
     models_ : list
         One model for each subject.
+
+    See Also
+    --------
+    NearestNeighbor : Looks at the image.
+    mne_img2brain.evaluate : Judges baselines beside encoders.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.baselines import MeanResponse
+    >>> rng = np.random.default_rng(0)
+    >>> tokens, y = rng.standard_normal((40, 5)), rng.standard_normal((40, 3, 20))
+    >>> predicted = MeanResponse().fit(tokens, y).predict(tokens[:2])
+    >>> np.allclose(predicted, y.mean(axis=0))
+    True
     """
 
     def _fit_part(self, table: np.ndarray, part: Any, keep: np.ndarray) -> _Constant:
@@ -50,15 +65,30 @@ class NearestNeighbor(Baseline):
 
     Parameters
     ----------
-    n_neighbors : int
+    n_neighbors : int, default 1
         How many training images are averaged.
-    metric : "cosine" | "euclidean"
+    metric : "cosine" | "euclidean", default "cosine"
         The distance of pooled tokens, standardised.
 
     Attributes
     ----------
     models_ : list
         One model for each subject.
+
+    See Also
+    --------
+    MeanResponse : The mean of all images.
+    RidgeBaseline : A linear regression.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.baselines import NearestNeighbor
+    >>> rng = np.random.default_rng(0)
+    >>> tokens, y = rng.standard_normal((40, 5)), rng.standard_normal((40, 3, 20))
+    >>> nearest = NearestNeighbor(n_neighbors=1).fit(tokens, y)
+    >>> np.allclose(nearest.predict(tokens[:2]), y[:2])
+    True
     """
 
     def __init__(

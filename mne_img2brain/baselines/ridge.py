@@ -32,16 +32,16 @@ class RidgeBaseline(Baseline):
     Parameters
     ----------
     alphas : tuple of float
-        The penalties to choose from.
-    tokens : "pooled" | "first" | "all"
+        The penalties to choose from, by default 0.1 to 1e7 in half powers of ten.
+    tokens : "pooled" | "first" | "all", default "pooled"
         What of the tokens is used: see :func:`~mne_img2brain.trials.pooling.pool_tokens`; the first
         (class)
         token alone; or all of them side by side, padding as zero after standardising.
-    per_target : bool
+    per_target : bool, default False
         Whether every sensor and time has a penalty of its own.
-    solver : "sklearn" | "himalaya"
+    solver : "sklearn" | "himalaya", default "sklearn"
         Who solves it. himalaya chooses penalties per target only, by folds of groups.
-    min_images, n_folds : int
+    min_images, n_folds : int, default 10 and 5
         With fewer distinct images than ``min_images``, trials are split; how many folds.
 
     Attributes
@@ -49,10 +49,26 @@ class RidgeBaseline(Baseline):
     models_ : list
         One fitted pipeline for each subject.
 
+    See Also
+    --------
+    RidgeGaussian : The same with draws.
+    mne_img2brain.mean.KernelMeanRegressor : The expected response of the default regressor.
+
     References
     ----------
     Hoerl and Kennard (1970), Technometrics 12; Dupré la Tour et al. (2022), NeuroImage 264
     (himalaya).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.baselines import RidgeBaseline
+    >>> rng = np.random.default_rng(0)
+    >>> tokens = rng.standard_normal((100, 5))
+    >>> y = np.einsum("if,fct->ict", tokens, rng.standard_normal((5, 3, 20)))
+    >>> ridge = RidgeBaseline(alphas=(0.001, 1.0)).fit(tokens[:80], y[:80])
+    >>> round(ridge.score(tokens[80:], y[80:]), 2)
+    1.0
     """
 
     _needs_splits = True
@@ -167,14 +183,14 @@ class RidgeGaussian(RidgeBaseline):
     Parameters
     ----------
     alphas : tuple of float
-        The penalties to choose from.
-    tokens : "pooled" | "first" | "all"
+        The penalties to choose from, by default 0.1 to 1e7 in half powers of ten.
+    tokens : "pooled" | "first" | "all", default "pooled"
         What of the tokens is used.
-    per_target : bool
+    per_target : bool, default False
         Whether every sensor and time has a penalty of its own.
-    solver : "sklearn" | "himalaya"
+    solver : "sklearn" | "himalaya", default "sklearn"
         Who solves it.
-    min_images, n_folds : int
+    min_images, n_folds : int, default 10 and 5
         With fewer distinct images than ``min_images``, trials are split; how many folds.
 
     Attributes
@@ -183,6 +199,22 @@ class RidgeGaussian(RidgeBaseline):
         One fitted pipeline for each subject.
     residuals_ : GaussianResiduals
         The covariance of the residuals of all subjects.
+
+    See Also
+    --------
+    RidgeBaseline : The mean alone.
+    GaussianResiduals : The noise alone.
+    mne_img2brain.DiffusionRegressor : The default regressor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.baselines import RidgeGaussian
+    >>> rng = np.random.default_rng(0)
+    >>> tokens, y = rng.standard_normal((40, 5)), rng.standard_normal((40, 3, 20))
+    >>> ridge = RidgeGaussian().fit(tokens, y)
+    >>> ridge.sample(tokens[:2], n_draws=4, random_state=0).shape
+    (2, 4, 3, 20)
     """
 
     _needs_residuals = True
@@ -205,13 +237,13 @@ class RidgeGaussian(RidgeBaseline):
         ----------
         X : array, shape (n_images, ..., n_features)
             Image tokens, as in :meth:`fit`.
-        n_draws : int
+        n_draws : int, default 1
             How many draws for each image.
-        random_state : int | numpy.random.Generator | numpy.random.RandomState | None
+        random_state : int | numpy.random.Generator | numpy.random.RandomState | None, default None
             ``None`` is a fresh generator, never the global one.
-        n_averaged : int
+        n_averaged : int, default 1
             Of how many trials a draw is the average; their noise is smaller by its root.
-        subjects : array of int, shape (n_images,) | None
+        subjects : array of int, shape (n_images,) | None, default None
             Whose response; ``None`` is the mean over subjects.
 
         Returns

@@ -21,9 +21,9 @@ def simulate_images(
     ----------
     n_images : int
         Number of images.
-    size : int
+    size : int, default 96
         Height and width in pixels.
-    random_state : int | numpy.random.Generator | None
+    random_state : int | numpy.random.Generator | None, default None
         Seed; None is fresh entropy.
 
     Returns
@@ -38,6 +38,17 @@ def simulate_images(
     ------
     ValueError
         If there are no images, or they have fewer than 8 pixels or more than 4096 along each side.
+
+    See Also
+    --------
+    simulate_epochs : Simulate responses to them.
+
+    Examples
+    --------
+    >>> from mne_img2brain.datasets import simulate_images
+    >>> images, categories = simulate_images(5, size=32, random_state=0)
+    >>> images.shape, categories.tolist()
+    ((5, 32, 32, 3), ['texture', 'grating', 'disc', 'rectangle', 'star'])
     """
     check_parameters(
         SimpleNamespace(n_images=n_images, size=size), n_images=Integer(1), size=Integer(8, 4096)

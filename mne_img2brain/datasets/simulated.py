@@ -84,38 +84,38 @@ def simulate_epochs(
     images : list | array
         Images, as the encoder takes them, or their tokens, a floating-point array of shape
         (n_images, n_features) or (n_images, n_tokens, n_features).
-    n_trials : int
+    n_trials : int, default 4
         Trials per image, in random order.
-    n_subjects : int | None
+    n_subjects : int | None, default None
         Number of subjects, who differ in the orientation and strength of sources and in noise;
         None is one subject and no dict.
-    subject_spread : float
+    subject_spread : float, default 1.0
         How much subjects differ: with 1, orientations are tilted at random by 0.25 along each axis
         and the strength of sources and the size of the noise vary by 25 %. 0 is equal brains.
-    info : mne.Info | None
+    info : mne.Info | None, default None
         Sensors with positions, EEG or MEG; its sampling rate is replaced by ``sfreq``. None is
         33 EEG channels of the 10-10 system.
-    tmin, tmax : float
+    tmin, tmax : float, default -0.1 and 0.6
         First and last time in seconds from image onset. What comes before onset is subtracted as
         the baseline.
-    sfreq : float
+    sfreq : float, default 100.0
         Sampling rate in Hz.
-    snr : float
+    snr : float, default 0.2
         Standard deviation over images of the true response divided by that of the noise of one
         trial, both over sensors and the times after onset. ``numpy.inf`` is no noise and no
         variation of the gain.
-    category : array-like of str, shape (n_images,) | None
+    category : array-like of str, shape (n_images,) | None, default None
         Condition of each image; becomes a metadata column and the names of the events.
-    spectrum : "broad" | "eeg"
+    spectrum : "broad" | "eeg", default "broad"
         Of the noise, with posterior alpha at 10 Hz. With ``"broad"`` power falls slowly, and
         sensors have much noise of their own; with ``"eeg"`` it falls as in resting EEG, about as
         f^-1.5, with a clear alpha peak.
-    rhythms : dict of str -> float | None
+    rhythms : dict of str -> float | None, default None
         Rhythms whose power follows the image, and the SD of the power over images in dB: of
         ``"alpha"`` (10 Hz, 150 to 600 ms), ``"beta"`` (20 Hz, 100 to 450 ms) and ``"gamma"``
         (40 Hz, 80 to 500 ms), for instance ``{"alpha": 3.0}``. After onset the power of alpha and
         beta falls by 3 and 2 dB in the mean over images, that of gamma rises by 2 dB.
-    random_state : int | numpy.random.Generator | None
+    random_state : int | numpy.random.Generator | None, default None
         Seed; None is fresh entropy.
 
     Returns
@@ -132,6 +132,20 @@ def simulate_epochs(
     ValueError
         If a parameter is not what is said above, or there are too few images, trials, times or
         sensor positions.
+
+    See Also
+    --------
+    simulate_images : Images to show.
+
+    Examples
+    --------
+    >>> from mne_img2brain.datasets import simulate_epochs, simulate_images
+    >>> images, categories = simulate_images(5, size=32, random_state=0)
+    >>> epochs, truth = simulate_epochs(
+    ...     images, n_trials=2, category=categories, random_state=0
+    ... )
+    >>> len(epochs), len(truth), len(epochs["star"]), len(epochs.ch_names)
+    (10, 5, 2, 33)
     """
     check_parameters(
         SimpleNamespace(**{name: value for name, value in locals().items() if name != "images"}),

@@ -90,34 +90,34 @@ def load(
     ----------
     path : path-like
         The folder that holds ``sub-01`` and so on, at most two folders down, or ``sub-01`` itself.
-    subject : int | str
+    subject : int | str, default 1
         ``1`` or ``"sub-01"``.
-    split : "train" | "test"
+    split : "train" | "test", default "train"
         16,540 images shown 4 times, or 200 images of other concepts shown 80 times.
-    average : bool
+    average : bool, default True
         True returns one epoch per image, the mean over its repetitions, in memory. False returns
         single trials, which stay on disk until they are asked for.
-    variant : "auto" | "gifford" | "nice" | "atm" | "ubp" | "neurobridge" | "raw"
+    variant : "auto" | "gifford" | "nice" | "atm" | "ubp" | "neurobridge" | "raw", default "auto"
         Which files to read, see the top of this page. ``"auto"`` takes what is there, if that is
         one.
-    channels : list of str | None
+    channels : list of str | None, default None
         Sensors to keep, in this order; None is all, in the order of the file.
-    tmin, tmax : float | None
+    tmin, tmax : float | None, default None
         First and last time to keep, in seconds from image onset. None keeps what the file has; of
         raw recordings, -0.2 to 1 s.
-    resample : float | None
+    resample : float | None, default None
         Sampling rate to change to in Hz. Raw recordings have 1000 Hz, and averages of all images
         at this rate take 10 GB: 250 or 100 is what others use.
-    baseline : "auto" | tuple of float | None
+    baseline : "auto" | tuple of float | None, default "auto"
         The baseline to subtract from every trial. ``"auto"`` is what comes before onset for raw
         recordings; the other files were corrected by who made them.
-    mvnn : bool
+    mvnn : bool, default False
         Whiten raw recordings: per session, with the covariance of its *training* trials, whichever
         split is read.
-    metadata : path-like | dict | None
+    metadata : path-like | dict | None, default None
         ``image_metadata.npy``, or what :func:`read_image_metadata` returns. None looks beside and
         above the data. UBP files name their images themselves.
-    images_dir : path-like | None
+    images_dir : path-like | None, default None
         The folder that holds ``training_images`` and ``test_images``. None looks beside and above
         the data; where there are none, the paths returned are relative.
 
@@ -141,6 +141,10 @@ def load(
     ValueError
         If files of several variants are there, do not belong together, or are broken; if images
         are those of THINGS-MEG; if channels or times are not in the data.
+
+    See Also
+    --------
+    mne_img2brain.datasets.things_meg.load : MEG, with images of the same collection.
 
     Notes
     -----

@@ -45,7 +45,7 @@ def fetch_image_metadata(folder: str | os.PathLike | None = None) -> Path:
 
     Parameters
     ----------
-    folder : path-like | None
+    folder : path-like | None, default None
         Where to put it; None is pooch's cache folder.
 
     Returns
@@ -57,6 +57,10 @@ def fetch_image_metadata(folder: str | os.PathLike | None = None) -> Path:
     ------
     RuntimeError
         If what came is not the list of 16,540 + 200 images; it is deleted.
+
+    See Also
+    --------
+    mne_img2brain.datasets.things_eeg2.load : Read recordings.
     """
     import pooch
 

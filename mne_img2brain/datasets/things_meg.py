@@ -95,28 +95,28 @@ def load(
     path : path-like
         The folder that holds ``preprocessed_P1-epo.fif`` or ``sub-01``, at most three folders
         down.
-    subject : int | str
+    subject : int | str, default 1
         ``1``, ``"P1"`` or ``"sub-01"``.
-    split : "train" | "test"
+    split : "train" | "test", default "train"
         Training images, shown once each, or the 200 test images, shown 12 times.
-    average : bool
+    average : bool, default True
         True returns one epoch per image, the mean over its repetitions, in memory. False returns
         single trials, which stay on disk until they are asked for.
-    variant : "auto" | "fif" | "atm"
+    variant : "auto" | "fif" | "atm", default "auto"
         Which files to read, see the top of this page. ``"auto"`` takes what is there, if that is
         one.
-    channels : list of str | None
+    channels : list of str | None, default None
         Sensors to keep, in this order; None is all, in the order of the file.
-    tmin, tmax : float | None
+    tmin, tmax : float | None, default None
         First and last time to keep, in seconds from image onset.
-    resample : float | None
+    resample : float | None, default None
         Sampling rate to change to, in Hz.
-    protocol : "zero-shot" | "standard"
+    protocol : "zero-shot" | "standard", default "zero-shot"
         Which split, see the top of this page. ATM's pickles hold the zero-shot one alone.
-    metadata : path-like | None
+    metadata : path-like | None, default None
         For ATM's pickles, which do not name images: ``sample_attributes_P1.csv`` of the data
         set. None looks for it beside and above the data, then for the folders of images.
-    images_dir : path-like | None
+    images_dir : path-like | None, default None
         The folder that holds ``images_meg`` and ``images_test_meg``, or one folder per concept
         as the THINGS database has them. None looks beside and above the data; where there are
         none, the paths returned are relative.
@@ -140,6 +140,10 @@ def load(
     ValueError
         If both variants are there, files are broken or lack metadata, images are those of
         THINGS-EEG2, or channels or times are not in the data.
+
+    See Also
+    --------
+    mne_img2brain.datasets.things_eeg2.load : EEG, with images of the same collection.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split={split!r}; give 'train' or 'test'.")

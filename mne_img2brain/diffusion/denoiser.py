@@ -49,40 +49,39 @@ class Denoiser(BaseEstimator):
 
     Parameters
     ----------
-    hidden_size, n_layers, n_heads : int
-        Width, depth and attention heads, by default 128, 4 and 4.
-    patch_length : int
-        Time points of one response token, by default 10.
-    tokens : "region" | "channel"
+    hidden_size, n_layers, n_heads : int, default 128, 4 and 4
+        Width, depth and attention heads.
+    patch_length : int, default 10
+        Time points of one response token.
+    tokens : "region" | "channel", default "region"
         What one response token spans in space.
-    position : "both" | "region" | "time" | "none"
+    position : "both" | "region" | "time" | "none", default "both"
         Which of the brain-region and temporal embeddings place the response tokens.
-    conditioning : "cross_attention" | "addition" | "concatenation"
+    conditioning : "cross_attention" | "addition" | "concatenation", default "cross_attention"
         How image tokens reach the denoiser.
-    dropout : float
-        Dropout in the network, by default 0.
-    schedule : "cosine" | "linear"
+    dropout : float, default 0.0
+        Dropout in the network.
+    schedule : "cosine" | "linear", default "cosine"
         Noise schedule.
-    prediction_type : "v" | "x0" | "noise"
+    prediction_type : "v" | "x0" | "noise", default "v"
         What the denoiser predicts. ``"noise"`` needs ``zero_terminal_snr=False``.
-    zero_terminal_snr : bool
+    zero_terminal_snr : bool, default True
         Whether the last timestep is pure noise.
-    whitening : "covariance" | "scale"
+    whitening : "covariance" | "scale", default "covariance"
         Whiten residuals in space and time, or only divide by each sensor's SD.
-    validation_fraction : float
-        The part of the trials, by whole groups, that decides when training stops; by default 0.15.
-    max_iter : int | None
+    validation_fraction : float, default 0.15
+        The part of the trials, by whole groups, that decides when training stops.
+    max_iter : int | None, default None
         Gradient steps at most. ``None`` follows the number of trials: as many as show each trial
         12 times, at least 1500. With 0 no transformer is trained.
-    batch_size : int
-        Trials in one gradient step, and responses denoised at once; by default 64.
-    learning_rate, weight_decay, ema_decay : float
-        Of AdamW and of the exponential moving average of the weights, by default 1e-3, 0.05 and
-        0.999.
-    condition_dropout : float
-        How often training replaces the image by none, for classifier-free guidance; by default 0.1.
-    n_iter_no_change : int
-        Evaluations on held-out images without improvement before training stops, by default 5.
+    batch_size : int, default 64
+        Trials in one gradient step, and responses denoised at once.
+    learning_rate, weight_decay, ema_decay : float, default 0.001, 0.05 and 0.999
+        Of AdamW and of the exponential moving average of the weights.
+    condition_dropout : float, default 0.1
+        How often training replaces the image by none, for classifier-free guidance.
+    n_iter_no_change : int, default 5
+        Evaluations on held-out images without improvement before training stops.
 
     Attributes
     ----------

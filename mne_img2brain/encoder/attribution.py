@@ -31,6 +31,10 @@ class Attention:
         The brain region of each response token, or its sensor with ``tokens="channel"``.
     times : array, shape (n_patches,)
         The middle of each response token, in seconds from image onset.
+
+    See Also
+    --------
+    attention_maps : Computes it.
     """
 
     weights: np.ndarray
@@ -53,7 +57,7 @@ def attention_maps(
         Fitted, with a :class:`~mne_img2brain.DiffusionRegressor` whose denoiser was kept.
     images : list | array, shape (n_images, height, width, 3)
         Images or tokens, as in :meth:`mne_img2brain.ImageToBrainEncoder.predict`.
-    batch_size : int
+    batch_size : int, default 64
         Images at once.
 
     Returns
@@ -67,6 +71,10 @@ def attention_maps(
         If the regressor is not a DiffusionRegressor.
     ValueError
         If the denoiser was not kept, or images do not enter by cross-attention.
+
+    See Also
+    --------
+    attribute_tokens : What drives the response.
     """
     denoiser = _kept_denoiser(encoder)
     check_integers(batch_size=(batch_size, 1))
@@ -119,11 +127,11 @@ def attribute_tokens(
     weights : array, shape (n_channels, n_times)
         What is summed, by sensors and times of the encoder: a mean over some sensors and times,
         or a spatial filter.
-    reference : array, shape (n_tokens, n_features) | None
+    reference : array, shape (n_tokens, n_features) | None, default None
         The tokens to compare with; ``None`` is the mean of the tokens of ``images``.
-    n_steps : int
+    n_steps : int, default 32
         Gradients for each image.
-    batch_size : int
+    batch_size : int, default 64
         Gradients at once.
 
     Returns
@@ -138,6 +146,10 @@ def attribute_tokens(
     ValueError
         If the denoiser was not kept, the expected response is not differentiable, or shapes do not
         fit.
+
+    See Also
+    --------
+    attention_maps : What is looked at.
 
     References
     ----------

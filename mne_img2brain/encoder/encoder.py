@@ -57,14 +57,14 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
 
     Parameters
     ----------
-    embedder : transformer | None
+    embedder : transformer | None, default None
         Turns images into tokens, shape (n_images, n_tokens, n_features). ``None`` is
         :class:`~mne_img2brain.ClipEmbedder` with its defaults, which downloads weights;
         :class:`~mne_img2brain.GaborEmbedder` downloads nothing.
-    regressor : regressor | None
+    regressor : regressor | None, default None
         Turns tokens into responses. ``None`` is :class:`~mne_img2brain.DiffusionRegressor`. Any
         scikit-learn regressor for several targets works too, and then :meth:`sample` is absent.
-    picks : str | list | None
+    picks : str | list | None, default None
         Sensors, as everywhere in MNE. ``None`` takes all good data channels.
 
     Attributes
@@ -107,6 +107,24 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
     --------
     mne_img2brain.DiffusionRegressor : The default regressor, where the method is described.
     mne_img2brain.evaluate : Judges an encoder against recordings.
+
+    Examples
+    --------
+    >>> from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
+    >>> from mne_img2brain.datasets import simulate_epochs, simulate_images
+    >>> images, _ = simulate_images(20, size=32, random_state=0)
+    >>> epochs, _ = simulate_epochs(images, n_trials=2, random_state=0)
+    >>> encoder = ImageToBrainEncoder(
+    ...     GaborEmbedder(size=32, n_scales=2), DiffusionRegressor(max_iter=0, random_state=0)
+    ... )
+    >>> training = epochs[epochs.metadata["image_id"] < 16]
+    >>> encoder = encoder.fit(images[:16], training, image_ids="image_id")
+    >>> expected = encoder.predict(images[16:])  # mne.EpochsArray, one epoch for each image
+    >>> expected.get_data().shape
+    (4, 33, 71)
+    >>> trials = encoder.sample(images[16:], n_draws=3, random_state=0)
+    >>> len(trials)
+    12
     """
 
     def __init__(
@@ -232,16 +250,16 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         epochs : mne.BaseEpochs | list of mne.BaseEpochs | dict | mne.Evoked | list of mne.Evoked
             The responses. A dict maps subjects to epochs; averages count by their ``nave``. They
             are not changed.
-        image_ids : array of int, shape (n_epochs,) | str | None
+        image_ids : array of int, shape (n_epochs,) | str | None, default None
             The position in ``images`` of the image of each epoch, or the metadata column that
             holds it. ``None`` needs one image per epoch, or one per event.
-        captions : list of str | str | None
+        captions : list of str | str | None, default None
             One per image, or the name of a metadata column. ``None`` leaves them to the embedder.
-        groups : array, shape (n_epochs,) | str | None
+        groups : array, shape (n_epochs,) | str | None, default None
             What splits inside ``fit`` keep together, or the metadata column that holds it.
             ``None`` takes the column ``concept`` where there is one without gaps and none of its
             groups has more than half of the epochs.
-        checkpoint : path-like | None
+        checkpoint : path-like | None, default None
             A folder in which a long training is kept while it runs: a fit that was stopped goes on
             from there when it is called again with the same data and parameters. The folder is not
             needed after the fit.
@@ -355,13 +373,13 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         ----------
         images : list | array, shape (n_images, height, width, 3)
             Images or tokens, as in :meth:`fit`.
-        captions : list of str | None
+        captions : list of str | None, default None
             One per image.
-        subject : str | None
+        subject : str | None, default None
             Whose response, one of ``subjects_``; ``None`` is the average subject.
-        metadata : pandas.DataFrame | None
+        metadata : pandas.DataFrame | None, default None
             One row per image; its columns are added to the generated metadata.
-        event_id : dict | list of str, shape (n_images,) | str | None
+        event_id : dict | list of str, shape (n_images,) | str | None, default None
             Conditions, so that ``generated["face"]`` works: one name per image, or the column of
             ``metadata`` that holds it, or a dict of name to code where one column of ``metadata``
             holds these names or codes. ``None`` is one condition, ``"generated"``. Codes that are
@@ -411,16 +429,16 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         ----------
         images : list | array, shape (n_images, height, width, 3)
             Images or tokens, as in :meth:`fit`.
-        n_draws : int
+        n_draws : int, default 1
             Draws of each image.
         captions, subject, metadata, event_id
             As in :meth:`predict`.
-        random_state : int | numpy.random.Generator | None
+        random_state : int | numpy.random.Generator | None, default None
             The noise of a draw depends on it, on the image's position and on the draw's number;
             neither on the batch, nor on the device, nor on ``n_draws``.
-        guidance_scale : float
+        guidance_scale : float, default 1.0
             1 is no guidance; see :meth:`mne_img2brain.DiffusionRegressor.sample`.
-        n_averaged : int
+        n_averaged : int, default 1
             Draw averages over that many trials.
         n_steps, solver, eta
             How the transformer draws, where one was kept: as in
@@ -479,17 +497,17 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         ----------
         images : list | array, shape (n_images, height, width, 3)
             Images or tokens, as in :meth:`fit`.
-        freqs : array, shape (n_freqs,) | None
+        freqs : array, shape (n_freqs,) | None, default None
             Frequencies in Hz. ``None`` is 20 of them, from 4 Hz, or two cycles of an epoch, to the
             low-pass, 100 Hz at most.
-        n_cycles : float | array, shape (n_freqs,) | None
+        n_cycles : float | array, shape (n_freqs,) | None, default None
             Cycles of the Morlet wavelets. ``None`` is half of the frequency, or as many as fit
             into an epoch.
-        decim : int
+        decim : int, default 1
             Every how many time points are returned.
-        total : bool
+        total : bool, default False
             Whether the power of the expected response is added: that of trials as they are.
-        n_draws : int
+        n_draws : int, default 200
             Draws of each image.
         captions, subject, metadata, event_id
             As in :meth:`predict`.
@@ -573,7 +591,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         ----------
         fname : path-like
             The folder to make.
-        overwrite : bool
+        overwrite : bool, default False
             Whether an encoder saved there before is replaced.
 
         Raises
@@ -594,7 +612,7 @@ def read_encoder(fname: str | os.PathLike, *, embedder: Any = None) -> Any:
     ----------
     fname : path-like
         The folder that :meth:`ImageToBrainEncoder.save` made.
-    embedder : transformer | None
+    embedder : transformer | None, default None
         Used in place of the saved one; needed for images where the embedder was not saved.
 
     Returns
@@ -608,5 +626,27 @@ def read_encoder(fname: str | os.PathLike, *, embedder: Any = None) -> Any:
         If there is none.
     ValueError
         If it is damaged or of a newer format.
+
+    See Also
+    --------
+    ImageToBrainEncoder.save : Save an encoder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
+    >>> from mne_img2brain import read_encoder
+    >>> from mne_img2brain.datasets import simulate_epochs, simulate_images
+    >>> images, _ = simulate_images(4, size=32, random_state=0)
+    >>> epochs, _ = simulate_epochs(images, random_state=0)
+    >>> encoder = ImageToBrainEncoder(
+    ...     GaborEmbedder(size=32, n_scales=2), DiffusionRegressor(max_iter=0, random_state=0)
+    ... )
+    >>> encoder = encoder.fit(images, epochs, image_ids="image_id")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     encoder.save(f"{folder}/encoder")
+    ...     again = read_encoder(f"{folder}/encoder")
+    >>> (again.predict(images).get_data() == encoder.predict(images).get_data()).all()
+    np.True_
     """
     return restore_encoder(ImageToBrainEncoder, fname, embedder)

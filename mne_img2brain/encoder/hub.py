@@ -70,30 +70,30 @@ class HubMixin:
         ----------
         repo_id : str
             Where to, ``"user/name"``.
-        trials : bool | None
+        trials : bool | None, default None
             Whether the residuals of recorded trials, by which noise is drawn, are uploaded too.
             Without them predictions are the same, and draws come from one Gaussian with the
             covariance of the trials. ``None`` will do where the encoder holds none.
-        evaluation : Evaluation | None
+        evaluation : Evaluation | None, default None
             From :func:`mne_img2brain.evaluate`; its table goes into the card. The first of several
             encoders is taken for this one.
-        data : str | None
+        data : str | None, default None
             What the data are: the data set, its reference, who saw what.
-        limits : str | None
+        limits : str | None, default None
             Limits of this model beyond those that the card has anyway.
-        licence : str | None
+        licence : str | None, default None
             Of the weights, in the spelling of the Hub, such as ``"cc-by-4.0"``. It depends on that
             of the data. ``None`` grants none, and the card says so.
-        folder : path-like | None
+        folder : path-like | None, default None
             Write the repository to this new folder in place of uploading it, to read the card
             first.
-        private : bool
+        private : bool, default True
             Whether a repository that is made now is private.
-        revision : str | None
+        revision : str | None, default None
             The branch to write to; ``None`` is the main one.
-        commit_message : str
+        commit_message : str, default "Fitted encoder"
             The message of the commit.
-        token : str | None
+        token : str | None, default None
             Of the Hub; ``None`` is the one that ``hf auth login`` stored.
 
         Returns
@@ -165,13 +165,13 @@ class HubMixin:
         ----------
         repo_id : path-like
             A folder, else ``"user/name"`` on the Hub.
-        embedder : transformer | None
+        embedder : transformer | None, default None
             Used in place of the saved one; needed for images where the embedder was not saved.
-        revision : str | None
+        revision : str | None, default None
             A branch, tag or commit of the repository.
-        cache_dir : path-like | None
+        cache_dir : path-like | None, default None
             Where downloads are kept; ``None`` is the cache of ``huggingface_hub``.
-        token : str | None
+        token : str | None, default None
             For private repositories; ``None`` is the one that ``hf auth login`` stored.
 
         Returns

@@ -71,11 +71,11 @@ class SubjectsMixin:
             name; others are left out, and missing ones are predicted from what subjects share.
         subject : str
             The name to ask for in ``predict`` and ``sample``.
-        image_ids : array of int, shape (n_epochs,) | str | None
+        image_ids : array of int, shape (n_epochs,) | str | None, default None
             The position in ``images`` of the image of each epoch.
-        captions : list of str | str | None
+        captions : list of str | str | None, default None
             One per image.
-        groups : array, shape (n_epochs,) | str | None
+        groups : array, shape (n_epochs,) | str | None, default None
             What splits keep together.
 
         Returns

@@ -56,7 +56,7 @@ class ScoringMixin:
             As in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`, at least three distinct images.
             ``epochs`` must have been prepared as those of fit: baseline, projectors, reference,
             unit.
-        subject : str | None
+        subject : str | None, default None
             Whose predicted response; ``None`` is the average subject.
 
         Returns
@@ -86,7 +86,7 @@ class ScoringMixin:
         images, epochs, image_ids, captions
             As in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`, at least three images. Sensors
             match by name in any order; extra ones are ignored.
-        subject : str | None
+        subject : str | None, default None
             Whose predicted response; ``None`` is the average subject.
 
         Returns

@@ -25,6 +25,20 @@ class EvokedMap(mne.EvokedArray):
     ----------
     data, info, tmin, comment, nave, kind, baseline, verbose
         As in :class:`mne.EvokedArray`.
+
+    See Also
+    --------
+    read_maps : Read saved maps.
+
+    Examples
+    --------
+    >>> import mne
+    >>> import numpy as np
+    >>> from mne_img2brain.epochs import EvokedMap
+    >>> info = mne.create_info(["Oz", "Pz"], 100, "eeg")
+    >>> r = EvokedMap(np.array([[0.1, 0.3], [0.2, 0.4]]), info, tmin=0.1, comment="r")
+    >>> r.copy().pick("Oz").data
+    array([[0.1, 0.3]])
     """
 
     def _shown(self, parameters: Any) -> dict:
@@ -144,6 +158,24 @@ def read_maps(fname: str | os.PathLike) -> list[mne.Evoked]:
     -------
     list of mne.Evoked
         Recorded and predicted responses as they are, everything else as :class:`EvokedMap`.
+
+    See Also
+    --------
+    EvokedMap : What is read.
+    mne.read_evokeds : Reads everything in volts.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import mne
+    >>> import numpy as np
+    >>> from mne_img2brain.epochs import EvokedMap, read_maps
+    >>> r = EvokedMap(np.full((1, 3), 0.5), mne.create_info(["Oz"], 100, "eeg"), comment="r")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mne.write_evokeds(f"{folder}/maps-ave.fif", [r])
+    ...     (again,) = read_maps(f"{folder}/maps-ave.fif")
+    >>> again.comment, again.data.max()
+    ('r', np.float64(0.5))
     """
     maps = []
     for evoked in mne.read_evokeds(fname, proj=False, verbose="error"):

@@ -18,19 +18,19 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_filters : int
+    n_filters : int, default 16
         How many temporal filters.
-    filter_length : int
+    filter_length : int, default 15
         Their length in samples.
-    n_passes : int
+    n_passes : int, default 20
         How often training goes through the trials.
-    batch_size : int
+    batch_size : int, default 64
         How many trials a step takes.
-    learning_rate : float
+    learning_rate : float, default 0.002
         Of Adam.
-    device : str
+    device : str, default "auto"
         ``"auto"``, ``"cpu"``, ``"cuda"`` ...
-    random_state : int
+    random_state : int, default 0
         The seed of the weights and of the order of trials.
 
     Attributes
@@ -38,10 +38,22 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
     classes_ : array, shape (2,)
         The labels.
 
+    See Also
+    --------
+    mne_img2brain.metrics.classifier_two_sample : The test.
+
     References
     ----------
     Lawhern et al. (2018), EEGNet: a compact convolutional neural network for EEG-based
     brain-computer interfaces, Journal of Neural Engineering 15.
+
+    Examples
+    --------
+    >>> from mne_img2brain.evaluation import TrialConvNet
+    >>> from mne_img2brain.metrics import default_classifiers
+    >>> classifiers = {**default_classifiers(), "convolutional": TrialConvNet()}
+    >>> list(classifiers)  # for evaluate
+    ['linear', 'boosted', 'convolutional']
     """
 
     def __init__(

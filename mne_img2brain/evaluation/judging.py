@@ -77,46 +77,46 @@ def evaluate(
         The recorded responses. Several trials of an image give noise ceilings and allow draws to
         be judged. A dict holds those of several subjects: each is judged by itself, the table has
         the means and its intervals are over subjects.
-    image_ids : array of int, shape (n_epochs,) | str | dict | None
+    image_ids : array of int, shape (n_epochs,) | str | dict | None, default None
         The image of each epoch, as in fit; a dict holds those of each subject.
-    captions : list of str | None
+    captions : list of str | None, default None
         One per image.
-    subject : str | None
+    subject : str | None, default None
         Which of the encoders' subjects ``epochs`` are of. With a dict of epochs it is the key. An
         encoder that does not know it is asked for its average subject, with a warning.
-    n_draws : int
+    n_draws : int, default 50
         How many draws of each image; 0 judges predictions alone. They are held in memory: 200 of
         100 images, 17 sensors and 100 times are 0.3 GB.
-    window : tuple of float
+    window : tuple of float, default (0.05, 0.6)
         From when to when, in seconds, r, identification and RSA count.
-    draw_window : tuple of float
+    draw_window : tuple of float, default (0.0, 0.6)
         From when to when standard deviations and coverage of draws count.
-    components : dict of str to tuple | None
+    components : dict of str to tuple | None, default None
         Components of the evoked response, for example ``{"N170": (0.13, 0.2, "neg")}``: first and
         last second of the window, and ``"pos"``, ``"neg"`` or ``"abs"``.
-    bands : dict of str to tuple | None
+    bands : dict of str to tuple | None, default None
         Bands of frequency in Hz. ``None`` is :data:`mne_img2brain.metrics.EEG_BANDS`.
-    classifiers : dict of str to estimator | None
+    classifiers : dict of str to estimator | None, default None
         Of the two-sample test. ``None`` is a linear and a boosted one on features of trials; add
         ``{"convolutional": TrialConvNet()}`` for a network.
-    training_epochs : mne.BaseEpochs | list | None
+    training_epochs : mne.BaseEpochs | list | None, default None
         The epochs that encoders were fitted to, for the distance of draws to the nearest training
         trial.
-    labels : array, shape (n_images,) | None
+    labels : array, shape (n_images,) | None, default None
         The class of each image, for decoding by a classifier trained on draws.
-    decoder : estimator | None
+    decoder : estimator | None, default None
         That classifier; ``None`` is shrinkage LDA.
-    n_splits : int
+    n_splits : int, default 100
         How many random halves of the trials the noise ceilings are averaged over.
-    n_bootstrap : int
+    n_bootstrap : int, default 1000
         How many resamples of images the confidence intervals are from.
-    level : float
+    level : float, default 0.95
         The content of the confidence intervals.
-    allow_training_images : bool
+    allow_training_images : bool, default False
         Whether images that were in fit are judged, with a warning, instead of refused.
-    random_state : int
+    random_state : int, default 0
         The seed of draws, halves, folds and resamples.
-    verbose : bool | str | int | None
+    verbose : bool | str | int | None, default None
         Control verbosity of the logging output.
 
     Returns
@@ -133,6 +133,33 @@ def evaluate(
     ValueError
         If a parameter is not what is said above, images were in fit, sensors or times do not fit,
         or there are fewer than three images.
+
+    See Also
+    --------
+    Evaluation : What is returned.
+    mne_img2brain.metrics : The metrics.
+
+    Examples
+    --------
+    >>> from mne_img2brain import GaborEmbedder, ImageToBrainEncoder, evaluate
+    >>> from mne_img2brain.baselines import MeanResponse, RidgeBaseline
+    >>> from mne_img2brain.datasets import simulate_epochs, simulate_images
+    >>> images, _ = simulate_images(30, size=32, random_state=0)
+    >>> epochs, _ = simulate_epochs(images, n_trials=4, random_state=0)
+    >>> image_id = epochs.metadata["image_id"]
+    >>> training, test = epochs[image_id < 20], epochs[image_id >= 20]
+    >>> encoders = {
+    ...     "ridge": ImageToBrainEncoder(GaborEmbedder(size=32, n_scales=2), RidgeBaseline()),
+    ...     "mean": ImageToBrainEncoder(GaborEmbedder(size=32, n_scales=2), MeanResponse()),
+    ... }
+    >>> for encoder in encoders.values():
+    ...     _ = encoder.fit(images[:20], training, image_ids="image_id")
+    >>> judged = evaluate(
+    ...     encoders, images[20:], test, image_ids=image_id[image_id >= 20] - 20,
+    ...     n_draws=0, n_splits=5, n_bootstrap=50, random_state=0,
+    ... )
+    >>> sorted(judged.table["encoder"].unique())
+    ['mean', 'ridge']
     """
     encoders = encoder if isinstance(encoder, dict) else {"encoder": encoder}
     check_encoders(encoders)

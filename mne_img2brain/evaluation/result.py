@@ -49,6 +49,10 @@ class Evaluation:
     subjects : dict of str to Evaluation | None
         The evaluation of each subject, where there are several; the rest is then their mean, and
         intervals are over subjects.
+
+    See Also
+    --------
+    mne_img2brain.evaluate : Makes one.
     """
 
     table: pd.DataFrame
@@ -121,7 +125,7 @@ class Evaluation:
         ----------
         metric : str
             The metric, as in the table.
-        encoder : str | None
+        encoder : str | None, default None
             The encoder; ``None`` is the only or the first one.
 
         Returns
@@ -210,9 +214,9 @@ class Evaluation:
 
         Parameters
         ----------
-        axes : matplotlib.axes.Axes | None
+        axes : matplotlib.axes.Axes | None, default None
             Where to draw; ``None`` makes a new figure.
-        show : bool
+        show : bool, default True
             Whether to show the figure.
 
         Returns
@@ -229,9 +233,9 @@ class Evaluation:
 
         Parameters
         ----------
-        axes : array-like of matplotlib.axes.Axes | None
+        axes : array-like of matplotlib.axes.Axes | None, default None
             Two; ``None`` makes a new figure.
-        show : bool
+        show : bool, default True
             Whether to show the figure.
 
         Returns
@@ -251,9 +255,9 @@ class Evaluation:
 
         Parameters
         ----------
-        axes : array-like of matplotlib.axes.Axes | None
+        axes : array-like of matplotlib.axes.Axes | None, default None
             Two; ``None`` makes a new figure.
-        show : bool
+        show : bool, default True
             Whether to show the figure.
 
         Returns
@@ -287,9 +291,9 @@ class Evaluation:
 
         Parameters
         ----------
-        fname : path-like | None
+        fname : path-like | None, default None
             Where the page is saved (``.html`` or ``.h5``); ``None`` does not save it.
-        overwrite : bool
+        overwrite : bool, default False
             Whether a file of that name is replaced.
 
         Returns

@@ -40,6 +40,10 @@ def ablation_rows(reference: str | DiffusionRegressor = "xu2025") -> dict[str, d
         ``"captions": False``; ``"sensors"`` and a lobe; what ``sample`` is given. To be cut, added
         to, and given to
         :func:`~mne_img2brain.experiments.ablate`.
+
+    See Also
+    --------
+    ablate : Fits and judges them.
     """
     regressor = reference_regressor(reference)
     rows: dict[str, dict] = {"captions: off": {"captions": False}}

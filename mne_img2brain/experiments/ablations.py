@@ -94,7 +94,7 @@ def ablate(
         Where results are kept: new, empty, or that of a call to go on with.
     image_ids, captions, groups
         As in fit. Test images are held out by whole groups (concepts).
-    rows : None | list of str | dict of str to dict
+    rows : None | list of str | dict of str to dict, default None
         Which rows. ``None`` is all of :func:`ablation_rows`; a list takes some of these, by name
         (``"position: region"``) or kind (``"position"``); a dict holds rows of your own. Rows can
         be added in a later call.
@@ -102,30 +102,30 @@ def ablate(
         What rows differ from. In the paper's model all that is known of the image comes through
         the denoiser, so that rows on conditioning and position show in predictions. The default of
         this library predicts by its mean regressor; there such rows show in draws, if at all.
-    max_iter : int | None
+    max_iter : int | None, default None
         Gradient steps at most, for all rows; ``None`` is the reference's.
-    embedder : transformer | None
+    embedder : transformer | None, default None
         Turns images into tokens; ``None`` is :class:`~mne_img2brain.ClipEmbedder`.
-    n_image_tokens : int | None
+    n_image_tokens : int | None, default None
         How many tokens of an image come before those of its caption. ``None`` asks the embedder;
         for tokens given as ``images`` there are then no captions to leave out.
-    n_seeds : int
+    n_seeds : int, default 3
         How often each row is fitted, with seeds ``random_state``, ``random_state + 1`` and so on.
-    test_fraction : float
+    test_fraction : float, default 0.2
         The part of the trials that is for test.
-    n_draws : int
+    n_draws : int, default 10
         Draws of each test image; 0 judges predictions alone.
-    window : tuple of float
+    window : tuple of float, default (0.05, 0.6)
         From when to when, in seconds, r and identification count.
-    draw_window : tuple of float
+    draw_window : tuple of float, default (0.0, 0.6)
         From when to when the standard deviation of draws counts.
-    n_bootstrap : int
+    n_bootstrap : int, default 1000
         Resamples of test images.
-    level : float
+    level : float, default 0.95
         The content of confidence intervals.
-    random_state : int
+    random_state : int, default 0
         The seed of the split and of the resamples, and the first of fits and draws.
-    verbose : bool | str | int | None
+    verbose : bool | str | int | None, default None
         As everywhere in MNE.
 
     Returns
@@ -148,6 +148,11 @@ def ablate(
         If the folder holds something else.
     RuntimeError
         If another process writes to the folder.
+
+    See Also
+    --------
+    ablation_rows : What is ablated.
+    reproduce : The other experiments of the paper.
 
     Notes
     -----

@@ -79,27 +79,27 @@ def reproduce(
         :func:`mne_img2brain.datasets.things_meg.load`.
     out : path-like
         The folder of results, new, empty or that of a run to go on with.
-    subjects : list of int | list of str | None
+    subjects : list of int | list of str | None, default None
         Which subjects; ``None`` is all in the folder.
-    within, cross, ablations : bool
+    within, cross, ablations : bool, default True, True and False
         Which experiments to run. Tables and figures show all that the folder holds.
-    scale : "small" | "paper"
+    scale : "small" | "paper", default "small"
         ``"small"``: at most 1,000 training images and 20 trials of each test image, small
         denoisers, Gabor tokens, nothing downloaded. ``"paper"``: everything, CLIP ViT-L/14 tokens
         of images and of captions by Qwen2-VL.
-    embedder : transformer | None
+    embedder : transformer | None, default None
         Turns images into tokens; ``None`` goes by the scale.
-    captions : dict of str to str | path-like | None
+    captions : dict of str to str | path-like | None, default None
         Captions by file name of the image, or a JSON file with these. ``None`` leaves them to the
         embedder.
-    tokens : dict of str to array | dict of str to path-like | None
+    tokens : dict of str to array | dict of str to path-like | None, default None
         Tokens in place of images: ``"train"`` and ``"test"``, arrays of floats or ``.npy`` files
         of shape (n_images, n_tokens, n_features), in the order of ``image_id``.
-    reader : dict | None
+    reader : dict | None, default None
         More arguments of the reader, for example ``{"resample": 100}`` or ``{"variant": "ubp"}``.
-    random_state : int
+    random_state : int, default 0
         The seed of every fit, draw, split and resample.
-    verbose : bool | str | int | None
+    verbose : bool | str | int | None, default None
         As everywhere in MNE.
 
     Returns
@@ -117,6 +117,10 @@ def reproduce(
         If recordings, subjects or images are not there.
     RuntimeError
         If another process writes to ``out``.
+
+    See Also
+    --------
+    ablate : The ablations of the paper.
 
     Notes
     -----

@@ -37,10 +37,25 @@ class FewImagesRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     differences_ : array, shape (n_images, n_channels, n_times)
         What each image adds to it.
 
+    See Also
+    --------
+    KernelMeanRegressor : For ten images and more.
+
     References
     ----------
     .. [1] Gavish & Donoho (2017). Optimal shrinkage of singular values. IEEE Transactions on
        Information Theory 63, 2137-2152.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.mean import FewImagesRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> tokens = np.repeat(np.eye(2), 20, axis=0)  # two images of 20 trials
+    >>> y = 1 + 5 * tokens[:, :1, None] + rng.standard_normal((40, 3, 20))
+    >>> regressor = FewImagesRegressor().fit(tokens, y)
+    >>> regressor.predict(np.eye(2)).mean(axis=(1, 2)).round(1)
+    array([6., 1.])
     """
 
     @all_or_nothing
@@ -53,7 +68,7 @@ class FewImagesRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             Tokens; equal rows are one image.
         y : array, shape (n_trials, n_channels, n_times)
             Responses.
-        sample_weight : array, shape (n_trials,) | None
+        sample_weight : array, shape (n_trials,) | None, default None
             Of how many trials each row is the average.
 
         Returns

@@ -56,24 +56,24 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    kernel : {"auto", "linear", "rbf", "local"}
+    kernel : {"auto", "linear", "rbf", "local"}, default "auto"
         One kernel, or ``"auto"`` for a mixture of those that suit the input.
-    penalty : {"auto"} | float
+    penalty : {"auto"} | float, default "auto"
         A number gives plain (kernel) ridge regression with this penalty: with
         ``kernel="linear"`` and ``standardize=False`` that is :class:`sklearn.linear_model.Ridge`.
-    n_components : int
+    n_components : int, default 60
         Largest number of response components that are regressed together; never more than a tenth
         of the images. 0 leaves out the mixed models, as do fewer than 50 images.
-    n_folds : int
+    n_folds : int, default 5
         Number of folds by which penalty and mixture are chosen.
-    n_landmarks : int
+    n_landmarks : int, default 3000
         With more distinct images than this, kernels are approximated from this many of them
         (Nyström [4]_).
-    min_images : int
+    min_images : int, default 10
         With fewer distinct images, folds are made of trials and no longer of images.
-    standardize : bool
+    standardize : bool, default True
         Whether features are scaled to unit standard deviation over the distinct images.
-    random_state : int | numpy.random.RandomState | None
+    random_state : int | numpy.random.RandomState | None, default 0
         Deals the folds and chooses landmarks.
 
     Attributes
@@ -90,6 +90,11 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         chance, by :func:`mne_img2brain.metrics.cross_validated_r`.
     n_features_in_ : int
         Width of the tokens.
+
+    See Also
+    --------
+    FewImagesRegressor : For few images.
+    mne_img2brain.DiffusionRegressor : Uses it for the expected response.
 
     Notes
     -----
@@ -111,6 +116,18 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     .. [3] Breiman, L. (1996). Stacked regressions. Machine Learning 24, 49-64.
     .. [4] Williams, C. and Seeger, M. (2001). Using the Nyström method to speed up kernel
        machines. NIPS 13, 682-688.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.mean import KernelMeanRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> tokens = rng.standard_normal((60, 5))
+    >>> y = np.einsum("if,fct->ict", tokens, rng.standard_normal((5, 3, 20)))
+    >>> y += rng.standard_normal(y.shape)
+    >>> regressor = KernelMeanRegressor(random_state=0).fit(tokens[:50], y[:50])
+    >>> regressor.predict(tokens[50:]).shape
+    (10, 3, 20)
     """
 
     def __init__(
@@ -157,11 +174,11 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             Features or tokens, padding NaN. Equal rows are one image.
         y : array, shape (n_rows,) | (n_rows, n_targets) | (n_rows, n_channels, n_times)
             The responses. Give them three dimensions where they have sensors and times.
-        sample_weight : array, shape (n_rows,) | None
+        sample_weight : array, shape (n_rows,) | None, default None
             Of how many trials each row is the average.
-        groups : array, shape (n_rows,) | None
+        groups : array, shape (n_rows,) | None, default None
             Labels of images that no fold may separate.
-        image_index : array of int, shape (n_rows,) | None
+        image_index : array of int, shape (n_rows,) | None, default None
             The row of ``X`` that each response answers to. ``X`` then holds each image once, and
             its length is the number of images.
 

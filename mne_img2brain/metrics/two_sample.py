@@ -69,7 +69,7 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         ----------
         X : array, shape (n_trials, n_channels, n_times)
             The trials.
-        y : None
+        y : None, default None
             Not used.
 
         Returns

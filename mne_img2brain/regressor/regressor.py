@@ -55,32 +55,32 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
 
     Parameters
     ----------
-    mean : "auto" | sklearn regressor | None
+    mean : "auto" | sklearn regressor | None, default "auto"
         Predicts the expected response. ``"auto"`` is
         :class:`~mne_img2brain.mean.KernelMeanRegressor`; any other regressor sees tokens
         pooled to one vector per image. ``None`` subtracts the average response only, and leaves
         everything else to diffusion, as the paper does.
-    noise : "auto" | Denoiser
+    noise : "auto" | Denoiser, default "auto"
         The transformer that is trained on what the mean leaves over. ``"auto"`` is
         ``Denoiser()``.
-    max_iter : int | None
+    max_iter : int | None, default None
         Gradient steps of the transformer at most; ``None`` leaves them to ``noise``; where that
         leaves them open too, no transformer is trained beside a mean on fewer than 30,000 trials:
         with 16,000 it was no better than power and clusters. With 0 there is none.
-    n_folds : int
+    n_folds : int, default 5
         Folds of the out-of-fold residuals, by default 5.
-    min_images : int
+    min_images : int, default 10
         With fewer distinct images, by default 10, splits are by trial, with a warning.
-    store_trials : bool
+    store_trials : bool, default True
         Whether residuals of recorded trials may be kept, to draw noise by clusters of them. They
         are where these are not Gaussian and the transformer is not kept, and together with
         predictions they are the trials. ``False`` draws by their covariance and the gains of
         rhythms; classifiers separate such draws from recorded trials more often.
-    device : str
+    device : str, default "auto"
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
-    random_state : int | numpy.random.Generator | numpy.random.RandomState | None
+    random_state : int | numpy.random.Generator | numpy.random.RandomState | None, default None
         ``None`` is a fresh generator, never the global one.
-    verbose : bool | str | int | None
+    verbose : bool | str | int | None, default None
         As everywhere in MNE.
 
     Attributes
@@ -209,20 +209,20 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
             Image tokens; padding tokens are NaN throughout.
         y : array, shape (n_trials,) | (n_trials, n_channels) | (n_trials, n_channels, n_times)
             Responses in any unit.
-        sample_weight : array, shape (n_trials,) | None
+        sample_weight : array, shape (n_trials,) | None, default None
             Of how many trials each row is the average. Rows of weight 0 are left out.
-        groups : array, shape (n_trials,) | None
+        groups : array, shape (n_trials,) | None, default None
             What splits keep together (concepts). Equal images always are.
-        regions : array of int, shape (n_channels,) | None
+        regions : array of int, shape (n_channels,) | None, default None
             The brain region of each sensor. ``None`` is one region.
-        subjects : array of int, shape (n_trials,) | None
+        subjects : array of int, shape (n_trials,) | None, default None
             The subject of each trial, ``0 .. n_subjects - 1``.
-        y_mask : array of bool, shape (n_trials, n_channels) | None
+        y_mask : array of bool, shape (n_trials, n_channels) | None, default None
             Which sensors each trial has; the others may be NaN in ``y``.
-        image_index : array of int, shape (n_trials,) | None
+        image_index : array of int, shape (n_trials,) | None, default None
             The row of ``X`` that each trial answers to. ``X`` then holds each image once, and
             its length is the number of images.
-        checkpoint : path-like | None
+        checkpoint : path-like | None, default None
             A folder in which the training of the denoiser is kept while it runs. Where a fit to the
             same data with the same parameters was stopped, training goes on from there (the mean,
             which takes a small part of the time, is fitted again), and ends with the same weights.
@@ -418,7 +418,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         ----------
         X : array, shape (n_images, ...)
             Image tokens, as in :meth:`fit`.
-        subjects : array of int, shape (n_images,) | None
+        subjects : array of int, shape (n_images,) | None, default None
             Whose response; ``None`` is the average subject.
 
         Returns
@@ -459,26 +459,26 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         ----------
         X : array, shape (n_images, ...)
             Image tokens, as in :meth:`fit`.
-        n_draws : int
+        n_draws : int, default 1
             How many draws of each image.
-        random_state : int | numpy.random.Generator | numpy.random.RandomState | None
+        random_state : int | numpy.random.Generator | numpy.random.RandomState | None, default None
             ``None`` is a fresh generator, never the global one.
-        guidance_scale : float
+        guidance_scale : float, default 1.0
             Classifier-free guidance :math:`g`: outputs with the image are extrapolated from
             those without, :math:`o_\varnothing + g (o_c - o_\varnothing)`, on every channel; the
             mean likewise from the average response, and the log of induced power from that of the
             mean power. 1 is no guidance.
-        n_averaged : int
+        n_averaged : int, default 1
             Draw averages over that many trials; their residuals are those of single trials
             divided by :math:`\sqrt{n}`.
-        n_steps : int | None
+        n_steps : int | None, default None
             Evaluations of the transformer for one draw; ``None`` is 25, with DDIM 50.
-        solver : "dpm" | "ddim" | None
+        solver : "dpm" | "ddim" | None, default None
             Second-order multistep solver, or DDIM. ``None`` is ``"dpm"``, and ``"ddim"`` where the
             transformer predicts noise.
-        eta : float
+        eta : float, default 0.0
             Stochasticity of DDIM: 0 is deterministic given the first noise.
-        subjects : array of int, shape (n_images,) | None
+        subjects : array of int, shape (n_images,) | None, default None
             Whose response; ``None`` is the average subject.
 
         Returns

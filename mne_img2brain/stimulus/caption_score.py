@@ -30,13 +30,13 @@ def clip_score(
         Images.
     captions : list of str
         One per image.
-    model, pretrained : str
+    model, pretrained : str, default "ViT-L-14-quickgelu" and "openai"
         As in :class:`~mne_img2brain.ClipEmbedder`.
-    device : str
+    device : str, default "auto"
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
-    batch_size : int
+    batch_size : int, default 8
         Images at once.
-    weight : float
+    weight : float, default 2.5
         :math:`w`; 1 gives the cosine, cut at 0.
 
     Returns
@@ -48,6 +48,10 @@ def clip_score(
     ------
     ValueError
         If there is not one caption per image.
+
+    See Also
+    --------
+    Captioner : Describes images.
 
     References
     ----------

@@ -17,16 +17,21 @@ class Captioner:
 
     Parameters
     ----------
-    model : str
+    model : str, default "Qwen/Qwen2-VL-2B-Instruct"
         Name on the hub, or a local folder.
-    prompt : str
+    prompt : str, default "Describe this image in one short sentence."
         What the model is asked.
-    max_new_tokens : int
+    max_new_tokens : int, default 40
         Longest answer.
-    batch_size : int
+    batch_size : int, default 8
         Images described at once.
-    device : str
+    device : str, default "auto"
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
+
+    See Also
+    --------
+    clip_score : How well captions suit images.
+    mne_img2brain.ClipEmbedder : Uses captions.
 
     References
     ----------

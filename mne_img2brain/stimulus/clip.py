@@ -27,24 +27,29 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    model : str
+    model : str, default "ViT-L-14-quickgelu"
         Name of an open_clip model; ``"local-dir:PATH"`` or ``"hf-hub:NAME"`` too.
-    pretrained : str | None
+    pretrained : str | None, default "openai"
         Name of its weights, or a file. Not used for ``local-dir:`` and ``hf-hub:``.
-    captioner : str | callable | None
+    captioner : str | callable | None, default "Qwen/Qwen2-VL-2B-Instruct"
         Who describes images that come without a caption: a model of the Hugging Face hub or its
         folder, or a callable from a list of PIL images to a list of str. ``None`` leaves words out.
-    prompt : str
+    prompt : str, default "Describe this image in one short sentence."
         What the captioner is asked.
-    max_new_tokens : int
+    max_new_tokens : int, default 40
         Longest caption, in its tokens.
-    batch_size : int
+    batch_size : int, default 8
         Images at once.
-    device : str
+    device : str, default "auto"
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
-    cache_dir : path-like | None
+    cache_dir : path-like | None, default None
         Where tokens and captions are kept. ``None`` takes the environment variable
         ``MNE_IMG2BRAIN_CACHE``, then the operating system's cache folder.
+
+    See Also
+    --------
+    mne_img2brain.GaborEmbedder : Tokens without weights.
+    mne_img2brain.stimulus.Captioner : The model that describes images.
 
     References
     ----------
@@ -52,6 +57,12 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
        supervision. ICML.
     .. [2] Xu et al. (2025). Image-to-brain signal generation for visual prosthesis with CLIP
        guided multimodal diffusion models. arXiv:2509.00787.
+
+    Examples
+    --------
+    >>> from mne_img2brain import ClipEmbedder
+    >>> ClipEmbedder(captioner=None)  # images without words
+    ClipEmbedder(captioner=None)
     """
 
     def __init__(
@@ -82,7 +93,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         ----------
         images : list | array
             Not used.
-        y : None
+        y : None, default None
             Not used.
 
         Returns
@@ -128,7 +139,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         ----------
         images : list | array, shape (n_images, height, width, 3)
             Images; those given many times are embedded once.
-        captions : list of str | None
+        captions : list of str | None, default None
             One per image, in place of the captioner's.
 
         Returns

@@ -28,14 +28,18 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    size : int
+    size : int, default 96
         Width and height at which images are filtered, in pixels.
-    n_scales : int
+    n_scales : int, default 4
         Spatial frequencies, an octave apart, from ``size / 4`` cycles per image down.
-    n_orientations : int
+    n_orientations : int, default 8
         Orientations, from 0 (a vertical grating) in equal steps below 180 degrees.
-    grid : int
+    grid : int, default 4
         Cells along each side.
+
+    See Also
+    --------
+    mne_img2brain.ClipEmbedder : Tokens by CLIP, the default.
 
     References
     ----------
@@ -43,6 +47,15 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
        J. Opt. Soc. Am. A 2, 284-299.
     .. [2] Kay, Naselaris, Prenger & Gallant (2008). Identifying natural images from human brain
        activity. Nature 452, 352-355.
+
+    Examples
+    --------
+    >>> from mne_img2brain import GaborEmbedder
+    >>> from mne_img2brain.datasets import simulate_images
+    >>> images, _ = simulate_images(3, size=32, random_state=0)
+    >>> embedder = GaborEmbedder(size=32, n_scales=2, grid=4)
+    >>> embedder.fit_transform(images).shape  # mean and 16 cells, 2 * 8 + 6 features
+    (3, 17, 22)
     """
 
     def __init__(

@@ -42,6 +42,19 @@ def check_images(images: Any) -> list:
         If an item is none of these.
     ValueError
         If there is no image, or an array has another shape or type.
+
+    See Also
+    --------
+    load_rgb : Read one of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.stimulus import check_images
+    >>> len(check_images(np.zeros((3, 8, 8), np.uint8)))
+    3
+    >>> check_images(["cat.jpg", "dog.jpg"])
+    ['cat.jpg', 'dog.jpg']
     """
     if isinstance(images, (str, Path)):
         raise TypeError(
@@ -155,7 +168,7 @@ def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Im
     ----------
     image : str | Path | PIL.Image.Image | array
         The image.
-    index : int
+    index : int, default 0
         Its position among the images, for messages.
 
     Returns
@@ -174,6 +187,18 @@ def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Im
     ValueError
         If the file is no image of a format that is read (TIFF and EPS are not: they can hang, or
         start other programs), is cut off, or has more pixels than fit into a few hundred MB.
+
+    See Also
+    --------
+    check_images : Check images without reading them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.stimulus import load_rgb
+    >>> image = load_rgb(np.full((6, 8), 255, np.uint8))  # 6 rows of 8 grey pixels
+    >>> image.mode, image.size, image.getpixel((0, 0))
+    ('RGB', (8, 6), (255, 255, 255))
     """
     where = f"images[{index}]"
     if isinstance(image, np.ndarray):

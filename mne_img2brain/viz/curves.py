@@ -49,14 +49,14 @@ def plot_r_time(
     ----------
     r : mne.Evoked | dict of str to mne.Evoked
         Maps of r, one for each encoder.
-    ceiling : mne.Evoked | None
+    ceiling : mne.Evoked | None, default None
         The noise ceiling of r. Where it is NaN, and the recording does not distinguish the images,
         the figure is greyed out.
-    window : tuple of float | None
+    window : tuple of float | None, default None
         The window that is averaged elsewhere, in seconds; it is shaded.
-    axes : matplotlib.axes.Axes | None
+    axes : matplotlib.axes.Axes | None, default None
         Where to draw; ``None`` makes a new figure.
-    show : bool
+    show : bool, default True
         Whether to show the figure.
 
     Returns
@@ -70,6 +70,11 @@ def plot_r_time(
         If what is drawn is no dict, array or Evoked as above.
     ValueError
         If there is nothing to draw, or lengths do not match.
+
+    See Also
+    --------
+    mne_img2brain.metrics.r_map : r.
+    mne_img2brain.metrics.ceiling_of_r : The noise ceiling.
     """
     r = check_named("r", _named(r))
     check_evoked(**{f"r[{name!r}]": evoked for name, evoked in r.items()})
@@ -105,9 +110,9 @@ def plot_identification(
         For each encoder the centres of windows, in seconds, and the top-1 accuracy in each.
     n_way : dict of str to tuple of array
         For each encoder numbers of candidates, up to all images, and the accuracy among so many.
-    axes : array-like of matplotlib.axes.Axes | None
+    axes : array-like of matplotlib.axes.Axes | None, default None
         Two; ``None`` makes a new figure.
-    show : bool
+    show : bool, default True
         Whether to show the figure.
 
     Returns
@@ -121,6 +126,10 @@ def plot_identification(
         If what is drawn is no dict, array or Evoked as above.
     ValueError
         If there is nothing to draw, or lengths do not match.
+
+    See Also
+    --------
+    mne_img2brain.metrics.identification_curve : The curves.
     """
     check_named("over_time", over_time)
     check_named("n_way", n_way)
@@ -166,9 +175,9 @@ def plot_calibration(ranks: np.ndarray | dict, *, axes: Any = None, show: bool =
     ----------
     ranks : array of int, shape (n_bins,) | dict of str to array
         Counts from :func:`mne_img2brain.metrics.rank_histogram`, for each encoder.
-    axes : array-like of matplotlib.axes.Axes | None
+    axes : array-like of matplotlib.axes.Axes | None, default None
         Two; ``None`` makes a new figure.
-    show : bool
+    show : bool, default True
         Whether to show the figure.
 
     Returns
@@ -182,6 +191,10 @@ def plot_calibration(ranks: np.ndarray | dict, *, axes: Any = None, show: bool =
         If what is drawn is no dict, array or Evoked as above.
     ValueError
         If there is nothing to draw, or lengths do not match.
+
+    See Also
+    --------
+    mne_img2brain.metrics.rank_histogram : The ranks.
     """
     ranks = check_named("ranks", _named(ranks))
     for name, counts in ranks.items():
@@ -241,11 +254,11 @@ def plot_spectra(
         The power of each encoder's draws, in dB, the mean over sensors.
     real : array, shape (n_freqs,)
         The power of real trials, in dB.
-    fmax : float | None
+    fmax : float | None, default None
         The highest frequency to draw, in Hz.
-    axes : array-like of matplotlib.axes.Axes | None
+    axes : array-like of matplotlib.axes.Axes | None, default None
         Two, for the spectra and their difference; ``None`` makes a new figure.
-    show : bool
+    show : bool, default True
         Whether to show the figure.
 
     Returns
@@ -259,6 +272,11 @@ def plot_spectra(
         If what is drawn is no dict, array or Evoked as above.
     ValueError
         If there is nothing to draw, or lengths do not match.
+
+    See Also
+    --------
+    mne_img2brain.metrics.spectra : The spectra.
+    mne_img2brain.metrics.band_log_ratio : The difference in decibel.
     """
     freqs = check_numbers("freqs", freqs)
     real = check_numbers("real", real, len(freqs))
@@ -306,11 +324,11 @@ def plot_trial_sd(
         That of each encoder's draws, in units of the real trials' mean.
     real : array, shape (n_times,)
         That of real trials.
-    window : tuple of float | None
+    window : tuple of float | None, default None
         The window that counts, in seconds; it is shaded.
-    axes : matplotlib.axes.Axes | None
+    axes : matplotlib.axes.Axes | None, default None
         Where to draw; ``None`` makes a new figure.
-    show : bool
+    show : bool, default True
         Whether to show the figure.
 
     Returns
@@ -324,6 +342,10 @@ def plot_trial_sd(
         If what is drawn is no dict, array or Evoked as above.
     ValueError
         If there is nothing to draw, or lengths do not match.
+
+    See Also
+    --------
+    mne_img2brain.metrics.within_image_sd : The standard deviation.
     """
     times = check_numbers("times", times)
     real = check_numbers("real", real, len(times))
@@ -350,12 +372,12 @@ def plot_rsa(
     ----------
     values : dict of str to tuple of array
         For each encoder the centres of windows, in seconds, and the similarity in each.
-    ceiling : array, shape (n_windows,) | (2, n_windows) | None
+    ceiling : array, shape (n_windows,) | (2, n_windows) | None, default None
         The similarity of two halves of the trials; or the lower and the upper end of the noise
         ceiling.
-    axes : matplotlib.axes.Axes | None
+    axes : matplotlib.axes.Axes | None, default None
         Where to draw; ``None`` makes a new figure.
-    show : bool
+    show : bool, default True
         Whether to show the figure.
 
     Returns
@@ -369,6 +391,10 @@ def plot_rsa(
         If what is drawn is no dict, array or Evoked as above.
     ValueError
         If there is nothing to draw, or lengths do not match.
+
+    See Also
+    --------
+    mne_img2brain.evaluate : Computes it.
     """
     _check_pairs("values", check_named("values", values))
     figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))

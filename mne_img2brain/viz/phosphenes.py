@@ -39,17 +39,17 @@ def plot_phosphenes(
         The intact image first, then percepts, by the name that stands above each. Integers are
         0 to 255. Of other numbers 0 is black and, over all of them, the largest is white; 1 where
         none is larger.
-    responses : dict of str to mne.Evoked | None
+    responses : dict of str to mne.Evoked | None, default None
         The predicted response to each, by the same names, all of the same times. ``None`` draws
         images only.
-    picks : str | list of str | None
+    picks : str | list of str | None, default None
         The sensor to draw, or several of one type, which are averaged. ``None`` takes the sensor
         whose response to the first image is largest.
-    title : str | None
+    title : str | None, default None
         What stands above.
-    axes : array-like of matplotlib.axes.Axes | None
+    axes : array-like of matplotlib.axes.Axes | None, default None
         One for each image, then one for each response; ``None`` makes a new figure.
-    show : bool
+    show : bool, default True
         Whether to show the figure.
 
     Returns
@@ -63,6 +63,10 @@ def plot_phosphenes(
         If images or responses are no dict, or a response is no Evoked.
     ValueError
         If there is no image, or one has no response, or responses differ in times or sensors.
+
+    See Also
+    --------
+    plot_prediction : Predicted beside recorded responses.
     """
     check_named("images", images)
     if responses is not None:

@@ -30,21 +30,21 @@ def plot_prediction(
     ----------
     predicted, recorded : mne.Evoked
         The responses, of the same times; sensors are matched by name.
-    times : array-like of float | "peaks"
+    times : array-like of float | "peaks", default "peaks"
         When the topographies are, in seconds. ``"peaks"`` takes up to four peaks of the recorded
         field strength after image onset.
-    ch_type : str | None
+    ch_type : str | None, default None
         ``"eeg"``, ``"mag"`` or ``"grad"``; ``None`` is the first that there is.
-    labels : tuple of str
+    labels : tuple of str, default ('Recorded', 'Predicted')
         What ``recorded`` and ``predicted`` are called.
-    title : str | None
+    title : str | None, default None
         What stands above.
-    axes : array-like of matplotlib.axes.Axes | None
+    axes : array-like of matplotlib.axes.Axes | None, default None
         Two for the time courses, then for each time one for the recorded, one for the predicted
         topography and one for the difference (all times of one kind first), then one for the colour
         bar. ``None`` makes a new figure. Without positions, or with fewer than eight sensors, there
         are only the first two.
-    show : bool
+    show : bool, default True
         Whether to show the figure.
 
     Returns
@@ -59,6 +59,10 @@ def plot_prediction(
     ValueError
         If sensors or times do not match, one of them has no values, or a topography is asked for
         at a time that there is not.
+
+    See Also
+    --------
+    plot_score_joint : A map of scores.
     """
     check_evoked(predicted=predicted, recorded=recorded)
     if isinstance(labels, str) or len(labels) != 2:
@@ -110,17 +114,17 @@ def plot_score_joint(
     r : mne.Evoked
         Values without a unit, as from :meth:`mne_img2brain.ImageToBrainEncoder.score_evoked`. NaN
         (bad sensors, and times at which nothing varies) are left out.
-    times : array-like of float | "peaks"
+    times : array-like of float | "peaks", default "peaks"
         When the topographies are, in seconds. ``"peaks"`` takes up to four peaks of the mean over
         sensors after image onset.
-    ch_type : str | None
+    ch_type : str | None, default None
         ``"eeg"``, ``"mag"`` or ``"grad"``; ``None`` is the first that there is.
-    title : str | None
+    title : str | None, default None
         What stands above; ``None`` is the comment of ``r``.
-    axes : array-like of matplotlib.axes.Axes | None
+    axes : array-like of matplotlib.axes.Axes | None, default None
         One for the curves, one for each time and one for the colour bar; ``None`` makes a new
         figure. Without positions, or with fewer than eight sensors, there is only the first.
-    show : bool
+    show : bool, default True
         Whether to show the figure.
 
     Returns
@@ -135,6 +139,11 @@ def plot_score_joint(
     ValueError
         If no sensor has a value at any time, or a topography is asked for at a time that there is
         not.
+
+    See Also
+    --------
+    plot_r_time : r over time.
+    mne_img2brain.metrics.r_map : The map.
     """
     check_evoked(r=r)
     there = np.isfinite(r.data).any(axis=1)
