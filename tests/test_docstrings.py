@@ -4,6 +4,7 @@ import doctest
 import importlib
 import sys
 
+import matplotlib.pyplot as plt
 import mne
 import pytest
 from test_docs import listed_names
@@ -36,3 +37,4 @@ def test_examples_run(test):
     said = []
     with mne.use_log_level("error"):  # few trials are warned of, and MNE logs to standard output
         assert runner.run(test, out=said.append).failed == 0, "".join(said)
+    plt.close("all")

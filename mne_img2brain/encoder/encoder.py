@@ -206,7 +206,9 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
 
         Examples
         --------
-        >>> import mne, numpy as np
+        >>> import mne
+        >>> import numpy as np
+        >>> from mne_img2brain import ImageToBrainEncoder
         >>> info = mne.create_info(["Oz", "Pz"], 100.0, "eeg")
         >>> def brightness(images):
         ...     return np.repeat(images.mean(axis=(1, 2))[:, :2, None], 50, axis=2)

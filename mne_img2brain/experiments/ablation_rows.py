@@ -44,6 +44,12 @@ def ablation_rows(reference: str | DiffusionRegressor = "xu2025") -> dict[str, d
     See Also
     --------
     ablate : Fits and judges them.
+
+    Examples
+    --------
+    >>> from mne_img2brain.experiments import ablation_rows
+    >>> ablation_rows("xu2025")["prediction: v"]
+    {'prediction_type': 'v'}
     """
     regressor = reference_regressor(reference)
     rows: dict[str, dict] = {"captions: off": {"captions": False}}

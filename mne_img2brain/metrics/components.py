@@ -22,6 +22,12 @@ class Peak(NamedTuple):
     See Also
     --------
     component_peak : Finds it.
+
+    Examples
+    --------
+    >>> from mne_img2brain.metrics import component_peak
+    >>> component_peak([0.0, 3.0, 1.0], [0.1, 0.15, 0.2], 0.1, 0.2).latency.item()
+    0.15
     """
 
     latency: np.ndarray

@@ -27,6 +27,13 @@ class CrossValidated(NamedTuple):
     See Also
     --------
     cross_validated_r : Computes it.
+
+    Examples
+    --------
+    >>> from mne_img2brain.metrics import CrossValidated
+    >>> r, p_value = CrossValidated(r=0.12, p_value=0.003)
+    >>> r
+    0.12
     """
 
     r: float

@@ -320,6 +320,14 @@ class EquivalentTrials(NamedTuple):
     See Also
     --------
     equivalent_trials : Computes it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import equivalent_trials
+    >>> trials = np.random.default_rng(0).standard_normal((20, 10, 3, 4))
+    >>> len(equivalent_trials(trials.mean(axis=1), trials).r_trials)  # of averages of 1 to 5
+    5
     """
 
     n_trials: float

@@ -41,6 +41,14 @@ class SplitHalf(NamedTuple):
     See Also
     --------
     split_half_ceiling : Computes it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import split_half_ceiling
+    >>> trials = np.random.default_rng(0).standard_normal((20, 1, 3, 4)).repeat(4, axis=1)
+    >>> split_half_ceiling(trials, n_splits=2).lower.round(6).min()  # trials without noise
+    np.float64(1.0)
     """
 
     lower: np.ndarray
@@ -64,6 +72,14 @@ class NoiseSignal(NamedTuple):
     See Also
     --------
     ncsnr : Computes it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.metrics import ncsnr
+    >>> trials = np.array([[0.0, 2.0], [10.0, 12.0]]).reshape(2, 2, 1, 1)
+    >>> ncsnr(trials).noise_sd.round(3)
+    array([[1.414]])
     """
 
     ncsnr: np.ndarray

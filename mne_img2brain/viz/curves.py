@@ -75,6 +75,18 @@ def plot_r_time(
     --------
     mne_img2brain.metrics.r_map : r.
     mne_img2brain.metrics.ceiling_of_r : The noise ceiling.
+
+    Examples
+    --------
+    >>> import mne
+    >>> import numpy as np
+    >>> from mne_img2brain.epochs import EvokedMap
+    >>> from mne_img2brain.viz import plot_r_time
+    >>> info = mne.create_info(["Oz", "Pz"], 100, "eeg")
+    >>> r = EvokedMap(np.full((2, 50), 0.2), info, comment="r")
+    >>> figure = plot_r_time({"ridge": r}, window=(0.1, 0.4), show=False)
+    >>> len(figure.axes)
+    1
     """
     r = check_named("r", _named(r))
     check_evoked(**{f"r[{name!r}]": evoked for name, evoked in r.items()})
@@ -130,6 +142,15 @@ def plot_identification(
     See Also
     --------
     mne_img2brain.metrics.identification_curve : The curves.
+
+    Examples
+    --------
+    >>> from mne_img2brain.viz import plot_identification
+    >>> over_time = {"ridge": ([0.05, 0.15, 0.25], [0.1, 0.4, 0.3])}
+    >>> n_way = {"ridge": ([2, 5, 10], [0.9, 0.7, 0.5])}
+    >>> figure = plot_identification(over_time, n_way, show=False)
+    >>> len(figure.axes)
+    2
     """
     check_named("over_time", over_time)
     check_named("n_way", n_way)
@@ -195,6 +216,13 @@ def plot_calibration(ranks: np.ndarray | dict, *, axes: Any = None, show: bool =
     See Also
     --------
     mne_img2brain.metrics.rank_histogram : The ranks.
+
+    Examples
+    --------
+    >>> from mne_img2brain.viz import plot_calibration
+    >>> figure = plot_calibration({"narrow": [30, 12, 10, 12, 31]}, show=False)
+    >>> len(figure.axes)
+    2
     """
     ranks = check_named("ranks", _named(ranks))
     for name, counts in ranks.items():
@@ -277,6 +305,13 @@ def plot_spectra(
     --------
     mne_img2brain.metrics.spectra : The spectra.
     mne_img2brain.metrics.band_log_ratio : The difference in decibel.
+
+    Examples
+    --------
+    >>> from mne_img2brain.viz import plot_spectra
+    >>> figure = plot_spectra([5, 10, 20], {"ridge": [2.0, 3.0, 0.0]}, [2.1, 3.2, 0.1], show=False)
+    >>> len(figure.axes)
+    2
     """
     freqs = check_numbers("freqs", freqs)
     real = check_numbers("real", real, len(freqs))
@@ -346,6 +381,13 @@ def plot_trial_sd(
     See Also
     --------
     mne_img2brain.metrics.within_image_sd : The standard deviation.
+
+    Examples
+    --------
+    >>> from mne_img2brain.viz import plot_trial_sd
+    >>> figure = plot_trial_sd([0.0, 0.1, 0.2], {"ridge": [0.9, 1.0, 1.0]}, [1.0] * 3, show=False)
+    >>> len(figure.axes)
+    1
     """
     times = check_numbers("times", times)
     real = check_numbers("real", real, len(times))
@@ -395,6 +437,13 @@ def plot_rsa(
     See Also
     --------
     mne_img2brain.evaluate : Computes it.
+
+    Examples
+    --------
+    >>> from mne_img2brain.viz import plot_rsa
+    >>> figure = plot_rsa({"ridge": ([0.05, 0.15, 0.25], [0.0, 0.3, 0.2])}, show=False)
+    >>> len(figure.axes)
+    1
     """
     _check_pairs("values", check_named("values", values))
     figure, (axis,) = get_axes(axes, 1, figsize=(6, 3.2))

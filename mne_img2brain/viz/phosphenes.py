@@ -67,6 +67,15 @@ def plot_phosphenes(
     See Also
     --------
     plot_prediction : Predicted beside recorded responses.
+
+    Examples
+    --------
+    >>> from mne_img2brain.datasets import simulate_images
+    >>> from mne_img2brain.viz import plot_phosphenes
+    >>> (image,), _ = simulate_images(1, size=32, random_state=0)
+    >>> figure = plot_phosphenes({"intact": image, "coarse": image[::4, ::4]}, show=False)
+    >>> len(figure.axes)
+    2
     """
     check_named("images", images)
     if responses is not None:
