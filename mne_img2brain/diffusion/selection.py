@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from ..metrics import TrialFeatures, classifier_two_sample, crps, default_classifiers
-from ..noise.clusters import NoiseStates
+from ..noise.clusters import TrialClusters
 
 if TYPE_CHECKING:
     from ..trials.checks import TrialArrays
@@ -102,7 +102,7 @@ def compare_draws(
     no positive expectation unless the denoiser is closer to it. It is kept where the mean of
     :math:`D` over images is larger than zero by a one-sided t test at 2.5 %.
 
-    Noise without it is that of :class:`~mne_img2brain.noise.clusters.NoiseStates` of trials that
+    Noise without it is that of :class:`~mne_img2brain.noise.clusters.TrialClusters` of trials that
     are not held out; with several subjects, and with too few such trials, that of the whitener,
     which has seen all.
 
@@ -179,7 +179,7 @@ def _draw_both(
         subject=whose, own_mean=denoiser.mean(tokens, whose),
     ):  # fmt: skip
         drawn[draws] = some
-    states = NoiseStates()
+    states = TrialClusters()
     if data.subject is None:
         states.fit(data.y[~plan.validation], rng)
     if states.can_draw:

@@ -59,7 +59,7 @@ _HOMES = {
     "MeanResponse": "mne_img2brain.baselines",
     "NearestNeighbor": "mne_img2brain.baselines",
     "NoiseScheduler": "mne_img2brain.diffusion",
-    "NoiseStates": "mne_img2brain.noise.clusters",
+    "TrialClusters": "mne_img2brain.noise.clusters",
     "NoiseSummary": "mne_img2brain.diffusion.selection",
     "PCA": "sklearn.decomposition",
     "Pipeline": "sklearn.pipeline",

@@ -15,7 +15,7 @@ _MIN_TRIALS = 100
 _MAX_VALUES = 2**24  # numbers kept: 64 MiB
 
 
-class NoiseStates:
+class TrialClusters:
     r"""A mixture of Gaussians, one for each state of the noise.
 
     Alpha waxes and wanes, muscles tighten, recordings differ: the covariance of trials is not the
@@ -65,7 +65,7 @@ class NoiseStates:
 
         Returns
         -------
-        self : NoiseStates
+        self : TrialClusters
         """
         self.trials_ = self.components_ = self.bounds_ = self.gains_ = None
         n, size = len(residuals), int(np.prod(residuals.shape[1:]))
@@ -136,7 +136,7 @@ class NoiseStates:
 
         Returns
         -------
-        NoiseStates
+        TrialClusters
         """
         bare = type(self)()
         bare.components_, bare.gains_ = self.components_, self.gains_

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from .._log import logger
-from .clusters import NoiseStates
+from .clusters import TrialClusters
 from .covariance import (
     STRUCTURES,
     average_diagonals,
@@ -128,7 +128,7 @@ class SpaceTimeWhitener:
         Structure and target -> held-out Gaussian log-likelihood of a trial, in nats.
     rank_ : int
         Dimensions of the subspace.
-    states_ : NoiseStates
+    clusters_ : TrialClusters
         What noise is drawn by.
     mean_factor_ : float
         What the mean residuals of images were multiplied with.
@@ -189,7 +189,7 @@ class SpaceTimeWhitener:
         if not np.isfinite(noise).all():
             raise ValueError("residuals hold NaN or inf; leave those trials out.")
         self._fit_basis(noise)
-        self.states_ = NoiseStates().fit(noise, rng)
+        self.clusters_ = TrialClusters().fit(noise, rng)
         held = _held_out(groups, rng)
         # components, those left out last
         order, n_kept = np.argsort(held, kind="stable"), int((~held).sum())
@@ -290,14 +290,14 @@ class SpaceTimeWhitener:
         array, shape (n_trials, n_channels, n_times)
             In the unit of the residuals.
         """
-        if not self.states_.can_draw:
+        if not self.clusters_.can_draw:
             return self.inverse_transform(noise)
-        return self.states_.draw(noise) * self.scale_
+        return self.clusters_.draw(noise) * self.scale_
 
     @property
     def n_stored_trials(self) -> int:
         """Of how many recorded trials it keeps the residuals."""
-        return 0 if self.states_.trials_ is None else len(self.states_.trials_)
+        return 0 if self.clusters_.trials_ is None else len(self.clusters_.trials_)
 
     def without_trials(self, *, gaussian: bool = True) -> Self:
         """Return a copy that keeps no recorded trial.
@@ -313,7 +313,7 @@ class SpaceTimeWhitener:
         SpaceTimeWhitener
         """
         bare = copy.copy(self)
-        bare.states_ = self.states_.without_trials(self.shape_) if gaussian else NoiseStates()
+        bare.clusters_ = self.clusters_.without_trials(self.shape_) if gaussian else TrialClusters()
         return bare
 
     def _multiply(

@@ -113,7 +113,7 @@ def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
     own = whitener.fit_one(residuals, groups, weight)
     code = len(mean.parts_)
     if not isinstance(noise, Denoiser):
-        if own is not None and not regressor.store_trials:
+        if own is not None and regressor._gaussian:
             own = own.without_trials()
         whitener.own.append(own)
         mean.parts_.append(part)

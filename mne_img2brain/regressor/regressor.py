@@ -50,7 +50,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
     :class:`~mne_img2brain.Denoiser`, trained on out-of-fold residuals, as in CARD [1]_. It is kept
     only where it lowers its loss on images held out and trials of these images score better under
     its draws (:func:`~mne_img2brain.diffusion.selection.compare_draws`) than under those of
-    :class:`~mne_img2brain.noise.clusters.NoiseStates`: a mixture of Gaussians, each with the
+    :class:`~mne_img2brain.noise.clusters.TrialClusters`: a mixture of Gaussians, each with the
     covariance of a dozen trials that are alike, which draws noise where the denoiser is not kept.
 
     Parameters
@@ -60,9 +60,13 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         :class:`~mne_img2brain.mean.KernelMeanRegressor`; any other regressor sees tokens
         pooled to one vector per image. ``None`` subtracts the average response only, and leaves
         everything else to diffusion, as the paper does.
-    noise : "auto" | Denoiser, default "auto"
-        The transformer that is trained on what the mean leaves over. ``"auto"`` is
-        ``Denoiser()``.
+    noise : "auto" | "gaussian" | Denoiser, default "auto"
+        What draws single trials around the mean. A :class:`~mne_img2brain.Denoiser` is the
+        transformer that is trained on what the mean leaves over, and ``"auto"`` is ``Denoiser()``;
+        where it is not kept, and trials are not Gaussian, residuals of recorded trials are stored
+        to draw by clusters of them, and together with predictions they are the trials.
+        ``"gaussian"`` keeps no recorded trial: it draws by their covariance and the gains of
+        rhythms, which classifiers separate from recorded trials more often.
     max_iter : int | None, default None
         Gradient steps of the transformer at most; ``None`` leaves them to ``noise``; where that
         leaves them open too, no transformer is trained beside a mean on fewer than 30,000 trials:
@@ -71,11 +75,6 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         Folds of the out-of-fold residuals, by default 5.
     min_images : int, default 10
         With fewer distinct images, by default 10, splits are by trial, with a warning.
-    store_trials : bool, default True
-        Whether residuals of recorded trials may be kept, to draw noise by clusters of them. They
-        are where these are not Gaussian and the transformer is not kept, and together with
-        predictions they are the trials. ``False`` draws by their covariance and the gains of
-        rhythms; classifiers separate such draws from recorded trials more often.
     device : str, default "auto"
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
     random_state : int | numpy.random.Generator | numpy.random.RandomState | None, default None
@@ -133,7 +132,6 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         max_iter: int | None = None,
         n_folds: int = 5,
         min_images: int = 10,
-        store_trials: bool = True,
         device: str = "auto",
         random_state: Any = None,
         verbose: bool | str | int | None = None,
@@ -143,7 +141,6 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         self.max_iter = max_iter
         self.n_folds = n_folds
         self.min_images = min_images
-        self.store_trials = store_trials
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -296,7 +293,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         kind = SpaceTimeWhitener if denoiser.whitening == "covariance" else ScaleWhitener
         groups = None if plan.by_trial else data.image_index
         noise: Any = SubjectWhitener(kind()).fit(residuals, groups, weight, data.subject)
-        noise = noise if self.store_trials else noise.without_trials()
+        noise = noise.without_trials() if self._gaussian else noise
         # 4. the transformer, where it helps on images held out, with its own mean: the whole of it
         # where there is no other
         seed = int(rng.integers(2**31))
@@ -306,7 +303,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         if noise.n_stored_trials:
             logger.info(
                 f"Residuals of {noise.n_stored_trials} recorded trials are kept to draw by; "
-                "store_trials=False leaves them out."
+                "noise='gaussian' leaves them out."
             )
         self.mean_, self.noise_, self.residual_averaged_ = mean, noise, averaged
         self.power_, self.average_response_ = power, average
@@ -361,6 +358,11 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
             summary.seconds = perf_counter() - start
         return noise, summary
 
+    @property
+    def _gaussian(self) -> bool:
+        """Whether noise is drawn without transformer and without recorded trials."""
+        return isinstance(self.noise, str) and self.noise == "gaussian"
+
     def _conditional_mean(self, plan: SplitPlan, seed: int) -> ConditionalMean:
         """Return the mean, to be fitted."""
         return ConditionalMean(
@@ -390,9 +392,8 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
             self,
             n_folds=Integer(2),
             min_images=Integer(2),
-            store_trials=bool,
             max_iter=(Integer(0), None),
-            noise=("auto", Denoiser),
+            noise=("auto", "gaussian", Denoiser),
         )
         predicts = hasattr(self.mean, "fit") and hasattr(self.mean, "predict")
         if isinstance(self.mean, type) or not (
@@ -402,6 +403,8 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
                 f"mean={self.mean!r}; give 'auto', a regressor such as Ridge(), or None."
             )
         denoiser = Denoiser() if isinstance(self.noise, str) else clone(self.noise)
+        if self._gaussian:
+            return denoiser.set_params(max_iter=0)
         if self.max_iter is not None:
             denoiser.set_params(max_iter=self.max_iter)
         denoiser.check_parameters()

@@ -131,7 +131,7 @@ def test_recorded_trials_are_pushed_only_when_asked_for(tmp_path):
     assert "which were left out" in (tmp_path / "without/README.md").read_text()
     bare = read_encoder(without)
     assert bare.regressor_.n_stored_trials_ == 0
-    residuals = encoder.regressor_.noise_.pooled.states_.trials_
+    residuals = encoder.regressor_.noise_.pooled.clusters_.trials_
     for folder, there in ((with_trials, True), (without, False)):
         arrays = [
             v for path in Path(folder).glob("*.safetensors") for v in load_file(path).values()

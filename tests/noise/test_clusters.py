@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import kurtosis
 
 from mne_img2brain.metrics import classifier_two_sample, default_classifiers
-from mne_img2brain.noise.clusters import NoiseStates
+from mne_img2brain.noise.clusters import TrialClusters
 from mne_img2brain.noise.whitening import SpaceTimeWhitener
 
 N, C, T = 400, 3, 32
@@ -26,7 +26,7 @@ def recording(rng):
 
 def test_states_are_found_and_every_trial_has_one(recording, rng):
     trials = recording(N)
-    states = NoiseStates().fit(trials, rng)
+    states = TrialClusters().fit(trials, rng)
     sizes = np.diff(states.bounds_)
     assert sizes.min() >= 12
     assert sizes.max() < 24
@@ -42,7 +42,7 @@ def test_states_are_found_and_every_trial_has_one(recording, rng):
 
 def test_draws_have_the_covariance_of_the_sample(recording, rng):
     trials = recording(N)[:, :, :16]
-    draws = NoiseStates().fit(trials, rng).draw(rng.standard_normal((60_000, C, 16)))
+    draws = TrialClusters().fit(trials, rng).draw(rng.standard_normal((60_000, C, 16)))
     flat, made = trials.reshape(N, -1), draws.reshape(len(draws), -1)
     assert_allclose(made.mean(axis=0) / made.std(axis=0), 0, atol=0.02)
     expected, covariance = flat.T @ flat / N, made.T @ made / len(made)
@@ -54,7 +54,7 @@ def test_draws_have_the_covariance_of_the_sample(recording, rng):
 
 def test_a_classifier_sees_one_gaussian_and_not_states(recording, rng):
     fitted, others = recording(N), recording(N)
-    by_states = NoiseStates().fit(fitted, rng).draw(rng.standard_normal((N, C, T)))
+    by_states = TrialClusters().fit(fitted, rng).draw(rng.standard_normal((N, C, T)))
     flat = fitted.reshape(N, -1)
     one = rng.multivariate_normal(np.zeros(C * T), flat.T @ flat / N, N).reshape(N, C, T)
     classifiers = {"boosted": default_classifiers(0)["boosted"]}
@@ -71,7 +71,7 @@ def test_a_classifier_sees_one_gaussian_and_not_states(recording, rng):
 
 
 def test_a_draw_depends_on_its_numbers_alone(recording, rng):
-    states = NoiseStates().fit(recording(N), rng)
+    states = TrialClusters().fit(recording(N), rng)
     noise = rng.standard_normal((50, C, T))
     assert_array_equal(states.draw(noise)[20:30], states.draw(noise[20:30]))
     extreme = np.zeros((2, C, T)) + np.array([-40.0, 40.0])[:, None, None]
@@ -80,7 +80,7 @@ def test_a_draw_depends_on_its_numbers_alone(recording, rng):
 
 @pytest.mark.parametrize("shape", [(99, C, T), (N, 1, 23)])
 def test_too_little_makes_no_states(shape, rng):
-    assert NoiseStates().fit(rng.standard_normal(shape), rng).trials_ is None
+    assert TrialClusters().fit(rng.standard_normal(shape), rng).trials_ is None
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_that_there_are_no_states_is_said(shape, message, caplog):
     import mne
 
     with mne.utils.use_log_level("INFO"), caplog.at_level("INFO", logger="mne"):
-        NoiseStates().fit(np.zeros(shape, np.float32), np.random.default_rng(0))
+        TrialClusters().fit(np.zeros(shape, np.float32), np.random.default_rng(0))
     assert message in caplog.text
 
 
 def test_very_many_trials_are_thinned(recording, rng, monkeypatch):
     monkeypatch.setattr("mne_img2brain.noise.clusters._MAX_VALUES", 150 * C * T)
-    assert NoiseStates().fit(recording(N), rng).trials_.shape == (150, C * T)
+    assert TrialClusters().fit(recording(N), rng).trials_.shape == (150, C * T)
     monkeypatch.setattr("mne_img2brain.noise.clusters._MAX_VALUES", 99 * C * T)
-    assert NoiseStates().fit(recording(N), rng).trials_ is None
+    assert TrialClusters().fit(recording(N), rng).trials_ is None
 
 
 def test_a_silent_sensor_stays_silent_and_the_rank_is_kept(recording, rng):
@@ -120,7 +120,7 @@ def test_a_silent_sensor_stays_silent_and_the_rank_is_kept(recording, rng):
 def test_without_states_noise_is_gaussian(rng):
     whitener = SpaceTimeWhitener().fit(rng.standard_normal((60, C, T)))
     noise = rng.standard_normal((5, C, T))
-    assert whitener.states_.trials_ is None
+    assert whitener.clusters_.trials_ is None
     assert_array_equal(whitener.colour(noise), whitener.inverse_transform(noise))
 
 
@@ -151,7 +151,7 @@ def test_the_offset_does_not_part_trials(rng):
     loudness = 0.15 * rng.standard_normal(N)
     trials = np.exp(loudness)[:, None, None] * rng.standard_normal((N, 8, 64))
     trials -= trials.mean(axis=2, keepdims=True)
-    states = NoiseStates().fit(trials, rng)
+    states = TrialClusters().fit(trials, rng)
     power = np.log(np.square(states.trials_).sum(axis=1))
     parts = np.split(power, states.bounds_[1:-1])
     assert np.average([part.var() for part in parts], weights=np.diff(states.bounds_)) < (
@@ -172,12 +172,12 @@ def test_without_trials_draws_have_their_covariance(recording, rng):
         # with gains of sources the power of every channel stays
         power = np.square(bare.colour(noise)).mean(axis=(0, 2))
         assert_allclose(power, np.square(trials).mean(axis=(0, 2)), rtol=0.05)
-        bare.states_.gains_ = None
+        bare.clusters_.gains_ = None
         draws = bare.colour(noise).reshape(60_000, -1)
         covariance = draws.T @ draws / len(draws)
         assert_allclose(covariance, expected, atol=0.03 * np.diag(expected).max())
         # no trial is among what is kept
-        kept = bare.states_.components_ * whitener.scale_.repeat(16, axis=1).ravel()
+        kept = bare.clusters_.components_ * whitener.scale_.repeat(16, axis=1).ravel()
         kept /= np.linalg.norm(kept, axis=1, keepdims=True) + 1e-12
         alike = np.abs(kept @ (flat / np.linalg.norm(flat, axis=1, keepdims=True)).T)
         assert alike.max() < 0.9

@@ -135,10 +135,10 @@ def test_one_argument_leaves_recorded_trials_out(rng):
     loudness = rng.lognormal(0, 0.5, (240, 1, 1))
     y = loudness * make(rng, tokens, 4, amplitude=0.0).reshape(-1, C, T)
     stored, bare = (
-        DiffusionRegressor(max_iter=0, store_trials=store, random_state=0).fit(
+        DiffusionRegressor(noise=noise, max_iter=0, random_state=0).fit(
             tokens, y, image_index=image
         )
-        for store in (True, False)
+        for noise in ("auto", "gaussian")
     )
     assert stored.n_stored_trials_ == 240
     assert bare.n_stored_trials_ == 0
@@ -158,6 +158,6 @@ def test_gaussian_truth_keeps_nothing_beyond_the_gaussian():
         noise = mixing @ np.cumsum(rng.standard_normal((240, C, T)), axis=2)
         y = noise + 3 * tokens[image, :1, None] * np.exp(-0.5 * ((TIME - 0.4) / 0.1) ** 2)
         model = DiffusionRegressor(max_iter=0, random_state=0).fit(tokens, y, image_index=image)
-        gains = model.noise_.pooled.states_.gains_
+        gains = model.noise_.pooled.clusters_.gains_
         kept += bool(model.power_.bands_) or model.n_stored_trials_ > 0 or gains is not None
     assert kept <= 1

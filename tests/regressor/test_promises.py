@@ -37,11 +37,10 @@ WRONG = {
 }
 WRONG_OF_REGRESSOR = {
     "mean": ("ridge", "nonsense", 3, True, np.nan, Ridge, ["auto"]),
-    "noise": ("gaussian", None, 3, True, Denoiser, Ridge()),
+    "noise": ("gauss", None, 3, True, Denoiser, Ridge()),
     "max_iter": (-1, 2.5, np.nan, "4", True),
     "n_folds": (1, *NO_COUNT),
     "min_images": (1, *NO_COUNT),
-    "store_trials": ("no", None, 1),
     "device": ("gpu", "abacus", 1j),
     "random_state": ("x", -1, 1.5, True),
 }
