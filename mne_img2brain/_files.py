@@ -1,7 +1,7 @@
 """A file or a set of files whole, or not at all; and files of others, looked at before use.
 
 What is written goes to another name first, is pushed to the disk, and is then moved to its own
-name, which the file system does in one step. Whoever is killed on the way leaves the old files,
+name, which the file system does in one step. A process killed on the way leaves the old files,
 and leftovers that the next writer sweeps away: a lock that died with its holder tells which.
 """
 
@@ -107,8 +107,8 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_together(folder: Path, writers: dict[str, Callable[[Path], None]]) -> None:
     """Write files that belong together; others in the folder stay.
 
-    Whoever stops on the way leaves the old files, or the new ones, part of them under their names
-    and part in a folder beside them: :func:`places` says where to look.
+    A process that stops on the way leaves the old files, or the new ones, part of them under their
+    names and part in a folder beside them: :func:`places` says where to look.
 
     Parameters
     ----------
@@ -138,7 +138,9 @@ def write_together(folder: Path, writers: dict[str, Callable[[Path], None]]) -> 
                             (staging / name).touch()
                             mode = (staging / name).stat().st_mode
                             write(staging / name)
-                            os.chmod(staging / name, mode)  # as umask has it, whoever wrote
+                            os.chmod(
+                                staging / name, mode
+                            )  # as umask has it, whichever process wrote
                             sync(staging / name)
                     sync(staging)
                 except BaseException:
@@ -334,7 +336,7 @@ def _try_lock(handle: int) -> bool | None:
 def _sweep_parts(folder: Path) -> None:
     """Remove what writers left that were killed: nobody holds its lock."""
     for left in folder.glob(f"{_PART}*"):
-        # whoever made it needs a moment to lock it
+        # the process that made it needs a moment to lock it
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > 5:
                 with left.open("rb") as stream:

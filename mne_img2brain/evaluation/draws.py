@@ -229,7 +229,7 @@ def _tell_apart(
     )
     for name, of_image in accuracy.items():
         rows.add(
-            f"told from real, {name}",
+            f"two-sample accuracy, {name}",
             of_image.mean(),
             of_image,
             chance=0.5,

@@ -250,7 +250,7 @@ def classifier_two_sample(
     n_folds: int = 5,
     random_state: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Classifier two-sample test: how often draws are told from real trials.
+    """Classifier two-sample test: how often a classifier separates draws from real trials.
 
     Of every image as many draws as real trials take part, chosen at random, and images, not
     trials, are cut into folds, so that what a classifier learns of an image is of no use to it.

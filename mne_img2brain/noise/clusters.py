@@ -16,18 +16,18 @@ _MAX_VALUES = 2**24  # numbers kept: 64 MiB
 
 
 class TrialClusters:
-    r"""A mixture of Gaussians, one for each state of the noise.
+    r"""A mixture of Gaussians, one for each cluster of trials that are alike.
 
     Alpha waxes and wanes, muscles tighten, recordings differ: the covariance of trials is not the
-    same for all, and one Gaussian for all of them is told from real trials by that. Trials are
-    parted into states of 12 to 23 by median splits along the first principal component of their
-    log power, of each octave of frequency over sensors and of each sensor over frequencies, state
-    after state. A draw takes the state of a trial chosen at random, and is
+    same for all, and a classifier separates draws of one Gaussian from real trials by that.
+    Trials are parted into clusters of 12 to 23 by median splits along the first principal
+    component of their log power, of each octave of frequency over sensors and of each sensor over
+    frequencies, cluster after cluster. A draw takes the cluster of a trial chosen at random, and is
 
     .. math:: \sum_j a_j r_j, \qquad a \sim \text{uniform on the unit sphere}
 
-    over the residuals :math:`r_j` of that state: its expectation is zero and its covariance that of
-    the state. Over states that is exactly the sample covariance of all trials: their spectrum,
+    over the residuals :math:`r_j` of that cluster: its expectation is zero and its covariance that
+    of the cluster. Over clusters that is exactly the sample covariance of all trials: their spectrum,
     their topographies, their rank. What power of single sources varies more from trial to trial
     than that of these draws is added by :class:`~mne_img2brain.noise.gains.BandGains`.
 
@@ -171,7 +171,7 @@ def _gaussian(trials: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _find_gains(trials: np.ndarray, drawn: np.ndarray) -> BandGains | None:
-    """Draws vary in loudness, not in each source for itself."""
+    """Draws vary in broadband power, not in each source for itself."""
     gains = BandGains().fit(trials, drawn)
     return gains if 0 < gains.n_numbers <= trials[0].size - 2 * _LEAST else None
 

@@ -275,7 +275,7 @@ class SpaceTimeWhitener:
     def colour(self, noise: np.ndarray) -> np.ndarray:
         """Turn white noise into residuals.
 
-        By the states of the noise, whose covariances add up to that of the sample: whitening takes
+        By clusters of trials, whose covariances add up to that of the sample: whitening takes
         the inverse of a covariance and wants one that is safe there; noise does not, and a network
         tells the safe one from real trials by what it leaves out (see the page "What we tried").
         With fewer than 100 trials as :meth:`inverse_transform`.

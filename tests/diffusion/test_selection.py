@@ -52,7 +52,7 @@ def white(tokens, noise):
 
 
 def louder(tokens, noise, power=0.5):
-    """A loudness that follows the image; over images it is what it is without it."""
+    """A broadband power that follows the image; over images it is what it is without it."""
     return noise * np.exp(power * tokens[:, :, :1])
 
 
@@ -72,7 +72,7 @@ def shuffled(tokens, noise):
     [
         (louder, louder, True),
         (mixed, mixed, True),
-        (louder, shuffled, False),  # the right loudness, of other images
+        (louder, shuffled, False),  # the right power, of other images
         (white, louder, False),
         (white, lambda tokens, noise: 0.8 * noise, False),
     ],

@@ -229,7 +229,7 @@ def _save_for_ever(encoders, fname):
 
 
 def test_readers_and_writers_at_the_same_time(pair, recorded, tmp_path):
-    """Two writers: whoever reads meanwhile reads one of both encoders, whole."""
+    """Two writers: a reader meanwhile reads one of both encoders, whole."""
     encoders, expected = pair
     encoders[0].save(tmp_path / "e")
     fork = multiprocessing.get_context("fork")

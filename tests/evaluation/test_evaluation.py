@@ -125,7 +125,7 @@ def test_values_are_those_of_the_metrics(truth, info, shown_images, trials, epoc
         ("coverage of the 90 % interval", 0.9, 0.01),
         ("mean of draws within 2 SE of prediction", 0.95, 0.02),
         ("power / real, alpha", 0, 0.3),
-        ("told from real, lda", 0.5, 0.1),
+        ("two-sample accuracy, lda", 0.5, 0.1),
     ):
         assert result.value(metric) == pytest.approx(goal, abs=within), metric
     # ... and as good as real trials are to real trials, for as many trials as are compared.

@@ -1,4 +1,4 @@
-"""Noise by states: the covariance of the sample, and the loudness of its trials."""
+"""Trial clusters: the covariance of the sample, and the broadband power of its trials."""
 
 import numpy as np
 import pytest
@@ -148,8 +148,8 @@ def test_draws_of_gaussian_trials_are_gaussian():
 
 def test_the_offset_does_not_part_trials(rng):
     # a baseline of the whole epoch leaves rounding in place of the offset
-    loudness = 0.15 * rng.standard_normal(N)
-    trials = np.exp(loudness)[:, None, None] * rng.standard_normal((N, 8, 64))
+    log_size = 0.15 * rng.standard_normal(N)
+    trials = np.exp(log_size)[:, None, None] * rng.standard_normal((N, 8, 64))
     trials -= trials.mean(axis=2, keepdims=True)
     states = TrialClusters().fit(trials, rng)
     power = np.log(np.square(states.trials_).sum(axis=1))

@@ -132,8 +132,8 @@ def test_where_nothing_follows_the_image_draws_are_as_without(rng, monkeypatch):
 
 def test_one_argument_leaves_recorded_trials_out(rng):
     tokens, image = rng.standard_normal((60, 5)), np.repeat(np.arange(60), 4)
-    loudness = rng.lognormal(0, 0.5, (240, 1, 1))
-    y = loudness * make(rng, tokens, 4, amplitude=0.0).reshape(-1, C, T)
+    size_of_trial = rng.lognormal(0, 0.5, (240, 1, 1))
+    y = size_of_trial * make(rng, tokens, 4, amplitude=0.0).reshape(-1, C, T)
     stored, bare = (
         DiffusionRegressor(noise=noise, max_iter=0, random_state=0).fit(
             tokens, y, image_index=image
