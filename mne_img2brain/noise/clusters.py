@@ -27,9 +27,9 @@ class TrialClusters:
     .. math:: \sum_j a_j r_j, \qquad a \sim \text{uniform on the unit sphere}
 
     over the residuals :math:`r_j` of that cluster: its expectation is zero and its covariance that
-    of the cluster. Over clusters that is exactly the sample covariance of all trials: their spectrum,
-    their topographies, their rank. What power of single sources varies more from trial to trial
-    than that of these draws is added by :class:`~mne_img2brain.noise.gains.BandGains`.
+    of the cluster. Over clusters that is exactly the sample covariance of all trials: their
+    spectrum, their topographies, their rank. What power of single sources varies more from trial
+    to trial than that of these draws is added by :class:`~mne_img2brain.noise.gains.BandGains`.
 
     Where trials differ in power no more than draws of one Gaussian do, no trial is kept, and draws
     are Gaussian but for gains: normal numbers times the principal components of the trials.
