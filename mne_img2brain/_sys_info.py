@@ -15,6 +15,16 @@ def sys_info() -> str:
     str
         The platform, the version of Python and of each package that this one depends on, and what
         PyTorch computes on. Nothing is downloaded, and nothing names a folder or a person.
+
+    See Also
+    --------
+    mne.sys_info : The same for MNE-Python.
+
+    Examples
+    --------
+    >>> from mne_img2brain import sys_info
+    >>> "numpy" in sys_info()
+    True
     """
     needed = [
         re.split(r"[^\w.-]", requirement)[0]

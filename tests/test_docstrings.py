@@ -1,28 +1,35 @@
-"""Examples in docstrings of public names say what happens."""
+"""Pages of public names have examples that run, related names and defaults."""
 
 import doctest
 import importlib
+import inspect
 import sys
 
 import matplotlib.pyplot as plt
 import mne
 import pytest
+from numpydoc.docscrape import NumpyDocString
 from test_docs import listed_names
 
 import mne_img2brain
 
 
-def examples():
-    """Modules with public names, and the docstring tests of each name that has examples."""
-    finder = doctest.DocTestFinder()
+def public():
+    """Yield the functions and classes of the API page, by name."""
     for name in sorted(listed_names()):
         value = mne_img2brain
         for part in name.split("."):
             if not hasattr(value, part):
                 importlib.import_module(f"{value.__name__}.{part}")
             value = getattr(value, part)
-        if not hasattr(value, "__module__"):
-            continue
+        if callable(value):
+            yield name, value
+
+
+def examples():
+    """Yield the examples of each docstring that has some, those of methods too."""
+    finder = doctest.DocTestFinder()
+    for name, value in public():
         for test in finder.find(value, name, module=sys.modules[value.__module__]):
             if test.examples:
                 yield test
@@ -38,3 +45,22 @@ def test_examples_run(test):
     with mne.use_log_level("error"):  # few trials are warned of, and MNE logs to standard output
         assert runner.run(test, out=said.append).failed == 0, "".join(said)
     plt.close("all")
+
+
+@pytest.mark.parametrize(("name", "value"), list(public()))
+def test_pages_are_complete(name, value):
+    page = NumpyDocString(inspect.getdoc(value))
+    assert page["See Also"]
+    assert page["Examples"]
+    described = {
+        part.strip().lstrip("*"): f"{entry.type} {' '.join(entry.desc)}"
+        for entry in page["Parameters"]
+        if entry.type  # others are "as in" MNE
+        for part in entry.name.split(",")
+    }
+    optional = {
+        name
+        for name, parameter in inspect.signature(value).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    assert not {name for name in optional & set(described) if "default" not in described[name]}

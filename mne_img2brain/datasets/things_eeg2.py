@@ -153,6 +153,11 @@ def load(
     peak at 0.1 GiB more than the 1.9 GiB returned, in 10 s from the page cache; so do UBP files of
     arrays. UBP files of tensors need torch, 0.3 GiB more, and torch keeps the 2 GiB it mapped
     resident while there is room.
+
+    Examples
+    --------
+    >>> from mne_img2brain.datasets import things_eeg2
+    >>> images, epochs = things_eeg2.load("THINGS-EEG2", subject=1)  # doctest: +SKIP
     """
     if split not in ("train", "test"):
         raise ValueError(f"split={split!r}; give 'train' or 'test'.")

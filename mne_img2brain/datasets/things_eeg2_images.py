@@ -61,6 +61,11 @@ def fetch_image_metadata(folder: str | os.PathLike | None = None) -> Path:
     See Also
     --------
     mne_img2brain.datasets.things_eeg2.load : Read recordings.
+
+    Examples
+    --------
+    >>> from mne_img2brain.datasets import things_eeg2
+    >>> metadata = things_eeg2.fetch_image_metadata()  # doctest: +SKIP
     """
     import pooch
 

@@ -144,6 +144,11 @@ def load(
     See Also
     --------
     mne_img2brain.datasets.things_eeg2.load : EEG, with images of the same collection.
+
+    Examples
+    --------
+    >>> from mne_img2brain.datasets import things_meg
+    >>> images, epochs = things_meg.load("THINGS-MEG", subject=1)  # doctest: +SKIP
     """
     if split not in ("train", "test"):
         raise ValueError(f"split={split!r}; give 'train' or 'test'.")

@@ -35,6 +35,15 @@ class Attention:
     See Also
     --------
     attention_maps : Computes it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain.encoder.attribution import Attention
+    >>> weights = np.full((1, 2, 1, 4), 0.25)
+    >>> attention = Attention(weights, ["frontal", "occipital"], np.array([0.1]))
+    >>> attention.weights[:, attention.regions.index("occipital")].sum(axis=-1)
+    array([[1.]])
     """
 
     weights: np.ndarray
@@ -75,6 +84,20 @@ def attention_maps(
     See Also
     --------
     attribute_tokens : What drives the response.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain import DiffusionRegressor, ImageToBrainEncoder
+    >>> from mne_img2brain.datasets import simulate_epochs
+    >>> from mne_img2brain.encoder.attribution import attention_maps
+    >>> tokens = np.random.default_rng(0).standard_normal((60, 4, 3))
+    >>> epochs, _ = simulate_epochs(tokens, n_trials=1, snr=5.0, sfreq=25.0, random_state=0)
+    >>> regressor = DiffusionRegressor.xu2025(hidden_size=16, n_layers=1, max_iter=10)
+    >>> encoder = ImageToBrainEncoder(regressor=regressor).fit(tokens, epochs, image_ids="image_id")
+    >>> attention = attention_maps(encoder, tokens[:2])
+    >>> np.allclose(attention.weights.sum(axis=-1), 1)
+    True
     """
     denoiser = _kept_denoiser(encoder)
     check_integers(batch_size=(batch_size, 1))
@@ -154,6 +177,23 @@ def attribute_tokens(
     References
     ----------
     .. [1] Sundararajan, Taly & Yan (2017). Axiomatic attribution for deep networks. ICML.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mne_img2brain import DiffusionRegressor, ImageToBrainEncoder
+    >>> from mne_img2brain.datasets import simulate_epochs
+    >>> from mne_img2brain.encoder.attribution import attribute_tokens
+    >>> tokens = np.random.default_rng(0).standard_normal((60, 4, 3))
+    >>> epochs, _ = simulate_epochs(tokens, n_trials=1, snr=5.0, sfreq=25.0, random_state=0)
+    >>> regressor = DiffusionRegressor.xu2025(
+    ...     hidden_size=16, n_layers=1, max_iter=10, prediction_type="v", zero_terminal_snr=True
+    ... )
+    >>> encoder = ImageToBrainEncoder(regressor=regressor).fit(tokens, epochs, image_ids="image_id")
+    >>> weights = np.zeros((len(encoder.ch_names_), len(encoder.times_)))
+    >>> weights[encoder.ch_names_.index("Oz")] = 1 / len(encoder.times_)  # the mean at Oz
+    >>> attribute_tokens(encoder, tokens[:2], weights).shape
+    (2, 4)
     """
     denoiser = _kept_denoiser(encoder)
     if encoder.regressor_.mean is not None:

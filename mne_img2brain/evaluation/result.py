@@ -53,6 +53,12 @@ class Evaluation:
     See Also
     --------
     mne_img2brain.evaluate : Makes one.
+
+    Examples
+    --------
+    >>> judged = evaluate(encoder, images, epochs)  # doctest: +SKIP
+    >>> judged.value("r")  # doctest: +SKIP
+    >>> judged.report().save("report.html")  # doctest: +SKIP
     """
 
     table: pd.DataFrame

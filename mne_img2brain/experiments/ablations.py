@@ -92,7 +92,7 @@ def ablate(
         The responses of one subject.
     folder : path-like
         Where results are kept: new, empty, or that of a call to go on with.
-    image_ids, captions, groups
+    image_ids, captions, groups : array | list | str | None, default None
         As in fit. Test images are held out by whole groups (concepts).
     rows : None | list of str | dict of str to dict, default None
         Which rows. ``None`` is all of :func:`ablation_rows`; a list takes some of these, by name
@@ -171,6 +171,11 @@ def ablate(
     ----------
     .. [1] Xu et al. (2025). Image-to-brain signal generation for visual prosthesis with CLIP
        guided multimodal diffusion models. arXiv:2509.00787.
+
+    Examples
+    --------
+    >>> from mne_img2brain.experiments import ablate
+    >>> table = ablate(images, epochs, "ablations", image_ids="image_id")  # doctest: +SKIP
     """
     check_integers(
         n_seeds=(n_seeds, 1), n_draws=(n_draws, 0), n_bootstrap=(n_bootstrap, 2),

@@ -133,6 +133,11 @@ def reproduce(
     ----------
     .. [1] Xu et al. (2025). Image-to-brain signal generation for visual prosthesis with CLIP
        guided multimodal diffusion models. arXiv:2509.00787.
+
+    Examples
+    --------
+    >>> from mne_img2brain.experiments import reproduce
+    >>> tables = reproduce("things-eeg2", "THINGS-EEG2", "results")  # doctest: +SKIP
     """
     check_integers(random_state=(random_state, 0))
     if scale not in SCALES:

@@ -57,6 +57,12 @@ def clip_score(
     ----------
     .. [1] Hessel et al. (2021). CLIPScore: a reference-free evaluation metric for image
        captioning. EMNLP.
+
+    Examples
+    --------
+    >>> from mne_img2brain.stimulus import clip_score
+    >>> clip_score(["dog.jpg", "car.jpg"], ["a dog", "a car"]).shape  # doctest: +SKIP
+    (2,)
     """
     images = check_images(images)
     captions = [captions] if isinstance(captions, str) else list(captions)

@@ -37,6 +37,13 @@ class Captioner:
     ----------
     .. [1] Wang et al. (2024). Qwen2-VL: enhancing vision-language model's perception of the world
        at any resolution. arXiv:2409.12191.
+
+    Examples
+    --------
+    >>> from mne_img2brain.stimulus import Captioner
+    >>> captioner = Captioner("Qwen/Qwen2-VL-2B-Instruct", device="cpu")
+    >>> captioner([image])  # doctest: +SKIP
+    ['A dog runs on the beach.']
     """
 
     def __init__(

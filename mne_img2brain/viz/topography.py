@@ -63,6 +63,16 @@ def plot_prediction(
     See Also
     --------
     plot_score_joint : A map of scores.
+
+    Examples
+    --------
+    >>> from mne_img2brain.datasets import simulate_epochs, simulate_images
+    >>> from mne_img2brain.viz import plot_prediction
+    >>> images, _ = simulate_images(4, size=32, random_state=0)
+    >>> epochs, truth = simulate_epochs(images, random_state=0)
+    >>> figure = plot_prediction(truth.average(), epochs.average(), times=[0.1], show=False)
+    >>> len(figure.axes)  # two time courses, three topographies, the colour bar
+    6
     """
     check_evoked(predicted=predicted, recorded=recorded)
     if isinstance(labels, str) or len(labels) != 2:
@@ -144,6 +154,18 @@ def plot_score_joint(
     --------
     plot_r_time : r over time.
     mne_img2brain.metrics.r_map : The map.
+
+    Examples
+    --------
+    >>> import mne
+    >>> import numpy as np
+    >>> from mne_img2brain.epochs import EvokedMap
+    >>> from mne_img2brain.viz import plot_score_joint
+    >>> info = mne.create_info(["Oz", "Pz"], 100, "eeg")
+    >>> r = EvokedMap(np.full((2, 50), 0.2), info, comment="r")
+    >>> figure = plot_score_joint(r, show=False)
+    >>> len(figure.axes)  # no topographies of two sensors without positions
+    1
     """
     check_evoked(r=r)
     there = np.isfinite(r.data).any(axis=1)
