@@ -51,6 +51,13 @@ def test_examples_run(test):
 def test_pages_are_complete(name, value):
     page = NumpyDocString(inspect.getdoc(value))
     assert page["See Also"]
+    room = f"mne_img2brain.{name}".rpartition(".")[0]
+    related = {link for entries, _ in page["See Also"] for link, _ in entries}
+    ours = {link.removeprefix("mne_img2brain.") for link in related if link.startswith("mne_img")}
+    near = {link for link in related if not link.startswith(("mne.", "mne_img2brain."))}
+    ours |= {f"{room}.{link}".removeprefix("mne_img2brain.") for link in near}
+    pages = listed_names()
+    assert not {link for link in ours if not {link, link.rpartition(".")[0]} & pages}
     assert page["Examples"]
     described = {
         part.strip().lstrip("*"): f"{entry.type} {' '.join(entry.desc)}"

@@ -136,8 +136,8 @@ def evaluate(
 
     See Also
     --------
-    Evaluation : What is returned.
-    mne_img2brain.metrics : The metrics.
+    mne_img2brain.evaluation.Evaluation : What is returned.
+    mne_img2brain.ImageToBrainEncoder.score_evoked : r of one encoder.
 
     Examples
     --------
