@@ -94,7 +94,11 @@ class SubjectsMixin:
                 f"epochs is a dict of {len(epochs)} subjects; adapt learns one at a time: give its "
                 "epochs, and its name as subject."
             )
-        subject = "" if subject is None else str(subject)
+        if subject is not None and not isinstance(subject, str):
+            raise TypeError(
+                f"subject={subject!r} is a {type(subject).__name__}; give a name, a str."
+            )
+        subject = subject or ""
         if subject.strip() in ("", "None"):
             raise ValueError(f"subject={subject!r} names nobody; give the new subject a name.")
         if subject in self.subjects_:

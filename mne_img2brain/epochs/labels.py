@@ -12,6 +12,8 @@ from .maps import EvokedMap
 # what str() and files make of a missing name
 _NO_NAME = {"", "None", "nan", "NaN", "n/a", "<NA>"}
 
+_MOST_AVERAGED = 1e6  # trials: nobody has recorded more for one average
+
 
 def trials_averaged(evoked: mne.Evoked, label: str) -> float:
     """Return of how many trials an Evoked is the average.
@@ -82,12 +84,12 @@ def averaged_column(column: Any, label: str) -> np.ndarray:
             label, missing.sum(), len(missing),
         )  # fmt: skip
     counts[missing] = 1
-    broken = ~np.isfinite(counts) | (counts <= 0)
+    broken = ~np.isfinite(counts) | (counts <= 0) | (counts > _MOST_AVERAGED)
     if broken.any():
         row = int(np.flatnonzero(broken)[0])
         raise ValueError(
             f"Row {row} of the metadata column 'n_averaged' of {label} is {column.iloc[row]!r}; "
-            "give the number of trials that were averaged, above 0."
+            f"give the number of trials that were averaged, above 0 and up to {_MOST_AVERAGED:.0e}."
         )
     return counts
 

@@ -9,7 +9,7 @@ import mne
 import numpy as np
 import pandas as pd
 
-from .._log import logger
+from .._log import logger, warn
 from .labels import (
     averaged_column,
     check_names,
@@ -20,6 +20,8 @@ from .labels import (
 from .preparation import preparation
 from .prepared import check_alike
 from .union import check_same_times, join_events, join_metadata, union_of_sensors
+
+_OUTLIER = 10_000  # times the span of the median trial: more than an artefact makes
 
 
 @dataclass(frozen=True)
@@ -175,14 +177,24 @@ def check_data(recording: Recording) -> None:
         )
     if recording.n_trials * data.shape[2] < 2:
         return
+    lows, highs = data.min(axis=2), data.max(axis=2)  # NaN where a trial lacks the channel
     with np.errstate(invalid="ignore"):
-        lowest, highest = np.nanmin(data, axis=(0, 2)), np.nanmax(data, axis=(0, 2))
+        lowest, highest = np.nanmin(lows, axis=0), np.nanmax(highs, axis=0)
     flat = [name for name, same in zip(recording.ch_names, highest == lowest, strict=True) if same]
     if flat:
         raise ValueError(
             f"{len(flat)} flat channel{'' if len(flat) == 1 else 's'} (one and the same value in "
             f"all trials): {', '.join(flat)}. Mark them as bad (epochs.info['bads']) or leave them "
             "out with picks."
+        )
+    ranges = np.where(mask, highs - lows, 0.0)
+    usual = np.median(ranges, axis=0)
+    trial, channel = np.unravel_index(np.argmax(ranges - _OUTLIER * usual), ranges.shape)
+    if ranges[trial, channel] > _OUTLIER * usual[channel] > 0:
+        warn(
+            f"Trial {trial} spans {ranges[trial, channel] / usual[channel]:.0f} times what the "
+            f"median trial does at channel {recording.ch_names[channel]!r}: an artefact, or "
+            "other units? Drop such trials, epochs.drop_bad(reject=...), or they decide the fit."
         )
 
 

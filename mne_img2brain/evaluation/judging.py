@@ -258,8 +258,9 @@ def _known_subject(encoder: "ImageToBrainEncoder", name: str, subject: str | Non
     subjects = getattr(encoder, "subjects_", ())
     if subject in subjects:
         return subject
-    if subject is not None and len(subjects) > 1:
-        warn(f"{name!r} does not know the subject {subject!r}: its average subject is judged.")
+    if subject is not None:
+        which = "average subject" if len(subjects) > 1 else "only subject"
+        warn(f"{name!r} does not know the subject {subject!r}: its {which} is judged.")
     return None
 
 

@@ -36,6 +36,8 @@ from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import SplitPlan, plan_splits
 from .adaptation import AdaptingMixin
 
+_MOST_GUIDANCE = 100  # times the effect of an image: more is a slip of the keyboard
+
 
 class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, BaseEstimator):
     r"""Expected responses by regression, single trials by diffusion.
@@ -491,8 +493,11 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         """
         tokens, subjects = self._check_predict(X, subjects)
         check_integers(n_draws=(n_draws, 1), n_averaged=(n_averaged, 1))
-        if not isinstance(guidance_scale, Real) or not np.isfinite(guidance_scale):
-            raise ValueError(f"guidance_scale={guidance_scale!r}; give a finite number.")
+        if not isinstance(guidance_scale, Real) or not abs(guidance_scale) <= _MOST_GUIDANCE:
+            raise ValueError(
+                f"guidance_scale={guidance_scale!r}; give a number within {_MOST_GUIDANCE}: 0 "
+                "ignores the image, 1 is no guidance, 2 doubles its effect."
+            )
         if solver not in (None, *SOLVERS):
             raise ValueError(f"solver={solver!r}; give one of {sorted(SOLVERS)}, or None.")
         if n_steps is not None and n_steps not in Integer(1, N_TIMESTEPS):

@@ -8,6 +8,8 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 
 from .._parameters import Integer
 
+_LARGEST = 1e15  # of token values: squares of larger ones, summed, leave float32
+
 
 @dataclasses.dataclass
 class TrialArrays:
@@ -120,6 +122,14 @@ def _check_padding(tokens: np.ndarray) -> None:
             raise ValueError(
                 f"Token {token} of image {start + image} holds NaN or infinity beside numbers; "
                 "padding tokens are NaN throughout, all others finite."
+            )
+        with np.errstate(invalid="ignore"):
+            large = np.argwhere(np.abs(some) > _LARGEST)
+        if len(large):
+            image, token, feature = large[0]
+            raise ValueError(
+                f"Token {token} of image {start + image} holds {some[image, token, feature]:.3g}; "
+                f"give tokens within {_LARGEST:.0e}, standardised for example."
             )
         if not real.any(axis=1).all():
             image = start + int(np.flatnonzero(~real.any(axis=1))[0])

@@ -317,3 +317,17 @@ def test_units():
     check_units(read_recording(made(**MEG)))
     # who names the unit knows
     check_units(read_recording(made(scale=1.0, metadata=pd.DataFrame({"unit": ["sd"] * 12}))))
+
+
+def test_a_trial_of_other_size_is_named(rng):
+    """An artefact, or one run in other units, among many trials."""
+    data = 1e-6 * rng.standard_normal((30, 3, 20))
+    info = mne.create_info(["Oz", "O1", "O2"], 100.0, "eeg")
+    data[7] *= 1e5
+    with pytest.warns(RuntimeWarning, match=r"Trial 7 spans \d+ times .* at channel"):
+        read_recording(mne.EpochsArray(data, info, verbose="error"))
+    data[7] *= 1e-3  # a blink is no such thing
+    read_recording(mne.EpochsArray(data, info, verbose="error"))
+    counts = pd.DataFrame({"n_averaged": [1e18] * 30})
+    with pytest.raises(ValueError, match=r"'n_averaged' of epochs is .*1e\+18.*; .* up to 1e\+06"):
+        read_recording(mne.EpochsArray(data, info, metadata=counts, verbose="error"))

@@ -316,6 +316,9 @@ def test_wrong_options_of_sample_are_named(fitted):
         model.sample(tokens, solver="euler")
     with pytest.raises(ValueError, match="n_steps=0"):
         model.sample(tokens, n_steps=0)
+    for scale in (1e12, np.nan, "2"):
+        with pytest.raises(ValueError, match="guidance_scale=.* give a number within 100"):
+            model.sample(tokens, guidance_scale=scale)
 
 
 def test_parameters_of_the_denoiser_are_searched(rng):
@@ -340,6 +343,13 @@ def test_partial_nan_is_not_padding(linear):
     broken[4] = np.nan
     with pytest.raises(ValueError, match="Image 4 has no token"):
         make_regressor(**TINY).fit(broken, y, image_index=image)
+
+
+@pytest.mark.parametrize("size", [1e30, 1e200])
+def test_tokens_that_are_too_large_are_named(linear, size):
+    tokens, image, y = linear
+    with pytest.raises(ValueError, match="give tokens within 1e"):
+        make_regressor(**TINY).fit(size * tokens, y, image_index=image)
 
 
 def test_other_width_is_an_error(fitted):
