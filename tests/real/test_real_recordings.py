@@ -3,6 +3,8 @@
 The numbers in the comments were measured with these very settings; bounds leave room.
 """
 
+import warnings
+
 import numpy as np
 import pytest
 from recordings import checkerboards, meg_sample, n170, semireal
@@ -107,3 +109,20 @@ def test_semireal_beats_ridge_on_unseen_images(shared_data):
         r[name] = score.data[:, window].mean()
     assert r["ours"] > r["ridge"] + 0.02
     assert r["ours"] > 0.227
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", ["subject1", "subject2", "subject3"])
+def test_a_weak_effect_is_no_reason_to_warn(shared_data, subject):
+    """Four sensors of a headband: r of single images is about 0, and faces still differ."""
+    images, epochs, image, _, _ = n170(shared_data, subject)
+    shuffled = np.random.default_rng(0).permutation(image)
+    for ids, wrong in ((image, False), (shuffled, True)):
+        encoder = ImageToBrainEncoder(
+            GaborEmbedder(), DiffusionRegressor(max_iter=0, random_state=0)
+        )
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            encoder.fit(images, epochs, image_ids=ids)
+        told = [str(one.message) for one in said if "do not predict" in str(one.message)]
+        assert bool(told) is wrong
