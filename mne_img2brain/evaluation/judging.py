@@ -258,7 +258,7 @@ def _known_subject(encoder: "ImageToBrainEncoder", name: str, subject: str | Non
     subjects = getattr(encoder, "subjects_", ())
     if subject in subjects:
         return subject
-    if subject is not None:
+    if subject is not None and subjects:
         which = "average subject" if len(subjects) > 1 else "only subject"
         warn(f"{name!r} does not know the subject {subject!r}: its {which} is judged.")
     return None
