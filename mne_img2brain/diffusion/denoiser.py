@@ -593,10 +593,6 @@ def _batches(n: int, batch_size: int) -> list[np.ndarray]:
     return [np.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
 
 
-def _pick(subject: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
-    return None if subject is None else subject[rows]
-
-
 def _rows(
     subject: np.ndarray | None, rows: np.ndarray, device: torch.device
 ) -> torch.Tensor | None:

@@ -201,7 +201,7 @@ def _fit_inside(
 def _table(tokens: np.ndarray, n_features: int | None = None) -> np.ndarray:
     """Pool tokens for regressors that read a table.
 
-    Padding in fit means captions, whose last token is then taken too; what was fitted is told from
+    Padding in fit means captions, whose last token is then taken too; what was fitted shows in
     its number of features.
     """
     if tokens.ndim == 2:

@@ -254,7 +254,7 @@ def _kept_denoiser(encoder: "ImageToBrainEncoder") -> Denoiser:
     if not isinstance(noise, Denoiser):
         raise ValueError(
             "The denoiser of this encoder was not kept: it did not draw better than the "
-            "the noise without it on images held out, so nothing in it looks at the image. Train "
+            "noise without it on images held out, so nothing in it looks at the image. Train "
             "longer, on more trials, or with mean=None."
         )
     return noise

@@ -143,7 +143,7 @@ class TrialClusters:
         if self.trials_ is not None:
             bare.components_ = _principal_components(self.trials_)
             trials = self.trials_.reshape(-1, *shape)
-            # the first gains are over what draws by states vary in
+            # the first gains are over what draws from clusters vary in
             bare.gains_ = _find_gains(trials, _gaussian(trials, np.random.default_rng(0)))
         return bare
 
