@@ -11,8 +11,8 @@ from ..epochs import (
     align,
     check_distinct_trials,
     ids_of_trials,
-    images_from_metadata,
     metadata_column,
+    named_images,
 )
 from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
 from ..trials.splits import merge_groups
@@ -54,14 +54,7 @@ def pair_trials(
     ValueError
         If images and trials do not match, or trials of different images are copies.
     """
-    if isinstance(images, str) and not images.endswith(".npy"):
-        if image_ids is not None:
-            raise ValueError(
-                f"images={images!r} names a metadata column, which tells the image of every "
-                "epoch; leave image_ids out."
-            )
-        images = images_from_metadata(recording, images)
-    images = indexable(images)
+    images = indexable(named_images(recording, images, image_ids))
     row = align(images, recording, image_ids)
     captions = _captions_per_image(recording, captions, row, len(images))
     used, row = np.unique(row, return_inverse=True)

@@ -6,6 +6,7 @@ from .alignment import (
     ids_of_trials,
     images_from_metadata,
     metadata_column,
+    named_images,
 )
 from .generated import events_for, generated_metadata, make_epochs
 from .maps import EvokedMap, read_maps, to_evoked_map
@@ -27,6 +28,7 @@ __all__ = [
     "generated_metadata",
     "ids_of_trials",
     "images_from_metadata",
+    "named_images",
     "make_epochs",
     "match_channels",
     "metadata_column",

@@ -203,6 +203,38 @@ def metadata_column(recording: "Recording", column: str) -> np.ndarray:
     return values.to_numpy()
 
 
+def named_images(recording: "Recording", images: Any, image_ids: Any) -> Any:
+    """Return images as given, or read from the metadata column that they name.
+
+    Parameters
+    ----------
+    recording : Recording
+        The trials.
+    images : object
+        Images or tokens; a str that is no ``.npy`` file names a column.
+    image_ids : object
+        As given; the column leaves nothing for them to say.
+
+    Returns
+    -------
+    object
+        Images, one for each epoch where they come from a column.
+
+    Raises
+    ------
+    ValueError
+        If both are given.
+    """
+    if not isinstance(images, str) or images.endswith(".npy"):
+        return images
+    if image_ids is not None:
+        raise ValueError(
+            f"images={images!r} names a metadata column, which tells the image of every "
+            "epoch; leave image_ids out."
+        )
+    return images_from_metadata(recording, images)
+
+
 def images_from_metadata(recording: "Recording", column: str) -> list[str]:
     """Read the path of every trial's image from a metadata column.
 

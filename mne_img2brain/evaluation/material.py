@@ -12,7 +12,7 @@ from ..epochs import (
     check_distinct_trials,
     check_like_fit,
     check_times,
-    images_from_metadata,
+    named_images,
     read_recording,
     take_channels,
 )
@@ -120,14 +120,7 @@ def gather(
     data = take_channels(recording, names)
     good = [c for c in range(len(names)) if np.isfinite(data[:, c]).all()]
     names, data = [names[c] for c in good], data[:, good]
-    if isinstance(images, str) and not images.endswith(".npy"):
-        if image_ids is not None:
-            raise ValueError(
-                f"images={images!r} names a metadata column, which tells the image of every "
-                "epoch; leave image_ids out."
-            )
-        images = images_from_metadata(recording, images)
-    images = indexable(images)
+    images = indexable(named_images(recording, images, image_ids))
     row = align(images, recording, image_ids)
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"There are {len(labels)} labels for {len(images)} images.")
