@@ -1,6 +1,5 @@
 """The command line: fit, predict, evaluate, ablate, reproduce."""
 
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -25,8 +24,7 @@ __all__ = ["main"]
 # What wrong input raises; anything else is a fault of the library, and its traceback is wanted.
 _FLAGS = {
     "checkpoint": "--checkpoint",
-    "allow_training_images": "--allow-training-images", "cache_dir": "--cache-dir",
-    "captions": "--captions",
+    "allow_training_images": "--allow-training-images", "captions": "--captions",
     "device": "--device", "epochs": "EPOCHS", "groups": "--groups",
     "guidance_scale": "--guidance-scale", "image_ids": "--image-ids", "images": "IMAGES",
     "max_iter": "--max-iter", "n_draws": "--draws", "overwrite": "--overwrite",
@@ -60,8 +58,6 @@ def main(argv: list[str] | None = None) -> int:
     }  # fmt: skip
     parser = make_parser()
     arguments = parser.parse_args(argv)
-    if arguments.cache_dir is not None:
-        os.environ["MNE_IMG2BRAIN_CACHE"] = str(arguments.cache_dir.resolve())
     with use_log_level("WARNING" if arguments.quiet else "INFO"):
         try:
             runs[arguments.command](arguments)
@@ -127,6 +123,8 @@ def _save(encoder: Any, arguments: Any) -> None:
 
 def _predict(arguments: Any) -> None:
     """Predict or draw responses and save them as epochs."""
+    from ..encoder import read_encoder
+
     if not arguments.out.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
         raise ValueError(f"--out {arguments.out}: the name of epochs ends in -epo.fif.")
     _refuse_existing(arguments.out, arguments.overwrite)
@@ -134,7 +132,7 @@ def _predict(arguments: Any) -> None:
         raise ValueError("--guidance-scale is of draws; say how many with --draws.")
     try_folder(arguments.out.parent)
     images, captions = _images(arguments, metadata=False)
-    encoder = _read_encoder(arguments.encoder, arguments.device)
+    encoder = read_encoder(arguments.encoder)
     given = {"captions": captions, "subject": arguments.subject}
     if arguments.draws:
         if not hasattr(encoder, "sample"):
@@ -155,6 +153,7 @@ def _predict(arguments: Any) -> None:
 
 def _evaluate(arguments: Any) -> None:
     """Judge encoders; write the page and the tables."""
+    from ..encoder import read_encoder
     from ..evaluation import evaluate
 
     *folders, arguments.images, arguments.epochs = arguments.inputs
@@ -168,10 +167,7 @@ def _evaluate(arguments: Any) -> None:
     if isinstance(epochs, dict):
         logger.info("%d subjects are judged one by one.", len(epochs))
     names = encoder_names(folders)
-    encoders = {
-        name: _read_encoder(folder, arguments.device)
-        for name, folder in zip(names, folders, strict=True)
-    }
+    encoders = {name: read_encoder(folder) for name, folder in zip(names, folders, strict=True)}
     known = sorted({name for encoder in encoders.values() for name in encoder.subjects_})
     if arguments.subject is not None and arguments.subject not in known:
         raise ValueError(
@@ -255,23 +251,6 @@ def _reproduce(arguments: Any) -> None:
     logger.info("Tables and figures are in %s.", arguments.out)
 
 
-def _read_encoder(folder: str, device: str | None) -> Any:
-    """Read an encoder, onto a device where one is named."""
-    from .._torch import resolve_device
-    from ..encoder import read_encoder
-
-    if device is not None:
-        resolve_device(device)
-    encoder = read_encoder(folder)
-    if device is not None:
-        if hasattr(encoder.embedder_, "device"):
-            encoder.embedder_.set_params(device=device)
-        noise = getattr(encoder.regressor_, "noise_", None)
-        if hasattr(noise, "to"):
-            noise.to(device)
-    return encoder
-
-
 def _images(arguments: Any, metadata: bool = True) -> tuple[list[str] | str, list[str] | None]:
     """Read the images and their captions."""
     images, captions = read_images(arguments.images)
@@ -286,8 +265,6 @@ def _embedder(arguments: Any) -> Any:
     from ..stimulus import ClipEmbedder, GaborEmbedder
 
     words = {"captioner": None} if getattr(arguments, "no_captions", False) else {}
-    if getattr(arguments, "device", None) is not None:
-        words["device"] = arguments.device
     if arguments.embedder == "gabor":
         return GaborEmbedder()
     return ClipEmbedder(**words) if arguments.embedder == "clip" or words else None

@@ -3,7 +3,7 @@
 import inspect
 import os
 from numbers import Integral
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from sklearn import config_context
@@ -18,6 +18,9 @@ from .._files import as_path, try_folder
 from ..mean import FewImagesRegressor, KernelMeanRegressor
 from ..trials.pooling import pool_tokens
 from ..trials.splits import merge_groups
+
+if TYPE_CHECKING:
+    from .._types import Regressor
 
 
 class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
@@ -41,7 +44,7 @@ class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         Fitted.
     """
 
-    def __init__(self, regressor: Any, shape: tuple[int, int], regions: np.ndarray) -> None:
+    def __init__(self, regressor: "Regressor", shape: tuple[int, int], regions: np.ndarray) -> None:
         self.regressor = regressor
         self.shape = shape
         self.regions = regions
@@ -99,7 +102,7 @@ class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         return np.reshape(self.regressor_.predict(X), (len(X), -1))
 
 
-def _takes_arrays(regressor: Any) -> bool:
+def _takes_arrays(regressor: "Regressor") -> bool:
     """Tell whether a regressor takes tokens and (n_channels, n_times), as ours do."""
     ours = (KernelMeanRegressor, FewImagesRegressor, SensorsAndTimes)
     return isinstance(regressor, ours) or has_fit_parameter(regressor, "regions")
@@ -108,7 +111,7 @@ def _takes_arrays(regressor: Any) -> bool:
 class _Inner(NamedTuple):
     """What is inside of meta-estimators: its name there, and where parameters of fit are sent."""
 
-    regressor: Any
+    regressor: "Regressor"
     name: str = ""
     prefix: str = ""
     reads_table: bool = False  # transformers come before it
@@ -116,7 +119,7 @@ class _Inner(NamedTuple):
     search_prefix: str = ""
 
 
-def _look_inside(regressor: Any) -> _Inner:
+def _look_inside(regressor: "Regressor") -> _Inner:
     """Go through pipelines, searches and transformed targets to the regressor inside."""
     found = _Inner(regressor)
     while True:
@@ -143,7 +146,7 @@ def _look_inside(regressor: Any) -> _Inner:
             return found
 
 
-def can_sample(regressor: Any) -> bool:
+def can_sample(regressor: "Regressor | None") -> bool:
     """Tell whether a regressor draws single trials, also inside of a pipeline or a search.
 
     Parameters
@@ -164,7 +167,12 @@ def can_sample(regressor: Any) -> bool:
     return regressor is None or hasattr(inside, "sample")
 
 
-def _fit_shaped(regressor: Any, tokens: np.ndarray, y: np.ndarray, **given: Any) -> Any:
+def tells_subjects(regressor: "Regressor | None") -> bool:
+    """Tell whether a regressor takes subjects; None is DiffusionRegressor."""
+    return regressor is None or has_fit_parameter(regressor, "subjects")
+
+
+def _fit_shaped(regressor: "Regressor", tokens: np.ndarray, y: np.ndarray, **given: Any) -> Any:
     """Fit a regressor of ours with as much as it wants to know."""
     known = inspect.signature(regressor.fit).parameters
     if "image_index" not in known and "image_index" in given:
@@ -173,7 +181,7 @@ def _fit_shaped(regressor: Any, tokens: np.ndarray, y: np.ndarray, **given: Any)
 
 
 def _fit_inside(
-    regressor: Any,
+    regressor: "Regressor",
     inner: _Inner,
     tokens: np.ndarray,
     image_index: np.ndarray,
@@ -214,7 +222,7 @@ def _table(tokens: np.ndarray, n_features: int | None = None) -> np.ndarray:
 
 
 def fit_regressor(
-    regressor: Any,
+    regressor: "Regressor | None",
     tokens: np.ndarray,
     image_index: np.ndarray,
     y: np.ndarray,
@@ -262,7 +270,7 @@ def fit_regressor(
             )
         given["checkpoint"] = as_path(checkpoint, "checkpoint")
         try_folder(given["checkpoint"])
-    if has_fit_parameter(regressor, "subjects"):
+    if tells_subjects(regressor):
         given |= {"subjects": subjects, "y_mask": y_mask, "image_index": image_index}
         return _fit_shaped(regressor, tokens, y, **given)
     if y_mask is not None and not np.all(y_mask):
@@ -288,7 +296,10 @@ def fit_regressor(
 
 
 def predict_regressor(
-    regressor: Any, tokens: np.ndarray, shape: tuple[int, int], subjects: np.ndarray | None = None
+    regressor: Any,
+    tokens: np.ndarray,
+    shape: tuple[int, int],
+    subjects: np.ndarray | None = None,
 ) -> np.ndarray:
     """Predict the expected response.
 

@@ -5,19 +5,17 @@ import html
 import math
 from typing import TYPE_CHECKING, Any
 
-from sklearn.base import BaseEstimator
-from sklearn.utils import estimator_html_repr
-from sklearn.utils.validation import check_is_fitted
+import numpy as np
 
 from ..epochs.regions import lobe_of
 
 if TYPE_CHECKING:
-    pass
+    from . import ImageToBrainEncoder
 
 _KINDS = {"eeg": "EEG", "mag": "magnetometers", "grad": "gradiometers"}
 
 
-def describe(encoder: Any) -> dict[str, str]:
+def describe(encoder: "ImageToBrainEncoder") -> dict[str, str]:
     """Describe a fitted encoder, line by line.
 
     Parameters
@@ -58,42 +56,15 @@ def describe(encoder: Any) -> dict[str, str]:
     return lines
 
 
-class DescriptionMixin:
-    """The face of an encoder in a notebook: scikit-learn's diagram, and what it was fitted to."""
-
-    regressor_: Any
-
-    @property
-    def noise_summary_(self) -> Any:
-        """What draws single trials, and what else was tried; None where the regressor has none."""
-        check_is_fitted(self)
-        return getattr(self.regressor_, "noise_summary_", None)
-
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:  # noqa: N803 - scikit-learn's name
-        lines = [BaseEstimator.__repr__(self, N_CHAR_MAX)]
-        r = getattr(self, "cross_validated_r_", math.nan)
-        if math.isfinite(r):
-            lines.append(f"# cross-validated r {r:.3f}")
-        summary = getattr(getattr(self, "regressor_", None), "noise_summary_", None)
-        if summary is not None:
-            lines.append(f"# single trials by {summary}")
-        return "\n".join(lines)
-
-    def _html_repr(self) -> str:
-        """Return what a notebook shows; scikit-learn calls it where its display is a diagram."""
-        diagram = estimator_html_repr(self)
-        try:
-            check_is_fitted(self)
-        except ValueError:
-            return diagram
-        cell = "padding:0.15em 1em 0.15em 0;text-align:left;vertical-align:top"
-        rows = "".join(
-            f'<tr><th scope="row" style="{cell}">{html.escape(name)}</th>'
-            f'<td style="{cell}">{html.escape(text)}</td></tr>'
-            for name, text in describe(self).items()
-        )
-        table = f'<table style="border-collapse:collapse;margin:0.5em 0">{rows}</table>'
-        return f"<div>{diagram}{table}</div>"
+def html_table(encoder: "ImageToBrainEncoder") -> str:
+    """Return what was fitted, as a table for notebooks."""
+    cell = "padding:0.15em 1em 0.15em 0;text-align:left;vertical-align:top"
+    rows = "".join(
+        f'<tr><th scope="row" style="{cell}">{html.escape(name)}</th>'
+        f'<td style="{cell}">{html.escape(text)}</td></tr>'
+        for name, text in describe(encoder).items()
+    )
+    return f'<table style="border-collapse:collapse;margin:0.5em 0">{rows}</table>'
 
 
 def _counts(values: Any) -> str:
@@ -113,7 +84,7 @@ def _seconds(value: float) -> str:
     return f"{value + 0.0:.3f}".rstrip("0").rstrip(".").replace("-0.000", "0")
 
 
-def _baseline(baseline: tuple[float, float], times: Any) -> str:
+def _baseline(baseline: tuple[float | None, float | None] | None, times: np.ndarray) -> str:
     """Describe the baseline, whose ends may be those of the epochs."""
     if baseline is None:
         return "none subtracted"

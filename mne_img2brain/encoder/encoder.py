@@ -1,6 +1,7 @@
 """ImageToBrainEncoder: images and epochs in, generated epochs out."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -9,8 +10,9 @@ import mne
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
+from sklearn.utils import estimator_html_repr
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from .._log import warn
 from ..epochs import (
@@ -24,22 +26,30 @@ from ..epochs import (
     signal_basis,
 )
 from ..epochs.regions import assign_regions
-from ..metrics.cross_validated import images_at_fault
 from ..stimulus.near_copies import looks_in_fit
 from ..stimulus.tokens import present
 from ..trials.checks import check_integers
-from .any_regressor import can_sample, fit_regressor, predict_regressor, sample_regressor
-from .description import DescriptionMixin
+from .any_regressor import (
+    can_sample,
+    fit_regressor,
+    predict_regressor,
+    sample_regressor,
+    tells_subjects,
+)
+from .description import html_table
 from .function import wrap_function
-from .hub import HubMixin
-from .learnt import cross_validate_fit
-from .new_subject import SubjectsMixin
+from .hub import find_folder, push
+from .learnt import check_learnt
+from .new_subject import can_adapt, learn_subject, subject_codes
 from .pairing import NAME_FORMS, number_subjects, pair_trials, trial_groups, user_ids
 from .power import draw_alike, expected_power
 from .saving import restore_encoder, write_encoder
-from .scoring import ScoringMixin
+from .scoring import score_map
 
 if TYPE_CHECKING:
+    from .._types import Embedder, Images, Regressor, Responses
+    from ..diffusion.selection import NoiseSummary
+    from ..evaluation import Evaluation
     from ..stimulus.tokens import Stimuli
 
 
@@ -49,7 +59,7 @@ def _can_sample(encoder: "ImageToBrainEncoder") -> bool:
     return can_sample(regressor)
 
 
-class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixin, BaseEstimator):
+class ImageToBrainEncoder(BaseEstimator):
     """The M/EEG response to images.
 
     Images become tokens (``embedder``), tokens become responses (``regressor``), responses
@@ -128,7 +138,11 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
     """
 
     def __init__(
-        self, embedder: Any = None, regressor: Any = None, *, picks: str | list | None = None
+        self,
+        embedder: "Embedder | None" = None,
+        regressor: "Regressor | None" = None,
+        *,
+        picks: str | list | None = None,
     ) -> None:
         self.embedder = embedder
         self.regressor = regressor
@@ -289,21 +303,15 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         embedder = self._new_embedder(images)
         stimuli = present(images, embedder, captions)
         image = stimuli.index[row]
-        ids, form = user_ids(
-            recording,
-            image_ids,
-            [stimuli.keys[i] for i in row],
-            [stimuli.names[i] for i in row],
-        )
+        ids, form = user_ids(recording, image_ids, stimuli, row)
         scaler = ChannelScaler().fit(recording.data, recording.ch_types)
         basis = signal_basis(recording.data, recording.info, scaler)
         y = scaler.transform(recording.data, recording.ch_types)
         # what is in volts is not needed any more, and is as large
         recording = dataclasses.replace(recording, data=y)
         names, subjects = number_subjects(recording.subject)
-        if len(names) > 1 and not isinstance(epochs, dict) and not self._tells_subjects_apart():
-            # nobody asked for the column
-            warn(
+        if len(names) > 1 and not isinstance(epochs, dict) and not tells_subjects(self.regressor):
+            warn(  # nobody asked for the column
                 f"The metadata column 'subject' names {len(names)} subjects, which "
                 f"{type(self.regressor).__name__} cannot tell apart: they are learnt as one. Fit "
                 "one encoder a subject, or use DiffusionRegressor."
@@ -325,10 +333,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             checkpoint=checkpoint,
             **given,
         )
-        found = cross_validate_fit(regressor, stimuli.tokens, image, y, **given)
-        said = images_at_fault(found, stimuli.tokens, y, image, recording.n_averaged)
-        if said and type(regressor).__name__ != "DiffusionRegressor":  # which has said so itself
-            warn(said)
+        found = check_learnt(regressor, stimuli.tokens, image, y, **given)
         looks = looks_in_fit(images, stimuli)
         self.embedder_, self.regressor_, self.scaler_ = embedder, regressor, scaler
         self.info_, self.times_ = recording.info, recording.times
@@ -343,10 +348,6 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         self.n_trials_ = round(recording.n_averaged.sum())
         self.cross_validated_r_ = found.r
         return self
-
-    def _tells_subjects_apart(self) -> bool:
-        """Tell whether the regressor takes subjects."""
-        return self.regressor is None or has_fit_parameter(self.regressor, "subjects")
 
     def _new_embedder(self, images: list | np.ndarray) -> Any:
         """Return a fitted embedder; None for tokens, where the user gave none."""
@@ -404,7 +405,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         """
         check_is_fitted(self)
         stimuli = present(images, self.embedder_, captions)
-        codes = self._subject_codes(subject, len(stimuli.tokens))
+        codes = subject_codes(self, subject, len(stimuli.tokens))
         expected = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
         return self._generated(expected[stimuli.index], stimuli, None, subject, metadata, event_id)
 
@@ -468,7 +469,7 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
             n_steps=n_steps,
             solver=solver,
             eta=eta,
-            subjects=self._subject_codes(subject, len(tokens)),
+            subjects=subject_codes(self, subject, len(tokens)),
         )
         drawn = drawn.reshape(-1, *self._shape)
         return self._generated(drawn, stimuli, n_draws, subject, metadata, event_id, n_averaged)
@@ -523,13 +524,130 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         check_is_fitted(self)
         check_integers(n_draws=(n_draws, 2))
         stimuli = present(images, self.embedder_, captions)
-        codes = self._subject_codes(subject, len(stimuli.tokens))
+        codes = subject_codes(self, subject, len(stimuli.tokens))
         expected = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
         expected = self._generated(
             expected[stimuli.index], stimuli, None, subject, metadata, event_id
         )
         draws = draw_alike(self, stimuli, codes, n_draws)
         return expected_power(expected, draws, freqs, n_cycles, decim=decim, total=total)
+
+    def score(
+        self,
+        images: "Images",
+        epochs: "Responses",
+        *,
+        image_ids: np.ndarray | list[int] | str | None = None,
+        captions: list[str] | str | None = None,
+        subject: str | None = None,
+    ) -> float:
+        """Return the mean of r across images, over sensors and times after image onset.
+
+        Trials of an image are averaged first: images are the same where their content is, whether
+        they were given once, with ids, or once a trial. Bad sensors are left out of the mean.
+
+        Parameters
+        ----------
+        images, epochs, image_ids, captions
+            As in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`, at least three distinct images.
+            ``epochs`` must have been prepared as those of fit: baseline, projectors, reference,
+            unit.
+        subject : str | None, default None
+            Whose predicted response; ``None`` is the average subject.
+
+        Returns
+        -------
+        float
+            Between -1 and 1. Not corrected for the noise in ``epochs``.
+        """
+        r = self.score_evoked(
+            images, epochs, image_ids=image_ids, captions=captions, subject=subject
+        )
+        after = r.times > 0 if np.any(r.times > 0) else np.ones(len(r.times), bool)
+        return float(np.nanmean(r.data[:, after]))
+
+    def score_evoked(
+        self,
+        images: "Images",
+        epochs: "Responses",
+        *,
+        image_ids: np.ndarray | list[int] | str | None = None,
+        captions: list[str] | str | None = None,
+        subject: str | None = None,
+    ) -> mne.EvokedArray:
+        """Return Pearson's r across images, for every sensor and time.
+
+        Parameters
+        ----------
+        images, epochs, image_ids, captions
+            As in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`, at least three images. Sensors
+            match by name in any order; extra ones are ignored.
+        subject : str | None, default None
+            Whose predicted response; ``None`` is the average subject.
+
+        Returns
+        -------
+        mne_img2brain.epochs.EvokedMap
+            An :class:`mne.EvokedArray` whose values have no unit: ``plot``, ``plot_joint`` and
+            ``plot_topomap`` show r as it is. NaN where the sensor is bad in ``epochs``.
+
+        Raises
+        ------
+        ValueError
+            If sensors are missing, times, sampling rate or preparation differ, or there are fewer
+            than three distinct images.
+        """
+        check_is_fitted(self)
+        return score_map(self, images, epochs, image_ids, captions, subject)
+
+    @available_if(can_adapt)
+    def adapt(
+        self,
+        images: "Images",
+        epochs: "Responses",
+        *,
+        subject: str,
+        image_ids: np.ndarray | list[int] | str | None = None,
+        captions: list[str] | str | None = None,
+        groups: np.ndarray | str | None = None,
+    ) -> Self:
+        """Learn a new subject from little data; all else stays as it is.
+
+        Minutes of recording suffice where many subjects, or one with much data, were learnt
+        before: only how this subject's sensors mix the shared sources is learnt, and its noise.
+        With data for it, more is. Predictions for other subjects, and for the average subject, do
+        not change.
+
+        Parameters
+        ----------
+        images : list | array | str
+            Images or tokens, as in :meth:`~mne_img2brain.ImageToBrainEncoder.fit`; those of fit
+            or others.
+        epochs : mne.BaseEpochs | mne.Evoked | list
+            The new subject's responses, with the times of the training data. Sensors match by
+            name; others are left out, and missing ones are predicted from what subjects share.
+        subject : str
+            The name to ask for in ``predict`` and ``sample``.
+        image_ids : array of int, shape (n_epochs,) | str | None, default None
+            The position in ``images`` of the image of each epoch.
+        captions : list of str | str | None, default None
+            One per image.
+        groups : array, shape (n_epochs,) | str | None, default None
+            What splits keep together.
+
+        Returns
+        -------
+        self : ImageToBrainEncoder
+
+        Raises
+        ------
+        ValueError
+            If the subject is known already or has no name, sensors or times do not fit, or the
+            data were prepared in another way or are of another unit. Nothing is changed then.
+        """
+        check_is_fitted(self)
+        learn_subject(self, images, epochs, subject, image_ids, captions, groups)
+        return self
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -606,8 +724,157 @@ class ImageToBrainEncoder(ScoringMixin, SubjectsMixin, HubMixin, DescriptionMixi
         check_is_fitted(self)
         write_encoder(self, fname, overwrite=overwrite)
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        trials: bool | None = None,
+        evaluation: "Evaluation | None" = None,
+        data: str | None = None,
+        limits: str | None = None,
+        licence: str | None = None,
+        folder: str | os.PathLike | None = None,
+        private: bool = True,
+        revision: str | None = None,
+        commit_message: str = "Fitted encoder",
+        token: str | None = None,
+    ) -> str:
+        """Upload the fitted encoder to the Hugging Face Hub, with a model card.
 
-def read_encoder(fname: str | os.PathLike, *, embedder: Any = None) -> Any:
+        The card says what was learnt (images, trials, subjects, sensors, times), how well, and
+        what the model is not good for. What could tell who was recorded, when and with which
+        machine is taken out of the Info: of names, dates, serial numbers, the head's shape and
+        comments nothing is left. The names of subjects in ``subjects_``, of image files where
+        images were given by paths, and hashes of the training images are part of the model and
+        stay.
+
+        Parameters
+        ----------
+        repo_id : str
+            Where to, ``"user/name"``.
+        trials : bool | None, default None
+            Whether the residuals of recorded trials, by which noise is drawn, are uploaded too.
+            Without them predictions are the same, and draws come from one Gaussian with the
+            covariance of the trials. ``None`` will do where the encoder holds none.
+        evaluation : Evaluation | None, default None
+            From :func:`mne_img2brain.evaluate`; its table goes into the card. The first of several
+            encoders is taken for this one.
+        data : str | None, default None
+            What the data are: the data set, its reference, who saw what.
+        limits : str | None, default None
+            Limits of this model beyond those that the card has anyway.
+        licence : str | None, default None
+            Of the weights, in the spelling of the Hub, such as ``"cc-by-4.0"``. It depends on that
+            of the data. ``None`` grants none, and the card says so.
+        folder : path-like | None, default None
+            Write the repository to this new folder in place of uploading it, to read the card
+            first.
+        private : bool, default True
+            Whether a repository that is made now is private.
+        revision : str | None, default None
+            The branch to write to; ``None`` is the main one.
+        commit_message : str, default "Fitted encoder"
+            The message of the commit.
+        token : str | None, default None
+            Of the Hub; ``None`` is the one that ``hf auth login`` stored.
+
+        Returns
+        -------
+        str
+            The address of the commit, or the folder.
+
+        Raises
+        ------
+        TypeError
+            If the regressor cannot be saved.
+        ValueError
+            If the encoder holds recorded trials, and ``trials`` does not say what becomes of them.
+        FileExistsError
+            If ``folder`` is there.
+        """
+        check_is_fitted(self)
+        return push(
+            self,
+            repo_id,
+            trials=trials,
+            evaluation=evaluation,
+            data=data,
+            limits=limits,
+            licence=licence,
+            folder=folder,
+            private=private,
+            revision=revision,
+            commit_message=commit_message,
+            token=token,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id: str | os.PathLike,
+        *,
+        embedder: "Embedder | None" = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        token: str | None = None,
+    ) -> Self:
+        """Read a fitted encoder from the Hugging Face Hub, or from a folder.
+
+        Reading runs nothing that the repository holds: arrays are safetensors, the rest is JSON
+        with names from a closed table. An embedder loads its own weights when it is first used.
+
+        Parameters
+        ----------
+        repo_id : path-like
+            A folder, else ``"user/name"`` on the Hub.
+        embedder : transformer | None, default None
+            Used in place of the saved one; needed for images where the embedder was not saved.
+        revision : str | None, default None
+            A branch, tag or commit of the repository.
+        cache_dir : path-like | None, default None
+            Where downloads are kept; ``None`` is the cache of ``huggingface_hub``.
+        token : str | None, default None
+            For private repositories; ``None`` is the one that ``hf auth login`` stored.
+
+        Returns
+        -------
+        ImageToBrainEncoder
+            Fitted.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder and the Hub does not give it.
+        ValueError
+            If it is damaged or of a newer format.
+        """
+        folder = find_folder(repo_id, revision, cache_dir, token)
+        return restore_encoder(cls, folder, embedder)
+
+    @property
+    def noise_summary_(self) -> "NoiseSummary | None":
+        """What draws single trials, and what else was tried; None where the regressor has none."""
+        check_is_fitted(self)
+        return getattr(self.regressor_, "noise_summary_", None)
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:  # noqa: N803 - scikit-learn's name
+        lines = [super().__repr__(N_CHAR_MAX)]
+        r = getattr(self, "cross_validated_r_", math.nan)
+        if math.isfinite(r):
+            lines.append(f"# cross-validated r {r:.3f}")
+        summary = getattr(getattr(self, "regressor_", None), "noise_summary_", None)
+        if summary is not None:
+            lines.append(f"# single trials by {summary}")
+        return "\n".join(lines)
+
+    def _html_repr(self) -> str:
+        """Return what a notebook shows; scikit-learn calls it where its display is a diagram."""
+        diagram = estimator_html_repr(self)
+        fitted = hasattr(self, "regressor_")
+        return f"<div>{diagram}{html_table(self)}</div>" if fitted else diagram
+
+
+def read_encoder(fname: str | os.PathLike, *, embedder: "Embedder | None" = None) -> Any:
     """Read a saved encoder.
 
     Parameters

@@ -1,7 +1,7 @@
 """Models of others as encoders: a function from images to arrays."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import mne
 import numpy as np
@@ -10,6 +10,10 @@ from sklearn.base import BaseEstimator
 
 from ..epochs import ChannelScaler
 from ..stimulus.images import check_images, load_rgb
+
+if TYPE_CHECKING:
+    from .._types import Images
+
 
 _UNITS = {
     "V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9,
@@ -43,7 +47,7 @@ class FunctionEmbedder(BaseEstimator):
         self.size = size
         self.shape = shape
 
-    def fit(self, images: Any, y: None = None) -> Self:
+    def fit(self, images: "Images", y: None = None) -> Self:
         """Learn nothing."""
         return self
 

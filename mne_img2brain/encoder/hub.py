@@ -4,21 +4,22 @@ import copy
 import os
 import tempfile
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
 from mne.io.constants import FIFF
-from sklearn.utils.validation import check_is_fitted
 
 from .._files import write_text
 from .._log import logger, warn
 from .description import describe
 from .folder import ENCODER_FILES
-from .saving import restore_encoder, write_encoder
+from .saving import write_encoder
 
 if TYPE_CHECKING:
+    from .._types import Embedder
     from ..evaluation import Evaluation
+    from . import ImageToBrainEncoder
 
 _LIMITS = """\
 - It has learnt {images} images. Of images unlike these it knows little: what it predicts for
@@ -37,159 +38,67 @@ expected = encoder.predict(images)  # mne.EpochsArray, one epoch per image
 ```"""
 
 
-class HubMixin:
-    """The way of an encoder to the Hugging Face Hub, and back."""
+def push(
+    encoder: "ImageToBrainEncoder",
+    repo_id: str,
+    *,
+    trials: bool | None,
+    evaluation: "Evaluation | None",
+    data: str | None,
+    limits: str | None,
+    licence: str | None,
+    folder: str | os.PathLike | None,
+    private: bool,
+    revision: str | None,
+    commit_message: str,
+    token: str | None,
+) -> str:
+    """Upload an encoder with its model card, or write both to a folder; return where."""
+    fitted = _without_persons(encoder)
+    held = _n_stored_trials(encoder)
+    if held and trials is None:
+        raise ValueError(
+            f"The encoder draws noise by the residuals of {held} recorded trials. Give "
+            "trials=True to upload them, if the participants agreed to that; or trials=False "
+            "for a copy without them, whose draws come from one Gaussian."
+        )
+    if held and not trials:
+        fitted.regressor_ = fitted.regressor_.without_trials()
+    travels = _reads_no_file(encoder.embedder_)
+    if not travels:
+        warn(
+            f"The {type(encoder.embedder_).__name__} reads its weights from this machine and is "
+            "not uploaded: who downloads the encoder must give embedder= to from_pretrained."
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        new = Path(scratch) / "encoder" if folder is None else Path(folder)
+        if new.exists():
+            raise FileExistsError(f"{new} is there already; give the name of a new folder.")
+        write_encoder(fitted, new, embedder=travels)
+        card = model_card(encoder, repo_id, evaluation, data, limits, licence, trials)
+        write_text(new / "README.md", card)
+        if folder is not None:
+            return str(new)
+        from huggingface_hub import HfApi
 
-    embedder_: Any
+        hub = HfApi(token=token)
+        hub.create_repo(repo_id, private=private, exist_ok=True)
+        commit = hub.upload_folder(
+            repo_id=repo_id, folder_path=new, revision=revision, commit_message=commit_message
+        )
+    logger.info(f"The encoder is at {commit.commit_url}.")
+    return str(commit.commit_url)
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        trials: bool | None = None,
-        evaluation: "Evaluation | None" = None,
-        data: str | None = None,
-        limits: str | None = None,
-        licence: str | None = None,
-        folder: str | os.PathLike | None = None,
-        private: bool = True,
-        revision: str | None = None,
-        commit_message: str = "Fitted encoder",
-        token: str | None = None,
-    ) -> str:
-        """Upload the fitted encoder to the Hugging Face Hub, with a model card.
 
-        The card says what was learnt (images, trials, subjects, sensors, times), how well, and
-        what the model is not good for. What could tell who was recorded, when and with which
-        machine is taken out of the Info: of names, dates, serial numbers, the head's shape and
-        comments nothing is left. The names of subjects in ``subjects_``, of image files where
-        images were given by paths, and hashes of the training images are part of the model and
-        stay.
-
-        Parameters
-        ----------
-        repo_id : str
-            Where to, ``"user/name"``.
-        trials : bool | None, default None
-            Whether the residuals of recorded trials, by which noise is drawn, are uploaded too.
-            Without them predictions are the same, and draws come from one Gaussian with the
-            covariance of the trials. ``None`` will do where the encoder holds none.
-        evaluation : Evaluation | None, default None
-            From :func:`mne_img2brain.evaluate`; its table goes into the card. The first of several
-            encoders is taken for this one.
-        data : str | None, default None
-            What the data are: the data set, its reference, who saw what.
-        limits : str | None, default None
-            Limits of this model beyond those that the card has anyway.
-        licence : str | None, default None
-            Of the weights, in the spelling of the Hub, such as ``"cc-by-4.0"``. It depends on that
-            of the data. ``None`` grants none, and the card says so.
-        folder : path-like | None, default None
-            Write the repository to this new folder in place of uploading it, to read the card
-            first.
-        private : bool, default True
-            Whether a repository that is made now is private.
-        revision : str | None, default None
-            The branch to write to; ``None`` is the main one.
-        commit_message : str, default "Fitted encoder"
-            The message of the commit.
-        token : str | None, default None
-            Of the Hub; ``None`` is the one that ``hf auth login`` stored.
-
-        Returns
-        -------
-        str
-            The address of the commit, or the folder.
-
-        Raises
-        ------
-        TypeError
-            If the regressor cannot be saved.
-        ValueError
-            If the encoder holds recorded trials, and ``trials`` does not say what becomes of them.
-        FileExistsError
-            If ``folder`` is there.
-        """
-        check_is_fitted(self)
-        fitted = _without_persons(self)
-        held = _n_stored_trials(self)
-        if held and trials is None:
-            raise ValueError(
-                f"The encoder draws noise by the residuals of {held} recorded trials. Give "
-                "trials=True to upload them, if the participants agreed to that; or trials=False "
-                "for a copy without them, whose draws come from one Gaussian."
-            )
-        if held and not trials:
-            fitted.regressor_ = fitted.regressor_.without_trials()
-        travels = _reads_no_file(self.embedder_)
-        if not travels:
-            warn(
-                f"The {type(self.embedder_).__name__} reads its weights from this machine and is "
-                "not uploaded: who downloads the encoder must give embedder= to from_pretrained."
-            )
-        with tempfile.TemporaryDirectory() as scratch:
-            new = Path(scratch) / "encoder" if folder is None else Path(folder)
-            if new.exists():
-                raise FileExistsError(f"{new} is there already; give the name of a new folder.")
-            write_encoder(fitted, new, embedder=travels)
-            card = model_card(self, repo_id, evaluation, data, limits, licence, trials)
-            write_text(new / "README.md", card)
-            if folder is not None:
-                return str(new)
-            from huggingface_hub import HfApi
-
-            hub = HfApi(token=token)
-            hub.create_repo(repo_id, private=private, exist_ok=True)
-            commit = hub.upload_folder(
-                repo_id=repo_id, folder_path=new, revision=revision, commit_message=commit_message
-            )
-        logger.info(f"The encoder is at {commit.commit_url}.")
-        return str(commit.commit_url)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        repo_id: str | os.PathLike,
-        *,
-        embedder: Any = None,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike | None = None,
-        token: str | None = None,
-    ) -> Self:
-        """Read a fitted encoder from the Hugging Face Hub, or from a folder.
-
-        Reading runs nothing that the repository holds: arrays are safetensors, the rest is JSON
-        with names from a closed table. An embedder loads its own weights when it is first used.
-
-        Parameters
-        ----------
-        repo_id : path-like
-            A folder, else ``"user/name"`` on the Hub.
-        embedder : transformer | None, default None
-            Used in place of the saved one; needed for images where the embedder was not saved.
-        revision : str | None, default None
-            A branch, tag or commit of the repository.
-        cache_dir : path-like | None, default None
-            Where downloads are kept; ``None`` is the cache of ``huggingface_hub``.
-        token : str | None, default None
-            For private repositories; ``None`` is the one that ``hf auth login`` stored.
-
-        Returns
-        -------
-        ImageToBrainEncoder
-            Fitted.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such folder and the Hub does not give it.
-        ValueError
-            If it is damaged or of a newer format.
-        """
-        folder = Path(repo_id)
-        if not folder.is_dir():
-            folder = _download(str(repo_id), revision, cache_dir, token)
-        return restore_encoder(cls, folder, embedder)
+def find_folder(
+    repo_id: str | os.PathLike,
+    revision: str | None,
+    cache_dir: str | os.PathLike | None,
+    token: str | None,
+) -> Path:
+    """Return the folder of an encoder: as given, or downloaded from the Hub."""
+    folder = Path(repo_id)
+    return folder if folder.is_dir() else _download(str(repo_id), revision, cache_dir, token)
 
 
 def model_card(
@@ -213,7 +122,7 @@ def model_card(
         From :func:`mne_img2brain.evaluate`.
     data, limits, licence : str | None
     trials : bool | None
-        As in :meth:`HubMixin.push_to_hub`.
+        As in :meth:`mne_img2brain.ImageToBrainEncoder.push_to_hub`.
 
     Returns
     -------
@@ -356,7 +265,7 @@ def _impersonal(info: mne.Info) -> mne.Info:
     return info
 
 
-def _reads_no_file(embedder: Any) -> bool:
+def _reads_no_file(embedder: "Embedder") -> bool:
     """Tell whether an embedder works on another machine."""
     parameters = embedder.get_params() if hasattr(embedder, "get_params") else {}
     texts = [

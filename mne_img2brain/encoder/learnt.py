@@ -1,16 +1,21 @@
 """Whether a fit has learnt anything from its images."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
 
-from .._log import logger
+from .._log import logger, warn
 from ..baselines import MeanResponse
 from ..metrics import CrossValidated, cross_validated_r
+from ..metrics.cross_validated import images_at_fault
 from ..trials.splits import fold_of, merge_groups
 from .any_regressor import fit_regressor, predict_regressor
+
+if TYPE_CHECKING:
+    from .._types import Regressor
+
 
 # Fits beside the one that was asked for are of so many images at most.
 _MOST_IMAGES = 1000
@@ -18,8 +23,27 @@ _LEAST_IMAGES = 10
 _N_FOLDS = 5
 
 
+def check_learnt(
+    regressor: "Regressor",
+    tokens: np.ndarray,
+    image_index: np.ndarray,
+    y: np.ndarray,
+    *,
+    sample_weight: np.ndarray,
+    **given: Any,
+) -> CrossValidated:
+    """Warn where a fit has learnt nothing from its images; return what cross-validation showed."""
+    found = cross_validate_fit(
+        regressor, tokens, image_index, y, sample_weight=sample_weight, **given
+    )
+    said = images_at_fault(found, tokens, y, image_index, sample_weight)
+    if said and type(regressor).__name__ != "DiffusionRegressor":  # which has said so itself
+        warn(said)
+    return found
+
+
 def cross_validate_fit(
-    regressor: Any,
+    regressor: "Regressor",
     tokens: np.ndarray,
     image_index: np.ndarray,
     y: np.ndarray,
@@ -97,7 +121,7 @@ def cross_validate_fit(
     return found
 
 
-def _inside(regressor: Any) -> Any:
+def _inside(regressor: "Regressor") -> Any:
     """Go through what is around a fitted regressor."""
     while True:
         if isinstance(regressor, Pipeline):

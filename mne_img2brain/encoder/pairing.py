@@ -18,13 +18,15 @@ from ..stimulus.tokens import check_captions, content_keys, indexable, take_imag
 from ..trials.splits import merge_groups
 
 if TYPE_CHECKING:
+    from .._types import ImageIds, Images
     from ..epochs.recording import Recording
+    from ..stimulus.tokens import Stimuli
 
 
 def pair_trials(
     recording: "Recording",
-    images: Any,
-    image_ids: Any = None,
+    images: "Images",
+    image_ids: "ImageIds" = None,
     captions: list[str] | str | None = None,
 ) -> tuple[list | np.ndarray, np.ndarray, list | None]:
     """Find the image of every trial, and leave out images without one.
@@ -132,7 +134,7 @@ def trial_groups(
 
 
 def user_ids(
-    recording: "Recording", image_ids: Any, keys: list[str], names: list[str]
+    recording: "Recording", image_ids: "ImageIds", stimuli: "Stimuli", row: np.ndarray
 ) -> tuple[dict, str | None]:
     """Remember what the user calls images, for the metadata of what is generated.
 
@@ -142,10 +144,10 @@ def user_ids(
         The trials.
     image_ids : array-like, shape (n_trials,) | str | None
         As given; ``None`` takes the metadata column ``image_id`` where it names images one by one.
-    keys : list of str, shape (n_trials,)
-        The content of the image of each trial.
-    names : list of str, shape (n_trials,)
-        The path of the image of each trial, empty where there is none.
+    stimuli : Stimuli
+        The images.
+    row : array of int, shape (n_trials,)
+        Which of them each trial answers to.
 
     Returns
     -------
@@ -163,13 +165,13 @@ def user_ids(
         image_ids = "image_id"
     values = [_plain(value) for value in ids_of_trials(recording, image_ids).tolist()]
     ids = {}
-    for key, value in zip(keys, values, strict=True):
-        if ids.setdefault(key, value) != value and not asked:
+    for i, value in zip(row, values, strict=True):
+        if ids.setdefault(stimuli.keys[i], value) != value and not asked:
             return {}, None
     if not asked and len(set(ids.values())) < len(ids):
         return {}, None
     for form, name_of in NAME_FORMS.items():
-        if values == [name and name_of(name) for name in names]:
+        if values == [name and name_of(name) for name in (stimuli.names[i] for i in row)]:
             return ids, form
     return ids, None
 

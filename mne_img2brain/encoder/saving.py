@@ -19,6 +19,7 @@ from .._log import logger, warn
 from .folder import ENCODER_FILES, FORMAT_VERSION, read_folder, write_folder
 
 if TYPE_CHECKING:
+    from .._types import Embedder
     from . import ImageToBrainEncoder
 
 _INFO, _JSON = ENCODER_FILES[1:]
@@ -331,7 +332,9 @@ def write_encoder(
     write_folder(fname, structure, arrays, info, overwrite)
 
 
-def restore_encoder(kind: type, fname: str | os.PathLike, embedder: Any = None) -> Any:
+def restore_encoder(
+    kind: type, fname: str | os.PathLike, embedder: "Embedder | None" = None
+) -> Any:
     """Make a fitted encoder of what :func:`write_encoder` wrote.
 
     Parameters

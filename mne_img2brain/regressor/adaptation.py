@@ -2,76 +2,29 @@
 
 import copy
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 
-from .._log import logger, use_log_level
+from .._log import logger
 from .._torch import seed_from, seeded_init
 from ..diffusion import BrainDiT, Denoiser
-from ..trials.checks import TrialArrays, check_fit_arrays
+from ..noise.by_subject import SubjectWhitener
+from ..noise.whitening import SpaceTimeWhitener
+from ..trials.checks import TrialArrays
 from ..trials.missing_sensors import fill_sensors
 from ..trials.splits import SplitPlan, plan_splits
+
+if TYPE_CHECKING:
+    from .regressor import DiffusionRegressor
 
 _MOST_ITERATIONS = 500
 _N_DRAWS = 500  # enough to regress a sensor on some hundred others
 _LEARNING_RATE = 1e-2  # a single embedding takes long steps
 
 
-class AdaptingMixin:
-    """How a fitted regressor learns one more subject."""
-
-    n_features_in_: int
-    target_shape_: tuple
-    verbose: Any
-
-    def adapt(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        sample_weight: Any = None,
-        groups: Any = None,
-        y_mask: Any = None,
-        image_index: Any = None,
-    ) -> int:
-        """Learn one more subject; what was learnt of the others, and of all, stays as it is.
-
-        The mean gets a spatial layer over the response of the average subject, the noise a
-        covariance of the subject's own, and the denoiser, where one is used, one more embedding.
-
-        Parameters
-        ----------
-        X, y, sample_weight, groups, y_mask, image_index
-            As in :meth:`fit`, of the new subject alone; images of :meth:`fit` or others.
-
-        Returns
-        -------
-        int
-            The number of the subject, for ``subjects`` in :meth:`predict` and :meth:`sample`.
-
-        Raises
-        ------
-        ValueError
-            If responses have another shape than in fit, or what fit raises. Nothing is changed.
-        """
-        check_is_fitted(self)
-        with use_log_level(self.verbose):
-            data = check_fit_arrays(
-                self, X, y, sample_weight, groups, None, None, y_mask, image_index,
-                reset=False,
-            )  # fmt: skip
-            if data.target_shape != self.target_shape_:
-                raise ValueError(
-                    f"y holds responses of shape {data.target_shape}, but fit had "
-                    f"{self.target_shape_}: give the same channels and times."
-                )
-            return adapt_regressor(self, data)
-
-
-def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
+def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     """Add a subject to a fitted regressor.
 
     1. The mean: a spatial layer over the average subject's response, and a regression on what it
@@ -130,7 +83,9 @@ def adapt_regressor(regressor: Any, data: TrialArrays) -> int:
     return code
 
 
-def _whiten(shared: Any, own: Any, residuals: np.ndarray) -> np.ndarray:
+def _whiten(
+    shared: SubjectWhitener, own: SpaceTimeWhitener | None, residuals: np.ndarray
+) -> np.ndarray:
     """Whiten the residuals of a subject that is not yet one of the whitener's."""
     whitener = copy.copy(shared)
     whitener.own = [own]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from numbers import Integral, Real
 from time import perf_counter
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
@@ -34,12 +34,16 @@ from ..trials.checks import (
 from ..trials.missing_sensors import fill_sensors
 from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import SplitPlan, plan_splits
-from .adaptation import AdaptingMixin
+from .adaptation import adapt_regressor
+
+if TYPE_CHECKING:
+    from .._types import RandomState
+
 
 _MOST_GUIDANCE = 100  # times the effect of an image: more is a slip of the keyboard
 
 
-class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, BaseEstimator):
+class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     r"""Expected responses by regression, single trials by diffusion.
 
     A response :math:`y` to an image with tokens :math:`c` is modelled as
@@ -135,7 +139,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         n_folds: int = 5,
         min_images: int = 10,
         device: str = "auto",
-        random_state: Any = None,
+        random_state: "RandomState" = None,
         verbose: bool | str | int | None = None,
     ) -> None:
         self.mean = mean
@@ -445,7 +449,7 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
         X: np.ndarray,
         n_draws: int = 1,
         *,
-        random_state: Any = None,
+        random_state: "RandomState" = None,
         guidance_scale: float = 1.0,
         n_averaged: int = 1,
         n_steps: int | None = None,
@@ -526,6 +530,49 @@ class DiffusionRegressor(AdaptingMixin, ResponseScoreMixin, RegressorMixin, Base
             scatter = scatter * np.sqrt(self.residual_averaged_ / n_averaged)
             result[draws] = expected[image[draws]] + scatter
         return result.reshape(len(tokens), n_draws, *self.target_shape_)
+
+    def adapt(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        groups: Any = None,
+        y_mask: Any = None,
+        image_index: Any = None,
+    ) -> int:
+        """Learn one more subject; what was learnt of the others, and of all, stays as it is.
+
+        The mean gets a spatial layer over the response of the average subject, the noise a
+        covariance of the subject's own, and the denoiser, where one is used, one more embedding.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups, y_mask, image_index
+            As in :meth:`fit`, of the new subject alone; images of :meth:`fit` or others.
+
+        Returns
+        -------
+        int
+            The number of the subject, for ``subjects`` in :meth:`predict` and :meth:`sample`.
+
+        Raises
+        ------
+        ValueError
+            If responses have another shape than in fit, or what fit raises. Nothing is changed.
+        """
+        check_is_fitted(self)
+        with use_log_level(self.verbose):
+            data = check_fit_arrays(
+                self, X, y, sample_weight, groups, None, None, y_mask, image_index,
+                reset=False,
+            )  # fmt: skip
+            if data.target_shape != self.target_shape_:
+                raise ValueError(
+                    f"y holds responses of shape {data.target_shape}, but fit had "
+                    f"{self.target_shape_}: give the same channels and times."
+                )
+            return adapt_regressor(self, data)
 
     @property
     def n_stored_trials_(self) -> int:
