@@ -271,12 +271,10 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             )
             if models[-1].kind == "mixed":
                 solved[name] = solve_model(models[-1], features, everything.scores, total, kernel)
-        # What a model adds to the mean of its fold, which is low where what is left out is high:
-        # with it a model that knows nothing would look wrong.
-        of_fold = [mean, *(space.mean for space in spaces)]
-        centre = np.stack([m[judged] for m in of_fold])[fold + 1 if spaces else np.zeros_like(fold)]
-        target = responses[:, judged] - centre
-        guesses = [expand(m, spaces, fold, judged) - centre for m in models]
+        # Weights are those of the least error of whole predictions, the mean of the fold included:
+        # a model that adds little to others is left out.
+        target = responses[:, judged] - mean[judged]
+        guesses = [expand(m, spaces, fold, judged) - mean[judged] for m in models]
         weights = np.ones(1)
         if len(models) > 1:
             seen = map(judge, [*guesses, target]) if judge else [*guesses, target]
@@ -289,8 +287,15 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         self.x_ndim_ = X.ndim
         self.n_features_in_ = X.shape[-1]
         self.weights_, self.cv_score_ = {}, {}
-        mixture = sum(b * guess for b, guess in zip(weights, guesses, strict=True))
+        # Scores are of what models add to the mean of their fold, which is low where what is left
+        # out is high: with it a model that knows nothing would look wrong.
+        of_fold = np.stack([space.mean[judged] for space in spaces] or [mean[judged]])
+        centre = of_fold[fold] - mean[judged]
+        target -= centre
+        mixture = 0.0
         for model, b, guess in zip(models, weights, guesses, strict=True):
+            guess -= centre
+            mixture = mixture + b * guess
             label = f"{model.kind} {model.kernel}"
             self.weights_[label] = float(b)
             self.cv_score_[label] = correlation(guess, target)

@@ -456,7 +456,6 @@ class SignalPrior:
         -------
         self
         """
-        n_channels, n_times = self.shape
         n_space, n_time = rank or self.shape
         self.gain_ = None
         if min(self.shape) < 2:
@@ -467,8 +466,8 @@ class SignalPrior:
         time = time / np.median(time[n_time // 2 : n_time]) - 1
         noisy = space[:n_space]
         space = space / noisy[noisy > 1e-6 * space[0]][-1] - 1
-        n_kept = int((time > 2 * np.sqrt(n_times / (n_rows * n_channels))).sum())
-        n_kept = max(n_kept, min(5, n_times))
+        n_kept = int((time > 2 * np.sqrt(n_time / (n_rows * n_space))).sum())
+        n_kept = max(n_kept, min(5, self.shape[1]))
         self.time_ = self.time_[:, :n_kept]
         space, time = np.maximum(space, 1e-3), np.maximum(time[:n_kept], 1e-3)
         signal = np.outer(space / space.mean(), time)
