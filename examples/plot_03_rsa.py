@@ -29,6 +29,15 @@ from mne_img2brain.viz import plot_rsa
 
 mne.set_log_level("WARNING")
 
+# One look for one thing, in all figures of this page.
+LOOKS = {
+    "true": {"color": "black", "ls": ":", "lw": 2},
+    "recorded": {"color": "black", "lw": 2.5},
+    "encoder": {"color": "#0072B2", "lw": 2},
+    "ridge": {"color": "#D55E00", "ls": "--", "lw": 2},
+    "draws": {"color": "#56B4E9", "ls": "-.", "lw": 2},
+}
+
 images, category = simulate_images(300, random_state=0)
 epochs, truth = simulate_epochs(images, n_trials=4, snr=0.3, category=category, random_state=0)
 image_id = epochs.metadata["image_id"].to_numpy()
@@ -115,13 +124,17 @@ half = recorded.metadata["repetition"].to_numpy() < 2
 halves = [dissimilarities(recorded[np.flatnonzero(h)], of_trial[h]) for h in (half, ~half)]
 
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.2), sharey=True, layout="constrained")
+means = {}
 for axis, other in zip(axes, ("recorded", "true"), strict=True):
     against = {name: (centres, over_time(movies[name], movies[other])) for name in encoders}
     ceiling = over_time(*halves) if other == "recorded" else None
     plot_rsa(against, ceiling, axes=axis, show=False)
     axis.set_title(f"Against {other} responses")
-    for name, (_, similarity) in against.items():
-        print(f"{name:8s} against {other:8s}: mean over time {similarity.mean():.2f}")
+    means[other] = {name: similarity.mean() for name, (_, similarity) in against.items()}
+    for name, mean in means[other].items():
+        print(f"{name:8s} against {other:8s}: mean over time {mean:.2f}")
+assert abs(means["recorded"]["encoder"] - means["recorded"]["ridge"]) < 0.03
+assert means["true"]["encoder"] > means["true"]["ridge"] + 0.03
 
 # %%
 # Against the recording, encoder and ridge can hardly be told apart. Against the truth, which a real
@@ -140,21 +153,28 @@ models = {
     "Gabor embedding": pdist((features - features.mean(axis=0)) / (features.std(axis=0) + 1e-9)),
 }
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.2), sharey=True, layout="constrained")
+fits = {}
 for axis, (name, vector) in zip(axes, models.items(), strict=True):
     model = RDMs(vector[None])
-    fits = {
-        what: (centres, compare(model, movies[what], method="spearman")[0])
-        for what in ("true", "recorded", "encoder")
-    }
-    plot_rsa(fits, axes=axis, show=False)
-    axis.set_title(f"Model: {name}")
+    for what in ("true", "recorded", "encoder"):
+        fits[name, what] = compare(model, movies[what], method="spearman")[0]
+        axis.plot(centres, fits[name, what], label=what, **LOOKS[what])
+    axis.axhline(0, color="0.45", lw=0.8)
+    axis.set(title=f"Model: {name}", xlabel="Time from image onset (s)")
+axes[0].set_ylabel("Spearman correlation\nof dissimilarities")
+axes[0].legend(frameon=False)
+
+fit = {key: values.mean() for key, values in fits.items()}
+assert all(abs(fit["categories", what]) < 0.05 for what in ("true", "recorded", "encoder"))
+assert fit["Gabor embedding", "encoder"] > 0.3 + fit["Gabor embedding", "true"]
+assert fit["Gabor embedding", "encoder"] > 0.3 + fit["Gabor embedding", "recorded"]
 
 # %%
-# The embedding fits the generated responses better than it fits the recorded ones, and better than
-# the true ones. That is no finding about the brain: generated responses are a function of the
-# embedding, and can hold nothing of an image that the embedding does not. **Comparing models
-# on generated responses favours the model that generated them.** Compare models on recordings; use
-# generated responses to plan which images to record.
+# Categories fit nothing. The embedding fits the generated responses far better than it fits the
+# recorded ones, and better than the true ones. That is no finding about the brain: generated
+# responses are a function of the embedding, and can hold nothing of an image that the embedding
+# does not. **Comparing models on generated responses favours the model that generated them.**
+# Compare models on recordings; use generated responses to plan which images to record.
 #
 # Noise in dissimilarities
 # ------------------------
@@ -166,14 +186,13 @@ draws = encoders["encoder"].sample(images[new], n_draws=4, random_state=0)
 movies["draws"] = dissimilarities(draws, np.repeat(place, 4))
 
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
-looks = {
-    "recorded": ("black", "-", 3),
-    "draws": ("#0072B2", "--", 2),
-    "true": ("black", ":", 2),
-    "encoder": ("#D55E00", "-.", 2),
-}
-for name, (color, style, width) in looks.items():
-    level = movies[name].dissimilarities.mean(axis=1)
-    axis.plot(centres, level, color=color, ls=style, lw=width, label=name)
+level = {}
+for name in ("recorded", "draws", "true", "encoder"):
+    values = movies[name].dissimilarities.mean(axis=1)
+    axis.plot(centres, values, label=name, **LOOKS[name])
+    level[name] = values.mean()
 axis.set(xlabel="Time from image onset (s)", ylabel="Mean dissimilarity (1 − r)", ylim=(0, None))
 axis.legend(frameon=False)
+print(", ".join(f"{name} {value:.2f}" for name, value in level.items()))
+assert 0.85 < level["draws"] / level["recorded"] < 1
+assert level["encoder"] < level["true"] < level["draws"] / 3

@@ -57,7 +57,10 @@ result = evaluate(
     image_ids=image_id[test],
     n_draws=0,
 )
-result.compare().round(2)
+table = result.compare()
+pcc = {name: result.value("pcc", name) for name in encoders}
+assert pcc["mean response"] > 0.8 * pcc["encoder"]
+table.round(2)
 
 # %%
 # The column ``chance`` is what a prediction gets that knows nothing of the image; ``ceiling`` is
@@ -119,6 +122,7 @@ assert abs(estimated - reached) < 0.05
 # interval that holds zero says that eighty images do not tell them apart.
 
 difference = result.difference("encoder", "ridge").set_index("metric")
+assert difference.loc["r", "ci_low"] > 0
 difference.loc[["r", "top-1", "top-5", "mean rank", "pairwise accuracy"]].round(3)
 
 # %%
@@ -142,8 +146,10 @@ plot_identification(
 # before they predict its other trials as well as the model does? It is extrapolated from averages
 # of up to half the trials.
 
-for name in encoders:
-    print(f"{name:14s} is worth {result.value('equivalent trials', name):.0f} trials of an image")
+worth = {name: result.value("equivalent trials", name) for name in encoders}
+for name, n in worth.items():
+    print(f"{name:14s} is worth {n:.0f} trials of an image")
+assert worth["encoder"] > worth["ridge"] > worth["mean response"]
 
 # %%
 # That can be checked too: r with the true response, of averages over more and more trials and of
@@ -159,6 +165,7 @@ for name, (color, style) in zip(names, [("#0072B2", "-"), ("#D55E00", "--")], st
     predicted = encoders[name].predict(images[new]).get_data()
     level = r_map(true, predicted)[:, inside].mean()
     axis.axhline(level, color=color, ls=style, lw=2, label=name)
+    assert level > max(of_averages)  # of all eight trials
 axis.set(xlabel="Trials averaged", ylabel="r with the true response", xlim=(0.5, 8.5), ylim=(0, 1))
 axis.legend(frameon=False)
 

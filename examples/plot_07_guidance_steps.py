@@ -104,6 +104,7 @@ for solver, style, color in (("dpm", "o-", "#0072B2"), ("ddim", "s--", "#D55E00"
     last = by_solver["dpm", 25].mean(axis=(0, 1))
     change = [np.sqrt(np.mean((m - last) ** 2) / np.mean(last**2)) for m in means]
     axes[2].plot(n_steps, 100 * np.array(change), style, color=color, label=solver)
+    assert max(change) < 0.06
 axes[1].axhline(1, color="0.45", lw=0.8, ls=":")
 axes[1].set(ylabel="SD over draws / recorded", title="Spread", ylim=(0, 1.3))
 axes[2].set(ylabel="Change from 25 dpm steps (%)", title="Mean over draws", ylim=(0, None))
@@ -120,6 +121,11 @@ for axis in axes[1:]:
 for n in (4, 10, 25):
     ratios = {solver: round(float(spread[solver, n]), 2) for solver in ("dpm", "ddim")}
     print(f"{n:2d} steps, SD over draws / recorded: {ratios}")
+
+for solver in ("ddim", "dpm"):
+    assert spread[solver, 2] < 0.6 * spread[solver, 25]
+assert abs(spread["dpm", 10] / spread["dpm", 25] - 1) < 0.05
+assert abs(spread["ddim", 10] / spread["ddim", 25] - 1) > 0.05
 
 # %%
 # Guidance
@@ -179,6 +185,14 @@ for axis in axes:
 for g, large, like, wrong in list(zip(scales, size, likeness, error, strict=True))[1:]:
     print(f"guidance_scale {g:3.1f}: size {large:.2f}, r {like:.2f}, error {wrong:.2f}")
 
+at = {g: k for k, g in enumerate(scales)}
+assert 0.7 * 6 < size[at[6]] / size[at[1]] < 6
+assert np.ptp(likeness[1:]) < 0.03
+assert 0.85 < width[at[6]] / width[at[0]] < 1
+assert size[at[1]] < 1
+assert min(error) > error[at[1]] - 0.01
+assert size[at[3]] > 1 < error[at[3]]
+
 # %%
 # Regression first
 # ----------------
@@ -196,6 +210,8 @@ for name, regressor in {
     r = np.corrcoef(effect.ravel(), true.ravel())[0, 1]
     wrong = np.sqrt(np.mean((effect - true) ** 2)) / true.std()
     print(f"{name:8s}: size {effect.std() / true.std():.2f}, r {r:.2f}, error {wrong:.2f}")
+    assert r > likeness[at[1]] + 0.1
+    assert wrong < min(error)
 
 # %%
 # A regression finds more of what an image does than this small diffusion model. Longer training

@@ -55,6 +55,7 @@ regions = {
     "all sensors": epochs.ch_names,
 }
 print(f"{'':12s} sensors   r with the truth   identified")
+of_region = {}
 for name, picks in regions.items():
     ridge = ImageToBrainEncoder(regressor=RidgeCV(ALPHAS), picks=picks)
     ridge.fit(tokens[seen], epochs[seen])
@@ -63,9 +64,13 @@ for name, picks in regions.items():
     recorded = epochs[new].get_data(picks=picks, tmin=0.05)
     found = top_k(*identification_ranks(recorded, predicted, centre=True), 1).mean()
     print(f"{name:12s} {len(picks):5d} {r:16.2f} {found:15.0%}")
+    of_region[name] = r, found
+
+assert all(abs(r - of_region["all sensors"][0]) < 0.1 for r, _ in of_region.values())
+assert all(found > 5 / 60 for _, found in of_region.values())
 
 # %%
-# Every region does nearly as well as all of them: an electrode sees the visual areas from wherever
+# Every region does about as well as all of them: an electrode sees the visual areas from wherever
 # it is, and r does not ask how large a response is. A region that is predicted well is no sign that
 # the image is processed under it.
 
@@ -141,6 +146,13 @@ def draw(axis, shown, cells, title, limit):
     return image
 
 
+by_side = [attention.weights[:, attention.regions.index(f"{side} occipital")] for side in
+           ("left", "right")]  # fmt: skip
+between_sides = np.abs(by_side[0] - by_side[1]).mean()
+between_times = np.abs(np.diff(by_side[0], axis=1)).mean()
+print(f"attention changes by {between_times:.3f} in time, by {between_sides:.3f} across the head")
+assert between_sides < 0.2 * between_times
+
 one = int(np.flatnonzero(category[new] == "disc")[0])
 rows = ["left occipital", "right occipital"]
 figure, axes = plt.subplots(2, len(attention.times) + 1, figsize=(7, 4), layout="constrained")
@@ -181,6 +193,7 @@ average = encoder.predict(placed[new].mean(axis=0, keepdims=True)).get_data()
 baseline = 1e6 * np.einsum("ct,ict->", weights["left"], average)
 print(f"image {one}: {amplitude[one]:.2f} µV, of which the average image {baseline:.2f} µV")
 print(f"sum of the parts of its tokens: {parts['left'][one].sum():.2f} µV")
+np.testing.assert_allclose(parts["left"].sum(axis=1), amplitude - baseline, atol=0.05)
 
 # %%
 # Cover it and see
@@ -191,7 +204,10 @@ print(f"sum of the parts of its tokens: {parts['left'][one].sum():.2f} µV")
 
 default = ImageToBrainEncoder(regressor=DiffusionRegressor(max_iter=0, random_state=0))
 default.fit(tokens[seen], epochs[seen])
-print(f"r with the truth, default mean: {default.score(tokens[new], truth[new]):.2f}")
+scores = [one.score(known[new], truth[new]) for one, known in
+          ((encoder, placed), (default, tokens))]  # fmt: skip
+print(f"r with the truth, default mean: {scores[1]:.2f}")
+assert scores[1] > scores[0]
 
 
 def covered(shown_images):
@@ -248,11 +264,15 @@ for column, (name, both) in zip(axes.T, maps.items(), strict=True):
 for axis, side in zip(axes[:, 0], sides, strict=True):
     axis.set_ylabel(f"{side} sensors")
 
+opposite = {}
 for name, both in maps.items():
     halves = [cells[1:].reshape(GRID, 2, GRID // 2).sum(axis=(0, 2)) for cells in both]
-    share = [half[1 - k] / half.sum() for k, half in enumerate(halves)]
     name = name.replace("\n", " ")
-    print(f"{name:21s} share of the opposite half of the image: {np.mean(share):.0%}")
+    opposite[name] = np.mean([half[1 - k] / half.sum() for k, half in enumerate(halves)])
+    print(f"{name:21s} share of the opposite half of the image: {opposite[name]:.0%}")
+for name in ("attention", "integrated gradient", "covered: transformer"):
+    assert abs(opposite[name] - 0.5) < 0.03
+assert 0.55 < opposite["covered: default mean"] < opposite["covered: brain"] - 0.1
 
 # %%
 # What to make of it

@@ -95,6 +95,12 @@ for axis, source, title in zip(axes, (predicted, truth[np.arange(300, 1300)]),
 axes[0].set_ylabel("P7, PO7, P8, PO8 (µV)")
 axes[0].legend(frameon=False)
 
+contrast = candidates.mean(axis=3).std(axis=(1, 2))
+print(f"SD of the grey pixels: chosen {contrast[chosen].mean():.0f}, all {contrast.mean():.0f}")
+assert contrast[chosen].mean() < 0.8 * contrast.mean()
+before = predicted.get_data(picks=["P7", "PO7", "P8", "PO8"], tmin=0.09, tmax=0.13).mean((1, 2))
+assert before[chosen].mean() < 0.5 * before.mean()
+
 # %%
 # The figures also say what the encoder has found. Images of low contrast come first, and what
 # they lack is the positive wave before: the mean over a window takes the tail of its neighbour with
@@ -116,6 +122,9 @@ print(f"{'20 chosen':22s} {amplitude[chosen].mean():6.2f} {true_amplitude[chosen
 print(f"{'20 truly strongest':22s} {'':6s} {best:9.2f} µV")
 print(f"the choice reaches {gained:.0%} of what could be gained")
 print(f"r of predicted and true amplitudes: {np.corrcoef(amplitude, true_amplitude)[0, 1]:.2f}")
+assert gained > 0.7
+assert amplitude[chosen].mean() > true_amplitude[chosen].mean() + 0.1  # the winner's curse
+assert abs(amplitude.mean() - true_amplitude.mean()) < 0.1
 
 # %%
 # Which images tell two models apart?
@@ -180,10 +189,15 @@ for _ in range(500):
     outcomes["controversial"].append(experiment(most_controversial(among, 20)))
 on_all = np.subtract(*(np.corrcoef(one, true_amplitude)[0, 1] for one in (first, second)))
 print(f"on all candidates, without noise: r(contrast) - r(colour) = {on_all:+.2f}")
-for name, values in outcomes.items():
+for name, values in list(outcomes.items()):
     right = np.mean(np.sign(values) == np.sign(on_all))
+    outcomes[name] = np.mean(values), np.std(values), right
     print(f"{name:14s} difference {np.mean(values):+.2f} (SD {np.std(values):.2f}); "
           f"the better account wins in {right:.0%} of experiments")  # fmt: skip
+at_random, on_chosen = outcomes["random"], outcomes["controversial"]
+assert abs(on_chosen[0]) > abs(at_random[0])
+assert on_chosen[1] > at_random[1]
+assert on_chosen[2] > at_random[2]
 
 # %%
 # On controversial images the accounts lie further apart, and the experiment decides more often.

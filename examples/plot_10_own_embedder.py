@@ -193,6 +193,8 @@ print(from_file.predict(tokens[new]))
 
 for name, score in sorted(scores.items(), key=lambda pair: -pair[1]):
     print(f"{name:22s} {score:.2f}")
+assert scores["convolutional network"] > scores["Gabor"] - 0.1
+assert min(scores, key=scores.get) == "pixels, PCA, ridge"
 
 plot_r_time(r_over_time, show=False)
 

@@ -111,6 +111,7 @@ one = 1
 plot_phosphenes(
     {name: shown_images[one] for name, shown_images in vision.items()},
     {name: epochs[one].average() for name, epochs in predicted.items()},
+    title="Predicted responses",
     picks="PO8",
     show=False,
 )
@@ -159,6 +160,9 @@ print(f"{'':16s} encoder   brain       encoder   brain")
 for name in vision:
     (d, i), (true_d, true_i) = ([part[name] for part in answer] for answer in answers.values())
     print(f"{name:16s} {d:7.2f} {true_d:7.2f}       {i:6.0%}  {true_i:6.0%}")
+for distance, right in answers.values():
+    assert list(distance.values())[1:] != sorted(list(distance.values())[1:], reverse=True)
+    assert right["1024 electrodes"] > right["16 electrodes"] + 0.1
 
 # %%
 # The distance does not simply fall with the number of electrodes: no percept has colour, and all
@@ -199,10 +203,18 @@ figure.suptitle(f"Percept − intact, {1000 * time:.0f} ms")
 # responses to percepts and to the intact images; the mean over sensors and times after onset.
 
 print(f"{'':8s}", "  ".join(name.removesuffix(" electrodes").rjust(5) for name in list(vision)[1:]))
+survives = {}
 for who, responses in rows.items():
     intact = responses["intact"].get_data()[:, :, after]
     values = [r_map(intact, responses[name].get_data()[:, :, after]) for name in list(vision)[1:]]
-    print(f"{who:8s}", "  ".join(f"{np.nanmean(r):5.2f}" for r in values))
+    survives[who] = [np.nanmean(r) for r in values]
+    print(f"{who:8s}", "  ".join(f"{r:5.2f}" for r in survives[who]))
+    assert survives[who] == sorted(survives[who])
+    # what is lost is lost over occipital sensors
+    lost = np.mean([np.abs(one.data[:, at]) for one in differences[who]], axis=0)
+    occipital = np.isin(truth.ch_names, ["PO7", "PO3", "POz", "PO4", "PO8", "O1", "Oz", "O2"])
+    assert lost[occipital].mean() > 3 * lost[~occipital].mean()
+assert all(np.subtract(survives["encoder"], survives["brain"]) > 0.1)
 
 # %%
 # What to make of it

@@ -73,6 +73,7 @@ def fit(epochs, regressor=None):
 encoder = fit(neuromag)
 for ch_type, scale in encoder.scaler_.scales_.items():
     print(f"scale of {ch_type}: {scale:.1e} {'T/m' if ch_type == 'grad' else 'T'}")
+assert encoder.scaler_.scales_["grad"] > 10 * encoder.scaler_.scales_["mag"]
 predicted = encoder.predict(tokens[new])
 print(predicted.info)
 
@@ -107,6 +108,7 @@ for ch_type in ("mag", "grad"):
         r = one.score_evoked(tokens[new], neuromag_truth[new]).pick(ch_type).crop(0.05, None)
         scores.append(r.data.mean())
     print(f"{ch_type:5s} default {scores[0]:.2f}, ridge {scores[1]:.2f}")
+    assert scores[0] > scores[1]
 
 r = encoder.score_evoked(tokens[new], neuromag_truth[new])
 plot_score_joint(r, ch_type="grad", times=times, title="r, planar gradiometers", show=False)
@@ -140,6 +142,8 @@ generated = fit(magnetometers).predict(tokens[new])
 for name, epochs in {"recorded": magnetometers, "generated": generated}.items():
     rank = mne.compute_rank(epochs, tol=1e-6, tol_kind="relative")["mag"]
     active = [proj["active"] for proj in epochs.info["projs"]]
+    assert rank == len(epochs.ch_names) - 2
+    assert active == [True, True]
     print(f"{name:10s} {len(epochs.ch_names)} sensors, rank {rank}, projectors applied: {active}")
 
 # %%

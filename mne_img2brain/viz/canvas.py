@@ -199,5 +199,5 @@ def time_axis(axis: Any, times: np.ndarray, window: tuple[float, float] | None =
     if times[0] < 0 < times[-1]:
         axis.axvline(0, color=REFERENCE, lw=0.8, ls=":")
     if window is not None:
-        axis.axvspan(*window, color="0.93", zorder=-5, lw=0)
+        axis.axvspan(*window, color="0.93", zorder=-5, lw=0, label="window of the scores")
     tidy(axis)

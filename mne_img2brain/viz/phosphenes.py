@@ -154,13 +154,17 @@ def _draw_responses(
     room = 0.08 * (high - low) or 1.0
     for axis, name in zip(axes, names, strict=True):
         axis.axhline(0, color=REFERENCE, lw=0.8)
-        axis.plot(first.times, of_sensor[names[0]], color=REAL, lw=1.2)
+        axis.plot(first.times, of_sensor[names[0]], color=REAL, lw=1.2, label=names[0])
         if name != names[0]:
-            axis.plot(first.times, of_sensor[name], color=COLORS[1], lw=1.8, ls="--")
+            axis.plot(
+                first.times, of_sensor[name], color=COLORS[1], lw=1.8, ls="--", label="as above"
+            )
         time_axis(axis, first.times)
         axis.set(xlabel="Time (s)", ylim=(low - room, high + room))
         if name != names[0]:
             axis.set_yticklabels([])
         tidy(axis)
+    if len(names) > 1:
+        axes[1].legend(frameon=False, fontsize=8, handlelength=1.3, loc="upper right")
     where = part.ch_names[0] if len(part.ch_names) == 1 else f"{len(part.ch_names)} sensors"
     axes[0].set_ylabel(f"{where} ({unit})")

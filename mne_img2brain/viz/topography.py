@@ -83,7 +83,8 @@ def plot_prediction(
     when = _times(recorded, times) if _has_positions(recorded.info) else np.array([])
     figure, axes = _grid(axes, len(when))
     colors = _front_to_back(recorded.info)
-    limit = 1.05 * max(np.abs(data).max() for data in pair)
+    low, high = np.min(pair), np.max(pair)
+    room = 0.05 * (high - low) or 1.0
     for axis, data, name in zip(axes[:2], pair, labels, strict=True):
         for channel, color in zip(data, colors, strict=True):
             axis.plot(recorded.times, channel, color=color, lw=0.8)
@@ -91,11 +92,17 @@ def plot_prediction(
         for time in when:
             axis.axvline(time, color=REFERENCE, lw=0.8, ls="--")
         time_axis(axis, recorded.times)
-        axis.set(ylim=(-limit, limit), title=name)
+        axis.set(ylim=(low - room, high + room), title=name)
     axes[0].set_ylabel(f"Amplitude ({unit})")
     if len(when):
         axes[0].text(
-            0.02, 0.97, "dark: back\nlight: front", transform=axes[0].transAxes, size=8, va="top"
+            0.98,
+            0.97,
+            "dark: back\nlight: front",
+            transform=axes[0].transAxes,
+            size=8,
+            va="top",
+            ha="right",
         )
         place, info = _one_per_place(recorded.info)
         # Of two planar gradiometers the root of the mean square, which is strongest over a source.
@@ -276,7 +283,7 @@ def _grid(axes: Any, n_times: int) -> tuple[Figure, np.ndarray]:
     """Return two axes for time courses and three rows for topographies."""
     if axes is None:
         figure = plt.figure(
-            figsize=(max(7, 1.7 * n_times + 1), 7.5 if n_times else 3), layout="constrained"
+            figsize=(max(6.4, 1.7 * n_times + 1), 6.8 if n_times else 3), layout="constrained"
         )
         rows: Any = figure.add_gridspec(2, 1, height_ratios=[1, 1.6]) if n_times else None
         top = rows[0].subgridspec(1, 2) if n_times else figure.add_gridspec(1, 2)
@@ -312,6 +319,9 @@ def _topographies(
     shown = np.concatenate([data[:, columns].ravel() for data in kinds.values()])
     limit = np.abs(shown[np.isfinite(shown)]).max(initial=0)
     limit = limit if limit > 0 else 1.0
+    # What is nowhere below zero has no other side to colour.
+    one_sided = not (shown < 0).any()
+    cmap, vlim = ("Reds", (0, limit)) if one_sided else ("RdBu_r", (-limit, limit))
     # The same levels everywhere: lines in a weak map would draw its noise.
     levels = np.array([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75]) * limit
     sphere = _head_outline(info)
@@ -332,8 +342,8 @@ def _topographies(
                 mne.pick_info(info, finite),
                 axes=axis,
                 show=False,
-                cmap="RdBu_r",
-                vlim=(-limit, limit),
+                cmap=cmap,
+                vlim=vlim,
                 contours=levels,
                 sensors=True,
                 sphere=sphere,
@@ -341,7 +351,7 @@ def _topographies(
                 extrapolate="local",
             )
     bar = axes[len(kinds) * len(when)]
-    mappable = plt.cm.ScalarMappable(Normalize(-limit, limit), cmap="RdBu_r")
+    mappable = plt.cm.ScalarMappable(Normalize(*vlim), cmap=cmap)
     bar.figure.colorbar(mappable, cax=bar, label=unit)
 
 

@@ -50,6 +50,9 @@ def test_prediction_shows_units_times_and_difference(rng):
     lines = np.array([line.get_ydata() for line in expected.lines[: len(EASY)]])
     np.testing.assert_allclose(lines, 5e5 * recorded.data)
     assert there.get_ylim() == expected.get_ylim()
+    # the axis fits the data: nothing here is far below zero
+    low, high = 1e6 * recorded.data.min(), 1e6 * recorded.data.max()
+    assert there.get_ylim() == pytest.approx((low, high), abs=0.06 * (high - low))
     # The two peaks that were put in, for recorded, predicted and difference; then a colour bar.
     assert len(figure.axes) == 2 + 3 * 2 + 1
     assert [axis.get_title() for axis in figure.axes[2:4]] == ["100 ms", "200 ms"]
@@ -127,6 +130,12 @@ def test_score_joint_has_no_unit(rng):
     np.testing.assert_allclose(curves.lines[9].get_ydata(), np.nanmean(r.data, axis=0))
     assert figure.axes[-1].get_ylabel() == "r"
     assert figure.get_suptitle() == "r across images"
+    bar = figure.axes[-1]
+    assert bar.get_ylim()[0] == -bar.get_ylim()[1]
+    # what is nowhere negative is drawn from zero
+    r.data = np.abs(r.data)
+    bar = viz.plot_score_joint(r, times=[0.1, 0.2], show=False).axes[-1]
+    assert bar.get_ylim()[0] == 0
     r.data[:] = np.nan
     with pytest.raises(ValueError, match="nothing to draw"):
         viz.plot_score_joint(r, show=False)
@@ -152,7 +161,8 @@ def test_r_time_is_the_mean_over_sensors(rng):
     (axis,) = figure.axes
     np.testing.assert_allclose(axis.lines[0].get_ydata(), np.nanmean(r.data, axis=0))
     np.testing.assert_allclose(axis.lines[1].get_ydata(), np.clip(ceiling.data.mean(axis=0), 0, 1))
-    assert [t.get_text() for t in axis.get_legend().texts] == ["ridge", "noise ceiling"]
+    names = [t.get_text() for t in axis.get_legend().texts]
+    assert names == ["ridge", "noise ceiling", "window of the scores"]
 
 
 def test_identification_in_percent():
@@ -242,6 +252,8 @@ def test_phosphenes_show_what_a_percept_changes(rng):
     np.testing.assert_allclose(lines[1], of_sensor)
     np.testing.assert_allclose(lines[2], of_sensor / 2)
     assert figure.axes[2].get_ylim() == figure.axes[3].get_ylim()
+    legend = [text.get_text() for text in figure.axes[3].get_legend().texts]
+    assert legend == ["intact", "as above"]
     # Several sensors are averaged; values above 1 are made to fit.
     figure, axes = plt.subplots(2, 2)
     shown_images["16"] = np.full((6, 6), 4.0)
