@@ -865,6 +865,8 @@ class ImageToBrainEncoder(BaseEstimator):
         summary = getattr(getattr(self, "regressor_", None), "noise_summary_", None)
         if summary is not None:
             lines.append(f"# single trials by {summary}")
+        if stored := getattr(getattr(self, "regressor_", None), "n_stored_trials_", 0):
+            lines.append(f"# holds the residuals of {stored:,} recorded trials")
         return "\n".join(lines)
 
     def _html_repr(self) -> str:

@@ -13,6 +13,7 @@ from .identification import (
     pairwise_accuracy,
     top_k,
 )
+from .membership import Membership, membership_auc
 from .noise_ceiling import (
     NoiseSignal,
     SplitHalf,
@@ -45,6 +46,7 @@ __all__ = [
     "EEG_BANDS",
     "CrossValidated",
     "EquivalentTrials",
+    "Membership",
     "NoiseSignal",
     "Peak",
     "SplitHalf",
@@ -71,6 +73,7 @@ __all__ = [
     "identification_ranks",
     "interval",
     "lag_one_autocorrelation",
+    "membership_auc",
     "mse",
     "n_way_accuracy",
     "ncsnr",

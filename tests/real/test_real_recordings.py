@@ -12,6 +12,7 @@ from sklearn.linear_model import RidgeCV
 from small_regressors import make_regressor
 
 from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
+from mne_img2brain.metrics import membership_auc
 
 pytestmark = pytest.mark.filterwarnings("ignore:There are 2 distinct images:RuntimeWarning")
 
@@ -126,3 +127,29 @@ def test_a_weak_effect_is_no_reason_to_warn(shared_data, subject):
             encoder.fit(images, epochs, image_ids=ids)
         told = [str(one.message) for one in said if "do not predict" in str(one.message)]
         assert bool(told) is wrong
+
+
+def test_draws_tell_who_was_in_the_fit(shared_data):
+    # the table of doc/sharing.rst: half of the trials of subject 1 in the fit, half not
+    images, epochs, _, face, _ = n170(shared_data, "subject1")
+    epochs = epochs.resample(64.0, verbose="error")
+    tokens = np.eye(2, dtype=np.float32)[:, None]
+    half = np.random.default_rng(0).permutation(len(epochs)) % 2 == 0
+    found = {}
+    for noise in ("auto", "gaussian"):
+        regressor = DiffusionRegressor(noise=noise, max_iter=0, random_state=0)
+        encoder = ImageToBrainEncoder(None, regressor).fit(
+            tokens, epochs[half], image_ids=face[half]
+        )
+        expected = encoder.predict(tokens).get_data()
+        rest = epochs.get_data() - expected[face]
+        draws = encoder.sample(tokens, 1000, random_state=1).get_data()
+        draws = draws - np.repeat(expected, 1000, axis=0)
+        found[noise] = membership_auc(rest[half], rest[~half], draws)
+    chance = 3 * found["auto"].error
+    assert encoder.regressor_.n_stored_trials_ == 0
+    for noise in found:
+        assert abs(found[noise].distance - 0.5) < chance
+        assert found[noise].covariance > 0.85
+    assert found["auto"].nearest > 0.99
+    assert abs(found["gaussian"].nearest - 0.5) < chance
