@@ -4,7 +4,8 @@ import sys
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
+sys.path.insert(0, str(Path(__file__).parent))
+from gallery_order import SECTIONS  # noqa: E402
 
 project = "mne_img2brain"
 author = "mne_img2brain developers"
@@ -16,6 +17,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx-mathjax-offline",
     "sphinx_copybutton",
@@ -67,9 +69,12 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "download_all_examples": False,
     "show_memory": False,
+    "subsection_order": SECTIONS,
+    # pages of the API list the examples that use a name
+    "doc_module": ("mne_img2brain",),
+    "backreferences_dir": "generated/backreferences",
     "within_subsection_order": "gallery_order.QuickstartFirst",
     # what plotting returns is not shown beneath the figure
     "ignore_repr_types": r"matplotlib|Figure",
     "abort_on_example_error": True,
-    # a figure is shown; what Python calls it need not be
 }

@@ -1,6 +1,8 @@
-"""The order of the gallery's pages."""
+"""The order of the gallery's sections and pages."""
 
 from sphinx_gallery.sorting import FileNameSortKey
+
+SECTIONS = ["../examples/judge", "../examples/use", "../examples/inside"]
 
 
 class QuickstartFirst(FileNameSortKey):

@@ -1,6 +1,6 @@
 """
-Your own recording: from raw to a saved encoder
-===============================================
+Tutorial: your own recording, from raw to a saved encoder
+=========================================================
 
 What you have is a raw recording, a folder of images, and a list of which image was shown when. This
 page goes all the way from there. So that it can be followed from an empty folder, its first cell

@@ -1,6 +1,6 @@
 """
-Fit, predict, compare
-=====================
+Tutorial: fit, predict, compare
+===============================
 
 We record nothing here: images are drawn, and a simulated brain of which we know the true
 response looks at them. Everything else is as with your own data: images and epochs go in, and

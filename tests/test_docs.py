@@ -106,7 +106,7 @@ def test_names_of_other_packages_are_in_the_inventories():
     files = [
         *DOC.glob("*.rst"),
         *(ROOT / "mne_img2brain").rglob("*.py"),
-        *ROOT.glob("examples/*.py"),
+        *ROOT.glob("examples/**/*.py"),
     ]
     used = {
         name
@@ -137,7 +137,7 @@ def test_files_the_readme_and_the_docs_show_are_there():
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "examples").glob("plot_*.py")), ids=lambda p: p.stem
+    "path", sorted((ROOT / "examples").rglob("plot_*.py")), ids=lambda p: p.stem
 )
 def test_examples_explain_themselves(path):
     text = path.read_text()
@@ -150,3 +150,23 @@ def test_examples_explain_themselves(path):
 def test_the_version_is_one():
     match = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)
     assert match.group(1) == mne_img2brain.__version__
+
+
+def test_the_page_on_metrics_names_every_row_of_the_report():
+    page = (DOC / "metrics.rst").read_text()
+    added = {
+        name
+        for path in (ROOT / "mne_img2brain" / "evaluation").glob("*.py")
+        for name in re.findall(r'rows\.add\(\s*f?"([^"]+)"', path.read_text())
+    }
+    assert len(added) > 15
+    for name in added:
+        # what is named after a band, a component or a classifier is named by the rest of it
+        words = re.sub(r"\{\w+\}", "", name).strip(" ,:")
+        assert words in page, name
+
+
+def test_gallery_sections_are_folders_of_examples():
+    order = (DOC / "gallery_order.py").read_text()
+    folders = {path.parent.name for path in (ROOT / "examples").glob("*/plot_*.py")}
+    assert set(re.findall(r"\.\./examples/(\w+)", order)) == folders

@@ -1,6 +1,6 @@
 """
-Induced responses: rhythms that follow the image
-================================================
+Do rhythms follow the image?
+============================
 
 An image changes rhythms as well as the average response: alpha power falls over visual cortex, more
 for some images than for others, and gamma rises. Their phase differs from trial to trial, so they

@@ -1,6 +1,6 @@
 """
-Statistics: n draws are not n subjects
-======================================
+What may be counted? Draws are not subjects
+===========================================
 
 Generated epochs are epochs, and every test of :mod:`mne.stats` runs on them. What its p-value means
 is another question. It depends on what is counted as an observation, and draws come in any number.

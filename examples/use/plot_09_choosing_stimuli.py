@@ -1,6 +1,6 @@
 """
-Choosing stimuli before recording
-=================================
+Which images should be recorded next?
+=====================================
 
 An hour in the laboratory shows a few hundred images; an encoder looks at a thousand in seconds.
 So let it choose: images that should drive a component most, or images on which two accounts of

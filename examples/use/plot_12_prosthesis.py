@@ -1,6 +1,6 @@
 """
-Artificial vision: what would the brain answer to phosphenes?
-=============================================================
+What would the brain answer to phosphenes?
+==========================================
 
 A visual prosthesis stimulates the retina through a grid of electrodes. Its wearer does not see the
 image that a camera takes but spots of light, *phosphenes*, one for each electrode. Would the

@@ -1,6 +1,6 @@
 """
-Single-trial draws
-==================
+Do draws look like single trials?
+=================================
 
 ``predict`` gives the response to expect of an image, as an average over many trials would show
 it. ``sample`` draws what single trials look like: the expected response plus all that makes one
@@ -216,4 +216,4 @@ for name, trials in generated.items():
 # :func:`mne_img2brain.evaluate` also has a classifier separate draws from recorded trials (the
 # two-sample accuracy, 0.5 where it cannot), and puts ridge regression with Gaussian noise beside:
 # on data like these it is hard to beat. Rhythms whose power follows the image have a page of their
-# own, :ref:`sphx_glr_auto_examples_plot_14_induced.py`.
+# own, :ref:`sphx_glr_auto_examples_inside_plot_14_induced.py`.

@@ -1,6 +1,6 @@
 """
-MEG: magnetometers and gradiometers
-===================================
+What is different with MEG?
+===========================
 
 Nothing changes for MEG: the encoder takes the epochs as they are and returns epochs with the same
 sensors. What is worth knowing is how sensors of different types get along, in which units plots

@@ -1,6 +1,6 @@
 """
-Representational similarity
-===========================
+Are the same images alike to the model and to the brain? (RSA)
+==============================================================
 
 Two images are alike to the brain if they evoke like responses. Representational similarity
 analysis (RSA) writes this down for all pairs of images, as a matrix of dissimilarities, and

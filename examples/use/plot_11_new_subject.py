@@ -1,6 +1,6 @@
 """
-A new subject from a few minutes of data
-========================================
+Can a new subject be learnt from a few minutes?
+===============================================
 
 An encoder that was fitted to several people knows what images do to an average brain. A new
 person has other folds, another cap and other noise. This page learns that person from as little as

@@ -1,6 +1,6 @@
 """
-Which sensors, which tokens: looking inside an encoder
-======================================================
+Which sensors, which tokens does an encoder use?
+================================================
 
 A prediction that is good on average says neither which sensors carry it nor what in the image it
 rests on. Four ways to ask, from the simplest on: leave sensors out, leave features out, look at

@@ -1,6 +1,6 @@
 """
-THINGS-EEG2 and THINGS-MEG: the whole experiment
-================================================
+How is the whole experiment run on THINGS?
+==========================================
 
 This page is not run when the documentation is built: the recordings take tens of gigabytes, the
 images may not be passed on, and the weights of CLIP have to be downloaded once. :doc:`/data` says

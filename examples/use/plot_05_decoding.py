@@ -1,6 +1,6 @@
 """
-Decoding: train on draws, test on recordings
-============================================
+Can a decoder be trained on draws?
+==================================
 
 If draws are like recorded trials, a classifier can be trained on draws and used on recordings. That
 is a test of the draws, and a use: the classifier can be trained for images nobody has been shown,

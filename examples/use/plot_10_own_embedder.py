@@ -1,6 +1,6 @@
 """
-Bring your own embedder
-=======================
+How do I bring my own embedder?
+===============================
 
 An embedder turns images into numbers; the encoder learns responses from these. Two are in the
 library, CLIP and a Gabor model. Any other will do that follows scikit-learn's way: ``fit`` and

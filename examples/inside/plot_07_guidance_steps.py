@@ -1,6 +1,6 @@
 """
-Guidance and number of steps
-============================
+What do guidance and the number of steps do?
+============================================
 
 A diffusion model draws by removing noise from noise, a little at a time. Two numbers can be set
 when drawing, without fitting again: in how many steps (``n_steps``), and how strongly the image
