@@ -1,17 +1,20 @@
 """How much of what is recorded is the response to the image, where trials are few."""
 
 import numpy as np
+from numpy.polynomial.hermite_e import hermegauss
 
 from ._shapes import check_trials
 
 __all__ = ["ceiling_of_r", "halves_agree", "noise_variance"]
 
-# Ceilings that a cell may have; 1 is a recording without noise.
-_GRID = np.linspace(0.0, 0.995, 100)
-_N_ITERATIONS = 150
-_SPREAD = 0.1
-# Their distribution over sensors and times is learnt from so many quantiles.
-_N_QUANTILES = 2000
+# Signal-to-noise ratios that a sensor may have, the least as a share of their mean; how far single
+# cells may be from their sensor and time (SD of the log).
+_N_LEVELS, _LEAST = 50, 0.05
+_SPREADS = (0.0, 0.4, 0.8, 1.4)
+_NODES, _WEIGHTS = hermegauss(5)
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+_N_ITERATIONS = 25  # more would part what the ratios hardly tell apart
+_MOST_CELLS = 100  # of a row, to learn its level
 _LEVEL = 0.01
 
 
@@ -57,11 +60,12 @@ def ceiling_of_r(
     Of a cell (sensor and time) whose share of signal in the variance of the image means is
     :math:`\rho`, it is :math:`\sqrt\rho`. That share is seen through
     :math:`F = \mathrm{Var}(\text{image means}) / (\sigma^2 / n)`, which of few images or trials
-    is mostly noise: the root of each cell's own estimate, averaged, is far off. So the distribution
-    of ceilings over cells is learnt first, by maximum likelihood (:math:`(1 - \rho) F` has Fisher's
-    distribution), and a cell gets the mean of what its :math:`F` leaves possible: nonparametric
-    empirical Bayes. The mean over cells is then the ceiling of the mean r; single cells are drawn
-    to their like.
+    is mostly noise: the root of each cell's own estimate, averaged, is far off, most of all where
+    sensors know nothing. So it is learnt first, by maximum likelihood (:math:`(1 - \rho) F` has
+    Fisher's distribution), how sensors and times differ, with a preference for sensors without any
+    signal to those with a little, and a cell gets the mean of what is then possible:
+    nonparametric empirical Bayes. The mean over cells is the ceiling of the mean r; single cells
+    are drawn to their like.
 
     Parameters
     ----------
@@ -124,82 +128,121 @@ def ceiling_of_r(
     cells = varies & noisy
     if cells.any():
         np.divide(between, within, out=ratio, where=cells)
-        ceiling = np.where(cells, _posterior_mean(ratio, len(trials) - 1, df), ceiling)
+        ceiling = np.where(cells, _posterior_mean(ratio, trials, df), ceiling)
     return ceiling
 
 
-def _posterior_mean(ratio: np.ndarray, df_images: int, df_noise: int) -> np.ndarray:
-    """Return the expected ceiling of every cell, given the F ratios of all.
+def _posterior_mean(ratio: np.ndarray, trials: list[np.ndarray], df_noise: int) -> np.ndarray:
+    """Return the expected ceiling of every cell, given the F ratios of all, (n_channels, n_times).
 
-    The distribution of ceilings starts at what profiles over sensors and over times make of them,
-    and expectation-maximization parts it as far as the ratios insist. From a flat start it takes
-    noise of few images for differences between cells: ceilings of equal cells were 0.06 too low for
-    12 images of 2 trials (now 0.03), 0.04 for 30 (now 0.01).
-
-    Parameters
-    ----------
-    ratio : array, shape (n_channels, n_times)
-        F ratios, NaN where there is none.
-    df_images, df_noise : int
-        Degrees of freedom of their numerator and denominator.
-
-    Returns
-    -------
-    array, shape (n_channels, n_times)
+    The signal-to-noise ratio of a cell is that of its sensor, times a profile over time, times what
+    is left, log-normal. The distributions over sensors and over times are learnt, with an atom at
+    zero and nothing just above it: the root of a little would not be little.
     """
     used = np.isfinite(ratio)
-    sample = ratio[used]
-    if len(sample) > _N_QUANTILES:
-        sample = np.quantile(sample, (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES)
+    df = len(trials) - 1, df_noise
     # F has mean df / (df - 2) where there is no signal.
-    excess = ratio * max(df_noise - 2, 1) / df_noise - 1
-    mean = max(excess[used].mean(), 1e-9)
-    power = (_profile(excess)[:, None] * _profile(excess.T) / mean)[used]
-    start = np.sqrt(power / (1 + power))
-    nearest = np.rint(start / _GRID[1]).astype(int).clip(max=len(_GRID) - 1)
-    counts = np.bincount(nearest, minlength=len(_GRID))
-    kernel = np.exp(-((_GRID - _GRID[:, None]) ** 2) / (2 * _SPREAD**2))
-    weight = counts @ (kernel / kernel.sum(axis=1, keepdims=True)) / len(start)
-    weight = 0.9 * weight + 0.1 / len(_GRID)
-    likelihood = _likelihood(sample, df_images, df_noise)
-    for _ in range(_N_ITERATIONS):
-        share = likelihood * weight
-        weight = (share / share.sum(axis=1, keepdims=True)).mean(axis=0)
-    expected = []
-    cells = ratio[used]
-    for part in np.array_split(cells, -(-len(cells) // 10_000)):
-        share = _likelihood(part, df_images, df_noise) * weight
-        expected.append(share @ _GRID / share.sum(axis=1))
-    result = np.full(ratio.shape, np.nan)
-    result[used] = np.concatenate(expected)
-    return result
+    mean = max(ratio[used].mean() * max(df_noise - 2, 1) / df_noise - 1, 1e-3)
+    grid = np.geomspace(_LEAST * mean, max(500.0, 10 * mean), _N_LEVELS - 1)
+    grid = np.concatenate([[0.0], grid])
+    noise = np.concatenate([t - t.mean(axis=0) for t in trials if len(t) > 1][:1000])
+    over_times, over_sensors = (
+        _share_of_independent(n, df_noise) for n in (noise, noise.swapaxes(1, 2))
+    )
+    profile = np.ones(ratio.shape[1])
+    for step in range(2):
+        models = [
+            _mixture(_log_likelihood(ratio, grid, profile, spread, df, over_times))
+            for spread in _SPREADS
+        ]
+        evidence = np.array([total for _, total in models]) * over_sensors
+        weight = np.exp(evidence - evidence.max())
+        if step == 0:
+            best = int(weight.argmax())
+            sensors = _relative(models[best][0] @ grid)
+            like = _log_likelihood(ratio.T, grid, sensors, _SPREADS[best], df, over_sensors)
+            profile = _relative(_mixture(like)[0] @ grid)
+    weight /= weight.sum()
+    expected = np.zeros(ratio.shape)
+    for (of_sensor, _), spread, of_model in zip(models, _SPREADS, weight, strict=True):
+        for level, share in zip(grid, of_model * of_sensor.T, strict=True):
+            rows = share > 1e-4
+            possible = level * profile * np.exp(spread * _NODES[:, None, None])
+            density = _log_density(ratio[rows], possible, df)
+            density = _WEIGHTS[:, None, None] * np.exp(density - density.max(axis=0))
+            root = np.sqrt(possible / (1 + possible))
+            expected[rows] += share[rows, None] * (density * root).sum(axis=0) / density.sum(axis=0)
+    return np.where(used, expected, np.nan)
 
 
-def _profile(excess: np.ndarray) -> np.ndarray:
-    """Average over columns; of differences between rows keep what their noise does not explain."""
-    known = np.isfinite(excess)
-    count = known.sum(axis=1)
-    filled = np.where(known, excess, 0.0)
-    overall = filled.sum() / count.sum()
-    rows = np.divide(filled.sum(axis=1), count, out=np.full(len(count), overall), where=count > 0)
-    squares = np.where(known, (excess - rows[:, None]) ** 2, 0.0).sum(axis=1)
-    noise = (squares / np.maximum(count - 1, 1) / np.maximum(count, 1)).mean()
-    if len(rows) < 2:
-        return np.full(len(rows), max(overall, 0.0))
-    # Half more than independent cells would have, for neighbours share noise.
-    kept = np.sqrt(max(0.0, 1 - 1.5 * noise / max(rows.var(ddof=1), 1e-30)))
-    return np.clip(overall + kept * (rows - overall), 0, None)
+def _relative(levels: np.ndarray) -> np.ndarray:
+    """Divide by the mean, which may be 0."""
+    return levels / max(levels.mean(), 1e-12)
 
 
-def _likelihood(ratio: np.ndarray, k: int, m: int) -> np.ndarray:
-    """Density of F ratios under every ceiling of the grid, up to a factor for each ratio.
+def _share_of_independent(noise: np.ndarray, df: int) -> float:
+    """Return how many independent cells a row is worth, as a share; (n_trials, n_rows, n_cells).
 
-    Image means vary by 1 / (1 - ceiling^2) of what their noise does.
+    F ratios of two cells are correlated as the square of their noise.
     """
-    noise = 1 - _GRID**2
-    x = np.maximum(ratio[:, None], 1e-12) * noise
-    log = (k / 2 - 1) * np.log(x) - (k + m) / 2 * np.log1p(k * x / m) + np.log(noise)
-    return np.exp(log - log.max(axis=1, keepdims=True))
+    some = np.moveaxis(noise[:, :: -(-noise.shape[1] // 16)], 1, 0)
+    some = some / np.sqrt((some**2).sum(axis=1, keepdims=True) + 1e-300)
+    n = some.shape[2]
+    squares = ((some.swapaxes(1, 2) @ some) ** 2).sum() / len(some)
+    together = squares - n - n * (n - 1) / min(df, len(noise))
+    return n / (n + max(0.0, together))
+
+
+def _log_density(ratio: np.ndarray, level: np.ndarray, df: tuple[int, int]) -> np.ndarray:
+    """Log density of F ratios where image means vary by 1 + level times their noise, but a factor.
+
+    0 where there is no ratio.
+    """
+    k, m = df
+    x = np.maximum(ratio, 1e-12) / (1 + level)
+    return np.nan_to_num(k / 2 * np.log(x) - (k + m) / 2 * np.log1p(k * x / m))
+
+
+def _log_likelihood(
+    ratio: np.ndarray,
+    grid: np.ndarray,
+    profile: np.ndarray,
+    spread: float,
+    df: tuple[int, int],
+    independent: float,
+) -> np.ndarray:
+    """Log-likelihood of each row under each level of the grid, shape (n_rows, n_levels)."""
+    step = -(-ratio.shape[1] // _MOST_CELLS)
+    ratio, profile = ratio[:, ::step], profile[::step]
+    like = np.zeros((len(ratio), len(grid)))
+    nodes = np.exp(spread * _NODES[:, None, None]) if spread else np.ones((1, 1, 1))
+    weights = _WEIGHTS if spread else np.ones(1)
+    for column, level in enumerate(grid):
+        each = _log_density(ratio, level * profile * nodes, df)
+        top = each.max(axis=0)
+        each = top + np.log(np.tensordot(weights, np.exp(each - top), axes=1))
+        like[:, column] = each.sum(axis=1)
+    return like * min(1.0, independent * step)
+
+
+def _mixture(like: np.ndarray) -> tuple[np.ndarray, float]:
+    """Learn how levels are distributed over rows.
+
+    Returns the posterior, shape (n_rows, n_levels), and the log-likelihood.
+    """
+    top = like.max(axis=1, keepdims=True)
+    density = np.exp(like - top)
+    prior = np.full(like.shape[1], 0.1 / like.shape[1])
+    prior[0] += 0.6
+    weight = np.full(like.shape[1], 0.5 / (like.shape[1] - 1))
+    weight[0] = 0.5
+    for _ in range(_N_ITERATIONS):
+        share = density * weight
+        weight = prior + (share / share.sum(axis=1, keepdims=True)).sum(axis=0)
+        weight /= weight.sum()
+    share = density * weight
+    total = share.sum(axis=1, keepdims=True)
+    return share / total, float((np.log(total) + top).sum())
 
 
 def halves_agree(

@@ -10,7 +10,11 @@ N_CHANNELS, N_TIMES = 12, 50
 SENSORS = {  # the signal of each sensor, beside a mean of 1
     "equal": np.ones(N_CHANNELS),
     "different": np.linspace(0.2, 1.8, N_CHANNELS),
+    "half have none": np.where(np.arange(N_CHANNELS) < N_CHANNELS // 2, 0, np.sqrt(2)),
+    "a fourth has all": np.where(np.arange(N_CHANNELS) < 3 * N_CHANNELS // 4, 0, 2.0),
 }
+
+FEW = ("half have none", "a fourth has all")
 
 
 def simulate(n_images, n_trials, signal, sensors, seed):
@@ -22,7 +26,7 @@ def simulate(n_images, n_trials, signal, sensors, seed):
     return truth, truth[:, None] + noise, np.sqrt(sd**2 / (sd**2 + 1 / n_trials)).mean()
 
 
-@pytest.mark.parametrize("sensors", ["equal", "different"])
+@pytest.mark.parametrize("sensors", SENSORS)
 @pytest.mark.parametrize("signal", [0.25, 0.5, 1.0])
 @pytest.mark.parametrize(("n_images", "n_trials"), [(12, 2), (12, 20), (60, 4), (200, 2)])
 def test_known_truth(n_images, n_trials, signal, sensors):
@@ -30,8 +34,12 @@ def test_known_truth(n_images, n_trials, signal, sensors):
     for seed in range(8 if n_images < 60 else 3):
         truth, trials, known = simulate(n_images, n_trials, signal, SENSORS[sensors], seed)
         found.append(ceiling_of_r(trials).mean())
-        reached.append(r_map(trials.mean(axis=1), truth).mean())
+        reached.append(np.nan_to_num(r_map(trials.mean(axis=1), truth)).mean())
         expected.append(known)
+    # Of the weakest designs with few sensors that know anything one recording may say nothing.
+    has_ceiling = np.isfinite(found)
+    assert has_ceiling.sum() >= len(found) - (sensors in FEW and signal < 0.5 and n_images < 60)
+    found, reached = np.array(found)[has_ceiling], np.array(reached)[has_ceiling]
     assert np.mean(found) == pytest.approx(np.mean(reached), abs=0.05)
     assert np.mean(found) == pytest.approx(np.mean(expected), abs=0.05)
     # That is the mean over recordings. One of 12 images x 2 trials is off by 0.1 now and then.
