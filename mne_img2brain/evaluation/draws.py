@@ -106,27 +106,15 @@ def judge_draws(
     inside = time_mask(times, *options.draw_window)
     error = _mean_against_prediction(draws, prediction)
     n_draws = draws.shape[1]
-    rows.add(
+    rows.add_mean(
         "mean of draws within 2 SE of prediction",
-        error.mean(),
         error,
         ceiling=2 * student.cdf(2, n_draws - 1) - 1,
         better="ceiling",
     )
     draws = draws[real.keep]
-    generated, there = within_image_variance(draws), within_image_variance(trials)
-    sd = [np.sqrt(v.mean(axis=0)) for v in (generated, there)]
-    ratio = np.divide(sd[0], sd[1], out=np.full_like(sd[0], np.nan), where=sd[1] > 0)
-    rows.add(
-        "SD / real",
-        np.nanmedian(ratio[:, inside]),
-        generated[..., inside],
-        there[..., inside],
-        statistic=lambda g, t: np.median(np.sqrt(g[t > 0] / t[t > 0])),
-        ceiling=1.0,
-        better="ceiling",
-    )
-    curves: dict = {"sd": (times, *(s.mean(axis=0) for s in _scaled(sd, real.scale)))}
+    ratio, sd = add_sd_ratio(rows, draws, trials, inside)
+    curves: dict = {"sd": (times, *((s / real.scale[:, None]).mean(axis=0) for s in sd))}
     curves["spectrum"] = _spectra(rows, draws, trials, real.scale, recorded.sfreq, options.bands)
     covariances = [channel_covariance(y) for y in (draws, trials)]
     rows.add(
@@ -148,8 +136,7 @@ def judge_draws(
         covered = coverage(draws, trials, level=0.9, per_image=True)
         maps["coverage of the 90 % interval"] = covered.mean(axis=0)
         by_image = covered[..., inside].mean(axis=(1, 2))
-        rows.add("coverage of the 90 % interval", by_image.mean(), by_image, ceiling=0.9,
-                 better="ceiling")  # fmt: skip
+        rows.add_mean("coverage of the 90 % interval", by_image, ceiling=0.9, better="ceiling")
     n_bins = max(n for n in range(1, 21) if (n_draws + 1) % n == 0)
     if n_bins < 5:
         n_bins = n_draws + 1
@@ -163,9 +150,23 @@ def judge_draws(
     return maps, curves
 
 
-def _scaled(sd: list[np.ndarray], scale: np.ndarray) -> list[np.ndarray]:
-    """Return standard deviations in units of the real trials' SD."""
-    return [s / scale[:, None] for s in sd]
+def add_sd_ratio(
+    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], inside: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Add the SD of draws over that of trials; return its map and both SDs."""
+    generated, real = within_image_variance(draws), within_image_variance(trials)
+    sd = [np.sqrt(v.mean(axis=0)) for v in (generated, real)]
+    ratio = np.divide(sd[0], sd[1], out=np.full_like(sd[0], np.nan), where=sd[1] > 0)
+    rows.add(
+        "SD / real",
+        np.nanmedian(ratio[:, inside]),
+        generated[..., inside],
+        real[..., inside],
+        statistic=lambda g, t: np.median(np.sqrt(g[t > 0] / t[t > 0])),
+        ceiling=1.0,
+        better="ceiling",
+    )
+    return ratio, sd
 
 
 def _mean_against_prediction(draws: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -214,10 +215,10 @@ def _scores(rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Rea
     enough = min(len(half) for half in real.halves[0]) >= 2
     energy = energy_score_by_image(draws, trials, scale=scale)
     best = energy_score_by_image(*real.halves, scale=scale).mean() if enough else np.nan
-    rows.add("energy score", energy.mean(), energy, ceiling=best, better="lower", unit="trial SD")
+    rows.add_mean("energy score", energy, ceiling=best, better="lower", unit="trial SD")
     marginal = (crps(draws, trials, per_image=True) / scale[:, None]).mean(axis=(1, 2))
     best = (crps(*real.halves) / scale[:, None]).mean() if enough else np.nan
-    rows.add("CRPS", marginal.mean(), marginal, ceiling=best, better="lower", unit="trial SD")
+    rows.add_mean("CRPS", marginal, ceiling=best, better="lower", unit="trial SD")
 
 
 def _tell_apart(
@@ -228,9 +229,8 @@ def _tell_apart(
         draws, trials, classifiers=options.classifiers, random_state=options.seed
     )
     for name, of_image in accuracy.items():
-        rows.add(
+        rows.add_mean(
             f"two-sample accuracy, {name}",
-            of_image.mean(),
             of_image,
             chance=0.5,
             ceiling=real.accuracy[name].mean(),

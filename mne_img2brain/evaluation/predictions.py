@@ -18,13 +18,18 @@ from ..metrics import (
 )
 from ..metrics.accuracy import mse_by_image, pearson_by_image
 from ..metrics.identification import n_way_accuracy, pairwise_by_image
-from ..metrics.uncertainty import r_from_moments, r_moments
 from . import ceilings, rsa
 
 if TYPE_CHECKING:
     from .ceilings import Ceilings
     from .material import Recorded
     from .rows import Rows
+
+
+def sensor_scale(real: np.ndarray) -> np.ndarray:
+    """Return the SD of every sensor, (n_channels, 1): in SI units an error of EEG is 1e-12."""
+    scale = real.std(axis=(0, 2))
+    return np.where(scale > 0, scale, 1.0)[:, None]
 
 
 def judge_prediction(
@@ -65,49 +70,28 @@ def judge_prediction(
     times, real = recorded.times, recorded.mean
     inside = time_mask(times, *window)
     n_images = len(real)
-    # In SI units an error of EEG is 1e-12: sensors are scaled to an SD of one.
-    scale = real.std(axis=(0, 2))
-    scale = np.where(scale > 0, scale, 1.0)[:, None]
+    scale = sensor_scale(real)
     errors = mse_by_image(real / scale, prediction / scale)
     spread = mse_by_image(real / scale, np.broadcast_to((real / scale).mean(axis=0), real.shape))
     floor, best = ceilings.within_images(recorded, scale)
-    rows.add(
-        "mse",
-        errors.mean(),
-        errors,
-        chance=spread.mean(),
-        ceiling=floor,
-        better="lower",
-        unit="SD of sensor ^ 2",
+    rows.add_mean(
+        "mse", errors, chance=spread.mean(), ceiling=floor, better="lower", unit="SD of sensor ^ 2"
     )
-    within = pearson_by_image(real / scale, prediction / scale)
-    rows.add("pcc", within.mean(), within, chance=0.0, ceiling=best)
+    rows.add_mean("pcc", pearson_by_image(real / scale, prediction / scale), chance=0.0,
+                  ceiling=best)  # fmt: skip
     r = r_map(real, prediction)
     known = ceiling is not None and ceiling.known
     full = window_mean(ceiling.r, times, *window) if ceiling and known else np.nan
-    moments = r_moments(real[..., inside], prediction[..., inside])
     mean_r = window_mean(r, times, *window)
-    rows.add(
-        "r",
-        mean_r,
-        moments,
-        statistic=lambda m: r_from_moments(m).mean(),
-        chance=0.0,
-        ceiling=full,
-    )
+    resampled = rows.bootstrap_r(real[..., inside], prediction[..., inside])
+    rows.add("r", mean_r, resampled=resampled, chance=0.0, ceiling=full, n=n_images)
     maps = {"r": r}
     if ceiling is not None:
         maps["r / ceiling"] = normalized_r(r, ceiling.r)
         if full > 0:
             # One quotient of means: quotients of single cells have tails where ceilings are low.
-            rows.add(
-                "r / ceiling",
-                mean_r / full,
-                moments,
-                statistic=lambda m: r_from_moments(m).mean() / full,
-                chance=0.0,
-                ceiling=1.0,
-            )
+            rows.add("r / ceiling", mean_r / full, resampled=resampled / full, chance=0.0,
+                     ceiling=1.0, n=n_images)  # fmt: skip
     if recorded.labels is not None and len(np.unique(recorded.labels)) == 2:
         labels = recorded.labels
         value = difference_wave_r(real[..., inside], labels, prediction[..., inside], labels)
@@ -151,7 +135,7 @@ def _identify(
     def add(name: str, values: np.ndarray, chance: float, **given: Any) -> None:
         # All right is the most there can be, what half of the trials can do the least.
         band = (min(halves[name], 1.0), max(halves[name], 1.0)) if halves else (np.nan, np.nan)
-        rows.add(name, values.mean(), values, chance=chance, band=band, **given)
+        rows.add_mean(name, values, chance=chance, band=band, **given)
 
     for k in (1, 5):
         if k < n_images:

@@ -1,12 +1,13 @@
 """The table that an evaluation fills, row by row."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from ..metrics import bootstrap, interval
+from ..metrics.uncertainty import r_from_moments, r_moments
 
 COLUMNS = (
     "encoder",
@@ -22,6 +23,8 @@ COLUMNS = (
     "unit",
     "n",
 )
+# 2e7 float64 are 160 MB.
+_NUMBERS_AT_ONCE = 2e7
 
 
 class Rows:
@@ -53,10 +56,11 @@ class Rows:
         value: float,
         *parts: np.ndarray,
         statistic: Callable | None = None,
+        resampled: np.ndarray | None = None,
         chance: float = np.nan,
         ceiling: float = np.nan,
         band: tuple[float, float] = (np.nan, np.nan),
-        better: Literal["higher", "lower", "ceiling"] = "higher",
+        better: Literal["higher", "lower", "ceiling", ""] = "higher",
         unit: str = "",
         n: int | None = None,
     ) -> None:
@@ -72,11 +76,13 @@ class Rows:
             What means over images the value is a function of; without any there is no interval.
         statistic : callable | None
             That function; ``None`` is the mean of the only part.
+        resampled : array, shape (n_bootstrap,) | None
+            The values of resamples, where they are known already.
         chance, ceiling : float
             What knowing nothing and what knowing everything (or being real) would give.
         band : tuple of float
             Between what bounds the ceiling is, where it is not known better.
-        better : "higher" | "lower" | "ceiling"
+        better : "higher" | "lower" | "ceiling" | ""
             Which values are better; "ceiling" wants what real trials have, no more and no less.
         unit : str
             The unit of the value.
@@ -85,43 +91,38 @@ class Rows:
         """
         low = high = np.nan
         if parts:
-            statistic = float if statistic is None else statistic
-            resampled = bootstrap(
-                statistic, *parts, n_resamples=self.n_bootstrap, random_state=self.seed
-            )
+            resampled = self.bootstrap(float if statistic is None else statistic, *parts)
+            n = len(parts[0])
+        if resampled is not None:
             # Resampling biases a correlation or a median by the order of 1 / n_images, which is no
             # uncertainty: resamples are moved so that their mean is the value.
             resampled = resampled + (value - np.nanmean(resampled))
             self.resamples[metric] = resampled
             low, high = interval(resampled, self.level)
-            n = len(parts[0])
         values = (
-            self.encoder,
-            metric,
-            float(value),
-            low,
-            high,
-            chance,
-            ceiling,
-            *band,
-            better,
-            unit,
-            n,
-        )
+            self.encoder, metric, float(value), low, high, chance, ceiling, *band, better, unit, n,
+        )  # fmt: skip
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
+
+    def add_mean(self, metric: str, by_image: np.ndarray, **given: Any) -> None:
+        """Add the mean of what there is of every image."""
+        self.add(metric, by_image.mean(), by_image, **given)
+
+    def bootstrap(self, statistic: Callable, *parts: np.ndarray) -> np.ndarray:
+        """Return a function of means over images, for every resample of images."""
+        return bootstrap(statistic, *parts, n_resamples=self.n_bootstrap, random_state=self.seed)
+
+    def bootstrap_r(self, real: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        """Return the mean over sensors and times of r across images, for every resample."""
+        n_images, n_sensors = real.shape[:2]
+        step = max(1, int(_NUMBERS_AT_ONCE // (5 * real[:, :1].size)))
+        total = np.zeros(self.n_bootstrap)
+        for start in range(0, n_sensors, step):
+            moments = r_moments(*(y[:, start : start + step] for y in (real, prediction)))
+            total += self.bootstrap(lambda m: r_from_moments(m).sum(), moments)
+        return total / (real.size / n_images)
 
 
 def frame(rows: list[Rows]) -> pd.DataFrame:
-    """Make a table of the rows of several encoders.
-
-    Parameters
-    ----------
-    rows : list of Rows
-        One for each encoder.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per encoder and metric.
-    """
+    """Return the table of several encoders: one row per encoder and metric."""
     return pd.DataFrame([row for of_one in rows for row in of_one.rows], columns=list(COLUMNS))

@@ -67,7 +67,7 @@ def _labels(table: Any, everything: int) -> list[str]:
 
 def _panel(axis: Any, table: Any, by_seed: Any, metric: str) -> None:
     """Draw one metric."""
-    ratio = table["better"].eq("as real").any()
+    ratio = table["better"].eq("ceiling").any()
     names = ("value", "ci_low", "ci_high") if ratio else (
         "difference", "difference_low", "difference_high",
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """Scores of an ablation's rows, and their differences from the reference."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import mne
@@ -9,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation import material
-from ..metrics import bootstrap, identification_ranks, interval, r_map, time_mask, window_mean
+from ..evaluation.draws import add_sd_ratio
+from ..evaluation.predictions import sensor_scale
+from ..evaluation.rows import Rows
+from ..metrics import identification_ranks, interval, r_map, time_mask, window_mean
 from ..metrics.accuracy import mse_by_image, pearson_by_image
-from ..metrics.uncertainty import r_from_moments, r_moments
-from ..metrics.variability import within_image_variance
 
 if TYPE_CHECKING:
     from ..encoder import ImageToBrainEncoder
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Judge", "summarize"]
 
 ALL_SENSORS = "all"
-# 2e7 float64 are 160 MB.
-_NUMBERS_AT_ONCE = 2e7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,117 +87,58 @@ class Judge:
         tables, resamples = [], []
         for name, ch_names in sensors.items():
             rows = [recorded.info["ch_names"].index(ch_name) for ch_name in ch_names]
-            entries = self._entries(
+            scored = Rows("", self.n_bootstrap, self.level, self.seed)
+            self._add(
+                scored,
                 _of_sensors(recorded, rows),
                 prediction[:, rows],
                 None if draws is None else draws[:, :, rows],
             )
-            table = pd.DataFrame([entry[0] for entry in entries])
+            table = pd.DataFrame(scored.rows)[
+                ["metric", "value", "ci_low", "ci_high", "better", "unit"]
+            ]
             table.insert(0, "n_images", len(prediction))
             table.insert(0, "n_sensors", len(rows))
             table.insert(0, "sensors", name)
             tables.append(table)
-            resamples += [entry[1] for entry in entries]
+            resamples += scored.resamples.values()
         return pd.concat(tables, ignore_index=True), np.stack(resamples)
 
-    def _entries(
-        self, recorded: "Recorded", prediction: np.ndarray, draws: np.ndarray | None
-    ) -> list[tuple]:
-        """Return the metrics of one set of sensors, each with its resamples."""
-        real, times = recorded.mean, recorded.times
-        # In SI units an error of EEG is 1e-12: sensors are scaled to an SD of one.
-        scale = real.std(axis=(0, 2))
-        scale = np.where(scale > 0, scale, 1.0)[:, None]
-        entries = self._accuracy(real, prediction, scale, times, "")
+    def _add(
+        self, rows: Rows, recorded: "Recorded", prediction: np.ndarray, draws: np.ndarray | None
+    ) -> None:
+        """Add the metrics of one set of sensors."""
+        real, inside = recorded.mean, time_mask(recorded.times, *self.window)
+        scale = sensor_scale(real)
+        squares = "SD of sensor ^ 2"
+        predictions = {"": prediction}
+        if draws is not None:
+            predictions[", mean of draws"] = draws.mean(axis=1)
+        for suffix, y in predictions.items():
+            rows.add_mean(f"mse{suffix}", mse_by_image(real / scale, y / scale), better="lower",
+                          unit=squares)  # fmt: skip
+            rows.add_mean(f"pcc{suffix}", pearson_by_image(real / scale, y / scale))
+            r = window_mean(r_map(real, y), recorded.times, *self.window)
+            resampled = rows.bootstrap_r(real[..., inside], y[..., inside])
+            rows.add(f"r{suffix}", r, resampled=resampled)
+            better, equal = identification_ranks(real[..., inside], y[..., inside])
+            rows.add_mean(f"mean rank{suffix}", 1 + better + equal / 2, better="lower")
         if draws is None:
-            return entries
-        entries += self._accuracy(real, draws.mean(axis=1), scale, times, ", mean of draws")
+            return
         for name, by_image, better, unit in (
-            ("mse", mse_by_image, "lower", "SD of sensor ^ 2"),
+            ("mse", mse_by_image, "lower", squares),
             ("pcc", pearson_by_image, "higher", ""),
         ):
             each = [by_image(real / scale, draws[:, d] / scale) for d in range(draws.shape[1])]
-            entries.append(self._mean(f"{name}, one draw", np.mean(each, axis=0), better, unit))
+            rows.add_mean(f"{name}, one draw", np.mean(each, axis=0), better=better, unit=unit)
         keep = [image for image, trials in enumerate(recorded.trials) if len(trials) > 1]
         if len(keep) >= 3 and recorded.n_averaged is not None and draws.shape[1] > 1:
-            inside = time_mask(times, *self.draw_window)
-            variances = [
-                within_image_variance(trials)[..., inside]
-                for trials in (draws[keep], [recorded.trials[image] for image in keep])
-            ]
-            entries.append(
-                self._entry("SD / real", *variances, statistic=_sd_ratio, better="as real")
+            add_sd_ratio(
+                rows,
+                draws[keep],
+                [recorded.trials[image] for image in keep],
+                time_mask(recorded.times, *self.draw_window),
             )
-        return entries
-
-    def _accuracy(
-        self,
-        real: np.ndarray,
-        prediction: np.ndarray,
-        scale: np.ndarray,
-        times: np.ndarray,
-        suffix: str,
-    ) -> list[tuple]:
-        """Return the metrics of a prediction."""
-        window = self.window
-        inside = time_mask(times, *window)
-        errors = mse_by_image(real / scale, prediction / scale)
-        within = pearson_by_image(real / scale, prediction / scale)
-        better, equal = identification_ranks(real[..., inside], prediction[..., inside])
-        r = window_mean(r_map(real, prediction), times, *window)
-        resampled = self._resampled_r(real[..., inside], prediction[..., inside])
-        return [
-            self._mean(f"mse{suffix}", errors, "lower", "SD of sensor ^ 2"),
-            self._mean(f"pcc{suffix}", within, "higher"),
-            self._finished(f"r{suffix}", r, resampled, "higher"),
-            self._mean(f"mean rank{suffix}", 1 + better + equal / 2, "lower"),
-        ]
-
-    def _resampled_r(self, real: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """Bootstrap the mean of r over sensors and times, some sensors at a time."""
-        n_images, n_sensors, n_times = real.shape
-        step = max(1, int(_NUMBERS_AT_ONCE // (5 * n_images * n_times)))
-        total = 0.0
-        for start in range(0, n_sensors, step):
-            some = slice(start, start + step)
-            total = total + self._bootstrap(
-                lambda moments: r_from_moments(moments).sum(),
-                r_moments(real[:, some], prediction[:, some]),
-            )
-        return total / (n_sensors * n_times)
-
-    def _bootstrap(self, statistic: Callable | type, *parts: Any) -> np.ndarray:
-        return bootstrap(statistic, *parts, n_resamples=self.n_bootstrap, random_state=self.seed)
-
-    def _mean(
-        self, metric: str, by_image: np.ndarray, better: str, unit: str = ""
-    ) -> tuple[dict, np.ndarray]:
-        """Return a metric that is a mean over images."""
-        return self._entry(metric, by_image, statistic=float, better=better, unit=unit)
-
-    def _entry(
-        self, metric: str, *parts: Any, statistic: Callable | type, better: str, unit: str = ""
-    ) -> tuple[dict, np.ndarray]:
-        """Return a metric that is a function of means over images."""
-        value = statistic(*(part.mean(axis=0) for part in parts))
-        return self._finished(metric, value, self._bootstrap(statistic, *parts), better, unit)
-
-    def _finished(
-        self, metric: str, value: float, resampled: np.ndarray, better: str, unit: str = ""
-    ) -> tuple[dict, np.ndarray]:
-        """Return a row of the table and the resamples of its value."""
-        # Resampling biases a correlation or a median by the order of 1 / n_images, which is no
-        # uncertainty: resamples are moved so that their mean is the value.
-        resampled = resampled + (value - np.nanmean(resampled))
-        low, high = interval(resampled, self.level)
-        row = {"metric": metric, "value": float(value), "ci_low": low, "ci_high": high,
-               "better": better, "unit": unit}  # fmt: skip
-        return row, resampled
-
-
-def _sd_ratio(generated: np.ndarray, real: np.ndarray) -> float:
-    """Median over cells of SD of draws over SD of trials, of mean variances."""
-    return float(np.median(np.sqrt(generated[real > 0] / real[real > 0])))
 
 
 def _of_sensors(recorded: "Recorded", rows: list[int]) -> Any:
