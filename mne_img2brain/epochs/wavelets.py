@@ -14,11 +14,8 @@ _LENGTH = 5 / np.pi  # of a Morlet wavelet in MNE, in periods for each of its cy
 def wavelet_matrices(
     freqs: np.ndarray, n_cycles: np.ndarray, n_times: int, sfreq: float, decim: int = 1
 ) -> list[np.ndarray]:
-    r"""Return the matrix of each wavelet, complex array of shape (n_times, n_kept).
-
-    The transform is linear, :math:`S = x \Phi`: MNE gives :math:`\Phi` as the transform of unit
-    impulses, and the transform of a hundred trials is a product of matrices.
-    """
+    """Return the matrix of each wavelet, complex array of shape (n_times, n_kept)."""
+    # The transform is linear: what it makes of unit impulses makes it a product of matrices.
     impulses = np.eye(n_times)[:, None]
     return [
         mne.time_frequency.tfr_array_morlet(

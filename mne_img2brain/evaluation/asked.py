@@ -13,6 +13,8 @@ def check_encoders(encoders: dict) -> None:
     """Raise unless there are fitted encoders, by their names."""
     if not encoders:
         raise ValueError("encoder is an empty dict; give {name: fitted encoder}.")
+    if "recorded" in encoders:
+        raise ValueError("An encoder is named 'recorded', as real trials are; give another name.")
     for name, encoder in encoders.items():
         if isinstance(encoder, type) or not hasattr(encoder, "predict"):
             raise TypeError(

@@ -16,6 +16,7 @@ from . import decoding, material
 from .asked import check_by_subject, check_encoders, check_options, check_windows
 from .ceilings import find_ceilings
 from .draws import Real, judge_draws
+from .induced import RealRhythms
 from .predictions import judge_prediction
 from .result import Evaluation
 from .rows import Rows, frame
@@ -214,7 +215,7 @@ def evaluate(
         if ceiling is None:
             logger.info("Fewer than three images have two trials: there is no noise ceiling.")
         maps, curves = _recorded_maps(recorded, ceiling), {}
-        real, all_rows = None, []
+        real, rhythms, all_rows, tfr = None, None, [], {}
         for name, one in progress_bar(list(encoders.items()), "Judging encoders"):
             logger.info("Judging %s on %d images.", name, len(recorded.keys))
             rows = Rows(name, n_bootstrap, level, random_state)
@@ -225,11 +226,15 @@ def evaluate(
             )
             values["predicted"] = prediction.mean(axis=0)
             if n_draws and hasattr(one, "sample") and _can_judge_draws(recorded):
-                real = real or Real(recorded, classifiers, random_state)
+                if real is None or rhythms is None:
+                    real = Real(recorded, classifiers, random_state)
+                    rhythms = RealRhythms(recorded, real.scale, options)
+                    tfr["recorded"] = rhythms.maps()
                 drawn = material.draws(one, recorded, n_draws, random_state, known)
                 of_draws, more = judge_draws(rows, recorded, drawn, prediction, real, options)
+                of_rhythms, tfr[name] = rhythms.judge_draws(rows, drawn)
                 values |= of_draws
-                curves[name] |= more
+                curves[name] |= more | of_rhythms
                 if recorded.labels is not None:
                     decoding.judge_usefulness(
                         rows, drawn, recorded.trials, recorded.labels, decoder, 10, random_state
@@ -237,16 +242,21 @@ def evaluate(
             for what, value in values.items():
                 maps[f"{name}: {what}"] = _map(value, recorded, what)
             all_rows.append(rows)
+        if rhythms is not None:
+            all_rows.append(Rows("recorded", n_bootstrap, level, random_state))
+            rhythms.judge_recording(all_rows[-1])
     return Evaluation(
         table=frame(all_rows),
         maps=maps,
         curves=curves,
-        resamples={rows.encoder: rows.resamples for rows in all_rows},
+        resamples={rows.encoder: rows.resamples for rows in all_rows if rows.encoder in encoders},
         n_images=len(recorded.keys),
         n_trials=[len(of_image) for of_image in recorded.trials],
         window=window,
         draw_window=draw_window,
         level=level,
+        differ=rhythms.differ if rhythms is not None else {},
+        tfr={name: maps for name, maps in tfr.items() if maps},
         cross_validated={
             name: getattr(one, "cross_validated_r_", np.nan) for name, one in encoders.items()
         },

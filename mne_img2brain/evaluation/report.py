@@ -117,6 +117,23 @@ def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, Any, str]
         "Ranks of real single-trial values among the draws, and how many are inside the draws' "
         "central intervals.",
     )
+    for name in drawing:
+        if "power" not in curves[name]:
+            continue
+        yield (
+            f"{name}: induced power",
+            evaluation.plot_power(name, show=False),
+            "Power of single trials after the average of the image's trials is taken off, the mean "
+            "over images and sensors: recorded trials and draws against their baseline, draws "
+            "against recorded trials; and power of images, over sensors and times, against that "
+            "of their draws.",
+        )
+        recorded, generated = (evaluation.tfr[one]["coherence"] for one in ("recorded", name))
+        yield (
+            f"{name}: inter-trial coherence",
+            viz.plot_time_frequency(recorded, generated, kind="coherence", show=False),
+            "How alike the phases of an image's trials are, free of the bias of few trials.",
+        )
 
 
 def summary_html(evaluation: "Evaluation") -> str:
@@ -136,9 +153,13 @@ def summary_html(evaluation: "Evaluation") -> str:
     trials = f"{n_trials[0]}" if len(n_trials) == 1 else f"{n_trials[0]} to {n_trials[-1]}"
     rows = []
     for row in evaluation.table.itertuples():
+        said = ""
+        if row.encoder == "recorded":
+            differs = evaluation.differ.get(row.metric.rpartition(", ")[2])
+            said = "yes, " if differs else "no, "
         between = "" if np.isnan(row.ci_low) else f"{row.ci_low:.3g} to {row.ci_high:.3g}"
-        wanted = {"higher": "higher", "lower": "lower", "ceiling": "as ceiling"}[row.better]
-        cells = (row.encoder, row.metric, _number(row.value), between, _number(row.chance),
+        wanted = {"higher": "higher", "lower": "lower", "ceiling": "as ceiling", "": ""}[row.better]
+        cells = (row.encoder, row.metric, said + _number(row.value), between, _number(row.chance),
                  format_ceiling(row), wanted, row.unit)  # fmt: skip
         rows.append("<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in cells) + "</tr>")
     head = (

@@ -44,6 +44,12 @@ class Evaluation:
         The windows of predictions and of draws, in seconds.
     level : float
         The content of the intervals.
+    differ : dict of str to bool
+        Whether images differ in the induced power of each band, by recorded trials alone; empty
+        where it was not judged.
+    tfr : dict of str to dict of str to mne.time_frequency.AverageTFR
+        Induced ``"power"`` and inter-trial ``"coherence"`` over time and frequency, the mean over
+        images, of ``"recorded"`` trials and of each encoder's draws.
     cross_validated : dict of str to float
         The r that encoders reached across images left out within their fit, NaN where not known.
     subjects : dict of str to Evaluation | None
@@ -70,6 +76,8 @@ class Evaluation:
     window: tuple
     draw_window: tuple
     level: float
+    differ: dict = dataclasses.field(default_factory=dict)
+    tfr: dict = dataclasses.field(default_factory=dict)
     cross_validated: dict = dataclasses.field(default_factory=dict)
     subjects: dict | None = None
 
@@ -108,7 +116,21 @@ class Evaluation:
                 low, high = gain.loc["r", ["ci_low", "ci_high"]]
                 better = "less" if low > 0 else "more" if high < 0 else "not told apart from it"
                 said += f" ({better})"
-        return f"{said}."
+        return f"{said}.{self._induced()}"
+
+    def _induced(self) -> str:
+        """Return what is said of induced power, where images differ in it."""
+        bands = [band for band, differs in self.differ.items() if differs]
+        if not bands:
+            return ""
+        rows = self.table.set_index(["metric", "encoder"])
+        said = []
+        for name in self.encoders:
+            r = [(rows["value"].get((f"r of induced power, {band}", name)), band) for band in bands]
+            known = [f"{value:.2f} in {band}" for value, band in r if value is not None]
+            if known:
+                said.append(f"draws of {name} follow with r = {', '.join(known)}")
+        return f" Images differ in induced {', '.join(bands)} power: {'; '.join(said)}."
 
     @property
     def distinguished(self) -> bool | None:
@@ -283,6 +305,46 @@ class Evaluation:
                 "draw, and two trials or more of three images."
             )
         return viz.plot_calibration(ranks, axes=axes, show=show)
+
+    def plot_power(
+        self, encoder: str | None = None, *, picks: Any = None, axes: Any = None, show: bool = True
+    ) -> "Figure":
+        """Draw induced power over time and frequency, and of images against that of their draws.
+
+        Parameters
+        ----------
+        encoder : str | None, default None
+            The encoder; ``None`` is the first one that draws.
+        picks : str | array-like | slice | None, default None
+            Sensors that maps are averaged over; ``None`` is all.
+        axes : array-like of matplotlib.axes.Axes | None, default None
+            Four; ``None`` makes a new figure.
+        show : bool, default True
+            Whether to show the figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+
+        Raises
+        ------
+        ValueError
+            If induced power of draws of that encoder was not judged.
+        """
+        drawing = [name for name, curves in self.curves.items() if "power" in curves]
+        encoder = drawing[0] if encoder is None and drawing else encoder
+        if encoder not in drawing:
+            raise ValueError(
+                f"Induced power of draws of {encoder!r} was not judged: that needs n_draws of 4 or "
+                "more, an encoder that can draw, four trials or more of three images, and epochs "
+                "that hold two cycles of a band."
+            )
+        figure, axes = viz.canvas.get_axes(axes, 4, figsize=(14, 3))
+        recorded, generated = (self.tfr[name]["power"] for name in ("recorded", encoder))
+        viz.plot_time_frequency(recorded, generated, picks=picks, axes=axes[:3], show=False)
+        power = self.curves[encoder]["power"]
+        return viz.plot_power_calibration(power, differ=self.differ, axes=axes[3], show=show)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""

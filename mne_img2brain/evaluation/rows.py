@@ -57,6 +57,7 @@ class Rows:
         *parts: np.ndarray,
         statistic: Callable | None = None,
         resampled: np.ndarray | None = None,
+        transform: Callable | None = None,
         chance: float = np.nan,
         ceiling: float = np.nan,
         band: tuple[float, float] = (np.nan, np.nan),
@@ -78,6 +79,8 @@ class Rows:
             That function; ``None`` is the mean of the only part.
         resampled : array, shape (n_bootstrap,) | None
             The values of resamples, where they are known already.
+        transform : callable | None
+            What is done to the value, and to those of resamples, at last.
         chance, ceiling : float
             What knowing nothing and what knowing everything (or being real) would give.
         band : tuple of float
@@ -97,8 +100,10 @@ class Rows:
             # Resampling biases a correlation or a median by the order of 1 / n_images, which is no
             # uncertainty: resamples are moved so that their mean is the value.
             resampled = resampled + (value - np.nanmean(resampled))
+            resampled = resampled if transform is None else transform(resampled)
             self.resamples[metric] = resampled
             low, high = interval(resampled, self.level)
+        value = value if transform is None else transform(value)
         values = (
             self.encoder, metric, float(value), low, high, chance, ceiling, *band, better, unit, n,
         )  # fmt: skip

@@ -44,19 +44,28 @@ def combine(parts: dict[str, Evaluation], n_bootstrap: int, level: float, seed: 
         # Subjects that lack a metric cannot be in some resamples and not in others.
         if len(group) == len(parts) > 1 and np.isfinite(values).all():
             resampled = bootstrap(float, values, n_resamples=n_bootstrap, random_state=seed)
-            resamples[encoder][metric] = resampled
+            resamples.setdefault(encoder, {})[metric] = resampled
             row["ci_low"], row["ci_high"] = interval(resampled, level)
         rows.append(row)
     return Evaluation(
         table=pd.DataFrame(rows, columns=list(first.table.columns)),
         maps=_mean_maps([part.maps for part in parts.values()]),
         curves=_mean([part.curves for part in parts.values()]),
-        resamples=resamples,
+        resamples={name: resamples[name] for name in first.encoders},
         n_images=first.n_images,
         n_trials=sum((part.n_trials for part in parts.values()), []),
         window=first.window,
         draw_window=first.draw_window,
         level=level,
+        differ={
+            band: 2 * sum(part.differ.get(band, False) for part in parts.values()) > len(parts)
+            for band in first.differ
+        },
+        tfr={
+            name: _mean_maps([part.tfr[name] for part in parts.values()])
+            for name in first.tfr
+            if all(name in part.tfr for part in parts.values())
+        },
         cross_validated=first.cross_validated,
         subjects=parts,
     )

@@ -9,16 +9,19 @@ from .curves import (
     plot_trial_sd,
 )
 from .phosphenes import plot_phosphenes
+from .rhythms import plot_power_calibration, plot_time_frequency
 from .topography import plot_prediction, plot_score_joint
 
 __all__ = [
     "plot_calibration",
     "plot_identification",
     "plot_phosphenes",
+    "plot_power_calibration",
     "plot_prediction",
     "plot_r_time",
     "plot_rsa",
     "plot_score_joint",
     "plot_spectra",
+    "plot_time_frequency",
     "plot_trial_sd",
 ]

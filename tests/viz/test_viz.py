@@ -300,3 +300,49 @@ def test_sensors_of_a_template_head_stand_in_the_middle_of_its_outline():
     # the middle of MNE's template is not between the ears
     assert y > 0.01 or z > 0.02
     assert _head_outline(mne.pick_info(info, np.arange(1, 9))) is None
+
+
+def rhythms(power):
+    """Return power over five frequencies at two sensors, from -0.2 to 0.76 s."""
+    info = mne.create_info(["Oz", "Pz"], 25.0, "eeg")
+    times = np.arange(-5, 20) / 25
+    return mne.time_frequency.AverageTFRArray(
+        info, power * np.ones((2, 5, 25)), times, [6.0, 8.0, 10.0, 20.0, 40.0]
+    )
+
+
+def test_time_frequency_maps_are_in_decibel():
+    late = np.where(np.arange(25) >= 5, 0.1, 1.0)
+    figure = viz.plot_time_frequency(rhythms(late), rhythms(10.0), show=False)
+    recorded, drawn, ratio = (axis.collections[0].get_array() for axis in figure.axes[:3])
+    # Ten dB less after onset; draws that never change; ten times as much, then a hundred times.
+    np.testing.assert_allclose(recorded, np.tile(10 * np.log10(late), (5, 1)), atol=1e-12)
+    np.testing.assert_allclose(drawn, 0, atol=1e-12)
+    np.testing.assert_allclose(ratio, np.tile(10 - 10 * np.log10(late), (5, 1)))
+    assert figure.axes[0].get_xlabel() == "Time from image onset (s)"
+    assert figure.axes[0].get_ylabel() == "Frequency (Hz)"
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["10", "20", "40"]
+    first = figure.axes[0].collections[0]
+    assert first.get_cmap().name == "RdBu_r"
+    assert first.get_clim() == (-10, 10)
+    alike = viz.plot_time_frequency(rhythms(0.3), rhythms(0.2), kind="coherence", show=False)
+    assert alike.axes[0].collections[0].get_cmap().name == "Reds"
+    np.testing.assert_allclose(alike.axes[2].collections[0].get_array(), -0.1)
+    with pytest.raises(TypeError, match="recorded is a ndarray"):
+        viz.plot_time_frequency(late, rhythms(1.0))
+    with pytest.raises(ValueError, match="same sensors"):
+        viz.plot_time_frequency(rhythms(1.0), rhythms(1.0).pick(["Oz"]))
+
+
+def test_power_calibration():
+    power = {"alpha": ([-1.0, 1.0], [-2.0, 2.0]), "beta": ([-0.1, 0.1], [0.0, 0.0])}
+    figure = viz.plot_power_calibration(power, differ={"alpha": True, "beta": False}, show=False)
+    (axis,) = figure.axes
+    assert [text.get_text() for text in axis.get_legend().texts] == [
+        "alpha",
+        "beta (no difference)",
+    ]
+    assert [line.get_alpha() for line in axis.lines[:2]] == [1.0, 0.3]
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), [-2, 2])
+    with pytest.raises(ValueError, match="alpha"):
+        viz.plot_power_calibration({"alpha": ([1.0, 2.0], [1.0])})
