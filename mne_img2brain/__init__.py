@@ -7,7 +7,7 @@ if TYPE_CHECKING:  # what __getattr__ finds when it is asked
     from . import baselines, datasets, metrics, stimulus, viz
     from ._sys_info import sys_info
     from .diffusion import Denoiser
-    from .encoder import ImageToBrainEncoder, read_encoder
+    from .encoder import ImageToBrainEncoder, read_encoder, write_generated
     from .evaluation import evaluate
     from .regressor import DiffusionRegressor
     from .stimulus import ClipEmbedder, GaborEmbedder
@@ -25,6 +25,7 @@ _HOME = {
     "evaluate": "evaluation",
     "read_encoder": "encoder",
     "sys_info": "_sys_info",
+    "write_generated": "encoder",
 }
 _MODULES = {
     "attribution": "encoder.attribution",

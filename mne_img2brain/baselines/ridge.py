@@ -227,6 +227,7 @@ class RidgeGaussian(RidgeBaseline):
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
         n_averaged: int = 1,
         subjects: np.ndarray | None = None,
+        first_image: int = 0,
     ) -> np.ndarray:
         """Draw single-trial responses.
 
@@ -245,17 +246,22 @@ class RidgeGaussian(RidgeBaseline):
             Of how many trials a draw is the average; their noise is smaller by its root.
         subjects : array of int, shape (n_images,) | None, default None
             Whose response; ``None`` is the mean over subjects.
+        first_image : int, default 0
+            The position of the first image, where images are drawn for in several calls.
 
         Returns
         -------
         array, shape (n_images, n_draws, n_channels, n_times)
             In the unit of ``y``; the last dimensions are those of ``y``.
         """
-        check_integers(n_draws=(n_draws, 1), n_averaged=(n_averaged, 1))
+        check_integers(
+            n_draws=(n_draws, 1), n_averaged=(n_averaged, 1), first_image=(first_image, 0)
+        )
         expected = self.predict(X, subjects)
         seed = seed_from(random_state)
         draws = np.empty((len(expected), n_draws, *self._response_shape))
         for image in range(len(expected)):
-            draws[image] = self.residuals_.draw(draw_generators(seed, image, n_draws))
+            generators = draw_generators(seed, first_image + image, n_draws)
+            draws[image] = self.residuals_.draw(generators)
         draws = draws.reshape(len(expected), n_draws, *self.target_shape_)
         return expected[:, None] + draws / np.sqrt(n_averaged)

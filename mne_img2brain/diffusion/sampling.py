@@ -185,12 +185,17 @@ class DrawNoise:
         Draws of each image; draw ``i`` is of the image at position ``i // n_draws``.
     shape : tuple
         (n_channels, n_times)
+    first_image : int
+        The position of the first image.
     """
 
-    def __init__(self, seed: int, n_draws: int, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, seed: int, n_draws: int, shape: tuple[int, int], first_image: int = 0
+    ) -> None:
         self.seed = seed
         self.n_draws = n_draws
         self.shape = shape
+        self.first = first_image * n_draws
         self._running = []
 
     def __call__(self, draws: np.ndarray, step: int) -> np.ndarray:
@@ -200,6 +205,6 @@ class DrawNoise:
                 np.random.default_rng(
                     np.random.SeedSequence(self.seed, spawn_key=divmod(int(draw), self.n_draws))
                 )
-                for draw in draws
+                for draw in draws + self.first
             ]
         return np.stack([one.standard_normal(self.shape, np.float32) for one in self._running])

@@ -1,5 +1,6 @@
 """Images and Epochs in, generated Epochs out: the estimator that users meet."""
 
 from .encoder import ImageToBrainEncoder, read_encoder
+from .writing import write_generated
 
-__all__ = ["ImageToBrainEncoder", "read_encoder"]
+__all__ = ["ImageToBrainEncoder", "read_encoder", "write_generated"]

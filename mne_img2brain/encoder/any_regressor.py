@@ -378,7 +378,7 @@ def sample_regressor(
     known = inspect.signature(regressor.sample).parameters
     defaults = {
         "guidance_scale": 1.0, "n_averaged": 1, "random_state": None, "n_steps": None,
-        "solver": None, "eta": 0.0,
+        "solver": None, "eta": 0.0, "first_image": 0,
     }  # fmt: skip
     if "subjects" in known:
         parameters["subjects"] = subjects

@@ -425,6 +425,7 @@ class ImageToBrainEncoder(BaseEstimator):
         n_steps: int | None = None,
         solver: str | None = None,
         eta: float = 0.0,
+        first_image: int = 0,
     ) -> mne.EpochsArray:
         """Draw single-trial responses to every image.
 
@@ -446,12 +447,19 @@ class ImageToBrainEncoder(BaseEstimator):
         n_steps, solver, eta
             How the transformer draws, where one was kept: as in
             :meth:`mne_img2brain.DiffusionRegressor.sample`.
+        first_image : int, default 0
+            The position of the first image, by which noise goes, where images are drawn for in
+            several calls.
 
         Returns
         -------
         mne.EpochsArray
             ``n_images * n_draws`` epochs, all draws of the first image first, in V, T or T/m;
             ``draw`` is in the metadata, and ``n_averaged`` where it is not 1.
+
+        See Also
+        --------
+        mne_img2brain.write_generated : More draws than memory holds, to disk.
         """
         check_is_fitted(self)
         check_integers(n_draws=(n_draws, 1))
@@ -469,6 +477,7 @@ class ImageToBrainEncoder(BaseEstimator):
             n_steps=n_steps,
             solver=solver,
             eta=eta,
+            first_image=first_image,
             subjects=subject_codes(self, subject, len(tokens)),
         )
         drawn = drawn.reshape(-1, *self._shape)

@@ -28,7 +28,7 @@ from .stacking import (
 
 __all__ = ["KernelMeanRegressor"]
 
-_BATCH = 500  # images looked at at a time
+_BATCH = 512  # images looked at at a time
 _FEW = 100  # below this many images, errors are judged on whitened responses
 
 

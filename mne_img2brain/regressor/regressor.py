@@ -456,6 +456,7 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         solver: str | None = None,
         eta: float = 0.0,
         subjects: np.ndarray | None = None,
+        first_image: int = 0,
     ) -> np.ndarray:
         r"""Draw single-trial responses.
 
@@ -489,6 +490,8 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             Stochasticity of DDIM: 0 is deterministic given the first noise.
         subjects : array of int, shape (n_images,) | None, default None
             Whose response; ``None`` is the average subject.
+        first_image : int, default 0
+            The position of the first image, where images are drawn for in several calls.
 
         Returns
         -------
@@ -496,7 +499,9 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             In the unit of ``y``.
         """
         tokens, subjects = self._check_predict(X, subjects)
-        check_integers(n_draws=(n_draws, 1), n_averaged=(n_averaged, 1))
+        check_integers(
+            n_draws=(n_draws, 1), n_averaged=(n_averaged, 1), first_image=(first_image, 0)
+        )
         if not isinstance(guidance_scale, Real) or not abs(guidance_scale) <= _MOST_GUIDANCE:
             raise ValueError(
                 f"guidance_scale={guidance_scale!r}; give a number within {_MOST_GUIDANCE}: 0 "
@@ -518,7 +523,7 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         if own is not None:
             added = self.noise_.mean_response(own, subjects)
             expected = expected + self.power_.multiply(added, power, np.arange(len(tokens)))
-        noise = DrawNoise(seed_from(random_state), n_draws, expected.shape[1:])
+        noise = DrawNoise(seed_from(random_state), n_draws, expected.shape[1:], first_image)
         image = np.repeat(np.arange(len(tokens)), n_draws)
         result = np.empty((len(image), *expected.shape[1:]))
         # draws have the mean zero: the mean of what is returned is predict
