@@ -7,7 +7,7 @@ from typing import Any
 
 import mne
 
-from .._files import naming, try_folder, whole_file, write_text
+from .._files import try_folder, whole_file, write_text
 from .._log import logger, use_log_level
 from ..experiments.settings import versions, write_json
 from .inputs import (
@@ -123,32 +123,19 @@ def _save(encoder: Any, arguments: Any) -> None:
 
 def _predict(arguments: Any) -> None:
     """Predict or draw responses and save them as epochs."""
-    from ..encoder import read_encoder
+    from ..encoder import read_encoder, write_generated
 
-    if not arguments.out.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
+    if not arguments.out.name.endswith(("-epo.fif", "_epo.fif")):
         raise ValueError(f"--out {arguments.out}: the name of epochs ends in -epo.fif.")
-    _refuse_existing(arguments.out, arguments.overwrite)
     if arguments.guidance_scale != 1 and not arguments.draws:
         raise ValueError("--guidance-scale is of draws; say how many with --draws.")
-    try_folder(arguments.out.parent)
     images, captions = _images(arguments, metadata=False)
-    encoder = read_encoder(arguments.encoder)
-    given = {"captions": captions, "subject": arguments.subject}
-    if arguments.draws:
-        if not hasattr(encoder, "sample"):
-            raise ValueError(
-                f"--draws: the {type(encoder.regressor_).__name__} of this encoder draws no trials."
-            )
-        generated = encoder.sample(
-            images, arguments.draws, random_state=arguments.seed,
-            guidance_scale=arguments.guidance_scale, **given,
-        )  # fmt: skip
-    else:
-        generated = encoder.predict(images, **given)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    with naming(arguments.out):
-        generated.save(arguments.out, overwrite=arguments.overwrite, verbose="error")
-    logger.info("%d epochs are in %s.", len(generated), arguments.out)
+    options = {"guidance_scale": arguments.guidance_scale} if arguments.draws else {}
+    write_generated(
+        arguments.out, read_encoder(arguments.encoder), images, arguments.draws or None,
+        captions=captions, subject=arguments.subject, random_state=arguments.seed,
+        n_jobs=arguments.jobs, overwrite=arguments.overwrite, **options,
+    )  # fmt: skip
 
 
 def _evaluate(arguments: Any) -> None:

@@ -126,6 +126,7 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("--subject", help="whose response (default: the average subject)")
     predict.add_argument("--guidance-scale", type=_number, default=1.0, help="of draws (default 1)")
     predict.add_argument("--captions", type=Path, metavar="FILE", help="one caption a line")
+    predict.add_argument("--jobs", type=int, metavar="N", help="processes (default 1)")
     _add_overwrite(predict)
 
     judge = command(

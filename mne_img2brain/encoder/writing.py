@@ -165,14 +165,13 @@ def write_generated(
     codes, event_id = events_for(
         n_images, event_id=event_id, metadata=metadata, known=encoder.event_id_
     )
+    size = _checked_size(encoder, n_images, n_draws, random_state, part_size, fmt)
     settings = {
         "encoder": _identify(encoder), "n_images": n_images, "n_draws": n_draws, "fmt": fmt,
         "seed": None if n_draws is None else random_state, "event_id": event_id,
-        "part_size": _checked_size(encoder, n_images, n_draws, random_state, part_size, fmt),
-        "options": options, "version": __version__,
+        "part_size": size, "options": options, "version": __version__,
     }  # fmt: skip
     run = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-    size = settings["part_size"]
     files = [fname] + [
         fname.with_name(f"{fname.stem}-{number}.fif")
         for number in range(1, -(-n_images // size))
@@ -187,7 +186,6 @@ def write_generated(
 
         def parts() -> Iterator[_Part]:
             """Take the images of one part after the other; leave out those that are done."""
-            n_there = 0
             for number in progress_bar(range(len(files)), "Writing generated epochs"):
                 rows = slice(number * size, min((number + 1) * size, n_images))
                 part = _Part(
@@ -203,12 +201,10 @@ def write_generated(
                 )
                 part = part._replace(label=run[: _LABEL // 2] + _content(part)[: _LABEL // 2])
                 if found.get(part.path) == part.label:
-                    n_there += 1
                     continue
                 if part.path in found and not overwrite:
                     raise FileExistsError(_other(part.path))
                 yield part
-            logger.info(f"{n_there} of {len(files)} parts were there already.")
 
         total = n_images * (n_draws or 1)
         options |= {} if n_draws is None else {"n_draws": n_draws, "random_state": random_state}
@@ -218,6 +214,8 @@ def write_generated(
         )
         if isinstance(images, Iterator) and next(images, None) is not None:
             raise ValueError(f"images goes on after n_images={n_images}; only those were written.")
+        more = f" and {len(files) - 1} files after it" if len(files) > 1 else ""
+        logger.info(f"{total} epochs are in {fname}{more}.")
     return files
 
 
@@ -229,7 +227,7 @@ def _counted(images: Any, n_images: int | None) -> tuple[Any, int]:
                 f"n_images={n_images!r}; images is an iterator, whose length is not known before "
                 "its end: say how many images it gives."
             )
-        return images, int(n_images)
+        return images, int(n_images)  # type: ignore[arg-type]
     images = indexable(images)
     if n_images not in (None, len(images)):
         raise ValueError(f"n_images={n_images!r}, but there are {len(images)} images.")

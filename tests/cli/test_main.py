@@ -72,8 +72,11 @@ def test_predict_and_draw(files, encoder, tmp_path):
     expected = read_encoder(encoder).predict(paths(files / "test"))
     assert_allclose(generated.get_data(), expected.get_data(), rtol=1e-5, atol=1e-12)
     assert generated.metadata["image"].tolist() == paths(files / "test")
+    before = fname.stat().st_mtime_ns
+    main(["predict", str(encoder), str(files / "test"), "--out", str(fname)])
+    assert fname.stat().st_mtime_ns == before  # the same call: it is done
     with pytest.raises(SystemExit, match="2"):
-        main(["predict", str(encoder), str(files / "test"), "--out", str(fname)])
+        main(["predict", str(encoder), str(files / "train"), "--out", str(fname)])
     listed = tmp_path / "list.csv"
     listed.write_text("image,note\n" + "\n".join(f"{p},x" for p in paths(files / "test")[:2]))
     main(["predict", str(encoder), str(listed), "--out", str(fname), "--draws", "4", "--seed", "1",

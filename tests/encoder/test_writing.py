@@ -73,7 +73,10 @@ def names_of(epochs):
 
 @pytest.mark.parametrize("n_draws", [None, 2])
 def test_parts_of_512_are_one_call_to_the_last_bit(tmp_path, rng, n_draws):
-    tokens, info = rng.standard_normal((1100, 3, 5)), mne.create_info(["Oz", "O1", "O2", "Pz"], 100.0, "eeg")
+    tokens, info = (
+        rng.standard_normal((1100, 3, 5)),
+        mne.create_info(["Oz", "O1", "O2", "Pz"], 100.0, "eeg"),
+    )
     epochs = mne.EpochsArray(1e-6 * rng.standard_normal((200, 4, 30)), info, verbose="error")
     encoder = ImageToBrainEncoder(regressor=DiffusionRegressor(max_iter=0, random_state=0))
     encoder.fit(tokens[:200], epochs)
