@@ -122,7 +122,7 @@ def test_public_names_are_there():
         (r"(?<![\w.])print\(", "the logger speaks"),
         (r"np\.random\.(seed|rand|randn|normal|choice|shuffle)\(", "global random numbers"),
         (r"torch\.manual_seed\(", "global random numbers"),
-        (r"allow_pickle=True|pickle\.loads?\(|joblib", "unsafe loading"),
+        (r"allow_pickle=True|pickle\.loads?\(|joblib(?!\.parallel_config)", "unsafe loading"),
         (r"trust_remote_code=True", "somebody else's code"),
         (r"TODO|FIXME|XXX|NotImplementedError", "unfinished"),
         (r"\bnum_(images|channels|times|steps|heads|layers|draws)\b", "counts are n_*"),

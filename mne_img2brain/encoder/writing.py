@@ -100,7 +100,7 @@ def write_generated(
         The precision of the files.
     n_jobs : int | None, default None
         Processes that make parts, as in scikit-learn: ``None`` is 1, or what
-        :func:`joblib.parallel_config` says, which also takes a cluster.
+        ``joblib.parallel_config`` says, which also takes a cluster.
     overwrite : bool, default False
         Whether files of another call are replaced. Parts of this call are never made again.
     verbose : bool | str | int | None, default None
