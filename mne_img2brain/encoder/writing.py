@@ -67,7 +67,7 @@ def write_generated(
 ) -> list[Path]:
     """Predict or draw responses to more images than memory holds, and write them as epochs.
 
-    The files are the parts of one recording, as :meth:`mne.Epochs.save` splits it:
+    The files are the parts of one recording, as ``mne.Epochs.save`` splits it:
     ``mne.read_epochs(fname, preload=False)`` joins them, and reads from them what it is asked for.
     Each appears when it is whole. A call that was stopped, and is made again with the same
     encoder, images and parameters, makes the parts that are not there. Memory does not grow with
