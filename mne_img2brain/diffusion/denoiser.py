@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
-from .._log import logger
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from .._torch import accelerated, evaluating, resolve_device, seeded_init
 from ..trials.scaled_tokens import ScaledTokens
@@ -90,7 +89,7 @@ class Denoiser(BaseEstimator):
     history_ : TrainingHistory
         What training did.
     mean_weight_ : float
-        Weight of the denoiser's own mean in predictions, chosen on held-out images.
+        Weight of the denoiser's own mean in predictions: 1 where no other mean was fitted, else 0.
 
     References
     ----------
@@ -350,45 +349,6 @@ class Denoiser(BaseEstimator):
         ):
             np.add.at(means, image[draws], drawn / n_draws)
         return means
-
-    def choose_mean_weight(self, data: "TrialArrays", plan: "SplitPlan") -> float:
-        r"""Choose how much of the model's own mean to add to the prediction.
-
-        The weight :math:`w` in [0, 1] minimises :math:`\sum |\bar r - w\, C m|^2` over held-out
-        images, and is 0 unless the gain exceeds its standard error over images: a mean that
-        does not help on images it has not seen is noise.
-
-        Parameters
-        ----------
-        data : TrialArrays
-            As in :meth:`fit`.
-        plan : SplitPlan
-            ``validation`` are the trials held out in training.
-
-        Returns
-        -------
-        float
-            ``mean_weight_`` too.
-        """
-        image_index, subject, residuals = data.image_index, data.subject, data.y
-        weight, tokens = data.weight, data.tokens
-        rows = np.flatnonzero(plan.validation)
-        keys = np.column_stack([image_index, image_index if subject is None else subject])[rows]
-        pairs, inverse = np.unique(keys, axis=0, return_inverse=True)
-        inverse = inverse.ravel()
-        target = np.zeros((len(pairs), *residuals.shape[1:]))
-        np.add.at(target, inverse, residuals[rows] * np.sqrt(weight[rows])[:, None, None])
-        target /= np.bincount(inverse, weights=weight[rows])[:, None, None]
-        own = self.mean(tokens[pairs[:, 0]], None if subject is None else pairs[:, 1])
-        own = self.whitener_.inverse_transform(own, None if subject is None else pairs[:, 1])
-        cross, square = (own * target).sum(axis=(1, 2)), (own**2).sum(axis=(1, 2))
-        best = float(np.clip(cross.sum() / max(square.sum(), np.finfo(float).tiny), 0, 1))
-        gain = 2 * best * cross - best**2 * square
-        error = gain.std(ddof=1) * np.sqrt(len(gain)) if len(gain) > 1 else np.inf
-        best = best if gain.sum() > error else 0.0
-        logger.info(f"Weight of the denoiser's own mean, from held-out images: {best:.2f}.")
-        self.mean_weight_ = best
-        return best
 
     def draw(
         self,

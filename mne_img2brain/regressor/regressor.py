@@ -202,8 +202,7 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         2. fit the mean; predict every trial by a mean that has not seen its group;
         3. scale the residuals to one trial, divide them by gains that follow the image, and
            whiten them in space and time;
-        4. train the denoiser on them until held-out images say stop;
-        5. choose on held-out images how much of the denoiser's own mean to add to the mean.
+        4. train the denoiser on them until held-out images say stop.
 
         Parameters
         ----------
@@ -300,8 +299,7 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         groups = None if plan.by_trial else data.image_index
         noise: Any = SubjectWhitener(kind()).fit(residuals, groups, weight, data.subject)
         noise = noise.without_trials() if self._gaussian else noise
-        # 4. the transformer, where it helps on images held out, with its own mean: the whole of it
-        # where there is no other
+        # 4. the transformer, where it helps on images held out
         seed = int(rng.integers(2**31))
         noise, summary = self._choose_noise(denoiser, data, plan, noise, seed, checkpoint)
         summary.n_bands = len(power.bands_)
@@ -359,8 +357,7 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
                 summary.compare(compare_draws(denoiser, data, plan, seed))
             if denoiser.history_.best_iter > 0 and (needed or summary.helps):
                 summary.kept, noise = "the transformer", denoiser.without_trials()
-                if not needed:
-                    noise.choose_mean_weight(data, plan)
+                noise.mean_weight_ = float(needed)
             summary.seconds = perf_counter() - start
         return noise, summary
 
