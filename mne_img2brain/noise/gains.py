@@ -48,7 +48,7 @@ class BandGains:
         """Learn where power varies more than that of draws.
 
         Sources are found on one half of the trials and their variability measured on the other, so
-        that chance is not taken for it; what is kept there is beyond what almost all of 499
+        that chance is not taken for it; what is kept there is beyond what almost all of 4990
         permutations of trials and draws show.
 
         Parameters
@@ -108,6 +108,9 @@ class BandGains:
         excess = of_real.T @ of_real / len(of_real) - of_drawn.T @ of_drawn / len(of_drawn)
         values, vectors = linalg.eigh(excess)
         permuted = largest_excess(of_real, of_drawn, rng, _N_PERMUTATIONS)
+        if values[-1] > np.quantile(permuted, 0.99):  # few permutations have no tail
+            more = largest_excess(of_real, of_drawn, rng, 9 * _N_PERMUTATIONS)
+            permuted = np.concatenate([permuted, more])
         values = np.where(values > np.quantile(permuted, 1 - chance), values, 0.0)
         if not values.any():
             return None

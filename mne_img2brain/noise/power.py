@@ -16,7 +16,7 @@ _MOST_COMPONENTS = 16  # over sensors, of each band
 _MOST_SCORES = 20  # and a tenth of the images: noise of the others would hide what a few follow
 _LEAST_UNITS = 20  # images, or trials of few images: with fewer a standard error says nothing
 _MOST_SLOPE = 2.0  # predictions that are shrunk more than that have found too little to be believed
-_CHANCE = 0.05  # that any band is kept where no power follows the image
+_CHANCE = 0.01  # that any band is kept where no power follows the image
 _FLOOR = 1e-10  # of power, where a filter left nothing but rounding
 _MAX_VALUES = 2**24  # numbers of the trials that components are learnt from
 _BATCH_VALUES = 2**21
@@ -35,9 +35,9 @@ class InducedPower:
     with :math:`V_k` the principal components over tiles of the log power of trials, and
     :math:`s_k` regressions on the tokens of the image. In each band :math:`g` is multiplied with
     the slope of the log power of trials on out-of-fold predictions, and a band is kept only where
-    these covary over images by more standard errors than chance would in one fit of twenty; where
-    none is kept nothing is changed. Residuals are divided by their gains before their noise is
-    modelled,
+    these covary over images by more standard errors than chance would in one fit of a hundred;
+    where none is kept nothing is changed. Residuals are divided by their gains before their noise
+    is modelled,
 
     .. math:: r \mapsto r + \sum_b A_b\, \left((e^{-g_b(t) / 2} - 1) \odot W_b^\top r_b(t)\right),
 
