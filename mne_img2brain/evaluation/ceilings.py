@@ -44,24 +44,7 @@ class Ceilings(NamedTuple):
 def find_ceilings(
     recorded: "Recorded", inside: np.ndarray, n_splits: int, seed: int
 ) -> Ceilings | None:
-    """Return the ceilings of r, or None.
-
-    Parameters
-    ----------
-    recorded : Recorded
-        The trials.
-    inside : array of bool, shape (n_times,)
-        The window that r is averaged over.
-    n_splits : int
-        How many random halves.
-    seed : int
-        Their seed.
-
-    Returns
-    -------
-    Ceilings | None
-        None where fewer than three images have two trials.
-    """
+    """Return the ceilings of r, None where fewer than three images have two trials."""
     repeated = [of_image for of_image in recorded.trials if len(of_image) > 1]
     if len(repeated) < 3:
         return None
@@ -84,23 +67,7 @@ def find_ceilings(
 
 
 def within_images(recorded: "Recorded", scale: np.ndarray) -> tuple[float, float]:
-    r"""Return the MSE and the PCC of the noise-free response with the mean of all trials.
-
-    The MSE is the variance of that mean, :math:`\sigma^2 / n`. The PCC is the root of the share of
-    signal in the sums of squares over sensors and times, summed over images before the root.
-
-    Parameters
-    ----------
-    recorded : Recorded
-        The trials.
-    scale : array, shape (n_channels, 1)
-        What sensors are divided by.
-
-    Returns
-    -------
-    mse, pcc : float
-        NaN without repeats, and a PCC where noise is all there is.
-    """
+    """Return MSE and PCC of the noise-free response with the mean of all trials, or NaN."""
     if max(len(of_image) for of_image in recorded.trials) < 2:
         return np.nan, np.nan
     variance, left, _ = noise_variance([t / scale for t in recorded.trials], recorded.weights)
@@ -109,20 +76,7 @@ def within_images(recorded: "Recorded", scale: np.ndarray) -> tuple[float, float
 
 
 def difference_wave(recorded: "Recorded", inside: np.ndarray) -> float:
-    """Return the correlation of the noise-free with the recorded difference of two classes.
-
-    Parameters
-    ----------
-    recorded : Recorded
-        The trials, with labels of two classes.
-    inside : array of bool, shape (n_times,)
-        The window.
-
-    Returns
-    -------
-    float
-        NaN without repeats, and where noise is all there is.
-    """
+    """Return r of the noise-free with the recorded difference of two classes, or NaN."""
     if max(len(of_image) for of_image in recorded.trials) < 2:
         return np.nan
     labels = np.asarray(recorded.labels)
@@ -140,11 +94,8 @@ def _sums_of_squares(
     scale: Any,
     inside: Any = slice(None),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return how much of the variation over sensors and times is noise, and how much there is.
-
-    ``responses`` are sums of image means, shape (n, n_channels, n_times), with ``weights`` of shape
-    (n, n_images).
-    """
+    """Return how much of the variation over sensors and times is noise, and how much there is."""
+    # responses (n, n_channels, n_times) are sums of image means with weights (n, n_images)
     trials = [(t / scale)[..., inside] for t in recorded.trials]
     centred = [t - t.mean(axis=(1, 2), keepdims=True) for t in trials]
     variance, left, _ = noise_variance(centred, recorded.weights)
@@ -161,28 +112,7 @@ def _root_of_share(noise: float, squares: float) -> float:
 def identification(
     recorded: "Recorded", inside: np.ndarray, seed: int, n_splits: int = 10
 ) -> dict[str, float]:
-    """Identify half of each image's trials by the other half.
-
-    Both halves are noisier than the mean that a model is scored against and the model itself: a
-    bound from below of what a model that knows the response would get, all images being right
-    the one from above.
-
-    Parameters
-    ----------
-    recorded : Recorded
-        The trials, two or more of every image.
-    inside : array of bool, shape (n_times,)
-        The window.
-    seed : int
-        Of the halves.
-    n_splits : int
-        How many random halves.
-
-    Returns
-    -------
-    dict of str to float
-        ``top-1``, ``top-5``, ``mean rank`` and ``pairwise accuracy``.
-    """
+    """Identify half of each image's trials by the other half: a bound from below."""
     rng, found = np.random.default_rng(seed), []
     for _ in range(n_splits):
         one, other = half_means(recorded, inside, rng)
@@ -199,21 +129,7 @@ def identification(
 
 
 def half_means(recorded: "Recorded", inside: Any, rng: np.random.Generator) -> tuple[Any, Any]:
-    """Return the means of two random halves of every image's trials.
-
-    Parameters
-    ----------
-    recorded : Recorded
-        The trials, two or more of every image.
-    inside : array of bool, shape (n_times,) | slice
-        The times.
-    rng : numpy.random.Generator
-        Where halves come from.
-
-    Returns
-    -------
-    tuple of array, shape (n_images, n_channels, n_times)
-    """
+    """Return the means of two random halves of every image's trials, two or more of each."""
     halves = random_halves([len(of_image) for of_image in recorded.trials], rng)
     one, other = (
         np.stack(

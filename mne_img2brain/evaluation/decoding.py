@@ -20,28 +20,7 @@ def judge_usefulness(
     n_repeats: int,
     seed: int,
 ) -> None:
-    """Add how well a decoder trained on draws decodes real trials, and one trained on real ones.
-
-    Images are cut into folds where every class has two or more, and the decoder is tested on real
-    trials of images whose trials it has not seen; else each image's trials are cut.
-
-    Parameters
-    ----------
-    rows : Rows
-        Where rows are added.
-    draws : array, shape (n_images, n_draws, n_channels, n_times)
-        The draws.
-    trials : list of array, shape (n_trials, n_channels, n_times)
-        The real trials of each image.
-    labels : array, shape (n_images,)
-        The class of each image.
-    estimator : estimator | None
-        As in :func:`mne_img2brain.metrics.train_on_generated`.
-    n_repeats : int
-        How many times the training trials are chosen anew, over all folds.
-    seed : int
-        Of these choices.
-    """
+    """Add how well decoders trained on draws and on real trials decode real trials."""
     classes, counts = np.unique(labels, return_counts=True)
     n_folds = min(5, *counts)
     if n_folds >= 2:

@@ -50,20 +50,7 @@ class Real:
         self.autocorrelation = lag_one(self.trials)
 
     def distance_to(self, n_draws: int) -> float:
-        """Return how far draws that are like real trials are from them, in covariance.
-
-        The two halves are half of the trials each. The square of the distance of two estimates of
-        one covariance goes with the sum of one over their numbers of trials.
-
-        Parameters
-        ----------
-        n_draws : int
-            How many draws there are, of all images together.
-
-        Returns
-        -------
-        float
-        """
+        """Return how far so many draws that are like real trials are from them, in covariance."""
         n_trials = sum(len(of_image) for of_image in self.trials)
         n_halves = [sum(len(of_image) for of_image in half) for half in self.halves]
         of_halves = sum(1 / n for n in n_halves)
@@ -78,30 +65,7 @@ def judge_draws(
     real: Real,
     options: Any,
 ) -> tuple[dict[str, np.ndarray], dict]:
-    """Add the rows on one encoder's draws.
-
-    Parameters
-    ----------
-    rows : Rows
-        Where rows are added.
-    recorded : Recorded
-        The real trials.
-    draws : array, shape (n_images, n_draws, n_channels, n_times)
-        The draws.
-    prediction : array, shape (n_images, n_channels, n_times)
-        The prediction, which the mean of the draws should be.
-    real : Real
-        Real against real.
-    options : Options
-        What :func:`mne_img2brain.evaluate` was given.
-
-    Returns
-    -------
-    maps : dict of str to array, shape (n_channels, n_times)
-        ``SD ratio`` and ``coverage``.
-    curves : dict
-        Spectra, standard deviations and rank histogram.
-    """
+    """Add the rows on one encoder's draws, and return their maps and curves."""
     times, trials = recorded.times, real.trials
     inside = time_mask(times, *options.draw_window)
     error = _mean_against_prediction(draws, prediction)

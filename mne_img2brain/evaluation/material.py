@@ -79,33 +79,7 @@ def gather(
     captions: list[str] | None = None,
     labels: np.ndarray | None = None,
 ) -> Recorded:
-    """Read real trials and put those of one image together.
-
-    Parameters
-    ----------
-    encoders : dict of str to encoder
-        Fitted; they say which sensors and times there are.
-    images : list | array | str
-        Images or tokens.
-    epochs : mne.BaseEpochs | list
-        The recorded responses.
-    image_ids : array of int, shape (n_epochs,) | str | None
-        The image of each epoch.
-    captions : list of str | None
-        One per image.
-    labels : array, shape (n_images,) | None
-        The class of each image.
-
-    Returns
-    -------
-    Recorded
-        The trials.
-
-    Raises
-    ------
-    ValueError
-        If sensors, times, images or labels do not fit.
-    """
+    """Read real trials and put those of one image together."""
     shared = [set(encoder.ch_names_) for encoder in encoders.values()]
     first = next(iter(encoders.values()))
     names = [name for name in first.ch_names_ if all(name in others for others in shared)]

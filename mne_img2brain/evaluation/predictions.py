@@ -41,32 +41,7 @@ def judge_prediction(
     components: dict,
     seed: int,
 ) -> tuple[dict[str, np.ndarray], dict]:
-    """Add the rows on one encoder's prediction.
-
-    Parameters
-    ----------
-    rows : Rows
-        Where rows are added.
-    recorded : Recorded
-        The real trials.
-    prediction : array, shape (n_images, n_channels, n_times)
-        The prediction.
-    ceiling : Ceilings | None
-        The noise ceilings.
-    window : tuple of float
-        The window that r and identification are of, in seconds.
-    components : dict
-        Named windows of components.
-    seed : int
-        Of random halves.
-
-    Returns
-    -------
-    maps : dict of str to array, shape (n_channels, n_times)
-        ``r`` and, where there is a ceiling, ``r / ceiling``.
-    curves : dict
-        What changes with time or with the number of candidates.
-    """
+    """Add the rows on one encoder's prediction, and return its maps and curves."""
     times, real = recorded.times, recorded.mean
     inside = time_mask(times, *window)
     n_images = len(real)

@@ -16,18 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_report(evaluation: "Evaluation") -> mne.Report:
-    """Put an evaluation's table and figures on one page.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-        The evaluation.
-
-    Returns
-    -------
-    mne.Report
-        The page, not saved.
-    """
+    """Put an evaluation's table and figures on one page."""
     report = mne.Report(title="Images to brain responses: evaluation", verbose="error")
     report.add_html(summary_html(evaluation), title="Table", tags=("table",))
     for title, figure, caption in _figures(evaluation):
@@ -137,18 +126,7 @@ def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, Any, str]
 
 
 def summary_html(evaluation: "Evaluation") -> str:
-    """Put what was learnt in one sentence, and the table below it.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-        The evaluation.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """Put what was learnt in one sentence, and the table below it."""
     n_trials = sorted(set(evaluation.n_trials))
     trials = f"{n_trials[0]}" if len(n_trials) == 1 else f"{n_trials[0]} to {n_trials[-1]}"
     rows = []
@@ -188,17 +166,7 @@ def summary_html(evaluation: "Evaluation") -> str:
 
 
 def format_ceiling(row: Any) -> str:
-    """Format the ceiling of a row of the table: a number, the bounds it is between, or nothing.
-
-    Parameters
-    ----------
-    row : namedtuple
-        With ``ceiling``, ``ceiling_low`` and ``ceiling_high``.
-
-    Returns
-    -------
-    str
-    """
+    """Format the ceiling of a row: a number, the bounds it is between, or nothing."""
     if np.isnan(row.ceiling_low):
         return _number(row.ceiling)
     return f"{row.ceiling_low:.3g} to {row.ceiling_high:.3g}"

@@ -18,19 +18,7 @@ def installed() -> bool:
 
 
 def similarity(real: np.ndarray, prediction: np.ndarray) -> float:
-    """Compare the dissimilarities between images of recorded and predicted responses.
-
-    Parameters
-    ----------
-    real, prediction : array, shape (n_images, n_channels, n_times)
-        The responses.
-
-    Returns
-    -------
-    float
-        Spearman correlation of the two sets of dissimilarities (1 - r); NaN where all predictions
-        are the same, or one is flat.
-    """
+    """Correlate, by Spearman, the dissimilarities between images; NaN where one is flat."""
     from rsatoolbox.data import Dataset
     from rsatoolbox.rdm import calc_rdm, compare
 
@@ -56,28 +44,7 @@ def windows(times: np.ndarray, width: float = 0.05) -> tuple[np.ndarray, list]:
 def time_course(
     recorded: "Recorded", prediction: np.ndarray, known: bool, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compare dissimilarities in windows of 50 ms.
-
-    Parameters
-    ----------
-    recorded : Recorded
-        The real trials.
-    prediction : array, shape (n_images, n_channels, n_times)
-        The prediction.
-    known : bool
-        Whether the recording distinguishes the images.
-    seed : int
-        Of random halves.
-
-    Returns
-    -------
-    centres : array, shape (n_windows,)
-        The centres of the windows, in seconds.
-    values : array, shape (n_windows,)
-        The similarity to the prediction.
-    ceilings : array, shape (2, n_windows)
-        The lower and the upper end of the ceiling, NaN where there is none.
-    """
+    """Return centres, similarities and ends of the ceiling, (2, n), in windows of 50 ms."""
     centres, inside = windows(recorded.times)
     values = [similarity(recorded.mean[..., w], prediction[..., w]) for w in inside]
     bands = [ceiling(recorded, w, known, seed, n_splits=3) for w in inside]
@@ -87,38 +54,7 @@ def time_course(
 def ceiling(
     recorded: "Recorded", inside: np.ndarray | slice, known: bool, seed: int, n_splits: int = 10
 ) -> tuple[float, float, float]:
-    r"""Say what the dissimilarities of the noise-free responses would get.
-
-    The model is scored against the dissimilarities of all trials. With :math:`r` the similarity of
-    those of two halves, its mean over splits, Spearman-Brown gives that of two recordings with all
-    trials, :math:`2 r / (1 + r)`: another recording is noisier than a model that knows the
-    response, and a bound from below. The root of it is the expected similarity, where the noise of
-    dissimilarities falls as trials are added. Where noise multiplied by noise is most of it, it
-    falls with the square: :math:`\sqrt{4 r / (1 + 3 r)}` is the bound from above.
-
-    Parameters
-    ----------
-    recorded : Recorded
-        The real trials.
-    inside : array of bool, shape (n_times,) | slice
-        The times.
-    known : bool
-        Whether the recording distinguishes the images.
-    seed : int
-        Of random halves.
-    n_splits : int
-        How many.
-
-    Returns
-    -------
-    lower, expected, upper : float
-        NaN where an image has but one trial, or halves do not agree.
-
-    References
-    ----------
-    Nili et al. (2014), A toolbox for representational similarity analysis, PLoS Computational
-    Biology 10: the noise ceiling as a band.
-    """
+    """Return lower end, expectation and upper end of what noise-free responses get."""
     if not known or min(len(of_image) for of_image in recorded.trials) < 2:
         return np.nan, np.nan, np.nan
     rng = np.random.default_rng(seed)
@@ -126,5 +62,8 @@ def ceiling(
     r = float(np.mean(splits))
     if not r > 0:
         return np.nan, np.nan, np.nan
+    # Spearman-Brown gives another recording with all trials, noisier than the response; its root
+    # what the response gets, where noise falls as trials are added; the last holds where noise
+    # multiplied by noise is most of it. After Nili et al. (2014): the ceiling as a band.
     again = spearman_brown(r)
     return float(again), float(np.sqrt(again)), float(np.sqrt(spearman_brown(r, 4)))

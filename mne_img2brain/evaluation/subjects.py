@@ -12,25 +12,7 @@ _CEILINGS = ("ceiling", "ceiling_low", "ceiling_high")
 
 
 def combine(parts: dict[str, Evaluation], n_bootstrap: int, level: float, seed: int) -> Evaluation:
-    """Put the evaluations of several subjects together.
-
-    Parameters
-    ----------
-    parts : dict of str to Evaluation
-        The evaluation of each subject.
-    n_bootstrap : int
-        How many resamples of subjects.
-    level : float
-        The content of the intervals.
-    seed : int
-        The seed of the resamples, the same for every row: that makes differences paired.
-
-    Returns
-    -------
-    Evaluation
-        With the mean over subjects in every row, its interval over subjects, and the maps and
-        curves averaged; ``subjects`` holds the parts.
-    """
+    """Return means over subjects, with intervals over them."""
     first = next(iter(parts.values()))
     long = pd.concat([part.table.assign(subject=name) for name, part in parts.items()])
     rows, resamples = [], {name: {} for name in first.encoders}
