@@ -26,7 +26,7 @@ from ..epochs import (
     signal_basis,
 )
 from ..epochs.regions import assign_regions
-from ..stimulus.near_copies import looks_in_fit
+from ..stimulus.near_copies import looks_in_fit, warn_of_placeholders
 from ..stimulus.tokens import present
 from ..trials.checks import check_integers
 from .any_regressor import (
@@ -302,6 +302,8 @@ class ImageToBrainEncoder(BaseEstimator):
             groups = trial_groups(recording, groups)
         embedder = self._new_embedder(images)
         stimuli = present(images, embedder, captions)
+        looks = looks_in_fit(images, stimuli)
+        warn_of_placeholders(stimuli, looks)
         image = stimuli.index[row]
         ids, form = user_ids(recording, image_ids, stimuli, row)
         scaler = ChannelScaler().fit(recording.data, recording.ch_types)
@@ -334,7 +336,6 @@ class ImageToBrainEncoder(BaseEstimator):
             **given,
         )
         found = check_learnt(regressor, stimuli.tokens, image, y, **given)
-        looks = looks_in_fit(images, stimuli)
         self.embedder_, self.regressor_, self.scaler_ = embedder, regressor, scaler
         self.info_, self.times_ = recording.info, recording.times
         self.tmin_, self.baseline_ = recording.tmin, recording.baseline

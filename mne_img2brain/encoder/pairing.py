@@ -14,6 +14,7 @@ from ..epochs import (
     metadata_column,
     named_images,
 )
+from ..stimulus.images import refuse_missing, refuse_unordered
 from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
 from ..trials.splits import merge_groups
 
@@ -108,13 +109,16 @@ def trial_groups(
     """
     frame = recording.metadata
     if groups is not None:
+        refuse_unordered(groups, "groups")
         labels = metadata_column(recording, groups) if isinstance(groups, str) else groups
         if np.shape(labels) != (recording.n_trials,):
             raise ValueError(
                 f"groups has shape {np.shape(labels)}, but there are {recording.n_trials} trials; "
                 "give one label per trial."
             )
-        return np.asarray(labels)
+        labels = np.asarray(labels)
+        refuse_missing(labels, "groups", "trial")
+        return labels
     if frame is None or "concept" not in frame:
         return None
     # nobody asked for this column: where it cannot serve it is left alone

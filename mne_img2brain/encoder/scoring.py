@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import mne
 import numpy as np
 
-from .._log import logger
+from .._log import warn
 from ..epochs import (
     check_like_fit,
     check_times,
@@ -49,10 +49,10 @@ def score_map(
         )
     n_seen = len(distinct & set(encoder.training_image_keys_))
     if n_seen:
-        logger.info(
-            "%d of %d images were in the fit: their r says nothing about new images.",
-            n_seen, len(distinct),
-        )  # fmt: skip
+        warn(
+            f"{n_seen} of {len(distinct)} images were in the fit: their r says nothing about new "
+            "images. If that is intended: warnings.filterwarnings('ignore', '.*were in the fit')"
+        )
     looks = getattr(encoder, "training_looks_", {})
     warn_of_copies(images, stimuli.keys, looks, encoder.training_image_keys_, "this encoder")
     weight = recording.n_averaged

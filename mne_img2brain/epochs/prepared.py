@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _MOST_RATIO = 100.0
 # SD in SI units: more is another unit (ten times what amplifiers and sensors give)
 _LARGEST = {"eeg": 5e-3, "ecog": 5e-2, "seeg": 5e-2, "dbs": 5e-2, "mag": 1e-9, "grad": 1e-8}
+# and less: a tenth of the noise that is left of a thousand trials
+_SMALLEST = {"eeg": 1e-9, "ecog": 1e-9, "seeg": 1e-9, "dbs": 1e-9, "mag": 1e-17, "grad": 1e-15}
 
 
 def check_like_fit(
@@ -97,7 +99,7 @@ def check_alike(
 
 
 def check_units(recording: "Recording") -> None:
-    """Warn where data are larger than sensors give in MNE's units.
+    """Warn where data are larger or smaller than sensors give in MNE's units.
 
     Parameters
     ----------
@@ -107,7 +109,7 @@ def check_units(recording: "Recording") -> None:
     if recording.metadata is not None and "unit" in recording.metadata:
         return
     for ch_type, size in sizes(recording.data, recording.ch_types).items():
-        if size > _LARGEST.get(ch_type, np.inf):
+        if not _SMALLEST.get(ch_type, 0) <= size <= _LARGEST.get(ch_type, np.inf):
             unit = {"mag": "T", "grad": "T/m"}.get(ch_type, "V")
             warn_of(
                 f"the {ch_type} data have a standard deviation of {size:.3g} {unit}. MNE's unit is "

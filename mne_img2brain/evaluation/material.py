@@ -16,6 +16,7 @@ from ..epochs import (
     read_recording,
     take_channels,
 )
+from ..stimulus.images import refuse_missing, refuse_unordered
 from ..stimulus.near_copies import warn_of_copies
 from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
 
@@ -96,8 +97,11 @@ def gather(
     names, data = [names[c] for c in good], data[:, good]
     images = indexable(named_images(recording, images, image_ids))
     row = align(images, recording, image_ids)
+    refuse_unordered(labels, "labels")
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"There are {len(labels)} labels for {len(images)} images.")
+    if labels is not None:
+        refuse_missing(labels, "labels", "image")
     if captions is not None:
         captions = check_captions(captions, len(images))
     used, row = np.unique(row, return_inverse=True)

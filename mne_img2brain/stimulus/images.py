@@ -117,6 +117,32 @@ def refuse_unordered(values: Any, name: str) -> None:
         raise TypeError(f"{name} is a {kind}.{hint}")
 
 
+def refuse_missing(values: Any, name: str, unit: str) -> None:
+    """Raise where labels are None or NaN, which are equal to no other label.
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+        The labels.
+    name : str
+        What messages call them.
+    unit : str
+        What has one: an image, a trial.
+
+    Raises
+    ------
+    ValueError
+        If there are such labels.
+    """
+    values = np.asarray(values).tolist()
+    missing = [i for i, value in enumerate(values) if value is None or value != value]
+    if missing:
+        raise ValueError(
+            f"{name}[{missing[0]}] is {values[missing[0]]} ({len(missing)} of {len(values)} are "
+            f"missing); give one label per {unit}."
+        )
+
+
 def _array_hint(values: Any) -> str:
     """Say how a tensor becomes an array."""
     if not hasattr(values, "numpy") or not hasattr(values, "ndim"):

@@ -8,7 +8,14 @@ from .._log import warn
 from .images import load_rgb
 from .tokens import take_images
 
-__all__ = ["add_looks", "looks_in_fit", "looks_of", "near_copies", "warn_of_copies"]
+__all__ = [
+    "add_looks",
+    "looks_in_fit",
+    "looks_of",
+    "near_copies",
+    "warn_of_copies",
+    "warn_of_placeholders",
+]
 
 # Of 256 bits, those of copies (half and double size, JPEG of quality 30, one bit) differ in 32 at
 # most; those of different images of simulate_images in 94, of the 92 objects of Kriegeskorte et al.
@@ -133,8 +140,38 @@ def warn_of_copies(
             f"{len(copies)} images (first at position {copies[0]}) are near copies of images in "
             f"the fit of {name}: they differ from them in size, compression or a few pixels, or "
             "their tokens are nearly equal. What they score says nothing about new images; hold "
-            "images out by concept."
+            "images out by concept. If that is intended: "
+            "warnings.filterwarnings('ignore', '.*near copies of images')"
         )
+
+
+def warn_of_placeholders(stimuli: Any, looks: dict[str, np.ndarray]) -> None:
+    """Warn where a fit has one image only, or many that show the same one colour.
+
+    Parameters
+    ----------
+    stimuli : Stimuli
+        The images of the fit.
+    looks : dict of str to array
+        What :func:`looks_in_fit` made of them.
+    """
+    n_images = len(stimuli)
+    if len(set(stimuli.keys)) == 1 < n_images:
+        warn(
+            f"All {n_images} images are the same, to the last bit: no difference between images "
+            "can be learnt."
+        )
+        return
+    for image in np.flatnonzero(~looks.get("shown", np.ones(1, bool))):
+        places = np.flatnonzero(stimuli.index == image)
+        names = {stimuli.names[place] for place in places}
+        n_files = 0 if "" in names else len(names)
+        # one colour that is shown again is a control; many files of it, or half of all, are none
+        if n_files >= 3 or (not n_files and 3 <= len(places) >= n_images / 2):
+            warn(
+                f"{n_files or len(places)} of {n_images} images (first at position {places[0]}) "
+                "show one and the same colour: do they stand for images that are missing?"
+            )
 
 
 def _hash(image: Any, index: int) -> np.ndarray | None:

@@ -41,6 +41,7 @@ def tokens(rng):
 # --- images are the same where their content is ----------------------------------------------
 
 
+@pytest.mark.filterwarnings("error:.*were in the fit:RuntimeWarning")
 def test_a_score_does_not_depend_on_how_images_are_given(tokens):
     ids = np.tile(np.arange(48), 4)
     epochs = record(tokens, ids, noise=8)
@@ -225,6 +226,22 @@ def test_generated_and_recorded_epochs_are_concatenated(tokens, tmp_path):
         assert encoder.score(tokens, one, image_ids="image_id") > 0.9
 
 
+def test_generated_epochs_beside_a_recording_without_metadata(tokens):
+    epochs = record(tokens, np.arange(48))
+    generated = ImageToBrainEncoder(regressor=gaussian()).fit(tokens, epochs).sample(tokens)
+    with pytest.raises(ValueError, match="all or none must have metadata"):
+        mne.concatenate_epochs([epochs, generated], verbose="error")
+    # what the page on troubleshooting says
+    named = epochs.copy()
+    named.metadata = pd.DataFrame({"image_id": np.arange(48)})
+    both = mne.concatenate_epochs([named, generated], verbose="error")
+    np.testing.assert_array_equal(both.metadata["image_id"], np.tile(np.arange(48), 2))
+    twice = tokens[np.tile(np.arange(48), 2)]
+    assert ImageToBrainEncoder(regressor=Ridge()).fit(twice, [epochs, generated]).n_trials_ == 96
+    generated.metadata = None
+    assert len(mne.concatenate_epochs([epochs, generated], verbose="error")) == 96
+
+
 def test_draws_of_averages_say_of_how_many(tokens):
     ids = np.tile(np.arange(48), 4)
     first = ImageToBrainEncoder(regressor=gaussian()).fit(
@@ -401,6 +418,10 @@ def test_copies_of_a_trial_under_other_images(tokens):
         ImageToBrainEncoder(Untouched(), Ridge()).fit(paths, copied)
     with pytest.raises(ValueError, match=r"groups has shape \(47,\)"):
         ImageToBrainEncoder(Untouched(), Ridge()).fit(paths, epochs, groups=np.arange(47))
+    with pytest.raises(TypeError, match="groups is a set, which has no order"):
+        ImageToBrainEncoder(Untouched(), Ridge()).fit(paths, epochs, groups=set(range(48)))
+    with pytest.raises(ValueError, match=r"groups\[0\] is nan \(48 of 48 are missing\)"):
+        ImageToBrainEncoder(Untouched(), Ridge()).fit(paths, epochs, groups=np.full(48, np.nan))
     # the same image may be predicted twice
     same = encoder.predict(tokens[[40, 41, 42, 40]])
     assert encoder.score(tokens[[40, 41, 42, 40]], same) == pytest.approx(1)

@@ -313,6 +313,8 @@ def test_units():
         check_units(read_recording(made(scale=1.0)))
     with pytest.warns(RuntimeWarning, match="mag data have a standard deviation of .* T"):
         check_units(read_recording(made(**{**MEG, "scale": 100.0})))
+    with pytest.warns(RuntimeWarning, match="eeg data have a standard deviation of .* V"):
+        check_units(read_recording(made(scale=1e-11)))  # microvolts divided by 1e6 twice
     check_units(read_recording(made()))
     check_units(read_recording(made(**MEG)))
     # who names the unit knows

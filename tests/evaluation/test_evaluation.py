@@ -335,6 +335,10 @@ def test_decoding_and_memory(rng, truth, info, shown_images, trials, epochs):
     assert 1.1 < result.value(metric, "blind") < 1.3
     with pytest.raises(ValueError, match="There are 3 labels for 24 images"):
         evaluate(encoders, shown_images, epochs, image_ids=IDS, labels=labels[:3])
+    with pytest.raises(TypeError, match="labels is a set, which has no order"):
+        evaluate(encoders, shown_images, epochs, image_ids=IDS, labels=set(range(24)))
+    with pytest.raises(ValueError, match=r"labels\[3\] is None \(1 of 24 are missing\)"):
+        evaluate(encoders, shown_images, epochs, image_ids=IDS, labels=[*"aba", None, *"b" * 20])
 
 
 def test_report(tmp_path, truth, info, shown_images, epochs):

@@ -8,7 +8,14 @@ from PIL import Image
 
 from mne_img2brain import GaborEmbedder
 from mne_img2brain.datasets import simulate_images
-from mne_img2brain.stimulus.near_copies import add_looks, looks_of, near_copies
+from mne_img2brain.stimulus.near_copies import (
+    add_looks,
+    looks_in_fit,
+    looks_of,
+    near_copies,
+    warn_of_placeholders,
+)
+from mne_img2brain.stimulus.tokens import present
 
 
 def jpeg(image, quality):
@@ -127,3 +134,34 @@ def test_score_and_evaluate_warn(tmp_path, with_images):
         with pytest.warns(RuntimeWarning, match=r"near copies of images in the fit of 'encoder'"):
             evaluate(one, test, given, n_draws=0, n_splits=2, n_bootstrap=5)
     encoder.score(stimuli[30:], epochs[30:])
+    # Exact copies are said to be so.
+    for score in (encoder.score, encoder.score_evoked, saved.score):
+        with pytest.warns(RuntimeWarning, match="2 of 12 images were in the fit: their r says"):
+            score(stimuli[28:], epochs[28:])
+
+
+def test_images_that_stand_for_missing_ones(tmp_path):
+    paths, photographs = [], simulate_images(14, size=32)[0]
+    for number, image in enumerate([*photographs, *np.zeros((3, 32, 32, 3), np.uint8)]):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(np.asarray(image)).save(paths[-1])
+
+    def tell(images):
+        embedder = GaborEmbedder(size=32, n_scales=1).fit(images)
+        stimuli = present(images, embedder)
+        warn_of_placeholders(stimuli, looks_in_fit(images, stimuli))
+
+    with pytest.warns(RuntimeWarning, match="3 of 17 images .first at position 14. show one and"):
+        tell(paths)
+    black = np.zeros((4, 8, 8), np.uint8)
+    with pytest.warns(RuntimeWarning, match="4 of 6 images .first at position 2. show one and"):
+        tell([*photographs[:2], *black])
+    same = "All 4 images are the same, to the last bit"
+    tokens = np.ones((4, 2, 3))
+    with pytest.warns(RuntimeWarning, match=same):
+        tell(list(black))
+    with pytest.warns(RuntimeWarning, match=same):
+        warn_of_placeholders(present(tokens, None), looks_of(tokens))
+    # A blank control in many trials, and colours that differ, are what was shown.
+    tell([*paths[:15], *paths[14:15] * 20])
+    tell([np.full((8, 8, 3), grey, np.uint8) for grey in range(0, 200, 20)])
