@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,7 +29,11 @@ def resolve_device(device: str = "auto") -> torch.device:
     """
     there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if device is None or str(device) == "auto":
-        return torch.device("cpu" if there is None else there.type)
+        if there is None:
+            return torch.device("cpu")
+        # of several processes on one machine each has an accelerator of its own
+        local = os.environ.get("LOCAL_RANK")
+        return torch.device(there.type if local is None else f"{there.type}:{local}")
     try:
         device = torch.device(device)
     except (RuntimeError, TypeError) as error:

@@ -17,6 +17,7 @@ from .._log import logger, progress_bar
 from .._torch import accelerated, evaluating, rows_on, seeded_init
 from ..trials.checks import check_integers
 from .checkpoint import Checkpoint, identify, restore, snapshot
+from .processes import Processes
 
 if TYPE_CHECKING:
     from .scheduler import NoiseScheduler
@@ -82,7 +83,8 @@ def train_denoiser(
     :math:`c` replaced by none with probability ``condition_dropout``. Weights are averaged
     exponentially over gradient steps. Every ``eval_every`` steps the averaged weights are judged
     on held-out trials at fixed timesteps and with fixed noise; the best are kept, the untrained
-    ones among them. All random numbers come from ``seed`` on the CPU.
+    ones among them. All random numbers come from ``seed`` on the CPU. Where ``torchrun`` started
+    several processes each computes its part of every batch, and the first writes the checkpoint.
 
     Parameters
     ----------
@@ -143,7 +145,10 @@ def train_denoiser(
     ------
     ValueError
         If a number of steps or trials is out of range, responses are not finite, or ``validation``
-        is not one bool for each trial or holds out all of them.
+        is not one bool for each trial or holds out all of them; or a batch has fewer trials than
+        there are processes.
+    RuntimeError
+        If another process of the training has ended.
     """
     check_integers(
         max_iter=(max_iter, 0), batch_size=(batch_size, 1), eval_every=(eval_every, 1),
@@ -161,7 +166,14 @@ def train_denoiser(
             f"validation has shape {held.shape} and type {held.dtype} and holds out {held.sum()} "
             f"of {len(x0)} trials; give one bool for each trial, and leave some to train on."
         )
-    train_rows = np.flatnonzero(~held)
+    train_rows, processes = np.flatnonzero(~held), Processes()
+    if min(batch_size, len(train_rows)) < processes.count:
+        raise ValueError(
+            f"batch_size={batch_size} and {len(train_rows)} training trials are shared by "
+            f"{processes.count} processes; start fewer."
+        )
+    seed = processes.share(seed)
+    own = slice(processes.rank, None, processes.count)
     network = accelerated(model, reduced=True)
     x0_of, tokens_of = rows_on(device, x0), rows_on(device, tokens)
     normal = _Normal(rng, torch.device(device))
@@ -215,7 +227,7 @@ def train_denoiser(
         keep = Checkpoint(checkpoint, identity, checkpoint_every)
     best, best_loss = copy.deepcopy(average.state_dict()), math.inf
     if judge is not None:
-        best_loss = _evaluate(history, 0, judge, model, average, batch)
+        best_loss = _evaluate(history, 0, judge, model, average, batch, processes)
         logger.info(f"Denoiser, held-out loss untrained: {best_loss:.4f}.")
     model.train()
     running, order, waited, n_made = [], np.empty(0, np.intp), 0, 0
@@ -226,11 +238,12 @@ def train_denoiser(
             "n_made": n_made, "waited": waited, "best_loss": best_loss, "order": order.tolist(),
             "history": dataclasses.asdict(history), "rng": rng.bit_generator.state,
         }  # fmt: skip
-        if keep is not None:
+        if keep is not None and processes.rank == 0:
             keep.save(numbers, snapshot(model, average, best, optimizer, running, place))
 
     with seeded_init(seed, device):  # dropout draws from the global generators
-        if keep is not None and (found := keep.load()) is not None:
+        found = None if keep is None or processes.rank else keep.load()
+        if (found := processes.share(found)) is not None:
             numbers, tensors = found
             best, running = restore(tensors, model, average, optimizer, place)
             n_made, waited, best_loss = (numbers[k] for k in ("n_made", "waited", "best_loss"))
@@ -238,7 +251,8 @@ def train_denoiser(
             rng.bit_generator.state = numbers["rng"]
         last = n_made if waited >= n_iter_no_change else max_iter  # or it had come to its end
         first = n_made
-        for i in progress_bar(range(n_made, last), "Training the denoiser"):
+        steps = range(n_made, last)
+        for i in steps if processes.rank else progress_bar(steps, "Training the denoiser"):
             if keep is not None and keep.due():
                 note()
             if len(order) < batch_size:
@@ -251,13 +265,17 @@ def train_denoiser(
             uniform = (rng.permutation(len(rows)) + rng.random(len(rows))) / len(rows)
             timestep = torch.as_tensor((uniform * scheduler.n_timesteps).astype(np.int64))
             noise = normal((len(rows), *x0.shape[1:]))
-            loss = batch(rows, timestep, noise, rng.random(len(rows)) < condition_dropout)
+            drop = rng.random(len(rows)) < condition_dropout
+            counts = np.ones(len(rows)) if y_mask is None else y_mask[rows].sum(axis=1)
+            share = float(counts[own].sum() / max(counts.sum(), 1))
+            loss = share * batch(rows[own], timestep[own], noise[own], drop[own])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            loss = processes.add_gradients(list(model.parameters()), loss.detach())
             torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
             optimizer.step()
             _update_average(average, model, min(ema_decay, (1 + i) / (10 + i)))
-            running.append(loss.detach())
+            running.append(loss)
             n_made = i + 1
             if n_made == first + _WARM_STEPS:
                 start = perf_counter()
@@ -270,7 +288,7 @@ def train_denoiser(
             if judge is None:
                 best, history.best_iter = average.state_dict(), i + 1
                 continue
-            loss = _evaluate(history, i + 1, judge, model, average, batch)
+            loss = _evaluate(history, i + 1, judge, model, average, batch, processes)
             waited += 1
             if loss < best_loss:
                 best, best_loss, waited = copy.deepcopy(average.state_dict()), loss, 0
@@ -345,16 +363,15 @@ class _Judge:
             for _ in self.timesteps
         ]
 
-    def loss(self, batch: Callable, size: int = 64) -> float:
-        """Return the mean loss over trials."""
-        total, count = 0.0, 0
-        for timestep, noise in zip(self.timesteps, self.noise, strict=True):
-            for start in range(0, len(self.rows), size):
-                part = slice(start, start + size)
-                rows = self.rows[part]
-                total += float(batch(rows, timestep[part], noise[part])) * len(rows)
-                count += len(rows)
-        return total / count
+    def loss(self, batch: Callable, processes: Processes, size: int = 64) -> float:
+        """Return the mean loss over trials, the same in all processes."""
+        total = torch.zeros(1, dtype=torch.float64)
+        parts = itertools.product(range(len(self.noise)), range(0, len(self.rows), size))
+        for k, start in itertools.islice(parts, processes.rank, None, processes.count):
+            part = slice(start, start + size)
+            rows = self.rows[part]
+            total += float(batch(rows, self.timesteps[k][part], self.noise[k][part])) * len(rows)
+        return float(processes.add(total)) / (len(self.noise) * len(self.rows))
 
 
 def _evaluate(
@@ -364,12 +381,13 @@ def _evaluate(
     model: Any,
     average: Any,
     batch: Callable,
+    processes: Processes,
 ) -> float:
     """Judge the averaged weights and note the result."""
     own = copy.deepcopy(model.state_dict())
     model.load_state_dict(average.state_dict())
     with evaluating(model):
-        loss = judge.loss(batch)
+        loss = judge.loss(batch, processes)
     model.load_state_dict(own)
     history.iterations.append(iteration)
     history.validation_losses.append(loss)

@@ -18,6 +18,7 @@ from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from .._torch import resolve_device, seed_from
 from ..diffusion import Denoiser, DrawNoise, kept_seed
 from ..diffusion.denoiser import N_TIMESTEPS, SOLVERS
+from ..diffusion.processes import Processes
 from ..diffusion.selection import LEAST_TRIALS, NoiseSummary, compare_draws
 from ..mean.conditional_mean import ConditionalMean
 from ..metrics.cross_validated import images_at_fault
@@ -259,9 +260,10 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         """Fit on checked arrays."""
         denoiser = self._denoiser()
         resolve_device(self.device)
-        seed = seed_from(self.random_state)
+        seed, processes = seed_from(self.random_state), Processes()
         if checkpoint is not None and not isinstance(self.random_state, Integral):
-            seed = kept_seed(checkpoint, seed)
+            seed = seed if processes.rank else kept_seed(checkpoint, seed)
+        seed = processes.share(seed)
         rng = np.random.default_rng(seed)
         # 1. canonical order, groups, folds
         data, plan = plan_splits(
