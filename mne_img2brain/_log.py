@@ -1,15 +1,18 @@
 """MNE's logger, warnings and progress bar, for every layer."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from mne.utils import ProgressBar, logger, use_log_level, verbose, warn
 
-__all__ = ["logger", "progress_bar", "use_log_level", "verbose", "warn"]
+__all__ = ["logger", "progress", "progress_bar", "use_log_level", "verbose", "warn"]
+
+_DELAY = 2.0  # seconds: what is done sooner needs no bar
 
 
 def progress_bar(iterable: list | range, mesg: str) -> Any:
-    """Iterate with MNE's progress bar where MNE's log level is INFO or lower.
+    """Iterate with MNE's progress bar, once it takes long, where MNE's log level is INFO or lower.
 
     Parameters
     ----------
@@ -25,4 +28,24 @@ def progress_bar(iterable: list | range, mesg: str) -> Any:
     """
     if logger.getEffectiveLevel() > logging.INFO:
         return iter(iterable)
-    return iter(ProgressBar(iterable, mesg=mesg))
+    return iter(ProgressBar(iterable, mesg=mesg, delay=_DELAY))
+
+
+def progress(n: int, mesg: str) -> Callable[[int], None]:
+    """Return what moves such a bar on, for what comes in parts of any size.
+
+    Parameters
+    ----------
+    n : int
+        How many there are.
+    mesg : str
+        What the bar says.
+
+    Returns
+    -------
+    callable
+        Is told how many more are done.
+    """
+    if logger.getEffectiveLevel() > logging.INFO:
+        return lambda done: None
+    return ProgressBar(n, mesg=mesg, delay=_DELAY).update_with_increment_value

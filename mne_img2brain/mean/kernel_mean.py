@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from .._log import logger
+from .._log import logger, progress_bar
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from ..metrics import cross_validated_r
 from ..trials.checks import check_image_index
@@ -249,7 +249,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         judged = np.arange(len(mean)) if judge else judged_targets(len(responses), len(mean))
         # Everything below is per unit: an image, or with few images a part of its trials.
         models, maps, solved = [], {}, {}
-        for name in self._kernel_names(landmarks):
+        for name in progress_bar(self._kernel_names(landmarks), "Fitting the mean"):
             kernel = maps[name] = KernelMap(KERNELS[name])
             features = kernel.fit_transform(landmarks)
             if kernel.plain_ or len(chosen) < len(first):

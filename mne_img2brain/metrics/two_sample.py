@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
+from .._log import progress_bar
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from ._shapes import check_pair, check_trials
 
@@ -311,11 +312,9 @@ def classifier_two_sample(
     X, y, image = (np.concatenate(part) for part in (X, y, image))
     folds = GroupKFold(min(n_folds, len(draws)), shuffle=True, random_state=random_state)
     splits = list(folds.split(X, y, image))
-    accuracy = {}
-    for name, classifier in classifiers.items():
-        right = np.empty(len(y))
-        for train, test in splits:
-            fitted = clone(taking_trials(classifier)).fit(X[train], y[train])
-            right[test] = fitted.predict(X[test]) == y[test]
-        accuracy[name] = np.bincount(image, right) / np.bincount(image)
-    return accuracy
+    right = {name: np.empty(len(y)) for name in classifiers}
+    fits = [(name, *split) for name in classifiers for split in splits]
+    for name, train, test in progress_bar(fits, "Two-sample test"):
+        fitted = clone(taking_trials(classifiers[name])).fit(X[train], y[train])
+        right[name][test] = fitted.predict(X[test]) == y[test]
+    return {name: np.bincount(image, of) / np.bincount(image) for name, of in right.items()}

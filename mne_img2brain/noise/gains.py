@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import linalg
 
-from .._log import logger
+from .._log import logger, progress_bar
 from .permutation import largest_excess
 
 _MIN_TRIALS = 100  # with fewer, excess variance cannot be told from chance
@@ -70,7 +70,7 @@ class BandGains:
         n_bins = real.shape[2]
         starts = 2 ** np.arange(int(np.log2(n_bins)) + 1)
         rng = np.random.default_rng(0)
-        for low in starts:
+        for low in progress_bar(list(starts), "Does the power of rhythms vary?"):
             high = min(2 * low, n_bins)
             pair = self._band(real, low, high), self._band(drawn, low, high)
             octave = self._fit_octave(*pair, _CHANCE / len(starts), rng) if high > low else None

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .._log import progress_bar
+
 __all__ = ["excess_is_chance", "largest_excess"]
 
 _N_PERMUTATIONS = 199
@@ -29,7 +31,7 @@ def largest_excess(
     """
     pooled = np.concatenate([real, drawn])
     total, largest = pooled.T @ pooled, np.empty(n_permutations)
-    for i in range(n_permutations):
+    for i in progress_bar(range(n_permutations), "Do trials differ in power?"):
         some = pooled[rng.permutation(len(pooled))[: len(real)]]
         gram = some.T @ some
         excess = gram / len(real) - (total - gram) / len(drawn)

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import csr_array
 
-from .._log import logger
+from .._log import logger, progress_bar
 from .clusters import TrialClusters
 from .covariance import (
     STRUCTURES,
@@ -203,7 +203,7 @@ class SpaceTimeWhitener:
             toeplitz = [stationary_covariance(part, self.time_) for part in (z[:n_kept], z)]
         self.log_likelihoods_: dict[str, float] = {}
         best: tuple = (-np.inf, None, None, None)
-        for structure, target in candidates:
+        for structure, target in progress_bar(candidates, "Choosing the covariance"):
             train, test, only = z[:n_kept], z[n_kept:], len(candidates) == 1
             weights, gains = judge(train, test, structure, target, toeplitz and toeplitz[0], only)
             score, weight = max(zip(gains, weights, strict=True))

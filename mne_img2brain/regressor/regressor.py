@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from .._log import logger, use_log_level, warn
+from .._log import logger, progress, use_log_level, warn
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from .._torch import resolve_device, seed_from
 from ..diffusion import Denoiser, DrawNoise, kept_seed
@@ -525,6 +525,7 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         noise = DrawNoise(seed_from(random_state), n_draws, expected.shape[1:], first_image)
         image = np.repeat(np.arange(len(tokens)), n_draws)
         result = np.empty((len(image), *expected.shape[1:]))
+        done = progress(len(image), "Drawing")
         # draws have the mean zero: the mean of what is returned is predict
         for draws, scatter in self.noise_.draw(
             tokens, image, noise, subject=subjects, own_mean=own, n_steps=n_steps, solver=solver,
@@ -533,6 +534,7 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             scatter = self.power_.multiply(scatter, power, image[draws], guidance_scale)
             scatter = scatter * np.sqrt(self.residual_averaged_ / n_averaged)
             result[draws] = expected[image[draws]] + scatter
+            done(len(draws))
         return result.reshape(len(tokens), n_draws, *self.target_shape_)
 
     def adapt(
