@@ -652,7 +652,7 @@ COMMANDS = [
     (but(FIT, "{f}/new", "{f}/empty.csv"), "IMAGES: .*empty.csv' is no table"),
     (but(FIT, "{f}/new", "{f}/other.csv"), "IMAGES: .*call the one with the paths 'image'"),
     (but(FIT, "{f}/new", "{f}/missing.csv"), "1 of 1 images of .* are not there"),
-    (but(FIT, "{f}/new", "{f}/text"), "there are no images"),
+    (but(FIT, "{f}/new", "{f}/text"), "There are no images"),
     (but(FIT, "{f}/new", "metadata:"), "without the name of a column"),
     (but(FIT, "{f}/new", "{f}/test-epo.fif"), "is a .fif file"),
     (but(FIT, "{f}/test-epo.fif", "nowhere-epo.fif"), "EPOCHS: there is no file"),

@@ -4,7 +4,9 @@ import mne
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 from scipy.spatial.distance import pdist
+from sklearn.base import clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.model_selection import cross_val_score
@@ -202,6 +204,37 @@ def test_bids(expected, tmp_path):
     assert len(again) == len(expected)
     for name in expected.event_id:
         assert_allclose(again[name].get_data(), expected[name].get_data(), rtol=1e-4, atol=1e-10)
+
+
+def test_stim_file_of_bids_names_images(tmp_path):
+    """MNE makes metadata of the columns of events.tsv; paths in them are seen from a folder."""
+    mne_bids = pytest.importorskip("mne_bids")
+    pytest.importorskip("pybv")
+    images, _ = simulate_images(20, size=32, random_state=0)
+    (tmp_path / "stimuli" / "a").mkdir(parents=True)
+    for k, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / "stimuli" / "a" / f"{k:02d}.png")
+    trials, _ = simulate_epochs(images, n_trials=2, sfreq=50.0, random_state=0)
+    shown = trials.metadata["image_id"].to_numpy()
+    raw = mne.io.RawArray(np.concatenate(list(trials.get_data()), axis=1), trials.info)
+    raw.info["line_freq"] = 50.0
+    onsets = np.arange(len(trials)) * len(trials.times) / 50 - trials.tmin
+    files = [{"stim_file": f"a/{k:02d}.png"} for k in shown]
+    annotations = mne.Annotations(onsets, 0.0, "image", extras=files)
+    pressed = mne.Annotations(onsets[:3] + 0.1, 0.0, "response", extras=[{"stim_file": "n/a"}] * 3)
+    raw.set_annotations(annotations + pressed)
+    path = mne_bids.BIDSPath("01", task="see", datatype="eeg", root=tmp_path / "bids")
+    mne_bids.write_raw_bids(raw, path, format="BrainVision", allow_preload=True, verbose="error")
+    back = mne_bids.read_raw_bids(path, verbose="error")
+    epochs = mne.Epochs(
+        back, tmin=trials.tmin, tmax=0.5, baseline=None, preload=True, verbose="error"
+    )
+    encoder = ImageToBrainEncoder(GaborEmbedder(size=32, n_scales=2), RidgeCV())
+    with pytest.raises(ValueError, match="'stim_file' is empty in 3 of 43 trials"):
+        encoder.fit(tmp_path / "stimuli", epochs, image_ids="stim_file")
+    encoder.fit(tmp_path / "stimuli", epochs["image"], image_ids="stim_file")
+    same = clone(encoder).fit(images, epochs["image"], image_ids=shown)
+    assert_allclose(encoder.predict(images).get_data(), same.predict(images).get_data())
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")

@@ -1,1 +1,1 @@
-"""The command line, ``python -m mne_img2brain``."""
+"""The command line, ``mne-img2brain``."""

@@ -6,11 +6,10 @@ from typing import Any
 import mne
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from .._files import check_fif_file
-from .._log import logger
 from ..epochs.labels import check_subjects, subject_name
+from ..stimulus import check_images
 
 __all__ = ["encoder_names", "read_captions", "read_epochs", "read_images", "split_subjects"]
 
@@ -48,7 +47,7 @@ def read_images(source: str) -> tuple[list[str] | str, list[str] | None]:
         return source.removeprefix(METADATA), None
     path = Path(source)
     if path.is_dir():
-        return _images_in(path), None
+        return check_images(path), None
     if not path.is_file():
         raise FileNotFoundError(
             f"IMAGES: there is no file or folder {source!r}. Give a folder of images, a .txt or "
@@ -76,22 +75,6 @@ def _lines(path: Path, flag: str) -> list[str]:
         raise ValueError(f"{flag}: {str(path)!r} is no text in UTF-8.") from error
     except OSError as error:
         raise type(error)(f"{flag}: {str(path)!r} cannot be read: {error.strerror}.") from error
-
-
-def _images_in(folder: Path) -> list[str]:
-    """List the images of a folder and the folders in it, sorted by path."""
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in known
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not found:
-        raise ValueError(f"IMAGES: there are no images (.jpg, .png ...) in {str(folder)!r}.")
-    logger.info("%d images in %s, first %s.", len(found), folder, found[0].name)
-    return [str(path) for path in found]
 
 
 def _from_table(path: Path, separator: str) -> tuple[list[str], list[str] | None]:

@@ -1,5 +1,6 @@
 """The command line: fit, predict, evaluate, ablate, reproduce."""
 
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -24,10 +25,11 @@ __all__ = ["main"]
 # What wrong input raises; anything else is a fault of the library, and its traceback is wanted.
 _FLAGS = {
     "checkpoint": "--checkpoint",
-    "allow_training_images": "--allow-training-images", "captions": "--captions",
+    "allow_training_images": "--allow-training-images", "cache_dir": "--cache-dir",
+    "captions": "--captions",
     "device": "--device", "epochs": "EPOCHS", "groups": "--groups",
     "guidance_scale": "--guidance-scale", "image_ids": "--image-ids", "images": "IMAGES",
-    "max_iter": "--max-iter", "n_draws": "--draws", "overwrite": "--overwrite",
+    "max_iter": "--max-iter", "n_jobs": "--n-jobs", "n_draws": "--draws", "overwrite": "--overwrite",
     "picks": "--picks", "random_state": "--seed", "subject": "--subject",
     "test_fraction": "--test-fraction", "window": "--window",
 }  # fmt: skip
@@ -58,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     }  # fmt: skip
     parser = make_parser()
     arguments = parser.parse_args(argv)
+    if arguments.cache_dir is not None:
+        os.environ["MNE_IMG2BRAIN_CACHE"] = str(arguments.cache_dir.resolve())
     with use_log_level("WARNING" if arguments.quiet else "INFO"):
         try:
             runs[arguments.command](arguments)
@@ -123,7 +127,7 @@ def _save(encoder: Any, arguments: Any) -> None:
 
 def _predict(arguments: Any) -> None:
     """Predict or draw responses and save them as epochs."""
-    from ..encoder import read_encoder, write_generated
+    from ..encoder import write_generated
 
     if not arguments.out.name.endswith(("-epo.fif", "_epo.fif")):
         raise ValueError(f"--out {arguments.out}: the name of epochs ends in -epo.fif.")
@@ -132,15 +136,15 @@ def _predict(arguments: Any) -> None:
     images, captions = _images(arguments, metadata=False)
     options = {"guidance_scale": arguments.guidance_scale} if arguments.draws else {}
     write_generated(
-        arguments.out, read_encoder(arguments.encoder), images, arguments.draws or None,
+        arguments.out, _read_encoder(arguments.encoder, arguments.device), images,
+        arguments.draws or None,
         captions=captions, subject=arguments.subject, random_state=arguments.seed,
-        n_jobs=arguments.jobs, overwrite=arguments.overwrite, **options,
+        n_jobs=arguments.n_jobs, overwrite=arguments.overwrite, **options,
     )  # fmt: skip
 
 
 def _evaluate(arguments: Any) -> None:
     """Judge encoders; write the page and the tables."""
-    from ..encoder import read_encoder
     from ..evaluation import evaluate
 
     *folders, arguments.images, arguments.epochs = arguments.inputs
@@ -154,7 +158,10 @@ def _evaluate(arguments: Any) -> None:
     if isinstance(epochs, dict):
         logger.info("%d subjects are judged one by one.", len(epochs))
     names = encoder_names(folders)
-    encoders = {name: read_encoder(folder) for name, folder in zip(names, folders, strict=True)}
+    encoders = {
+        name: _read_encoder(folder, arguments.device)
+        for name, folder in zip(names, folders, strict=True)
+    }
     known = sorted({name for encoder in encoders.values() for name in encoder.subjects_})
     if arguments.subject is not None and arguments.subject not in known:
         raise ValueError(
@@ -238,6 +245,23 @@ def _reproduce(arguments: Any) -> None:
     logger.info("Tables and figures are in %s.", arguments.out)
 
 
+def _read_encoder(folder: str, device: str | None) -> Any:
+    """Read an encoder, onto a device where one is named."""
+    from .._torch import resolve_device
+    from ..encoder import read_encoder
+
+    if device is not None:
+        resolve_device(device)
+    encoder = read_encoder(folder)
+    if device is not None:
+        if hasattr(encoder.embedder_, "device"):
+            encoder.embedder_.set_params(device=device)
+        noise = getattr(encoder.regressor_, "noise_", None)
+        if noise is not None and hasattr(noise, "to"):
+            noise.to(device)
+    return encoder
+
+
 def _images(arguments: Any, metadata: bool = True) -> tuple[list[str] | str, list[str] | None]:
     """Read the images and their captions."""
     images, captions = read_images(arguments.images)
@@ -252,6 +276,8 @@ def _embedder(arguments: Any) -> Any:
     from ..stimulus import ClipEmbedder, GaborEmbedder
 
     words = {"captioner": None} if getattr(arguments, "no_captions", False) else {}
+    if getattr(arguments, "device", None) is not None:
+        words["device"] = arguments.device
     if arguments.embedder == "gabor":
         return GaborEmbedder()
     return ClipEmbedder(**words) if arguments.embedder == "clip" or words else None

@@ -18,6 +18,8 @@ _IMAGES = """IMAGES is one of
   a .npy file      tokens in place of images, (n_images, n_tokens, n_features)
   metadata:COLUMN  the column of the epochs' metadata that holds paths
 EPOCHS is a -epo.fif file; --image-ids says which image each epoch answers to."""
+_IMAGES_HELP = "folder, list, tokens or metadata:COLUMN; see below"
+_EPOCHS_HELP = "recorded responses, a -epo.fif file"
 
 
 def _key_and_value(text: str) -> tuple[str, int | str]:
@@ -66,7 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
         ``command`` of what it parses is the name of the command.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m mne_img2brain",
+        prog="mne-img2brain",
         description="The M/EEG response to an image: images in, epochs out.",
         epilog="COMMAND --help tells more, with an example.",
     )
@@ -84,17 +86,28 @@ def make_parser() -> argparse.ArgumentParser:
         one.add_argument("--quiet", action="store_true", help="show warnings only")
         one.add_argument("--traceback", action="store_true", help="show where an error comes from")
         one.add_argument(
-            "--seed", type=_at_least(0), default=0, help="of all random numbers (default 0)"
+            "--seed",
+            type=_at_least(0),
+            default=0,
+            metavar="N",
+            help="of all random numbers (default 0)",
+        )
+        one.add_argument(
+            "--cache-dir",
+            type=Path,
+            metavar="FOLDER",
+            help="where embedded images are kept (default: what MNE_IMG2BRAIN_CACHE names, or the "
+            "user's cache folder)",
         )
         return one
 
     fit = command(
         "fit",
         "learn the responses to images and save an encoder",
-        "python -m mne_img2brain fit images/ sub-01-epo.fif --out encoder --image-ids image_id",
+        "mne-img2brain fit images/ sub-01-epo.fif --out encoder --image-ids image_id",
     )
-    fit.add_argument("images", metavar="IMAGES")
-    fit.add_argument("epochs", metavar="EPOCHS")
+    fit.add_argument("images", metavar="IMAGES", help=_IMAGES_HELP)
+    fit.add_argument("epochs", metavar="EPOCHS", help=_EPOCHS_HELP)
     fit.add_argument("--out", type=Path, required=True, metavar="ENCODER", help="folder to make")
     fit.add_argument("--picks", nargs="+", help="sensors: types or names (default all good ones)")
     fit.add_argument(
@@ -110,12 +123,14 @@ def make_parser() -> argparse.ArgumentParser:
     predict = command(
         "predict",
         "predict the response to images, or draw single trials",
-        "python -m mne_img2brain predict encoder new/ --out generated-epo.fif --draws 20",
+        "mne-img2brain predict encoder new/ --out generated-epo.fif --draws 20",
         _IMAGES.splitlines()[0] + "\n" + "\n".join(_IMAGES.splitlines()[1:5]),
     )
     predict.add_argument("encoder", metavar="ENCODER", help="folder that fit made")
-    predict.add_argument("images", metavar="IMAGES")
-    predict.add_argument("--out", type=Path, required=True, metavar="FILE-epo.fif")
+    predict.add_argument("images", metavar="IMAGES", help="folder, list or tokens; see below")
+    predict.add_argument(
+        "--out", type=Path, required=True, metavar="FILE-epo.fif", help="file to write"
+    )
     predict.add_argument(
         "--draws",
         type=_at_least(0),
@@ -123,16 +138,21 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="draws of each image (default: the expected response)",
     )
-    predict.add_argument("--subject", help="whose response (default: the average subject)")
-    predict.add_argument("--guidance-scale", type=_number, default=1.0, help="of draws (default 1)")
-    predict.add_argument("--captions", type=Path, metavar="FILE", help="one caption a line")
-    predict.add_argument("--jobs", type=int, metavar="N", help="processes (default 1)")
+    predict.add_argument(
+        "--subject", metavar="NAME", help="whose response (default: the average subject)"
+    )
+    predict.add_argument(
+        "--guidance-scale", type=_number, default=1.0, metavar="X", help="of draws (default 1)"
+    )
+    _add_captions(predict)
+    _add_device(predict)
+    predict.add_argument("--n-jobs", type=int, metavar="N", help="processes; -1 is all (default 1)")
     _add_overwrite(predict)
 
     judge = command(
         "evaluate",
         "judge encoders against recordings: a page, tables, maps",
-        "python -m mne_img2brain evaluate encoder ridge test-images/ test-epo.fif \\\n"
+        "mne-img2brain evaluate encoder ridge test-images/ test-epo.fif \\\n"
         "      --out judged --image-ids image_id",
     )
     judge.usage = "%(prog)s [options] ENCODER [ENCODER ...] IMAGES EPOCHS --out FOLDER"
@@ -142,7 +162,9 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="ENCODER ... IMAGES EPOCHS",
         help="folders that fit made, images, recorded responses",
     )
-    judge.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    judge.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="for the page and the tables"
+    )
     judge.add_argument(
         "--draws",
         type=_at_least(0),
@@ -150,7 +172,9 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="draws of each image; 0 judges predictions alone (default 50)",
     )
-    judge.add_argument("--subject", help="which of the encoders' subjects the epochs are of")
+    judge.add_argument(
+        "--subject", metavar="NAME", help="which of the encoders' subjects the epochs are of"
+    )
     judge.add_argument(
         "--window",
         type=_number,
@@ -163,17 +187,20 @@ def make_parser() -> argparse.ArgumentParser:
         "--allow-training-images", action="store_true", help="also judge images that were in fit"
     )
     _add_pairing(judge, subjects=True, groups=False)
+    _add_device(judge)
     _add_overwrite(judge)
 
     ablation = command(
         "ablate",
         "measure what each part of the method is worth; goes on where it was",
-        "python -m mne_img2brain ablate images/ sub-01-epo.fif --out ablations \\\n"
+        "mne-img2brain ablate images/ sub-01-epo.fif --out ablations \\\n"
         "      --image-ids image_id --groups concept --rows captions position conditioning",
     )
-    ablation.add_argument("images", metavar="IMAGES")
-    ablation.add_argument("epochs", metavar="EPOCHS")
-    ablation.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    ablation.add_argument("images", metavar="IMAGES", help=_IMAGES_HELP)
+    ablation.add_argument("epochs", metavar="EPOCHS", help=_EPOCHS_HELP)
+    ablation.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="for the table and the figure"
+    )
     ablation.add_argument(
         "--rows",
         nargs="+",
@@ -183,9 +210,15 @@ def make_parser() -> argparse.ArgumentParser:
         "(default all)",
     )
     count = {"type": _at_least(1), "metavar": "N"}
-    ablation.add_argument("--seeds", **count, default=3, help="fits of each row")
-    ablation.add_argument("--draws", **count, default=10, help="of each test image")
-    ablation.add_argument("--test-fraction", type=_number, default=0.2, metavar="X")
+    ablation.add_argument("--seeds", **count, default=3, help="fits of each row (default 3)")
+    ablation.add_argument("--draws", **count, default=10, help="of each test image (default 10)")
+    ablation.add_argument(
+        "--test-fraction",
+        type=_number,
+        default=0.2,
+        metavar="X",
+        help="of the images, to test on (default 0.2)",
+    )
     ablation.add_argument(
         "--image-tokens",
         type=_at_least(0),
@@ -198,19 +231,28 @@ def make_parser() -> argparse.ArgumentParser:
     paper = command(
         "reproduce",
         "repeat the paper's experiments; goes on where it was",
-        "python -m mne_img2brain reproduce things-eeg2 --data-dir THINGS-EEG2 --out results \\\n"
+        "mne-img2brain reproduce things-eeg2 --data-dir THINGS-EEG2 --out results \\\n"
         "      --subjects 1 2 --within",
         "",
     )
-    paper.add_argument("dataset", choices=["things-eeg2", "things-meg"])
-    paper.add_argument("--data-dir", type=Path, required=True, metavar="FOLDER")
-    paper.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    paper.add_argument("dataset", choices=["things-eeg2", "things-meg"], help="which recordings")
+    paper.add_argument(
+        "--data-dir", type=Path, required=True, metavar="FOLDER", help="where the data set is"
+    )
+    paper.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="for tables and figures"
+    )
     paper.add_argument("--subjects", nargs="+", metavar="N", help="default: all there are")
     protocol = paper.add_mutually_exclusive_group()
     protocol.add_argument("--within", action="store_true", help="within-subject only")
     protocol.add_argument("--cross", action="store_true", help="cross-subject only")
     paper.add_argument("--ablations", action="store_true", help="the ablation table too")
-    paper.add_argument("--scale", choices=["small", "paper"], default="small")
+    paper.add_argument(
+        "--scale",
+        choices=["small", "paper"],
+        default="small",
+        help="a run of hours on few data, or the paper's sizes (default small)",
+    )
     paper.add_argument("--embedder", choices=["clip", "gabor"], help="default: by the scale")
     paper.add_argument(
         "--captions", type=Path, metavar="FILE.json", help="captions by file name of the image"
@@ -236,7 +278,7 @@ def _add_pairing(parser: Any, subjects: bool = False, groups: bool = True) -> No
     """Add what says which image, group and subject an epoch has."""
     add = parser.add_argument
     add("--image-ids", metavar="COLUMN", help="metadata: image of each epoch, position or name")
-    add("--captions", type=Path, metavar="FILE", help="one caption a line, for each image")
+    _add_captions(parser)
     if groups:
         add("--groups", metavar="COLUMN", help="metadata: what splits keep together (concept)")
     if subjects:
@@ -250,7 +292,19 @@ def _add_model(parser: Any, preset: str, more: list[str] | tuple = ()) -> None:
     add("--no-captions", action="store_true", help="CLIP without a captioner")
     add("--preset", choices=["default", "xu2025", *more], default=preset, help=f"default {preset}")
     add("--max-iter", type=_at_least(0), metavar="N", help="gradient steps of the denoiser")
-    add("--device", help="cpu, cuda, mps (default: what there is)")
+    _add_device(parser)
+
+
+def _add_captions(parser: Any) -> None:
+    parser.add_argument(
+        "--captions", type=Path, metavar="FILE", help="one caption a line, for each image"
+    )
+
+
+def _add_device(parser: Any) -> None:
+    parser.add_argument(
+        "--device", metavar="NAME", help="auto, cpu, cuda or mps (default auto: what there is)"
+    )
 
 
 def _add_overwrite(parser: Any) -> None:

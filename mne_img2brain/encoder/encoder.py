@@ -14,7 +14,7 @@ from sklearn.utils import estimator_html_repr
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._log import warn
+from .._log import verbose, warn
 from ..epochs import (
     ChannelScaler,
     check_units,
@@ -43,7 +43,7 @@ from .learnt import check_learnt
 from .new_subject import can_adapt, learn_subject, subject_codes
 from .pairing import NAME_FORMS, number_subjects, pair_trials, trial_groups, user_ids
 from .power import draw_alike, expected_power
-from .saving import restore_encoder, write_encoder
+from .saving import restore_encoder, warn_if_unsavable, write_encoder
 from .scoring import score_map
 
 if TYPE_CHECKING:
@@ -54,9 +54,14 @@ if TYPE_CHECKING:
 
 
 def _can_sample(encoder: "ImageToBrainEncoder") -> bool:
-    """Tell whether the regressor draws single trials."""
+    """Tell whether the regressor draws single trials; raise with the reason where not."""
     regressor = getattr(encoder, "regressor_", encoder.regressor)
-    return can_sample(regressor)
+    if not can_sample(regressor):
+        raise AttributeError(
+            f"A {type(regressor).__name__} predicts the expected response and knows no noise, so "
+            "it draws no trials; DiffusionRegressor and baselines.RidgeGaussian do."
+        )
+    return True
 
 
 class ImageToBrainEncoder(BaseEstimator):
@@ -245,6 +250,7 @@ class ImageToBrainEncoder(BaseEstimator):
         encoder.event_id_, encoder.n_trials_ = {}, 0
         return encoder
 
+    @verbose
     def fit(
         self,
         images: list | np.ndarray | str,
@@ -254,15 +260,17 @@ class ImageToBrainEncoder(BaseEstimator):
         captions: list[str] | str | None = None,
         groups: np.ndarray | str | None = None,
         checkpoint: str | os.PathLike | None = None,
+        verbose: bool | str | int | None = None,
     ) -> Self:
         """Learn the responses to images.
 
         Parameters
         ----------
         images : list | array, shape (n_images, height, width, 3) | str
-            Paths, PIL images or arrays; or the name of a column of ``epochs.metadata`` that holds
-            paths; or tokens in their place: an array of floats, shape (n_images, n_tokens,
-            n_features), or the name of a ``.npy`` file that holds one.
+            Paths, PIL images or arrays; or a folder, whose images are taken sorted by path; or the
+            name of a column of ``epochs.metadata`` that holds paths; or tokens in their place: an
+            array of floats, shape (n_images, n_tokens, n_features), or the name of a ``.npy`` file
+            that holds one.
         epochs : mne.BaseEpochs | list of mne.BaseEpochs | dict | mne.Evoked | list of mne.Evoked
             The responses. A dict maps subjects to epochs; averages count by their ``nave``. They
             are not changed.
@@ -279,6 +287,8 @@ class ImageToBrainEncoder(BaseEstimator):
             A folder in which a long training is kept while it runs: a fit that was stopped goes on
             from there when it is called again with the same data and parameters. The folder is not
             needed after the fit.
+        verbose : bool | str | int | None, default None
+            Control verbosity of the logging output.
 
         Returns
         -------
@@ -335,6 +345,7 @@ class ImageToBrainEncoder(BaseEstimator):
             checkpoint=checkpoint,
             **given,
         )
+        warn_if_unsavable(regressor)
         found = check_learnt(regressor, stimuli.tokens, image, y, **given)
         self.embedder_, self.regressor_, self.scaler_ = embedder, regressor, scaler
         self.info_, self.times_ = recording.info, recording.times
@@ -360,6 +371,7 @@ class ImageToBrainEncoder(BaseEstimator):
 
         return ClipEmbedder().fit(images)
 
+    @verbose
     def predict(
         self,
         images: list | np.ndarray,
@@ -368,6 +380,7 @@ class ImageToBrainEncoder(BaseEstimator):
         subject: str | None = None,
         metadata: pd.DataFrame | None = None,
         event_id: dict | list[str] | str | None = None,
+        verbose: bool | str | int | None = None,
     ) -> mne.EpochsArray:
         """Predict the expected response to every image.
 
@@ -388,6 +401,8 @@ class ImageToBrainEncoder(BaseEstimator):
             ``metadata`` that holds it, or a dict of name to code where one column of ``metadata``
             holds these names or codes. ``None`` is one condition, ``"generated"``. Codes that are
             not given are those of the training epochs where they have that condition.
+        verbose : bool | str | int | None, default None
+            Control verbosity of the logging output.
 
         Returns
         -------
@@ -411,6 +426,7 @@ class ImageToBrainEncoder(BaseEstimator):
         return self._generated(expected[stimuli.index], stimuli, None, subject, metadata, event_id)
 
     @available_if(_can_sample)
+    @verbose
     def sample(
         self,
         images: list | np.ndarray,
@@ -427,6 +443,7 @@ class ImageToBrainEncoder(BaseEstimator):
         solver: str | None = None,
         eta: float = 0.0,
         first_image: int = 0,
+        verbose: bool | str | int | None = None,
     ) -> mne.EpochsArray:
         """Draw single-trial responses to every image.
 
@@ -451,6 +468,8 @@ class ImageToBrainEncoder(BaseEstimator):
         first_image : int, default 0
             The position of the first image, by which noise goes, where images are drawn for in
             several calls.
+        verbose : bool | str | int | None, default None
+            Control verbosity of the logging output.
 
         Returns
         -------
@@ -485,6 +504,7 @@ class ImageToBrainEncoder(BaseEstimator):
         return self._generated(drawn, stimuli, n_draws, subject, metadata, event_id, n_averaged)
 
     @available_if(_can_sample)
+    @verbose
     def predict_power(
         self,
         images: list | np.ndarray,
@@ -498,6 +518,7 @@ class ImageToBrainEncoder(BaseEstimator):
         subject: str | None = None,
         metadata: pd.DataFrame | None = None,
         event_id: dict[str, int] | list[str] | str | None = None,
+        verbose: bool | str | int | None = None,
     ) -> mne.time_frequency.EpochsTFRArray:
         """Predict the expected power of single trials over time and frequency.
 
@@ -524,6 +545,8 @@ class ImageToBrainEncoder(BaseEstimator):
             Draws of each image.
         captions, subject, metadata, event_id
             As in :meth:`predict`.
+        verbose : bool | str | int | None, default None
+            Control verbosity of the logging output.
 
         Returns
         -------
@@ -542,6 +565,7 @@ class ImageToBrainEncoder(BaseEstimator):
         draws = draw_alike(self, stimuli, codes, n_draws)
         return expected_power(expected, draws, freqs, n_cycles, decim=decim, total=total)
 
+    @verbose
     def score(
         self,
         images: "Images",
@@ -550,6 +574,7 @@ class ImageToBrainEncoder(BaseEstimator):
         image_ids: np.ndarray | list[int] | str | None = None,
         captions: list[str] | str | None = None,
         subject: str | None = None,
+        verbose: bool | str | int | None = None,
     ) -> float:
         """Return the mean of r across images, over sensors and times after image onset.
 
@@ -564,6 +589,8 @@ class ImageToBrainEncoder(BaseEstimator):
             unit.
         subject : str | None, default None
             Whose predicted response; ``None`` is the average subject.
+        verbose : bool | str | int | None, default None
+            Control verbosity of the logging output.
 
         Returns
         -------
@@ -576,6 +603,7 @@ class ImageToBrainEncoder(BaseEstimator):
         after = r.times > 0 if np.any(r.times > 0) else np.ones(len(r.times), bool)
         return float(np.nanmean(r.data[:, after]))
 
+    @verbose
     def score_evoked(
         self,
         images: "Images",
@@ -584,6 +612,7 @@ class ImageToBrainEncoder(BaseEstimator):
         image_ids: np.ndarray | list[int] | str | None = None,
         captions: list[str] | str | None = None,
         subject: str | None = None,
+        verbose: bool | str | int | None = None,
     ) -> mne.EvokedArray:
         """Return Pearson's r across images, for every sensor and time.
 
@@ -594,6 +623,8 @@ class ImageToBrainEncoder(BaseEstimator):
             match by name in any order; extra ones are ignored.
         subject : str | None, default None
             Whose predicted response; ``None`` is the average subject.
+        verbose : bool | str | int | None, default None
+            Control verbosity of the logging output.
 
         Returns
         -------
@@ -611,6 +642,7 @@ class ImageToBrainEncoder(BaseEstimator):
         return score_map(self, images, epochs, image_ids, captions, subject)
 
     @available_if(can_adapt)
+    @verbose
     def adapt(
         self,
         images: "Images",
@@ -620,6 +652,7 @@ class ImageToBrainEncoder(BaseEstimator):
         image_ids: np.ndarray | list[int] | str | None = None,
         captions: list[str] | str | None = None,
         groups: np.ndarray | str | None = None,
+        verbose: bool | str | int | None = None,
     ) -> Self:
         """Learn a new subject from little data; all else stays as it is.
 
@@ -644,6 +677,8 @@ class ImageToBrainEncoder(BaseEstimator):
             One per image.
         groups : array, shape (n_epochs,) | str | None, default None
             What splits keep together.
+        verbose : bool | str | int | None, default None
+            Control verbosity of the logging output.
 
         Returns
         -------

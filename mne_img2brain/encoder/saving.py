@@ -19,7 +19,7 @@ from .._log import logger, warn
 from .folder import ENCODER_FILES, FORMAT_VERSION, read_folder, write_folder
 
 if TYPE_CHECKING:
-    from .._types import Embedder
+    from .._types import Embedder, Regressor
     from . import ImageToBrainEncoder
 
 _INFO, _JSON = ENCODER_FILES[1:]
@@ -110,6 +110,15 @@ def is_savable(obj: Any) -> bool:
     return True
 
 
+def warn_if_unsavable(regressor: "Regressor") -> None:
+    """Warn where a fitted regressor cannot be saved: after a long fit it is too late to hear it."""
+    try:
+        pack(regressor, {}, "regressor_")
+    except TypeError as error:
+        said = str(error).removesuffix(" Nothing was written.")
+        warn(f"This encoder cannot be saved: {said}")
+
+
 def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
     """Turn an object into JSON-able structure and a flat dict of arrays.
 
@@ -159,10 +168,10 @@ def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
         state = obj.get_state() if hasattr(obj, "get_state") else vars(obj)
         packed = {name: pack(value, arrays, f"{path}.{name}") for name, value in state.items()}
         return {"object": type(obj).__name__, "state": packed}
-    known = ", ".join(sorted(name for name in _HOMES if not name.startswith("_")))
+    known = ", ".join(sorted(name for name, home in _HOMES.items() if home.startswith("sklearn")))
     raise TypeError(
-        f"{path} is a {type(obj).__name__}, which cannot be saved. What can: {known}, numbers, "
-        "strings and arrays. Nothing was written."
+        f"{path} is a {type(obj).__name__}, which cannot be saved. What can: this library's "
+        f"estimators, {known} of scikit-learn, numbers, strings and arrays. Nothing was written."
     )
 
 

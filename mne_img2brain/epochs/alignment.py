@@ -194,11 +194,12 @@ def metadata_column(recording: "Recording", column: str) -> np.ndarray:
             f"epochs.metadata has no column {column!r}; it has {list(recording.metadata.columns)}."
         )
     values = recording.metadata[column]
-    missing = np.flatnonzero(values.isna())
+    missing = np.flatnonzero(values.isna() | (values == "n/a"))  # as BIDS writes it
     if len(missing):
         raise ValueError(
             f"The metadata column {column!r} is empty in {len(missing)} of {len(values)} trials, "
-            f"first in trial {missing[0]}; fill it for every trial."
+            f"first in trial {missing[0]}; fill it for every trial, or leave those out: "
+            f"epochs[~epochs.metadata[{column!r}].isin(['n/a', None])]."
         )
     return values.to_numpy()
 
@@ -211,7 +212,8 @@ def named_images(recording: "Recording", images: Any, image_ids: Any) -> Any:
     recording : Recording
         The trials.
     images : object
-        Images or tokens; a str that is no ``.npy`` file names a column.
+        Images or tokens; a str that is neither a ``.npy`` file nor a folder names a column. Where
+        a column has the name of a folder it is the column, unless ``image_ids`` are given.
     image_ids : object
         As given; the column leaves nothing for them to say.
 
@@ -226,6 +228,9 @@ def named_images(recording: "Recording", images: Any, image_ids: Any) -> Any:
         If both are given.
     """
     if not isinstance(images, str) or images.endswith(".npy"):
+        return images
+    named = recording.metadata is not None and images in recording.metadata
+    if Path(images).is_dir() and not (named and image_ids is None):
         return images
     if image_ids is not None:
         raise ValueError(

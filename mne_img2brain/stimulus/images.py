@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .._log import logger
+
 # Of what Pillow reads: what needs no other program, and whose decoders come to an end.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")
 # 6,000 x 5,600: a few hundred MB while it is brought to RGB. What compresses well can claim to be
@@ -29,8 +31,9 @@ def check_images(images: Any) -> list:
     Parameters
     ----------
     images : list of str | Path | PIL.Image.Image | array, or array, shape \
-            (n_images, height, width, 3) | (n_images, height, width)
-        Paths, PIL images or arrays. Arrays are uint8, or uint16 for 16-bit grey.
+            (n_images, height, width, 3) | (n_images, height, width), or path-like
+        Paths, PIL images or arrays. Arrays are uint8, or uint16 for 16-bit grey. A folder stands
+        for the images in it and in its folders, sorted by path.
 
     Returns
     -------
@@ -57,8 +60,11 @@ def check_images(images: Any) -> list:
     ['cat.jpg', 'dog.jpg']
     """
     if isinstance(images, (str, Path)):
+        if Path(images).is_dir():
+            return _images_in(Path(images))
         raise TypeError(
-            f"images is one path, {str(images)!r}; give a list of images, here [{str(images)!r}]."
+            f"images is one path, {str(images)!r}; give a folder, or a list of images, here "
+            f"[{str(images)!r}]."
         )
     if isinstance(images, Image.Image):
         raise TypeError("images is one image; give a list of images, here [image].")
@@ -83,6 +89,22 @@ def check_images(images: Any) -> list:
                 f"array.{_array_hint(image)}"
             )
     return images
+
+
+def _images_in(folder: Path) -> list:
+    """List the images of a folder and the folders in it, sorted by path."""
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in known
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        raise ValueError(f"There are no images (.jpg, .png ...) in the folder {str(folder)!r}.")
+    logger.info("%d images in %s, first %s.", len(found), folder, found[0].name)
+    return [str(path) for path in found]
 
 
 def refuse_unordered(values: Any, name: str) -> None:

@@ -1,5 +1,6 @@
 """The command line, run as a user does: files in, files out."""
 
+import argparse
 import json
 import logging
 import subprocess
@@ -14,7 +15,9 @@ from PIL import Image
 
 from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder, read_encoder
 from mne_img2brain.cli.main import main
+from mne_img2brain.cli.parser import make_parser
 from mne_img2brain.datasets import simulate_epochs, simulate_images
+from mne_img2brain.stimulus.cache import cache_folder
 
 N_IMAGES, N_TRAIN = 24, 18
 FIT = ["--embedder", "gabor", "--max-iter", "0", "--device", "cpu"]
@@ -152,11 +155,33 @@ def test_reproduce_passes_on_what_it_is_given(monkeypatch, tmp_path):
         (["fit", "{train}", "{epochs}", "--out", "{out}", "--embedder", "gabor"], "--image-ids"),
         (["predict", "{train}", "{train}", "--out", "x-epo.fif"], "holds no saved encoder"),
         (["predict", "{train}", "{train}", "--out", "x.fif"], "ends in -epo.fif"),
+        (["fit", "{train}", "{image}", "--out", "{out}"], "00.png' is no FIF file"),
+        (
+            [
+                "fit",
+                "{train}",
+                "{epochs}",
+                "--out",
+                "{out}",
+                "--image-ids",
+                "image",
+                "--device",
+                "tpu",
+                "--embedder",
+                "gabor",
+            ],
+            "--device 'tpu' is not a device",
+        ),
+        (
+            ["predict", "{train}", "{train}", "--out", "x-epo.fif", "--device", "tpu"],
+            "--device 'tpu' is not a device",
+        ),
         (["evaluate", "{train}", "{epochs}", "--out", "{out}"], "at least three names"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(files, tmp_path, capsys, arguments, said):
-    known = {"train": files / "train", "epochs": files / "train-epo.fif", "out": tmp_path / "out"}
+    known = {"train": files / "train", "image": files / "train" / "00.png",
+             "epochs": files / "train-epo.fif", "out": tmp_path / "out"}  # fmt: skip
     with pytest.raises(SystemExit) as stopped:
         main([argument.format(**known) for argument in arguments])
     assert stopped.value.code == 2
@@ -181,3 +206,21 @@ def test_as_a_process(files, encoder, tmp_path):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert logging.getLogger("mne").level  # MNE's logger speaks, nothing is printed
+
+
+def test_every_option_has_help_and_every_command_an_example():
+    parser = make_parser()
+    assert parser.prog == "mne-img2brain"
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    for name, command in commands.choices.items():
+        assert not [action.dest for action in command._actions if not action.help]
+        assert f"mne-img2brain {name} " in command.epilog
+
+
+def test_cache_dir_and_device(files, encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MNE_IMG2BRAIN_CACHE", "elsewhere")
+    fname = tmp_path / "generated-epo.fif"
+    main(["predict", str(encoder), str(files / "test"), "--out", str(fname), "--device", "cpu",
+          "--cache-dir", str(tmp_path / "cache")])  # fmt: skip
+    assert cache_folder() == tmp_path / "cache"
+    assert len(mne.read_epochs(fname, verbose="error")) == N_IMAGES - N_TRAIN
