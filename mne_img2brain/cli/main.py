@@ -29,7 +29,8 @@ _FLAGS = {
     "captions": "--captions",
     "device": "--device", "epochs": "EPOCHS", "groups": "--groups",
     "guidance_scale": "--guidance-scale", "image_ids": "--image-ids", "images": "IMAGES",
-    "max_iter": "--max-iter", "n_jobs": "--n-jobs", "n_draws": "--draws", "overwrite": "--overwrite",
+    "max_iter": "--max-iter", "n_jobs": "--n-jobs", "n_draws": "--draws",
+    "overwrite": "--overwrite",
     "picks": "--picks", "random_state": "--seed", "subject": "--subject",
     "test_fraction": "--test-fraction", "window": "--window",
 }  # fmt: skip
