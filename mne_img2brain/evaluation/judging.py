@@ -91,7 +91,7 @@ def evaluate(
     window : tuple of float, default (0.05, 0.6)
         From when to when, in seconds, r, identification and RSA count.
     draw_window : tuple of float, default (0.0, 0.6)
-        From when to when standard deviations and coverage of draws count.
+        From when to when standard deviations, coverage and induced power of draws count.
     components : dict of str to tuple | None, default None
         Components of the evoked response, for example ``{"N170": (0.13, 0.2, "neg")}``: first and
         last second of the window, and ``"pos"``, ``"neg"`` or ``"abs"``.

@@ -153,7 +153,7 @@ def summary_html(evaluation: "Evaluation") -> str:
         f"<p><strong>{html.escape(evaluation.sentence)}</strong></p>"
         f"<p>{evaluation.n_images} images that are in no fit, {trials} trials of each. r, "
         f"identification and RSA from {evaluation.window[0]} to {evaluation.window[1]} s; standard "
-        f"deviation and coverage of draws from {evaluation.draw_window[0]} to "
+        f"deviation, coverage and induced power of draws from {evaluation.draw_window[0]} to "
         f"{evaluation.draw_window[1]} s. The ceiling is what the noise-free response would get, or "
         f"real trials against real trials.{unknown}</p>"
         f"{f'<p>Cross-validated r within the fit: {fitted}.</p>' if fitted else ''}"

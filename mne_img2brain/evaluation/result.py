@@ -28,7 +28,8 @@ class Evaluation:
         gets; ``ceiling``: what the noise in the recording allows, or real trials get against real
         trials; ``ceiling_low`` and ``ceiling_high``, where no more is known than bounds of the
         ceiling (RSA, identification); ``better``: ``higher``, ``lower`` or ``ceiling``, where being
-        like real is the goal; ``unit``; ``n``: how many images.
+        like real is the goal; ``unit``; ``n``: how many images. Rows of ``"recorded"`` are of
+        recorded trials alone. :doc:`/metrics` defines them all.
     maps : dict of str to mne.EvokedArray
         Maps over sensors and times: ``"recorded"``, ``"ceiling of r"``, and for every encoder
         ``"name: r"``, ``"name: predicted"``, ``"name: SD / real"`` and others.
@@ -123,14 +124,19 @@ class Evaluation:
         bands = [band for band, differs in self.differ.items() if differs]
         if not bands:
             return ""
-        rows = self.table.set_index(["metric", "encoder"])
-        said = []
+        table, said = self.table.set_index(["encoder", "metric"]), []
         for name in self.encoders:
-            r = [(rows["value"].get((f"r of induced power, {band}", name)), band) for band in bands]
-            known = [f"{value:.2f} in {band}" for value, band in r if value is not None]
-            if known:
-                said.append(f"draws of {name} follow with r = {', '.join(known)}")
-        return f" Images differ in induced {', '.join(bands)} power: {'; '.join(said)}."
+            r = []
+            for band in bands:
+                key = name, f"r of induced power, {band}"
+                if key in table.index:
+                    value, ceiling = table.loc[key, ["value", "ceiling"]]
+                    known = f" (ceiling {ceiling:.2f})" if np.isfinite(ceiling) else ""
+                    r.append(f"{value:.2f} in {band}{known}")
+            if r:
+                said.append(f"draws of {name} follow with r = {', '.join(r)}")
+        text = f" Images differ in induced {', '.join(bands)} power"
+        return f"{text}: {'; '.join(said)}." if said else f"{text}."
 
     @property
     def distinguished(self) -> bool | None:
@@ -222,9 +228,10 @@ class Evaluation:
         pandas.DataFrame
             One row per metric, one column per encoder, then chance and ceiling.
         """
-        order = list(dict.fromkeys(self.table["metric"]))
-        wide = self.table.pivot(index="metric", columns="encoder", values="value")
-        ends = self.table.groupby("metric")[["chance", "ceiling"]].first()
+        table = self.table[self.table["encoder"].isin(self.encoders)]
+        order = list(dict.fromkeys(table["metric"]))
+        wide = table.pivot(index="metric", columns="encoder", values="value")
+        ends = table.groupby("metric")[["chance", "ceiling"]].first()
         return wide[self.encoders].join(ends).loc[order]
 
     def to_data_frame(self) -> pd.DataFrame:

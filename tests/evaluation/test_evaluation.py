@@ -650,8 +650,9 @@ def test_induced_power_of_draws_that_know_it(info):
     gains = result.difference("true", "half").set_index("metric")
     assert gains.loc["CRPS of induced power", "ci_high"] < 0
     assert rows.loc[("recorded", "images differ in induced power, alpha"), "ci_low"] > 0
+    assert "images differ in induced power, alpha" not in result.compare().index
     assert "Images differ in induced " in result.sentence
-    assert f"{r['value']:.2f} in alpha" in result.sentence
+    assert f"{r['value']:.2f} in alpha (ceiling {r['ceiling']:.2f})" in result.sentence
     assert "; draws of blind follow with r = " in result.sentence
     figure = result.plot_power("half", show=False)
     titles = [axis.get_title() for axis in figure.axes[:3]]
@@ -666,6 +667,24 @@ def test_induced_power_of_draws_that_know_it(info):
     plt.close("all")
     with pytest.raises(ValueError, match="'other' was not judged: that needs n_draws of 4"):
         result.plot_power("other")
+
+
+def test_induced_power_wants_trials_draws_and_time(truth, info, shown_images, epochs):
+    encoder = FakeGenerator(truth, info)
+    few = np.tile(np.arange(N_TRIALS) < 3, N_IMAGES)
+    given = {
+        "draws": (epochs, IDS, {"n_draws": 3}),
+        "trials": (epochs[few], IDS[few], {"n_draws": 4}),
+        "time": (epochs, IDS, {"n_draws": 4, "bands": {"slow": (1, 2)}}),
+    }
+    for what, (trials, ids, options) in given.items():
+        result = evaluate(encoder, shown_images, trials, image_ids=ids, **options, **FAST)
+        assert not result.table["metric"].str.contains("of induced").any(), what
+        assert bool(result.differ) == (what == "draws")  # that is of recorded trials alone
+        with pytest.raises(ValueError, match="was not judged"):
+            result.plot_power()
+    with pytest.raises(ValueError, match="named 'recorded'"):
+        evaluate({"recorded": encoder}, shown_images, epochs, image_ids=IDS)
 
 
 def test_images_alike_in_power_are_called_alike():
