@@ -26,7 +26,7 @@ from ..epochs import (
     signal_basis,
 )
 from ..epochs.regions import assign_regions
-from ..stimulus.near_copies import looks_in_fit, warn_of_placeholders
+from ..stimulus.near_copies import looks_in_fit, warn_of_far_tokens, warn_of_placeholders
 from ..stimulus.tokens import present
 from ..trials.checks import check_integers
 from .any_regressor import (
@@ -420,7 +420,7 @@ class ImageToBrainEncoder(BaseEstimator):
             If tokens have another width than in fit, or the subject is not known.
         """
         check_is_fitted(self)
-        stimuli = present(images, self.embedder_, captions)
+        stimuli = self._present(images, captions)
         codes = subject_codes(self, subject, len(stimuli.tokens))
         expected = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
         return self._generated(expected[stimuli.index], stimuli, None, subject, metadata, event_id)
@@ -483,7 +483,7 @@ class ImageToBrainEncoder(BaseEstimator):
         """
         check_is_fitted(self)
         check_integers(n_draws=(n_draws, 1))
-        stimuli = present(images, self.embedder_, captions)
+        stimuli = self._present(images, captions)
         # every position has its own noise, so repeated images are drawn apart
         tokens = stimuli.tokens[stimuli.index]
         drawn = sample_regressor(
@@ -556,7 +556,7 @@ class ImageToBrainEncoder(BaseEstimator):
         """
         check_is_fitted(self)
         check_integers(n_draws=(n_draws, 2))
-        stimuli = present(images, self.embedder_, captions)
+        stimuli = self._present(images, captions)
         codes = subject_codes(self, subject, len(stimuli.tokens))
         expected = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
         expected = self._generated(
@@ -580,6 +580,7 @@ class ImageToBrainEncoder(BaseEstimator):
 
         Trials of an image are averaged first: images are the same where their content is, whether
         they were given once, with ids, or once a trial. Bad sensors are left out of the mean.
+        A warning names images that were in the fit, and near copies of them.
 
         Parameters
         ----------
@@ -697,6 +698,12 @@ class ImageToBrainEncoder(BaseEstimator):
     @property
     def _shape(self) -> tuple[int, int]:
         return len(self.ch_names_), len(self.times_)
+
+    def _present(self, images: "Images", captions: list[str] | None) -> "Stimuli":
+        """Embed images, or take tokens, and say where they are unlike those of the fit."""
+        stimuli = present(images, self.embedder_, captions)
+        warn_of_far_tokens(stimuli.tokens, getattr(self, "training_looks_", {}))
+        return stimuli
 
     def _generated(
         self,

@@ -15,7 +15,6 @@ from ..epochs import (
 )
 from ..metrics import r_map
 from ..stimulus.near_copies import warn_of_copies
-from ..stimulus.tokens import present
 from .any_regressor import predict_regressor
 from .new_subject import subject_codes
 from .pairing import pair_trials
@@ -39,7 +38,7 @@ def score_map(
     check_like_fit(recording, encoder)
     data = take_channels(recording, encoder.ch_names_)
     images, row, captions = pair_trials(recording, images, image_ids, captions)
-    stimuli = present(images, encoder.embedder_, captions)
+    stimuli = encoder._present(images, captions)
     # images are the same where their content is, wherever they stand in the list
     image, n_images = stimuli.index[row], len(stimuli.tokens)
     distinct = set(stimuli.keys)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _MOST_RATIO = 100.0
 # SD in SI units: more is another unit (ten times what amplifiers and sensors give)
 _LARGEST = {"eeg": 5e-3, "ecog": 5e-2, "seeg": 5e-2, "dbs": 5e-2, "mag": 1e-9, "grad": 1e-8}
-# and less: a tenth of the noise that is left of a thousand trials
-_SMALLEST = {"eeg": 1e-9, "ecog": 1e-9, "seeg": 1e-9, "dbs": 1e-9, "mag": 1e-17, "grad": 1e-15}
+# and less: ten microvolts divided by a million
+_SMALLEST = {"eeg": 3e-11, "ecog": 3e-11, "seeg": 3e-11, "dbs": 3e-11, "mag": 1e-18, "grad": 1e-17}
 
 
 def check_like_fit(

@@ -14,6 +14,7 @@ __all__ = [
     "looks_of",
     "near_copies",
     "warn_of_copies",
+    "warn_of_far_tokens",
     "warn_of_placeholders",
 ]
 
@@ -25,6 +26,8 @@ _HASH_SIZE = 16
 _N_DIRECTIONS = 32
 # Tokens are near where they are a fourth as far as the two most alike of the training images.
 _SHARE = 0.25
+# and far where no image of the fit is a tenth as far from the mean
+_FAR = 10.0
 
 
 def looks_of(images: Any, tokens: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -142,6 +145,32 @@ def warn_of_copies(
             "their tokens are nearly equal. What they score says nothing about new images; hold "
             "images out by concept. If that is intended: "
             "warnings.filterwarnings('ignore', '.*near copies of images')"
+        )
+
+
+def warn_of_far_tokens(tokens: np.ndarray, seen: dict[str, np.ndarray]) -> None:
+    """Warn where tokens are far from all that a fit has seen, of another embedder or scale.
+
+    Parameters
+    ----------
+    tokens : array, shape (n_images, ...)
+        The tokens.
+    seen : dict of str to array
+        The looks of the images in the fit.
+    """
+    if "tokens" not in seen:
+        return
+    ours, others = _project(tokens), seen["tokens"]
+    centre = others.mean(axis=0)
+    usual = np.linalg.norm(others - centre, axis=1).max()
+    if ours.shape[1] != others.shape[1] or not usual > 0:
+        return
+    far = np.linalg.norm(ours - centre, axis=1) / usual
+    if far.max() > _FAR:
+        warn(
+            f"The tokens of {np.sum(far > _FAR)} of {len(far)} images are up to {far.max():.0f} "
+            "times as far from those in the fit as these are from one another: of another "
+            "embedder, or scaled otherwise? The responses predicted are no better than that."
         )
 
 

@@ -165,3 +165,22 @@ def test_images_that_stand_for_missing_ones(tmp_path):
     # A blank control in many trials, and colours that differ, are what was shown.
     tell([*paths[:15], *paths[14:15] * 20])
     tell([np.full((8, 8, 3), grey, np.uint8) for grey in range(0, 200, 20)])
+
+
+def test_tokens_unlike_those_of_the_fit(rng):
+    import mne
+    from sklearn.linear_model import Ridge
+
+    from mne_img2brain import ImageToBrainEncoder
+
+    tokens = rng.standard_normal((40, 3, 50)) + 1
+    y = 1e-6 * rng.standard_normal((30, 3, 20))
+    epochs = mne.EpochsArray(y, mne.create_info(["O1", "Oz", "O2"], 100.0, "eeg"), verbose=False)
+    encoder = ImageToBrainEncoder(regressor=Ridge()).fit(tokens[:30], epochs)
+    # New tokens, also some far out, are what models are for.
+    encoder.predict(tokens[30:])
+    encoder.predict(tokens[30:] + 3)
+    other = np.concatenate([tokens[30:38], 1000 * tokens[38:]])
+    for method in (encoder.predict, lambda x: encoder.score(x, epochs[:10])):
+        with pytest.warns(RuntimeWarning, match="tokens of 2 of 10 images are up to .* times as"):
+            method(other)
