@@ -81,6 +81,9 @@ class Denoiser(BaseEstimator):
         How often training replaces the image by none, for classifier-free guidance.
     n_iter_no_change : int, default 5
         Evaluations on held-out images without improvement before training stops.
+    interrupt : "raise" | "keep", default "raise"
+        What Ctrl-C does while it trains: ``"raise"`` ends the fit, and the one before it stays;
+        ``"keep"`` ends the training, and the fit goes on with the best weights so far.
 
     Attributes
     ----------
@@ -132,6 +135,7 @@ class Denoiser(BaseEstimator):
         ema_decay: float = 0.999,
         condition_dropout: float = 0.1,
         n_iter_no_change: int = 5,
+        interrupt: str = "raise",
     ) -> None:
         self.hidden_size = hidden_size
         self.n_layers = n_layers
@@ -153,6 +157,7 @@ class Denoiser(BaseEstimator):
         self.ema_decay = ema_decay
         self.condition_dropout = condition_dropout
         self.n_iter_no_change = n_iter_no_change
+        self.interrupt = interrupt
 
     @all_or_nothing
     def fit(
@@ -236,6 +241,7 @@ class Denoiser(BaseEstimator):
             ema_decay=self.ema_decay,
             condition_dropout=self.condition_dropout,
             n_iter_no_change=self.n_iter_no_change,
+            interrupt=self.interrupt,
             device=resolve_device(self.device_),
             **options,
         )
@@ -270,6 +276,7 @@ class Denoiser(BaseEstimator):
             ema_decay=Number(0, 1, closed="low"),
             condition_dropout=Number(0, 1),
             n_iter_no_change=Integer(1),
+            interrupt=("raise", "keep"),
         )
         if self.hidden_size % self.n_heads:
             raise ValueError(

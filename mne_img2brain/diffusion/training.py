@@ -1,11 +1,12 @@
 """Training a conditional denoiser, and stopping when held-out images say so."""
 
+import contextlib
 import copy
 import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .._log import logger, progress_bar
+from .._log import logger, progress_bar, warn
 from .._torch import accelerated, evaluating, rows_on, seeded_init
 from ..trials.checks import check_integers
 from .checkpoint import Checkpoint, identify, restore, snapshot
@@ -74,6 +75,7 @@ def train_denoiser(
     device: str | torch.device = "cpu",
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: float | None = None,
+    interrupt: str = "raise",
 ) -> TrainingHistory:
     r"""Train a denoiser on responses, in place.
 
@@ -136,6 +138,8 @@ def train_denoiser(
         CPU thread to the last bit.
     checkpoint_every : float | None
         Seconds between two writes to it; ``None`` is a minute.
+    interrupt : "raise" | "keep"
+        What Ctrl-C does: ``"keep"`` ends the training with the best weights so far.
 
     Returns
     -------
@@ -241,7 +245,8 @@ def train_denoiser(
         if keep is not None and processes.rank == 0:
             keep.save(numbers, snapshot(model, average, best, optimizer, running, place))
 
-    with seeded_init(seed, device):  # dropout draws from the global generators
+    keeps = interrupt == "keep" and processes.count == 1
+    with _stoppable(keeps), seeded_init(seed, device):  # dropout draws from the global generators
         found = None if keep is None or processes.rank else keep.load()
         if (found := processes.share(found)) is not None:
             numbers, tensors = found
@@ -286,7 +291,6 @@ def train_denoiser(
             history.losses.append(float(torch.stack(running).mean()))
             running = []
             if judge is None:
-                best, history.best_iter = average.state_dict(), i + 1
                 continue
             loss = _evaluate(history, i + 1, judge, model, average, batch, processes)
             waited += 1
@@ -296,6 +300,8 @@ def train_denoiser(
             if waited >= n_iter_no_change:
                 break
         note()
+    if judge is None:
+        best, history.best_iter = average.state_dict(), n_made
     model.load_state_dict(best)
     model.eval()
     if judge is not None:
@@ -304,6 +310,17 @@ def train_denoiser(
             "gradient steps."
         )
     return history
+
+
+@contextlib.contextmanager
+def _stoppable(keeps: bool) -> Iterator[None]:
+    """Let Ctrl-C end a block, where what was reached is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not keeps:
+            raise
+        warn("The training was stopped; the best weights so far are kept.")
 
 
 def _tell_duration(seconds: float, n_steps: int) -> None:

@@ -110,10 +110,8 @@ def membership_auc(members: np.ndarray, others: np.ndarray, draws: np.ndarray) -
     is_member = np.arange(len(trials)) < len(members)
     n, m = len(members), len(others)
     scores = (-np.linalg.norm(trials, axis=1), -np.linalg.norm(white, axis=1), likeness)
-    return Membership(
-        *(float(roc_auc_score(is_member, score)) for score in scores),
-        error=((n + m + 1) / (12 * n * m)) ** 0.5,
-    )
+    distance, covariance, nearest = (float(roc_auc_score(is_member, score)) for score in scores)
+    return Membership(distance, covariance, nearest, ((n + m + 1) / (12 * n * m)) ** 0.5)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -180,3 +180,32 @@ def test_a_long_training_is_announced(rng, monkeypatch, caplog):
         image_index=np.arange(40), scheduler=NoiseScheduler(), max_iter=14,
     )  # fmt: skip
     assert told == [(3.0, 4)]  # five steps in 15 seconds, ten of fourteen made
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_ctrl_c_ends_the_fit_or_keeps_the_best_so_far(rng, monkeypatch, held):
+    image = rng.integers(0, 2, 200)
+    x0 = 2.0 * image[:, None, None] - 1 + 0.3 * rng.standard_normal((200, 2, 6))
+
+    def train(**options):
+        denoiser = model()
+        history = train_denoiser(
+            denoiser, x0, np.array([[[-1.0]], [[1.0]]], np.float32), image_index=image,
+            scheduler=NoiseScheduler(), validation=np.arange(200) < 50 if held else None,
+            eval_every=20, learning_rate=3e-3, warmup=1, max_iter=400, **options,
+        )  # fmt: skip
+        return denoiser, history
+
+    def stopped(steps, message):
+        yield from steps[:70]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "progress_bar", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    with pytest.warns(RuntimeWarning, match="best weights so far"):
+        denoiser, history = train(interrupt="keep")
+    assert history.best_iter == (60 if held else 70)
+    assert not denoiser.training
+    untrained = model().state_dict()
+    assert any(not torch.equal(untrained[k], v) for k, v in denoiser.state_dict().items())
