@@ -1,5 +1,7 @@
 """Sphinx configuration."""
 
+import re
+import subprocess
 import sys
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -34,6 +36,25 @@ numpydoc_xref_param_type = False
 bibtex_bibfiles = ["references.bib"]
 bibtex_reference_style = "author_year"
 bibtex_default_style = "plain"
+
+
+def write_unreleased(app):
+    """Write what the fragments in changes/ say, which no release has yet, for the changelog."""
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "Unreleased"]
+    text = ""
+    if any((root / "changes").glob("*.rst")):
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+        # ahead of the title towncrier speaks of itself; its date is that of no release
+        text = "Unreleased\n----------\n" + re.split(r"Unreleased \(.*\)\n-+\n", done.stdout)[1]
+    target = Path(app.srcdir) / "generated" / "unreleased.inc"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(text)
+
+
+def setup(app):
+    app.connect("config-inited", lambda app, config: write_unreleased(app))
+
 
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"

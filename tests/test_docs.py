@@ -145,6 +145,8 @@ def test_examples_explain_themselves(path):
     assert len(underline) >= len(title)
     assert set(underline) == {"="}
     assert text.count("# %%") >= 3
+    # what it says of its numbers it asserts; a failed assertion fails the site's build
+    assert "\nassert " in text or "\n    assert " in text
 
 
 def test_the_version_is_one():

@@ -1,5 +1,10 @@
 """Models of others: stand-ins with the layouts, units and times of released encoders."""
 
+import re
+import sys
+import types
+from pathlib import Path
+
 import mne
 import numpy as np
 import pytest
@@ -7,6 +12,8 @@ import pytest
 from mne_img2brain import GaborEmbedder, ImageToBrainEncoder, evaluate
 from mne_img2brain.baselines import RidgeBaseline
 from mne_img2brain.datasets import simulate_epochs, simulate_images
+
+PAGE = Path(__file__).parents[2] / "doc" / "coming_from.rst"
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +120,71 @@ def test_what_does_not_fit_is_an_error(recording, change, message):
     arguments = {"predict": known(images, truth), "info": truth.info, "tmin": -0.1} | change
     with pytest.raises(ValueError, match=message):
         ImageToBrainEncoder.from_function(**arguments)
+
+
+def blocks_of(section):
+    """Return the code of a section of the page, block by block."""
+    parts = re.split(r"\n(\S[^\n]*)\n-{3,}\n", PAGE.read_text())
+    text = dict(zip(parts[1::2], parts[2::2], strict=True))[section]
+    found = re.findall(r"code-block:: python\n\n((?:    .*\n|\n)+)", text)
+    return [re.sub(r"^    ", "", block, flags=re.M) for block in found]
+
+
+class Berg:
+    """The documented signatures of BERG: arrays in, channels first; four repeats out."""
+
+    def __init__(self, berg_dir):
+        self.ch_names = ["Oz", "Pz", "Cz", "Fz"]
+
+    def get_encoding_model(self, model_id, subject, device="auto", selection=None):
+        assert model_id == "eeg-things_eeg_2-vit_b_32"
+        return {"subject": subject}
+
+    def encode(self, model, stimulus, return_metadata=False, show_progress=True):
+        assert stimulus.shape[1:] == (3, 224, 224)
+        assert stimulus.dtype.kind in "iu"
+        light = stimulus.mean(axis=(1, 2, 3))[:, None, None, None]
+        responses = light * np.linspace(0.5, 1.5, 4)[:, None, None] * np.ones((4, 4, 140))
+        times = np.arange(-0.1, 0.6, 0.005)[:140]
+        metadata = {"eeg": {"ch_names": np.array(self.ch_names), "times": times}}
+        return (responses, metadata) if return_metadata else responses
+
+
+def test_calls_of_berg_on_the_page(recording, monkeypatch):
+    """The page's code runs on a stand-in with the signatures of BERG's documentation."""
+    monkeypatch.setitem(sys.modules, "berg", types.SimpleNamespace(BERG=Berg))
+    images = recording[0][:3]
+    theirs, *_, ours = blocks_of("BERG")
+    names = {"images": np.zeros((2, 3, 224, 224), np.uint8), "mne": mne, "test_images": images,
+             "ImageToBrainEncoder": ImageToBrainEncoder, "test_epochs": None,
+             "evaluate": lambda *given: None}  # fmt: skip
+    exec(theirs + ours, names)
+    expected = names["theirs"].predict(images)
+    assert expected.get_channel_types(unique=True) == ["csd"]
+    assert expected.times[0] == -0.1
+    assert len(expected.times) == 140
+    light = expected.get_data()[:, 0, 0] / 1e-3
+    np.testing.assert_allclose(light, images.mean(axis=(1, 2, 3)), rtol=0.02)
+
+
+def test_calls_of_epfl_on_the_page(recording):
+    _, ours = blocks_of("EPFL's encoders")
+    info = mne.create_info(["Oz", "Pz"], 100, "eeg")
+    meg_info = mne.create_info(["MLO11", "MRO11"], 100, "mag")
+
+    def predict(images, n_times=80):
+        light = [np.asarray(image).mean() for image in images]
+        return np.array(light)[:, None, None] * np.ones((2, n_times))
+
+    from PIL import Image
+
+    names = {"ImageToBrainEncoder": ImageToBrainEncoder, "Image": Image, "info": info,
+             "meg_info": meg_info, "predict_eeg": predict, "predict_meg": predict,
+             "sd_before_onset": np.array([1e-13, 2e-13])}  # fmt: skip
+    exec(ours, names)
+    images = recording[0][:2]
+    light = names["theirs"].predict(images).get_data()[:, 0, 0]
+    np.testing.assert_allclose(1e6 * light, images.mean(axis=(1, 2, 3)), rtol=0.02)
+    of_meg = names["meg"].predict(images).get_data()[:, :, 0]
+    np.testing.assert_allclose(of_meg[:, 1], 2 * of_meg[:, 0])
+    np.testing.assert_allclose(of_meg[:, 0], 1e-13 * images.mean(axis=(1, 2, 3)), rtol=0.02)
