@@ -699,7 +699,7 @@ class ImageToBrainEncoder(BaseEstimator):
     def _shape(self) -> tuple[int, int]:
         return len(self.ch_names_), len(self.times_)
 
-    def _present(self, images: Any, captions: list[str] | None) -> "Stimuli":
+    def _present(self, images: Any, captions: Any) -> "Stimuli":
         """Embed images, or take tokens, and say where they are unlike those of the fit."""
         stimuli = present(images, self.embedder_, captions)
         warn_of_far_tokens(stimuli.tokens, getattr(self, "training_looks_", {}))
