@@ -151,8 +151,11 @@ def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
         return obj if math.isfinite(obj) else {"float": repr(obj)}
     if isinstance(obj, np.ndarray):
         if obj.dtype.kind in "biuf":
-            arrays[path] = np.ascontiguousarray(obj)
-            return {"array": path}
+            obj = np.ascontiguousarray(obj)
+            # regressors that share an array share it in the file
+            known = [name for name, array in arrays.items() if array is obj]
+            arrays[known[0] if known else path] = obj
+            return {"array": known[0] if known else path}
         if obj.dtype.kind in "UO" and all(isinstance(item, str) for item in obj.ravel()):
             return {"strings": obj.ravel().tolist(), "shape": list(obj.shape)}
     if isinstance(obj, (list, tuple)):

@@ -1,5 +1,6 @@
 """The expected response to an image, and what it leaves over of trials it has not seen."""
 
+import copy
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from ..metrics import CrossValidated, cross_validated_r
 from ..trials.missing_sensors import fill_sensors
 from ..trials.pooling import pool_tokens
 from . import FewImagesRegressor, KernelMeanRegressor
+from .image_features import ImageFeatures
+from .kernel_mean import predict_together
 from .spatial_layer import SpatialLayer
 
 if TYPE_CHECKING:
@@ -64,7 +67,9 @@ class ConditionalMean:
         self.min_images = min_images
         self.random_state = random_state
 
-    def fit(self, data: "TrialArrays", plan: "SplitPlan") -> np.ndarray:
+    def fit(
+        self, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures] | None = None
+    ) -> np.ndarray:
         """Fit the mean and predict every trial by a model that has not seen its group.
 
         Parameters
@@ -73,6 +78,8 @@ class ConditionalMean:
             Trials and their images.
         plan : SplitPlan
             ``fold`` holds trials out, ``group`` is what no fold parts.
+        kept : list | None
+            Empty; gets what :meth:`regress` would have to compute again.
 
         Returns
         -------
@@ -86,7 +93,7 @@ class ConditionalMean:
         filled = data
         if y_mask is not None:
             filled = dataclasses.replace(data, y=fill_sensors(data.y, y_mask))
-        self.shared_, out_of_fold = self._fit_part(filled, plan)
+        self.shared_, out_of_fold = self._fit_part(filled, plan, kept)
         found = self._cross_validate(filled, plan, out_of_fold)
         self.cross_validated_r_, self.cross_validated_p_ = found
         self.parts_: list[Part] = []
@@ -97,6 +104,35 @@ class ConditionalMean:
             out_of_fold[rows] += added
         self.n_average_ = len(self.parts_)
         return out_of_fold
+
+    def regress(
+        self,
+        values: np.ndarray,
+        data: "TrialArrays",
+        plan: "SplitPlan",
+        kept: list[ImageFeatures],
+    ) -> tuple["ConditionalMean", np.ndarray]:
+        """Regress other values of the trials of :meth:`fit` on images, as responses were.
+
+        Parameters
+        ----------
+        values : array, shape (n_trials, n_values)
+            That of one trial is as sure as that of another.
+        data, plan, kept
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        regressor : ConditionalMean
+            Its ``predict`` takes tokens.
+        out_of_fold : array, shape (n_trials, n_values)
+            Predictions by models that have not seen the group.
+        """
+        other = copy.copy(self)
+        other.parts_, other.n_average_, other.response_shape_ = [], 0, (1, values.shape[1])
+        trials = dataclasses.replace(data, y=values[:, None], weight=np.ones(len(values)))
+        other.shared_, out_of_fold = self._fit_part(trials, plan, kept)
+        return other, out_of_fold[:, 0]
 
     @property
     def cross_validated_(self) -> CrossValidated:
@@ -151,7 +187,9 @@ class ConditionalMean:
             return (layer, None), added
         return (layer, rest), added + of_rest
 
-    def _fit_part(self, data: "TrialArrays", plan: "SplitPlan") -> tuple[Any, np.ndarray]:
+    def _fit_part(
+        self, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures] | None = None
+    ) -> tuple[Any, np.ndarray]:
         """Fit one regressor on all trials, and predict each by one that has not seen it."""
         y, weight, image_index = data.y, data.weight, data.image_index
         if self.regressor is None:
@@ -163,9 +201,14 @@ class ConditionalMean:
             model = KernelMeanRegressor(
                 n_folds=self.n_folds, min_images=self.min_images, random_state=self.random_state
             )
-            model.fit(
-                data.tokens, y, sample_weight=weight, groups=plan.group, image_index=image_index
-            )
+            images = kept[0] if kept else None
+            if images is None:
+                flat = y.reshape(len(y), -1)
+                images = model.look(data.tokens, image_index, flat, plan.group)
+                if kept is not None:
+                    images.rotations = {}
+                    kept.append(images)
+            model.regress(images, y, weight)
             return model, model.pop_out_of_fold()
         pooled = self._pool(data.tokens)
         fitted = _fit_averages(clone(self.regressor), pooled, image_index, y, weight)
@@ -195,6 +238,16 @@ class ConditionalMean:
     def _pool(self, tokens: np.ndarray) -> np.ndarray:
         return tokens[:, 0] if tokens.shape[1] == 1 else pool_tokens(tokens, last=self.pool_last_)
 
+    def predict_with(
+        self, other: "ConditionalMean | None", tokens: np.ndarray, subject: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Predict the response, and the values of :meth:`regress`, from one look at the images."""
+        parts = [self.shared_] if other is None else [self.shared_, other.shared_]
+        if other is None or not all(isinstance(part, KernelMeanRegressor) for part in parts):
+            return self.predict(tokens, subject), None if other is None else other.predict(tokens)
+        shared, values = predict_together(parts, tokens)
+        return self._of_subjects(shared, tokens, subject), values
+
     def predict(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Predict the expected response.
 
@@ -210,7 +263,12 @@ class ConditionalMean:
         array, shape (n_images, n_channels, n_times)
         """
         inputs = tokens if isinstance(self.regressor, str) else self._pool(tokens)
-        shared = self._predict_part(self.shared_, inputs)
+        return self._of_subjects(self._predict_part(self.shared_, inputs), inputs, subject)
+
+    def _of_subjects(
+        self, shared: np.ndarray, inputs: np.ndarray, subject: np.ndarray | None
+    ) -> np.ndarray:
+        """Return the responses of subjects, or the average, given what all share."""
         if subject is None:
             return self._average(shared, inputs)
         learnt_later = subject >= self.n_average_

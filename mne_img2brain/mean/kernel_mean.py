@@ -12,13 +12,12 @@ from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from ..metrics import cross_validated_r
 from ..trials.checks import check_image_index
 from ..trials.scores import ResponseScoreMixin
-from ..trials.splits import distinct_rows
+from .image_features import ImageFeatures
 from .kernels import KERNELS, KernelMap, Views
 from .response_space import Whitener, average_trials, check_responses, find_spaces, weighted_mean
 from .stacking import (
     correlation,
     cross_validate,
-    deal_units,
     expand,
     judged_targets,
     mix_left_out,
@@ -201,138 +200,120 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             image_index = np.arange(len(X))
         image_index = check_image_index(image_index, len(X), len(y))
         rows = np.flatnonzero(weight > 0)
-        flat = y.reshape(len(y), -1)
-        flat = flat if flat.dtype.kind == "f" else flat.astype(np.float64)
-        flat = flat if len(rows) == len(y) else flat[rows]
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         groups = None if groups is None else np.asarray(groups)[rows]
-        used, index = np.unique(image_index[rows], return_inverse=True)
-        first, distinct = distinct_rows(X if len(used) == len(X) else X[used])
-        first, image = used[first], distinct[index]
-        unit, unit_image, fold = deal_units(flat, image, groups, self.n_folds, self.min_images, rng)
-        if fold.max() == 0 and len(first) >= self.min_images and self.penalty == "auto":
+        images = self.look(X, image_index[rows], _flat(y, rows), groups)
+        self.regress(images, y, weight)
+        left = weight <= 0
+        self._unweighted = self.predict(X[image_index[left]]) if left.any() else None
+        return self
+
+    def look(
+        self, X: np.ndarray, image_index: np.ndarray, flat: np.ndarray, groups: np.ndarray | None
+    ) -> ImageFeatures:
+        """Compute what regressions of any responses to images share; X has three dimensions."""
+        images = ImageFeatures.of(
+            X,
+            image_index,
+            flat,
+            groups,
+            "linear" if self.kernel == "auto" and self.penalty != "auto" else self.kernel,
+            self._rng(),
+            n_folds=self.n_folds,
+            min_images=self.min_images,
+            n_landmarks=self.n_landmarks,
+            standardize=self.standardize,
+        )
+        if images.fold.max() == 0 and images.n_images >= self.min_images and self.penalty == "auto":
             raise ValueError(
                 "All images are of one group, so that none can be left out to choose a "
                 "penalty; give groups that differ, or a number as penalty."
             )
-        responses, total, deviations = average_trials(flat, weight[rows], image, unit)
+        return images
+
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def regress(self, images: ImageFeatures, y: np.ndarray, weight: np.ndarray) -> None:
+        """Regress responses to the images that :meth:`look` saw; rows of weight 0 are left out."""
+        rows = np.flatnonzero(weight > 0)
+        flat, fold = _flat(y, rows), images.fold
+        responses, total, deviations = average_trials(flat, weight[rows], images.image, images.unit)
         if self.penalty == "auto":
             total = total / total.mean()
-
-        views = Views(self.standardize).fit(X, first)
-        chosen = first
-        if len(first) > self.n_landmarks:
-            chosen = first[np.sort(rng.choice(len(first), self.n_landmarks, replace=False))]
-        # landmarks are no more exact than tokens, and are many
-        dtype = np.float64 if X.dtype == np.float64 else np.float32
-
-        def look(x: np.ndarray) -> dict:
-            return {name: v.astype(dtype, copy=False) for name, v in views.transform(x).items()}
-
-        landmarks = look(X[chosen])
-        if self.kernel == "local" and "places" not in landmarks:
-            raise ValueError(
-                "kernel='local' compares tokens place by place, but X has no two tokens that all "
-                "images have beside the first; use 'auto' or 'rbf'."
-            )
         n_components = min(self.n_components, len(responses) // 10, responses.shape[1])
         if self.penalty != "auto" or len(responses) < _FEW // 2:
             n_components = 0
         shape = y.shape[1:] if y.ndim == 3 else (1, flat.shape[1])
         white = Whitener(shape).fit(deviations) if len(deviations) >= 40 else None
         del deviations
-        everything, *spaces = find_spaces(responses, total, fold, shape, white, n_components, rng)
+        everything, *spaces = find_spaces(
+            responses, total, fold, shape, white, n_components, self._rng()
+        )
 
         # With few images, errors are judged where noise is white: there the signal is seen best.
         judge = white.whiten if white and len(responses) < _FEW else None
         mean = weighted_mean(responses, total)
         judged = np.arange(len(mean)) if judge else judged_targets(len(responses), len(mean))
         # Everything below is per unit: an image, or with few images a part of its trials.
-        models, maps, solved = [], {}, {}
-        for name in progress_bar(self._kernel_names(landmarks), "Fitting the mean"):
-            kernel = maps[name] = KernelMap(KERNELS[name])
-            features = kernel.fit_transform(landmarks)
-            if kernel.plain_ or len(chosen) < len(first):
-                blocks = [first[a : a + _BATCH] for a in range(0, len(first), _BATCH)]
-                features = np.concatenate([kernel.transform(look(X[block])) for block in blocks])
-            features = features.astype(flat.dtype, copy=False)
-            if len(first) < len(responses):
-                features = features[unit_image]
+        models, solved = [], {}
+        for name in progress_bar(list(images.maps), "Fitting the mean"):
+            penalty = self.penalty if name == "linear" or self.kernel == name else None
             models += cross_validate(
-                name,
-                features,
-                responses,
-                total,
-                fold,
-                spaces,
-                judged=judged,
-                penalty=self.penalty if name == "linear" or self.kernel == name else None,
-                judge=judge,
+                name, images, responses, total, spaces, judged=judged, penalty=penalty, judge=judge
             )
             if models[-1].kind == "mixed":
-                solved[name] = solve_model(models[-1], features, everything.scores, total, kernel)
-        # Weights are those of the least error of whole predictions, the mean of the fold included:
-        # a model that adds little to others is left out.
+                solved[name] = solve_model(models[-1], images, everything.scores, total)
+        # The mean of a fold is low where what it leaves out is high: with it a model that adds
+        # little to others is left out. Weights and scores are of what models add to it.
         target = responses[:, judged] - mean[judged]
         guesses = [expand(m, spaces, fold, judged) - mean[judged] for m in models]
-        weights = np.ones(1)
-        if len(models) > 1:
-            seen = map(judge, [*guesses, target]) if judge else [*guesses, target]
-            weights = stack(list(seen), total, scale=judge is None)
-
-        # Nothing of an earlier fit is left behind from here on.
-        self.views_, self.maps_, self.coef_, self.offset_ = views, {}, {}, {}
-        self.mean_, self.colours_ = mean, everything.colours
-        self.response_shape_ = tuple(y.shape[1:])
-        self.x_ndim_ = X.ndim
-        self.n_features_in_ = X.shape[-1]
-        self.weights_, self.cv_score_ = {}, {}
-        # Scores are of what models add to the mean of their fold, which is low where what is left
-        # out is high: with it a model that knows nothing would look wrong.
         of_fold = np.stack([space.mean[judged] for space in spaces] or [mean[judged]])
         centre = of_fold[fold] - mean[judged]
+        weights = np.ones(len(models))
+        for shift in (0.0, centre) if len(models) > 1 else ():
+            used = np.flatnonzero(weights)
+            seen = [*(guesses[m] - shift for m in used), target - shift]
+            weights[used] = stack(
+                [judge(one) for one in seen] if judge else seen, total, scale=judge is None
+            )
+
+        # Nothing of an earlier fit is left behind from here on.
+        self.views_, self.maps_, self.coef_, self.offset_ = images.views, {}, {}, {}
+        self.x_ndim_, self.n_features_in_ = images.x_ndim, images.n_features
+        self.mean_, self.colours_ = mean, everything.colours
+        self.response_shape_ = tuple(y.shape[1:])
+        self.weights_, self.cv_score_ = {}, {}
         target -= centre
-        mixture = 0.0
+        mixture = np.zeros_like(target)
         for model, b, guess in zip(models, weights, guesses, strict=True):
             guess -= centre
-            mixture = mixture + b * guess
+            mixture += b * guess
             label = f"{model.kind} {model.kernel}"
             self.weights_[label] = float(b)
             self.cv_score_[label] = correlation(guess, target)
+            if model.kind == "ridge":
+                self.penalty_ = model.penalty
         self.cv_score_["mixture"] = correlation(mixture, target)
         del guesses, mixture, target, centre
         for model, b in zip(models, weights, strict=True):
-            if model.kind == "ridge":
-                self.penalty_ = model.penalty
             if b > 0:
-                kernel = self.maps_[model.kernel] = maps[model.kernel]
+                self.maps_[model.kernel] = images.maps[model.kernel]
                 coef, offset = (
                     solved[model.kernel]
                     if model.kind == "mixed"
-                    else solve_model(model, model.features, responses, total, kernel)
+                    else solve_model(model, images, responses, total)
                 )
                 key = f"{model.kind} {model.kernel}"
                 self.coef_[key], self.offset_[key] = b * coef, b * offset
         self._left_out = mix_left_out(models, weights, responses, mean, spaces, fold)
         found = cross_validated_r(responses, self._left_out, np.arange(len(fold)), fold, total)
         self.cross_validated_r_, self.cross_validated_p_ = found
-        self._row_unit = np.full(len(y), -1)
-        self._row_unit[rows] = unit
-        left = weight <= 0
-        self._unweighted = self.predict(X[image_index[left]]) if left.any() else None
+        self._row_unit, self._unweighted = np.full(len(y), -1), None
+        self._row_unit[rows] = images.unit
         logger.info(
-            f"Mean regressor: {len(first)} images, cross-validated r "
+            f"Mean regressor: {images.n_images} images, cross-validated r "
             + ", ".join(f"{label} {r:.3f}" for label, r in self.cv_score_.items())
         )
-        return self
-
-    def _kernel_names(self, shown: dict) -> list[str]:
-        """Return the kernels of the mixture."""
-        if self.kernel != "auto":
-            return [self.kernel]
-        if self.penalty != "auto":
-            return ["linear"]
-        return ["linear", "rbf"] + (["local"] if "places" in shown else [])
 
     # ---------------------------------------------------------------------------- predict
     @property
@@ -358,23 +339,24 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         array, shape (n_images,) | (n_images, n_targets) | (n_images, n_channels, n_times)
             The expected responses, in the unit of ``y``.
         """
-        check_is_fitted(self, "coef_")
-        X = self._check_tokens(X, fitted=True)
-        predicted = np.empty((len(X), len(self.mean_)))
-        for start in range(0, len(X), _BATCH):
-            self._predict_some(X[start : start + _BATCH], predicted[start : start + _BATCH])
-        return predicted.reshape(-1, *self.response_shape_)
+        return predict_together([self], X)[0]
 
-    def _predict_some(self, X: np.ndarray, predicted: np.ndarray) -> None:
-        """Predict some images, into an array."""
-        shown = self.views_.transform(X)
+    def _predict_some(self, X: np.ndarray, predicted: np.ndarray, seen: dict) -> None:
+        """Predict some images, into an array; ``seen`` holds what others have computed of them."""
+        # by its arrays, which regressors share that were read from a file
+        look = tuple(map(id, self.views_.get_arrays().values()))
+        if look not in seen:
+            seen[look] = self.views_.transform(X)
         predicted[:] = self.mean_
         shared = np.zeros((len(X), len(self.colours_)))
         for name, kernel in self.maps_.items():
-            alike = kernel.compare(shown)
+            key = (*look, *map(id, kernel.landmarks_.values()), name)
+            if key not in seen:
+                seen[key] = kernel.compare(seen[look])
             for kind, total in (("ridge", predicted), ("mixed", shared)):
                 if f"{kind} {name}" in self.coef_:
-                    total += alike @ self.coef_[f"{kind} {name}"] + self.offset_[f"{kind} {name}"]
+                    total += seen[key] @ self.coef_[f"{kind} {name}"]
+                    total += self.offset_[f"{kind} {name}"]
         predicted += shared @ self.colours_
 
     def pop_out_of_fold(self) -> np.ndarray:
@@ -491,3 +473,26 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
                 "input, as in fit."
             )
         return X
+
+
+def predict_together(regressors: list[KernelMeanRegressor], X: Any) -> list[np.ndarray]:
+    """Predict with several regressors; what they share of kernels is computed once."""
+    for regressor in regressors:
+        check_is_fitted(regressor, "coef_")
+        X = regressor._check_tokens(X, fitted=True)
+    predicted = [np.empty((len(X), len(regressor.mean_))) for regressor in regressors]
+    for start in range(0, len(X), _BATCH):
+        some, seen = slice(start, start + _BATCH), {}
+        for regressor, part in zip(regressors, predicted, strict=True):
+            regressor._predict_some(X[some], part[some], seen)
+    return [
+        part.reshape(-1, *regressor.response_shape_)
+        for regressor, part in zip(regressors, predicted, strict=True)
+    ]
+
+
+def _flat(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return some responses as rows of floating-point numbers; all of them without a copy."""
+    flat = y.reshape(len(y), -1)
+    flat = flat if flat.dtype.kind == "f" else flat.astype(np.float64)
+    return flat if len(rows) == len(y) else flat[rows]

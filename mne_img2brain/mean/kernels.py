@@ -1,6 +1,6 @@
 """How alike two images are: kernels on pooled tokens and on tokens place by place."""
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -93,13 +93,15 @@ class Views:
             )
         return views
 
-    def transform(self, x: np.ndarray) -> dict:
+    def transform(self, x: np.ndarray, dtype: Any = np.float64) -> dict:
         """Return the views.
 
         Parameters
         ----------
         x : array, shape (n_images, n_features) | (n_images, n_tokens, n_features)
             Features or tokens.
+        dtype : numpy.dtype
+            Of the views.
 
         Returns
         -------
@@ -109,7 +111,9 @@ class Views:
         """
         # A place that an image does not have is as good as one like the mean of all images.
         return {
-            name: np.nan_to_num((view - self.mean_[name]) / self.scale_[name])
+            name: np.nan_to_num((view - self.mean_[name]) / self.scale_[name]).astype(
+                dtype, copy=False
+            )
             for name, view in self._views(x).items()
         }
 

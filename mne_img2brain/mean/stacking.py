@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import linalg, optimize
 
 from ..trials.splits import canonical_order, fold_of, merge_groups
-from .kernels import KernelMap
-from .mixed_model import Rotation, fit_mixed_model, project, rotate, shrink
+from .mixed_model import Rotation, fit_mixed_model, project, shrink
 from .response_space import Space, weighted_mean
+
+if TYPE_CHECKING:
+    from .image_features import ImageFeatures
 
 __all__ = [
     "Model",
@@ -97,8 +100,6 @@ class Model:
         The name of the kernel.
     predicted : array, shape (n_rows, n_judged) | (n_rows, n_components)
         Out-of-fold predictions: of the judged targets, or of the components of the fold.
-    features : array, shape (n_rows, n_features)
-        The features.
     folds : list of Rotation
         The ridge regression of each fold.
     penalty : float
@@ -108,17 +109,15 @@ class Model:
     kind: str
     kernel: str
     predicted: np.ndarray
-    features: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     folds: list[Rotation] = field(default_factory=list)
     penalty: float = np.nan
 
 
 def cross_validate(
     name: str,
-    features: np.ndarray,
+    images: "ImageFeatures",
     responses: np.ndarray,
     weight: np.ndarray,
-    fold: np.ndarray,
     spaces: list[Space],
     *,
     judged: np.ndarray,
@@ -126,13 +125,14 @@ def cross_validate(
     judge: Callable | None,
 ) -> list[Model]:
     """Fit the models with one kernel in each fold, and predict what the fold holds out."""
+    features, fold = images.features[name], images.fold
     held = [np.flatnonzero(fold == k) for k in range(fold.max() + 1 if fold.max() else 0)]
     folds, models = [], []
     # a fold may find fewer components than another: the rest of its rows is 0
     n_mixed = [len(space.colours) for space in spaces] or [0]
     mixed = np.zeros((len(fold), max(n_mixed) if min(n_mixed) else 0))
-    for rows, space in zip(held, spaces, strict=True):
-        rotated = rotate(features, weight, np.setdiff1d(np.arange(len(fold)), rows))
+    for k, (rows, space) in enumerate(zip(held, spaces, strict=True)):
+        rotated = images.rotation(name, weight, k)
         if mixed.shape[1]:
             scores, mean = project(rotated, space.scores)
             slopes = shrink(rotated, scores, *fit_mixed_model(rotated, scores, space.scores))
@@ -192,16 +192,16 @@ def _ridge(
     for rows, rotated, (turned, scores, mean) in zip(held, folds, solutions, strict=True):
         values = rotated.eigenvalues
         predicted[rows] = mean + (turned * (np.sqrt(values) / (values + penalty))) @ scores
-    return Model("ridge", name, predicted, features, folds, penalty)
+    return Model("ridge", name, predicted, folds, penalty)
 
 
 def solve_model(
-    model: Model, features: np.ndarray, y: np.ndarray, weight: np.ndarray, kernel: KernelMap
+    model: Model, images: "ImageFeatures", y: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a model on all rows; return what comparisons are multiplied with, and the offset."""
-    rotated = rotate(features, weight)
+    rotated, kernel = images.rotation(model.kernel, weight), images.maps[model.kernel]
     if model.kind == "ridge":
-        left = np.eye(features.shape[1]) if kernel.plain_ else kernel.root_
+        left = np.eye(rotated.features.shape[1]) if kernel.plain_ else kernel.root_
         left = np.vstack([left, -rotated.mean])
         solution = rotated.smoother(left, model.penalty).astype(y.dtype) @ y
         return solution[:-1], solution[-1]
@@ -289,7 +289,7 @@ def stack(guesses: list[np.ndarray], weight: np.ndarray, scale: bool) -> np.ndar
     scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1) if scale else 1.0, 0)
     gram = np.array([[weight @ ((a * b) @ scale) for b in guesses] for a in guesses])
     aim = np.array([weight @ ((a * target) @ scale) for a in guesses])
-    if not (aim > 0).any():
+    if not (aim > 0).any():  # or there is none
         return np.zeros(len(guesses))
     values, vectors = linalg.eigh(gram)
     values = np.maximum(values, 1e-9 * values[-1])

@@ -1,5 +1,6 @@
 """Whitening that knows whose residuals it has."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -92,7 +93,7 @@ class SubjectWhitener:
                 "that of all subjects."
             )
             return None
-        return type(self.pooled)().fit(residuals, groups, n_averaged)
+        return copy.copy(self.pooled).fit(residuals, groups, n_averaged)
 
     def transform(self, residuals: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Whiten: array, shape (n_trials, n_channels, n_times); a subject for each, or None."""

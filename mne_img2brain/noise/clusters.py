@@ -82,19 +82,20 @@ class TrialClusters:
         rows = np.sort(rng.permutation(n)[: _MAX_VALUES // size])
         residuals = residuals[rows].astype(np.float32)
         flat = residuals.reshape(len(rows), size)
-        gaussian = _gaussian(residuals, rng)
-        features = _log_power(residuals)
+        spectra, gaussian = np.fft.rfft(residuals), np.fft.rfft(_gaussian(residuals, rng))
+        features = _log_power(spectra)
         if excess_is_chance(features, _log_power(gaussian), rng):
             logger.info("Trials differ in power as those of one Gaussian do: none is kept.")
             self.components_ = _principal_components(flat)
-            self.gains_ = _find_gains(residuals, gaussian)
+            self.gains_ = _find_gains(spectra, gaussian, residuals.shape[2])
             return self
         del gaussian
         leaves = _split(features, np.arange(len(rows)))
         self.trials_ = flat[np.concatenate(leaves)]
         self.bounds_ = np.cumsum([0, *map(len, leaves)])
-        drawn = self._mix(rng.standard_normal((len(rows), size)))
-        self.gains_ = _find_gains(residuals, drawn.reshape(residuals.shape))
+        drawn = self._mix(rng.standard_normal((len(rows), 2 * _LEAST)))
+        drawn = np.fft.rfft(drawn.reshape(residuals.shape))
+        self.gains_ = _find_gains(spectra, drawn, residuals.shape[2])
         return self
 
     def draw(self, noise: np.ndarray) -> np.ndarray:
@@ -144,7 +145,8 @@ class TrialClusters:
             bare.components_ = _principal_components(self.trials_)
             trials = self.trials_.reshape(-1, *shape)
             # the first gains are over what draws from clusters vary in
-            bare.gains_ = _find_gains(trials, _gaussian(trials, np.random.default_rng(0)))
+            drawn = _gaussian(trials, np.random.default_rng(0))
+            bare.gains_ = _find_gains(np.fft.rfft(trials), np.fft.rfft(drawn), shape[1])
         return bare
 
     def _mix(self, numbers: np.ndarray) -> np.ndarray:
@@ -152,7 +154,7 @@ class TrialClusters:
         chosen = (norm.cdf(numbers[:, 0]) * len(self.trials_)).astype(int)
         chosen = np.minimum(chosen, len(self.trials_) - 1)
         state = np.searchsorted(self.bounds_, chosen, side="right") - 1
-        drawn = np.empty(numbers.shape, np.float32)
+        drawn = np.empty((len(numbers), self.trials_.shape[1]), np.float32)
         for one in np.unique(state):
             trials = self.trials_[self.bounds_[one] : self.bounds_[one + 1]]
             rows = np.flatnonzero(state == one)
@@ -170,27 +172,27 @@ def _gaussian(trials: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (weights @ flat / len(flat) ** 0.5).reshape(trials.shape)
 
 
-def _find_gains(trials: np.ndarray, drawn: np.ndarray) -> BandGains | None:
+def _find_gains(trials: np.ndarray, drawn: np.ndarray, n_times: int) -> BandGains | None:
     """Draws vary in broadband power, not in each source for itself."""
-    gains = BandGains().fit(trials, drawn)
-    return gains if 0 < gains.n_numbers <= trials[0].size - 2 * _LEAST else None
+    gains = BandGains().fit(trials, drawn, n_times)
+    return gains if 0 < gains.n_numbers <= trials.shape[1] * n_times - 2 * _LEAST else None
 
 
 def _principal_components(trials: np.ndarray) -> np.ndarray:
     """Return what normal weights turn into the covariance of trials, the smallest first."""
     n, size = trials.shape
-    trials = trials.astype(float)
     if n < size:
         # of trials mixed by the axes of their Gram matrix, none is a trial any more
         axes = linalg.eigh(trials @ trials.T)[1]
-        return (axes.T @ trials / n**0.5).astype(np.float32)
+        return axes.T @ (trials / np.float32(n**0.5))
+    trials = trials.astype(float)  # in float32 there is no telling the rank
     values, axes = linalg.eigh(trials.T @ trials / n)
     return (axes * np.sqrt(np.maximum(values, 0))).T.astype(np.float32)
 
 
-def _log_power(trials: np.ndarray) -> np.ndarray:
+def _log_power(spectra: np.ndarray) -> np.ndarray:
     """Return what tells states: array, shape (n_trials, n_octaves + n_channels)."""
-    power = np.stack([np.square(np.abs(np.fft.rfft(trial))) for trial in trials])
+    power = np.square(spectra.real) + np.square(spectra.imag)
     # the offset is no octave: where trials have a mean of zero it is rounding
     power = power[:, :, 1:] if power.shape[2] > 1 else power
     # as is what a filter took out

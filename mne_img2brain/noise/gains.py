@@ -1,6 +1,6 @@
 """Trials differ in how strong their rhythms are: gains of sources, band by band."""
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from scipy import linalg
@@ -10,7 +10,7 @@ from .permutation import largest_excess
 
 _MIN_TRIALS = 100  # with fewer, excess variance cannot be told from chance
 _CHANCE = 0.005  # that gains are found in any octave where draws vary as trials do
-_N_PERMUTATIONS = 499
+_N_PERMUTATIONS = 1999  # a twentieth of a chance of 0.005 in each of ten octaves
 _MOST_SD = 1.5  # of log power: with more, power is that of rare, giant draws
 
 
@@ -44,54 +44,58 @@ class BandGains:
     def __init__(self, n_sources: int = 6) -> None:
         self.n_sources = n_sources
 
-    def fit(self, residuals: np.ndarray, drawn: np.ndarray) -> Self:
+    def fit(self, real: np.ndarray, drawn: np.ndarray, n_times: int) -> Self:
         """Learn where power varies more than that of draws.
 
         Sources are found on one half of the trials and their variability measured on the other, so
-        that chance is not taken for it; what is kept there is beyond what almost all of 4990
+        that chance is not taken for it; what is kept there is beyond what almost all of 1999
         permutations of trials and draws show.
 
         Parameters
         ----------
-        residuals : array, shape (n_trials, n_channels, n_times)
-            Residuals of single trials.
-        drawn : array, shape (n_trials, n_channels, n_times)
-            Draws of the same covariance.
+        real, drawn : array, shape (n_trials, n_channels, n_bins)
+            Spectra (:func:`numpy.fft.rfft`) of trials, and of draws of the same covariance.
+        n_times : int
+            Length of a trial.
 
         Returns
         -------
         self : BandGains
         """
         self.octaves_ = []
-        self.n_times_ = residuals.shape[2]
-        if len(residuals) < _MIN_TRIALS:
+        self.n_times_ = n_times
+        if len(real) < _MIN_TRIALS:
             return self
-        real, drawn = np.fft.rfft(residuals), np.fft.rfft(drawn)
         n_bins = real.shape[2]
-        starts = 2 ** np.arange(int(np.log2(n_bins)) + 1)
+        starts = [2**k for k in range(int(np.log2(n_bins)) + 1)]
         rng = np.random.default_rng(0)
         for low in progress_bar(list(starts), "Does the power of rhythms vary?"):
             high = min(2 * low, n_bins)
-            pair = self._band(real, low, high), self._band(drawn, low, high)
-            octave = self._fit_octave(*pair, _CHANCE / len(starts), rng) if high > low else None
+            if high <= low:
+                continue
+            pair = self._coordinates(real, low, high), self._coordinates(drawn, low, high)
+            octave = self._fit_octave(*pair, _CHANCE / len(starts), rng)
             if octave is not None:
-                self.octaves_.append({"low": int(low), "high": int(high), **octave})
+                self.octaves_.append({"low": low, "high": high, **octave})
         kept = [f"{o['low']}-{o['high']}: {o['diagonal'].max():.2f}" for o in self.octaves_]
         logger.info(f"Power varies between trials (octaves in cycles per trial): {kept or 'no'}.")
         return self
 
-    def _band(self, spectrum: np.ndarray, low: Any, high: Any) -> np.ndarray:
-        """Keep some bins: trials in time."""
-        kept = np.zeros_like(spectrum)
-        kept[..., low:high] = spectrum[..., low:high]
-        return np.fft.irfft(kept, self.n_times_)
+    def _coordinates(self, spectrum: np.ndarray, low: int, high: int) -> np.ndarray:
+        """Return trials in some bins: real numbers with the products that the band has in time."""
+        part = spectrum[..., low:high] * np.float32((2 / self.n_times_) ** 0.5)
+        if 2 * (high - 1) == self.n_times_:
+            part[..., -1] *= np.float32(0.5**0.5)  # the Nyquist frequency is its own mirror image
+        return np.concatenate([part.real, part.imag], axis=2)
 
     def _fit_octave(
         self, real: np.ndarray, drawn: np.ndarray, chance: float, rng: np.random.Generator
     ) -> dict | None:
         """Find sources in one octave, and how their log power varies in excess."""
-        halves = [(real[k::2], drawn[k::2]) for k in (0, 1)]
-        white, colour = _whitening(halves[0][0])
+        # trials come sorted by image and value
+        order = rng.permutation(len(real))
+        halves = [(real[order[k::2]], drawn[k::2]) for k in (0, 1)]
+        white, colour = _whitening(halves[0][0], self.n_times_)
         if not white.size:
             return None
         # fourth moments of whitened trials, real less drawn: E[(xx')^2]
@@ -108,9 +112,6 @@ class BandGains:
         excess = of_real.T @ of_real / len(of_real) - of_drawn.T @ of_drawn / len(of_drawn)
         values, vectors = linalg.eigh(excess)
         permuted = largest_excess(of_real, of_drawn, rng, _N_PERMUTATIONS)
-        if values[-1] > np.quantile(permuted, 0.99):  # few permutations have no tail
-            more = largest_excess(of_real, of_drawn, rng, 9 * _N_PERMUTATIONS)
-            permuted = np.concatenate([permuted, more])
         values = np.where(values > np.quantile(permuted, 1 - chance), values, 0.0)
         if not values.any():
             return None
@@ -139,20 +140,22 @@ class BandGains:
         -------
         array, shape (n_draws, n_channels, n_times)
         """
-        spectrum, start, result = np.fft.rfft(draws), 0, draws
+        spectrum, start = np.fft.rfft(draws), 0
+        added = np.zeros_like(spectrum)
         for octave in self.octaves_:
             n_sources = octave["root"].shape[1]
             own = numbers[:, start : start + n_sources] @ octave["root"].T
             start += n_sources
             gains = np.exp(own / 2 - octave["diagonal"] / 4)
-            sources = octave["filters"].T @ self._band(spectrum, octave["low"], octave["high"])
-            result = result + octave["patterns"] @ ((gains - 1)[:, :, None] * sources)
-        return result
+            bins = slice(octave["low"], octave["high"])
+            sources = octave["filters"].T @ spectrum[..., bins]
+            added[..., bins] = octave["patterns"] @ ((gains - 1)[:, :, None] * sources)
+        return draws + np.fft.irfft(added, self.n_times_) if self.octaves_ else draws
 
 
-def _whitening(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _whitening(x: np.ndarray, n_times: int) -> tuple[np.ndarray, np.ndarray]:
     """Return what whitens trials over sensors, and what undoes it, within their rank."""
-    covariance = np.tensordot(x, x, axes=((0, 2), (0, 2))) / (len(x) * x.shape[2])
+    covariance = np.tensordot(x, x, axes=((0, 2), (0, 2))) / (len(x) * n_times)
     values, vectors = linalg.eigh(covariance)
     keep = values > 1e-6 * max(values[-1], np.finfo(float).tiny)
     vectors, sd = vectors[:, keep], np.sqrt(values[keep])

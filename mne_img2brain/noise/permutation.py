@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from .._log import progress_bar
-
 __all__ = ["excess_is_chance", "largest_excess"]
 
 _N_PERMUTATIONS = 199
@@ -29,14 +27,16 @@ def largest_excess(
     array, shape (n_permutations,)
         The largest eigenvalue of the covariance of those called real less that of the others.
     """
-    pooled = np.concatenate([real, drawn])
-    total, largest = pooled.T @ pooled, np.empty(n_permutations)
-    for i in progress_bar(range(n_permutations), "Do trials differ in power?"):
-        some = pooled[rng.permutation(len(pooled))[: len(real)]]
-        gram = some.T @ some
-        excess = gram / len(real) - (total - gram) / len(drawn)
-        largest[i] = np.linalg.eigvalsh(excess)[-1]
-    return largest
+    pooled, n_values = np.concatenate([real, drawn]), real.shape[1]
+    # one product of matrices for all permutations: of labels, and of products of two values
+    upper = np.triu_indices(n_values)
+    products = pooled[:, upper[0]] * pooled[:, upper[1]]
+    labels = np.tile(np.arange(len(pooled)) < len(real), (n_permutations, 1))
+    grams = rng.permuted(labels, axis=1, out=labels).astype(products.dtype) @ products
+    grams = grams / len(real) - (products.sum(axis=0) - grams) / len(drawn)
+    excess = np.zeros((n_permutations, n_values, n_values))
+    excess[:, upper[1], upper[0]] = grams  # the lower triangle is what eigvalsh reads
+    return np.linalg.eigvalsh(excess)[:, -1]
 
 
 def excess_is_chance(real: np.ndarray, drawn: np.ndarray, rng: np.random.Generator) -> bool:

@@ -1,6 +1,6 @@
 """How strong the rhythms of single trials are, given the image."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -102,12 +102,13 @@ class InducedPower:
         n_units = len(np.unique(unit))
         if n_units < _LEAST_UNITS:
             return residuals
-        logs = _LogPower(residuals, subject, np.random.default_rng(seed))
-        axes = logs.principal_components(min(_MOST_SCORES, n_units // 10))
-        scores = np.concatenate([part.reshape(len(part), -1) @ axes.T for _, part in logs])
-        model, predicted = regress(scores.astype(float))
+        components, logs = _log_power(residuals, subject, np.random.default_rng(seed))
+        n_scores = min(_MOST_SCORES, n_units // 10, len(logs), logs[0].size)
+        axes = randomized_svd(logs.reshape(len(logs), -1), n_scores, random_state=0)[2]
+        model, predicted = regress(logs.reshape(len(logs), -1) @ axes.T)
         predicted = predicted - predicted.mean(axis=0)
-        self._keep_bands(logs, axes, predicted, unit)
+        axes = axes.reshape(-1, *logs.shape[1:])
+        self._keep_bands(components, logs, axes, predicted, unit, residuals.shape[2])
         if not self.bands_:
             logger.info("Power that follows the image: none was found.")
             return residuals
@@ -121,21 +122,27 @@ class InducedPower:
         return self.divide(residuals, predicted, np.arange(len(residuals)))
 
     def _keep_bands(
-        self, logs: "_LogPower", axes: np.ndarray, predicted: np.ndarray, unit: np.ndarray
+        self,
+        components: list[tuple[np.ndarray, np.ndarray]],
+        logs: np.ndarray,
+        axes: np.ndarray,
+        predicted: np.ndarray,
+        unit: np.ndarray,
+        n_times: int,
     ) -> None:
         """Judge each band on trials that predictions did not see."""
-        axes = axes.reshape(len(axes), logs.n_components, -1)
-        parts = [axes[..., a:b] for a, b in zip(logs.ends[:-1], logs.ends[1:], strict=True)]
+        bands = tiles_of(n_times).bands
+        ends = np.cumsum([0, *(band.windows.shape[1] for band in bands)])
+        parts = [axes[..., a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
         grams = [np.einsum("jct,kct->jk", part, part) for part in parts]
-        cross = np.zeros((len(parts), len(predicted)))
-        for rows, values in logs:
-            for k, part in enumerate(parts):
-                band = values[..., logs.ends[k] : logs.ends[k + 1]]
-                along = band.reshape(len(rows), -1) @ part.reshape(len(part), -1).T
-                cross[k, rows] = np.sum(predicted[rows] * along, axis=1)
+        # along the axes, of each band
+        cross = [
+            np.sum(predicted * np.tensordot(logs[..., a:b], part, axes=((1, 2), (1, 2))), axis=1)
+            for part, a, b in zip(parts, ends[:-1], ends[1:], strict=True)
+        ]
         units = np.unique(unit, return_inverse=True)[1].ravel()
         kept = []
-        for k, band in enumerate(logs.bands):
+        for k, band in enumerate(bands):
             of_units = np.bincount(units, weights=cross[k])
             error = of_units.std(ddof=1) * len(of_units) ** 0.5
             n_errors = float(of_units.sum() / error) if error > 0 else 0.0
@@ -144,7 +151,7 @@ class InducedPower:
             slope = float(of_units.sum() / np.sum((predicted @ grams[k]) * predicted))
             slope = min(slope, _MOST_SLOPE)
             kept.append(slope * parts[k])
-            filters, patterns = logs.components[k]
+            filters, patterns = components[k]
             self.bands_.append(
                 {
                     "place": k,
@@ -244,56 +251,35 @@ class InducedPower:
         return residuals
 
 
-class _LogPower:
-    """Log power of tiles, trials centred subject by subject; iterates over batches of trials."""
+def _log_power(
+    residuals: np.ndarray, subject: np.ndarray | None, rng: np.random.Generator
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Return filters and patterns of each band, and the log power of all tiles.
 
-    def __init__(
-        self, residuals: np.ndarray, subject: np.ndarray | None, rng: np.random.Generator
-    ) -> None:
-        self.residuals = residuals
-        self.bands = tiles_of(residuals.shape[2]).bands
-        self.ends = np.cumsum([0, *(band.windows.shape[1] for band in self.bands)])
-        most = max(2 * _LEAST_UNITS, _MAX_VALUES // residuals[0].size)
-        some = np.sort(rng.permutation(len(residuals))[:most])
-        scale = np.sqrt(np.mean(np.square(residuals[some]), axis=(0, 2)))[:, None]
-        self.scale = np.where(scale > 0, scale, 1.0)  # a silent channel has no part in a pattern
-        found = rhythm_components(self._scaled(some), self.bands, _MOST_COMPONENTS)
-        # in the unit of the residuals
-        self.components = [(w / self.scale, a * scale) for w, a in found]
-        self.n_components = found[0][0].shape[1]
-        self.some = np.concatenate(
-            [self._of(rows) for rows in _batches_of(some, residuals[0].size)]
-        )
-        self.subject = np.zeros(len(residuals), int) if subject is None else subject
-        self.mean = np.repeat(self.some.mean(axis=0)[None], self.subject.max() + 1, axis=0)
-        for one in np.unique(self.subject[some]):
-            self.mean[one] = self.some[self.subject[some] == one].mean(axis=0)
-        self.some -= self.mean[self.subject[some]]
-
-    def _scaled(self, rows: np.ndarray) -> np.ndarray:
-        return (self.residuals[rows] / self.scale).astype(np.float32)
-
-    def _of(self, rows: np.ndarray) -> np.ndarray:
-        trials = self._scaled(rows)
-        parts = []
-        for band, (filters, _) in zip(self.bands, self.components, strict=True):
-            parts.append(band.power((filters * self.scale).T.astype(np.float32) @ trials))
-        return np.log(np.maximum(np.concatenate(parts, axis=2), _FLOOR))
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for rows in _batches(len(self.residuals), self.residuals[0].size):
-            yield rows, self._of(rows) - self.mean[self.subject[rows]]
-
-    def principal_components(self, n_scores: int) -> np.ndarray:
-        """Return the first principal components over tiles: (n_scores, n_components * n_tiles)."""
-        flat = self.some.reshape(len(self.some), -1)
-        return randomized_svd(flat, min(n_scores, *flat.shape), random_state=0)[2]
+    Logs have the shape (n_trials, n_components, n_tiles) and are centred subject by subject.
+    """
+    bands, size = tiles_of(residuals.shape[2]).bands, residuals[0].size
+    most = max(2 * _LEAST_UNITS, _MAX_VALUES // size)
+    some = np.sort(rng.permutation(len(residuals))[:most])
+    scale = np.sqrt(np.mean(np.square(residuals[some]), axis=(0, 2)))[:, None]
+    unit = np.where(scale > 0, scale, 1.0)  # a silent channel has no part in a pattern
+    found = rhythm_components((residuals[some] / unit).astype(np.float32), bands, _MOST_COMPONENTS)
+    n_tiles = sum(band.windows.shape[1] for band in bands)
+    logs = np.empty((len(residuals), found[0][0].shape[1], n_tiles), np.float32)
+    for rows in _batches(len(residuals), size):
+        trials = (residuals[rows] / unit).astype(np.float32)
+        parts = [
+            band.power(filters.T.astype(np.float32) @ trials)
+            for band, (filters, _) in zip(bands, found, strict=True)
+        ]
+        logs[rows] = np.log(np.maximum(np.concatenate(parts, axis=2), _FLOOR))
+    for one in [None] if subject is None else np.unique(subject):
+        own = slice(None) if one is None else subject == one
+        logs[own] -= logs[own].mean(axis=0)
+    # in the unit of the residuals
+    return [(filters / unit, patterns * scale) for filters, patterns in found], logs
 
 
-def _batches(n: int, size: int) -> list[np.ndarray]:
-    return _batches_of(np.arange(n), size)
-
-
-def _batches_of(rows: np.ndarray, size: int) -> list[np.ndarray]:
+def _batches(n: int, size: int) -> list[slice]:
     length = max(1, _BATCH_VALUES // size)
-    return [rows[start : start + length] for start in range(0, len(rows), length)]
+    return [slice(start, start + length) for start in range(0, n, length)]

@@ -115,6 +115,8 @@ class SpaceTimeWhitener:
         ``"auto"`` chooses.
     seed : int
         Which images are left out, and of very many trials which are used.
+    draws_only : bool
+        Whether noise is coloured and nothing whitened: clusters of trials need no covariance.
 
     Attributes
     ----------
@@ -139,9 +141,10 @@ class SpaceTimeWhitener:
        Statistician 72, 309-314.
     """
 
-    def __init__(self, structure: str = "auto", seed: int = 0) -> None:
+    def __init__(self, structure: str = "auto", seed: int = 0, *, draws_only: bool = False) -> None:
         self.structure = structure
         self.seed = seed
+        self.draws_only = draws_only
 
     def fit(
         self,
@@ -188,9 +191,19 @@ class SpaceTimeWhitener:
         noise, groups, self.mean_factor_ = _noise(residuals, groups, n_averaged, rng)
         if not np.isfinite(noise).all():
             raise ValueError("residuals hold NaN or inf; leave those trials out.")
-        self._fit_basis(noise)
+        self.shape_ = noise.shape[1:]
+        square = sum(np.square(trial, dtype=float).mean(axis=1) for trial in noise)
+        scale = np.sqrt(square / len(noise))
+        self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
+        noise /= self.scale_
         self.clusters_ = TrialClusters().fit(noise, rng)
-        held = _held_out(groups, rng)
+        if self.draws_only and self.clusters_.can_draw:
+            return self
+        return self._fit_covariance(noise, _held_out(groups, rng))
+
+    def _fit_covariance(self, noise: np.ndarray, held: np.ndarray) -> Self:
+        """Choose a structure on the trials held out, and estimate the covariance on all."""
+        self._fit_basis(noise)
         # components, those left out last
         order, n_kept = np.argsort(held, kind="stable"), int((~held).sum())
         z = np.empty((len(noise), self.space_.shape[1], self.time_.shape[1]), noise.dtype)
@@ -224,13 +237,8 @@ class SpaceTimeWhitener:
         return self
 
     def _fit_basis(self, noise: np.ndarray) -> None:
-        """Set the sensors' scale and the principal components over sensors and over times."""
+        """Set the principal components over sensors and over times."""
         n, n_channels, n_times = noise.shape
-        self.shape_ = (n_channels, n_times)
-        square = sum(np.square(trial, dtype=float).mean(axis=1) for trial in noise)
-        scale = np.sqrt(square / n)
-        self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
-        noise /= self.scale_
         space = np.zeros((n_channels, n_channels))
         time = np.zeros((n_times, n_times))
         for trial in noise:

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import os
-from collections.abc import Callable
 from numbers import Integral, Real
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
@@ -270,9 +269,15 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             data, self.min_images, self.n_folds, denoiser.validation_fraction, rng
         )
         # 2. mean and out-of-fold residuals
-        mean_seed = int(rng.integers(2**31))
-        mean = self._conditional_mean(plan, mean_seed)
-        out_of_fold = mean.fit(data, plan)
+        mean = ConditionalMean(
+            self.mean,
+            plan.by_trial,
+            n_folds=self.n_folds,
+            min_images=self.min_images,
+            random_state=int(rng.integers(2**31)),
+        )
+        kept: list = []  # what power has in common with the mean
+        out_of_fold = mean.fit(data, plan, kept)
         average = _average(data)
         said = images_at_fault(
             mean.cross_validated_, data.tokens, data.y, data.image_index, data.weight
@@ -293,13 +298,16 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         power = InducedPower()
         if self.mean is not None:
             residuals = power.fit_transform(
-                residuals, data.image_index, self._regress_power(data, plan, mean_seed),
+                residuals, data.image_index, lambda v: mean.regress(v, data, plan, kept),
                 by_trial=plan.by_trial, subject=data.subject,
             )  # fmt: skip
+        kept.clear()
         data = dataclasses.replace(data, y=residuals)
-        kind = SpaceTimeWhitener if denoiser.whitening == "covariance" else ScaleWhitener
+        whitener: Any = ScaleWhitener()
+        if denoiser.whitening == "covariance":
+            whitener = SpaceTimeWhitener(draws_only=not self._trains(denoiser, data))
         groups = None if plan.by_trial else data.image_index
-        noise: Any = SubjectWhitener(kind()).fit(residuals, groups, weight, data.subject)
+        noise: Any = SubjectWhitener(whitener).fit(residuals, groups, weight, data.subject)
         noise = noise.without_trials() if self._gaussian else noise
         # 4. the transformer, where it helps on images held out
         seed = int(rng.integers(2**31))
@@ -343,11 +351,11 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             n_trials=len(data.y),
         )
         needed = self.mean is None  # there is nothing else that knows the image
-        if denoiser.max_iter is None and not needed and len(data.y) < LEAST_TRIALS:
+        if denoiser.max_iter is None and not self._trains(denoiser, data):
             summary.reason = (
                 f"not trained on fewer than {LEAST_TRIALS:,} trials unless max_iter asks"
             )
-        elif denoiser.max_iter != 0:
+        elif self._trains(denoiser, data):
             start = perf_counter()
             denoiser.fit(data, plan, noise, seed=seed, device=self.device, checkpoint=checkpoint)
             summary.n_iter = denoiser.history_.iterations[-1]
@@ -363,33 +371,16 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             summary.seconds = perf_counter() - start
         return noise, summary
 
+    def _trains(self, denoiser: Denoiser, data: TrialArrays) -> bool:
+        """Tell whether the transformer is trained: where asked for, needed, or likely to help."""
+        if denoiser.max_iter is None:
+            return self.mean is None or len(data.y) >= LEAST_TRIALS
+        return denoiser.max_iter > 0
+
     @property
     def _gaussian(self) -> bool:
         """Whether noise is drawn without transformer and without recorded trials."""
         return isinstance(self.noise, str) and self.noise == "gaussian"
-
-    def _conditional_mean(self, plan: SplitPlan, seed: int) -> ConditionalMean:
-        """Return the mean, to be fitted."""
-        return ConditionalMean(
-            self.mean,
-            plan.by_trial,
-            n_folds=self.n_folds,
-            min_images=self.min_images,
-            random_state=seed,
-        )
-
-    def _regress_power(self, data: TrialArrays, plan: SplitPlan, seed: int) -> Callable:
-        """Return what regresses scores of log power on images as the mean is regressed."""
-
-        def regress(scores: np.ndarray) -> tuple[ConditionalMean, np.ndarray]:
-            # the power of an average, scaled to one trial, is no surer than that of a trial
-            trials = dataclasses.replace(
-                data, y=scores[:, None], weight=np.ones(len(scores)), subject=None, y_mask=None
-            )
-            model = self._conditional_mean(plan, seed)
-            return model, model.fit(trials, plan)[:, 0]
-
-        return regress
 
     def _denoiser(self) -> Denoiser:
         """Return the transformer to be fitted, with all parameters checked."""
@@ -435,12 +426,12 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             In the unit of ``y``.
         """
         tokens, subjects = self._check_predict(X, subjects)
-        expected, own = self._means(tokens, subjects)
-        if own is not None:
-            added = self.noise_.mean_response(own, subjects)
-            expected = expected + self.power_.multiply(
-                added, self.power_.predict(tokens), np.arange(len(tokens))
-            )
+        own = self.noise_.mean(tokens, subjects)
+        if own is None:
+            expected = self.mean_.predict(tokens, subjects)
+        else:
+            expected, power = self._means(tokens, subjects)
+            expected = expected + self._own_mean(own, power, subjects)
         return expected.reshape(len(tokens), *self.target_shape_)
 
     def sample(
@@ -514,14 +505,13 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"eta={eta!r}; give {Number(0, 1)}.")
         if eta > 0 and solver == "dpm":
             raise ValueError(f"eta={eta!r}, but 'dpm' is deterministic; give solver='ddim' or 0.")
-        expected, own = self._means(tokens, subjects)
+        expected, power = self._means(tokens, subjects)
+        own = self.noise_.mean(tokens, subjects)
         if guidance_scale != 1:
             average = self.average_response_
             expected = average + guidance_scale * (expected - average)
-        power = self.power_.predict(tokens)
         if own is not None:
-            added = self.noise_.mean_response(own, subjects)
-            expected = expected + self.power_.multiply(added, power, np.arange(len(tokens)))
+            expected = expected + self._own_mean(own, power, subjects)
         noise = DrawNoise(seed_from(random_state), n_draws, expected.shape[1:], first_image)
         image = np.repeat(np.arange(len(tokens)), n_draws)
         result = np.empty((len(image), *expected.shape[1:]))
@@ -607,9 +597,17 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
 
     def _means(
         self, tokens: np.ndarray, subjects: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the mean regressor's prediction and the transformer's own mean, whitened."""
-        return self.mean_.predict(tokens, subjects), self.noise_.mean(tokens, subjects)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean regressor's prediction, and the scores of power that follows images."""
+        expected, power = self.mean_.predict_with(self.power_.regressor_, tokens, subjects)
+        return expected, np.zeros((len(tokens), 0)) if power is None else power[:, 0]
+
+    def _own_mean(
+        self, own: np.ndarray, power: np.ndarray, subjects: np.ndarray | None
+    ) -> np.ndarray:
+        """Return what the transformer's own mean adds to the response."""
+        added = self.noise_.mean_response(own, subjects)
+        return self.power_.multiply(added, power, np.arange(len(own)))
 
     def _check_predict(self, X: Any, subjects: Any) -> tuple[np.ndarray, np.ndarray | None]:
         check_is_fitted(self)

@@ -191,3 +191,15 @@ def test_scale_whitener(rng):
     white = whitener.transform(noise)
     np.testing.assert_allclose(np.mean(white**2, axis=(0, 2)), 1)
     np.testing.assert_allclose(whitener.inverse_transform(white), noise)
+
+
+def test_what_only_draws_has_no_covariance(rng):
+    """Draws are those of the whitener that whitens too; with few trials they need a covariance."""
+    noise, white = rng.standard_normal((2, 150, 3, 20))
+    drawing = SpaceTimeWhitener(draws_only=True).fit(noise)
+    np.testing.assert_array_equal(
+        drawing.colour(white), SpaceTimeWhitener().fit(noise).colour(white)
+    )
+    assert not hasattr(drawing, "root_")
+    few = SpaceTimeWhitener(draws_only=True).fit(noise[:40])
+    np.testing.assert_allclose(few.inverse_transform(few.transform(white)), white, atol=1e-10)

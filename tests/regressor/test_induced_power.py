@@ -8,6 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mne_img2brain import DiffusionRegressor
 from mne_img2brain.encoder.saving import pack, unpack
+from mne_img2brain.mean import image_features
+from mne_img2brain.mean.kernels import KernelMap
+from mne_img2brain.mean.mixed_model import rotate
 
 N_IMAGES, N_TRIALS, C, T = 120, 4, 4, 64
 TIME = np.arange(T) / T
@@ -161,3 +164,30 @@ def test_gaussian_truth_keeps_nothing_beyond_the_gaussian():
         gains = model.noise_.pooled.clusters_.gains_
         kept += bool(model.power_.bands_) or model.n_stored_trials_ > 0 or gains is not None
     assert kept <= 1
+
+
+def test_mean_and_power_look_at_images_once(monkeypatch):
+    """Kernels of new images are computed for both together, after reading from a file too."""
+    rng = np.random.default_rng(0)
+    tokens = rng.standard_normal((N_IMAGES, 3))
+    y = make(rng, tokens, N_TRIALS).reshape(-1, C, T)
+    image = np.repeat(np.arange(N_IMAGES), N_TRIALS)
+    rotations = []
+    monkeypatch.setattr(image_features, "rotate", lambda *a: rotations.append(a) or rotate(*a))
+    model = DiffusionRegressor(max_iter=0, random_state=0).fit(tokens, y, image_index=image)
+    assert model.power_.bands_
+    assert len(rotations) == 2 * 6  # two kernels, five folds and all images: none for power alone
+    arrays = {}
+    packed = json.loads(json.dumps(pack(model, arrays)))
+    compared = []
+    compare = KernelMap.compare
+    monkeypatch.setattr(
+        KernelMap, "compare", lambda self, x: compared.append(self) or compare(self, x)
+    )
+    for one in (model, unpack(packed, arrays)):
+        compared.clear()
+        expected, scores = one._means(tokens[:7, None], None)
+        used = one.mean_.shared_.maps_.keys() | one.power_.regressor_.shared_.maps_.keys()
+        assert len(compared) == len(used)
+        assert_array_equal(expected, one.predict(tokens[:7]))
+        assert_array_equal(scores, one.power_.predict(tokens[:7, None]))

@@ -1,0 +1,107 @@
+"""Images as kernels see them, dealt into folds: what regressions of any responses share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..trials.splits import distinct_rows
+from .kernels import KERNELS, KernelMap, Views
+from .mixed_model import Rotation, rotate
+from .stacking import deal_units
+
+__all__ = ["ImageFeatures"]
+
+_BATCH = 500  # images looked at at a time
+
+
+@dataclass
+class ImageFeatures:
+    """The features of images with each kernel, and the folds that hold images out.
+
+    Attributes
+    ----------
+    n_images, n_features, x_ndim : int
+        Distinct images, the width of their tokens, and the dimensions of these.
+    unit : array of int, shape (n_rows,)
+        The unit of each row: its image, or with few images a part of the trials of that.
+    image : array of int, shape (n_rows,)
+        The distinct image of each row.
+    fold : array of int, shape (n_units,)
+        The fold that holds each unit out.
+    views : Views
+        What kernels look at.
+    maps : dict of KernelMap
+        The kernels.
+    features : dict of array, shape (n_units, n_features)
+        With each.
+    rotations : dict | None
+        Axes of regressions, kept for other responses to the same images; None keeps none.
+    """
+
+    n_images: int
+    n_features: int
+    x_ndim: int
+    unit: np.ndarray
+    image: np.ndarray
+    fold: np.ndarray
+    views: Views
+    maps: dict[str, KernelMap]
+    features: dict[str, np.ndarray]
+    rotations: dict[tuple, Rotation] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        X: np.ndarray,
+        image_index: np.ndarray,
+        flat: np.ndarray,
+        groups: np.ndarray | None,
+        kernel: str,
+        rng: np.random.Generator,
+        *,
+        n_folds: int,
+        min_images: int,
+        n_landmarks: int,
+        standardize: bool,
+    ) -> "ImageFeatures":
+        """Look at the images of some rows; parameters as of KernelMeanRegressor."""
+        used, index = np.unique(image_index, return_inverse=True)
+        first, distinct = distinct_rows(X if len(used) == len(X) else X[used])
+        first, image = used[first], distinct[index]
+        unit, unit_image, fold = deal_units(flat, image, groups, n_folds, min_images, rng)
+        views, chosen = Views(standardize).fit(X, first), first
+        if len(first) > n_landmarks:
+            chosen = first[np.sort(rng.choice(len(first), n_landmarks, replace=False))]
+        # landmarks are no more exact than tokens, and are many
+        dtype = np.float64 if X.dtype == np.float64 else np.float32
+        landmarks = views.transform(X[chosen], dtype)
+        names = [kernel]
+        if kernel == "auto":
+            names = ["linear", "rbf"] + (["local"] if "places" in landmarks else [])
+        if kernel == "local" and "places" not in landmarks:
+            raise ValueError(
+                "kernel='local' compares tokens place by place, but X has no two tokens that all "
+                "images have beside the first; use 'auto' or 'rbf'."
+            )
+        maps, features = {}, {}
+        for name in names:
+            maps[name] = KernelMap(KERNELS[name])
+            found = maps[name].fit_transform(landmarks)
+            if maps[name].plain_ or len(chosen) < len(first):
+                blocks = [first[a : a + _BATCH] for a in range(0, len(first), _BATCH)]
+                seen = [maps[name].transform(views.transform(X[b], dtype)) for b in blocks]
+                found = np.concatenate(seen)
+            found = found.astype(flat.dtype, copy=False)
+            features[name] = found if len(first) == len(unit_image) else found[unit_image]
+        return cls(len(first), X.shape[-1], X.ndim, unit, image, fold, views, maps, features)
+
+    def rotation(self, name: str, weight: np.ndarray, fold: int | None = None) -> Rotation:
+        """Return the axes of a regression on a kernel's features, of units outside a fold."""
+        key, kept = (name, fold), self.rotations
+        rows = np.flatnonzero(np.ones(len(weight), bool) if fold is None else self.fold != fold)
+        if kept is None or key not in kept or not np.allclose(kept[key].weight, weight[rows]):
+            rotation = rotate(self.features[name], weight, rows)
+            if kept is None:
+                return rotation
+            kept[key] = rotation
+        return kept[key]
