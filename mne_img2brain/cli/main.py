@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def _fit(arguments: Any) -> None:
     try_folder(arguments.out)
     images, captions = _images(arguments)
     epochs = read_epochs(arguments.epochs, arguments.subject_column)
+    _ask_for_weights(arguments, images, captions)
     regressor = _regressor(arguments)
     if "random_state" in regressor.get_params(deep=False):
         regressor.set_params(random_state=arguments.seed)
@@ -202,6 +204,7 @@ def _ablate(arguments: Any) -> None:
 
     try_folder(arguments.out)
     images, captions = _images(arguments)
+    _ask_for_weights(arguments, images, captions)
     ablate(
         images,
         read_epochs(arguments.epochs),
@@ -282,6 +285,27 @@ def _embedder(arguments: Any) -> Any:
     if arguments.embedder == "gabor":
         return GaborEmbedder()
     return ClipEmbedder(**words) if arguments.embedder == "clip" or words else None
+
+
+def _ask_for_weights(arguments: Any, images: Any, captions: Any) -> None:
+    """Ask before some GB are downloaded; where nobody can be asked, --yes has to say so."""
+    from ..stimulus import ClipEmbedder
+    from ..stimulus.weights import clip_repo, missing_bytes
+
+    embedder = _embedder(arguments) or ClipEmbedder()
+    if not isinstance(embedder, ClipEmbedder) or str(images).endswith(".npy") or arguments.yes:
+        return
+    wanted = [(clip_repo(embedder.model, embedder.pretrained), "open_clip_*")]
+    if isinstance(embedder.captioner, str) and captions is None:
+        wanted.append((embedder.captioner, "*"))
+    sizes = {repo: missing_bytes(repo, names) / 1e9 for repo, names in wanted}
+    said = ", ".join(f"{size:.1f} GB of {repo}" for repo, size in sizes.items() if size)
+    if not said:
+        return
+    if not sys.stdin.isatty():
+        raise ValueError(f"--embedder clip downloads {said}: add --yes, or --embedder gabor.")
+    if input(f"Download {said}? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise ValueError("Nothing was downloaded; --embedder gabor needs no weights.")
 
 
 def _regressor(arguments: Any) -> Any:

@@ -290,6 +290,7 @@ def _add_model(parser: Any, preset: str, more: list[str] | tuple = ()) -> None:
     add = parser.add_argument
     add("--embedder", choices=["clip", "gabor"], help="default clip, which downloads weights")
     add("--no-captions", action="store_true", help="CLIP without a captioner")
+    add("--yes", action="store_true", help="download weights without asking")
     add("--preset", choices=["default", "xu2025", *more], default=preset, help=f"default {preset}")
     add("--max-iter", type=_at_least(0), metavar="N", help="gradient steps of the denoiser")
     _add_device(parser)

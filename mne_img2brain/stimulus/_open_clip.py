@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .weights import announce, clip_repo
+
 WITHOUT = "GaborEmbedder works without weights, and tokens can be given in place of images."
 
 
@@ -34,6 +36,7 @@ class ClipModel:
         from .._torch import resolve_device
 
         check_activation(name, pretrained)
+        announce(clip_repo(name, pretrained), "open_clip_*", without=WITHOUT)
         self.device = resolve_device(device)
         try:
             model, self.preprocess = open_clip.create_model_from_pretrained(

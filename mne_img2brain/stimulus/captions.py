@@ -5,8 +5,13 @@ from typing import Any
 from PIL import Image
 
 from .._parameters import Integer, check_parameters
+from .weights import announce
 
 MAX_SIDE = 448  # pixels: what a caption needs, at a fraction of the cost of a photograph's all
+_WITHOUT = (
+    "captions= takes your own, captioner= a folder; captioner=None does without captions, and "
+    "GaborEmbedder without weights."
+)
 
 
 class Captioner:
@@ -82,6 +87,7 @@ class Captioner:
 
             from .._torch import resolve_device
 
+            announce(self.model, without=_WITHOUT)
             device = resolve_device(self.device)
             dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
             try:
@@ -90,9 +96,7 @@ class Captioner:
             except (OSError, ValueError) as error:
                 raise OSError(
                     f"The captioner {self.model!r} could not be loaded ({_first_line(error)}). "
-                    "Download it where there is a network (huggingface-cli download "
-                    f"{self.model}) and give its folder as captioner=; or give captions=; or use "
-                    "captioner=None, which does without captions."
+                    f"{_WITHOUT}"
                 ) from error
             if getattr(processor, "tokenizer", None) is not None:
                 processor.tokenizer.padding_side = "left"  # answers start where prompts end

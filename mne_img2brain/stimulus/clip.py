@@ -203,8 +203,8 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         if new:
             logger.info(
                 f"{len(new)} of {len(distinct)} distinct images have no caption yet; "
-                f"{self.captioner} will write them (its weights, some GB, are downloaded where "
-                f"they are not there). They are kept in {cache_folder(self.cache_dir)}."
+                f"{self.captioner} will write them. They are kept in "
+                f"{cache_folder(self.cache_dir)}."
             )
             captioner = Captioner(
                 self.captioner, self.prompt, self.max_new_tokens, self.batch_size, self.device
@@ -243,9 +243,8 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         new = [row for row, array in enumerate(tokens) if array is None]
         if new:
             logger.info(
-                f"{len(new)} of {len(images)} distinct images are new to {self.model} (its weights "
-                "are downloaded where they are not there). Tokens are kept in "
-                f"{cache_folder(self.cache_dir)}."
+                f"{len(new)} of {len(images)} distinct images are new to {self.model}. Tokens are "
+                f"kept in {cache_folder(self.cache_dir)}."
             )
 
             def embed(rows: list[int]) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import re
 import subprocess
 import sys
 
@@ -215,6 +216,27 @@ def test_every_option_has_help_and_every_command_an_example():
     for name, command in commands.choices.items():
         assert not [action.dest for action in command._actions if not action.help]
         assert f"mne-img2brain {name} " in command.epilog
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (None, "downloads 1.7 GB of timm/vit_large.*, 4.4 GB of Qwen.*: add --yes"),
+        ("n", "Nothing was downloaded"),
+    ],
+)
+def test_downloads_are_asked_about(files, tmp_path, capsys, monkeypatch, asked, said):
+    large = {"open_clip_*": 1.7e9, "*": 4.4e9}
+    monkeypatch.setattr(
+        "mne_img2brain.stimulus.weights.missing_bytes", lambda _, names: large[names]
+    )
+    monkeypatch.setattr("sys.stdin.isatty", lambda: asked is not None, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: asked)
+    with pytest.raises(SystemExit):
+        main(["fit", str(files / "train"), str(files / "train-epo.fif"), "--out",
+              str(tmp_path / "out"), "--image-ids", "image"])  # fmt: skip
+    assert re.search(said, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
 
 
 def test_cache_dir_and_device(files, encoder, tmp_path, monkeypatch):
