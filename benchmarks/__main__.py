@@ -11,7 +11,7 @@ from .data import simulate
 from .machine import ceilings, describe
 
 PEERS = ("himalaya_kernel", "himalaya_kernel_tokens", "himalaya_ridge", "pca_ols")
-ROWS = ("fit", "mapped", "evaluate")
+ROWS = ("fit", "mapped", "evaluate", "write", "slopes")
 
 
 def run(case: str, **arguments: object) -> dict | None:
@@ -73,6 +73,22 @@ def main() -> None:
             found = run("evaluation", paths=paths, nave=1, n_images=n_images,
                         n_trials=n_trials, n_draws=n_draws)  # fmt: skip
             report(f"evaluate, {n_images} images x {n_trials} trials, {n_draws} draws", found)
+        small = {"n_channels": 17, "n_times": 100, "n_tokens": 17, "n_features": 64}
+        if "write" in rows:
+            paths = simulate(folder, 500, nave=1, **small)
+            for n_images, part_size in ((2000, 1000), (10000, 1000), (10000, 100)):
+                found = run("writing", paths=paths, nave=1, n_images=n_images, part_size=part_size)
+                report(f"write {n_images} images, 17 x 100, parts of {part_size}", found)
+                if found:
+                    cpu = 1000 * found["cpu"] / n_images
+                    print(
+                        f"  {cpu:.2f} CPU s and {found['n_bytes'] / 1000:.1f} MB for 1000 images; "
+                        f"opened in {found['open_cpu']:.2f} CPU s and {found['open_gib']:.2f} GiB"
+                    )
+        if "slopes" in rows:
+            paths = simulate(folder, 500, nave=1, n_new=400, **small)
+            for what, slope in (run("slopes", paths=paths, nave=1) or {}).items():
+                print(f"CPU seconds grow with {what:22} to the power of {slope:.2f}")
 
 
 def compare(size: str, paths: dict) -> None:

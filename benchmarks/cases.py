@@ -161,6 +161,89 @@ def evaluation(
     return _result(judged, n_rows=len(result.table))
 
 
+def writing(paths: dict, nave: int, n_images: int = 10000, part_size: int = 1000) -> dict:
+    """Write the expected responses to many images in parts; open them with MNE."""
+    import tempfile
+    from pathlib import Path
+
+    import mne
+
+    from mne_img2brain import DiffusionRegressor, ImageToBrainEncoder, write_generated
+
+    data = _load(paths)
+    n_channels, n_times = data["y"].shape[1:]
+    info = mne.create_info([f"EEG{i:03}" for i in range(n_channels)], float(n_times), "eeg")
+    epochs = mne.EpochsArray(1e-6 * data["y"].astype(float), info, tmin=-0.2, verbose="error")
+    regressor = DiffusionRegressor(max_iter=0, random_state=0)
+    encoder = ImageToBrainEncoder(regressor=regressor).fit(data["tokens"], epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        fname = Path(folder) / "tokens.npy"
+        shape = (n_images, *data["tokens"].shape[1:])
+        tokens = np.lib.format.open_memmap(fname, "w+", np.float32, shape)
+        rng = np.random.default_rng(0)
+        for start in range(0, n_images, 1000):
+            tokens[start : start + 1000] = rng.standard_normal(tokens[start : start + 1000].shape)
+        del tokens
+        with Meter() as written:
+            files = write_generated(
+                Path(folder) / "a-epo.fif", encoder, str(fname), part_size=part_size
+            )
+        n_bytes = sum(file.stat().st_size for file in files) / n_images
+        with Meter() as opened:
+            mne.read_epochs(files[0], preload=False)
+    return _result(written, n_bytes=n_bytes, open_cpu=opened.cpu, open_gib=opened.gib)
+
+
+def slopes(paths: dict, nave: int, steps: int = 10) -> dict:
+    """CPU seconds of predict, sample and the transformer as something doubles: the exponents."""
+    import time
+
+    import torch
+
+    from mne_img2brain import DiffusionRegressor
+    from mne_img2brain.diffusion import BrainDiT, NoiseScheduler, dpm_solver
+
+    data = _load(paths)
+    n_channels, n_times = data["y"].shape[1:]
+    scheduler, rng = NoiseScheduler(), np.random.default_rng(0)
+
+    def cpu(call: Any) -> float:
+        found = []
+        for _ in range(3):
+            start = time.process_time()
+            call()
+            found.append(time.process_time() - start)
+        return min(found)
+
+    def fitted(n: int) -> Any:
+        model = DiffusionRegressor(max_iter=0, random_state=0)
+        return model.fit(data["tokens"], data["y"][:, :n], image_index=data["image_index"])
+
+    def transform(n_draws: int, n_steps: int) -> None:
+        model = BrainDiT(n_times, [0] * n_channels, data["tokens"].shape[2]).eval()
+        noise = torch.as_tensor(rng.standard_normal((n_draws, n_channels, n_times), np.float32))
+        with torch.no_grad():
+            condition = model.encode_condition(torch.as_tensor(np.array(data["tokens"][:n_draws])))
+            dpm_solver(
+                lambda x, t: model(x, t, condition), noise, scheduler, scheduler.timesteps(n_steps)
+            )
+
+    whole, new = fitted(n_channels), np.array(data["new_tokens"])
+    half = fitted(n_channels // 2)
+    doubled = {
+        "images, predict": [lambda n=n: whole.predict(new[:n]) for n in (len(new) // 2, len(new))],
+        "images, sample": [lambda n=n: whole.sample(new[:n], 8) for n in (len(new) // 2, len(new))],
+        "draws, sample": [lambda n=n: whole.sample(new, n) for n in (8, 16)],
+        "channels, sample": [lambda m=m: m.sample(new, 8) for m in (half, whole)],
+        "channels, predict": [lambda m=m: m.predict(new) for m in (half, whole)],
+        "draws, transformer": [lambda n=n: transform(n, steps) for n in (32, 64)],
+        "steps, transformer": [lambda n=n: transform(32, n) for n in (steps, 2 * steps)],
+    }
+    return {
+        what: float(np.log2(cpu(large) / cpu(small))) for what, (small, large) in doubled.items()
+    }
+
+
 if __name__ == "__main__":
     import warnings
 

@@ -28,7 +28,7 @@ from .saving import pack
 
 _PART_BYTES = 2**27  # of the file of a part that nobody chose the size of
 _MOST_BYTES = 2**31 - 2**24  # of a tag in a FIF file, and something for all that is no data
-_MOST_PARTS = 200  # MNE keeps each open, and each says which epochs are in the others
+_MOST_PARTS = 100  # as in MNE: each says which epochs are in the others
 _ROUND = 512  # images: blocks of predict and sample begin where parts do
 _LABEL = 64  # letters: half say of which call a part is, half of which images
 
@@ -71,7 +71,7 @@ def write_generated(
     ``mne.read_epochs(fname, preload=False)`` joins them, and reads from them what it is asked for.
     Each appears when it is whole. A call that was stopped, and is made again with the same
     encoder, images and parameters, makes the parts that are not there. Memory does not grow with
-    the number of images, up to 200 parts of 128 MiB.
+    the number of images, up to 100 parts of 128 MiB.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def write_generated(
     random_state : int, default 0
         The seed of draws, which are those of one call of :meth:`ImageToBrainEncoder.sample`.
     part_size : int | None, default None
-        Images in one file. ``None`` is as many as make a file of 128 MiB, or a 200th of all.
+        Images in one file. ``None`` is as many as make a file of 128 MiB, or a 100th of all.
     fmt : "single" | "double", default "single"
         The precision of the files.
     n_jobs : int | None, default None

@@ -1,8 +1,9 @@
 """reproduce: the paper's experiments on THINGS-EEG2 and THINGS-MEG."""
 
+import contextlib
 import os
-import shutil
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def reproduce(
     from all others, and is asked for their average subject: subject and images are both new.
 
     A subject in one protocol is a unit of work, whose folder appears when all is in it. A run that
-    was killed goes on with the units that are not there. In ``out`` are
+    was killed goes on with the units that are not there. Several processes, also of several
+    machines with the same disk, can be called alike: each takes units that no other has, and
+    returns when all are there. In ``out`` are
 
     ====================  ====================================================================
     ``parameters.json``   parameters and versions
@@ -115,8 +118,6 @@ def reproduce(
         If ``out`` holds something else.
     FileNotFoundError
         If recordings, subjects or images are not there.
-    RuntimeError
-        If another process writes to ``out``.
 
     See Also
     --------
@@ -153,12 +154,7 @@ def reproduce(
             embedder = _default_embedder(scale)
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(out / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise RuntimeError(f"Another process writes to {out}; wait, or stop it.") from None
-        try:
+        with filelock.FileLock(out / ".lock"):
             parameters = {
                 "dataset": dataset, "data_dir": str(Path(data_dir).resolve()),
                 "subjects": subjects, "scale": scale, "sizes": vars(SCALES[scale]),
@@ -176,16 +172,15 @@ def reproduce(
             check_parameters(out, parameters)
             if tokens is None:
                 tokens, captions = shared_tokens(out / "tokens", images, embedder, captions)
-            _run(units, out / "units", recordings, tokens, embedder, random_state)
-            tables = {}
-            if ablations:
-                n_image = count_image_tokens(embedder, images["train"], tokens["train"], captions)
-                tables["ablations"] = _ablate(
-                    out / "ablations", recordings, subjects, tokens["train"], n_image, random_state
-                )
+        _run(units, out / "units", recordings, tokens, embedder, random_state)
+        tables = {}
+        if ablations:
+            n_image = count_image_tokens(embedder, images["train"], tokens["train"], captions)
+            tables["ablations"] = _ablate(
+                out / "ablations", recordings, subjects, tokens["train"], n_image, random_state
+            )
+        with filelock.FileLock(out / ".lock"):
             return _present(out, tables, images, captions, embedder)
-        finally:
-            lock.release()
 
 
 def _default_embedder(scale: str) -> Any:
@@ -204,19 +199,29 @@ def _run(
     random_state: int,
 ) -> None:
     """Run the units that are not there."""
-    to_do = [unit for unit in units if not (folder / unit.name).is_dir()]
-    logger.info("%d of %d units of work are there already.", len(units) - len(to_do), len(units))
+    n_there = sum((folder / unit.name).is_dir() for unit in units)
+    logger.info("%d of %d units of work are there already.", n_there, len(units))
+    by_name = {unit.name: unit for unit in units}
+    for name in _claim(folder, list(by_name), lambda name: (folder / name).is_dir()):
+        run_unit(by_name[name], folder, recordings, tokens, embedder, random_state)
+
+
+def _claim(folder: Path, names: list[str], is_done: Callable[[str], bool]) -> Iterator[str]:
+    """Give what no process has done or is at; then wait for what others were at."""
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".*"):
-        # what a killed run had begun
-        shutil.rmtree(left)
     started = time.perf_counter()
-    for number, unit in enumerate(to_do, start=1):
-        logger.info("Unit %d of %d: %s.", number, len(to_do), unit.name)
-        run_unit(unit, folder, recordings, tokens, embedder, random_state)
-        spent = time.perf_counter() - started
-        left = spent / number * (len(to_do) - number)
-        logger.info("Done in %.0f s so far; about %.0f s are left.", spent, left)
+    for timeout in (0, -1):
+        for number, name in enumerate(names, start=1):
+            if is_done(name):
+                continue
+            # the lock of a process that is killed is free again
+            lock = filelock.FileLock(folder.parent / f".lock-{folder.name}-{name}", timeout=timeout)
+            with contextlib.suppress(filelock.Timeout), lock:
+                if is_done(name):
+                    continue
+                logger.info("%d of %d: %s.", number, len(names), name)
+                yield name
+                logger.info("Done in %.0f s so far.", time.perf_counter() - started)
 
 
 def _ablate(
@@ -229,24 +234,21 @@ def _ablate(
 ) -> Any:
     """Run the ablations of every subject, one table each."""
     parts = []
+    for subject in _claim(folder, subjects, lambda name: (folder / name / ".done").is_file()):
+        ablate(
+            tokens,
+            recordings.training(subject),
+            folder / subject,
+            groups="concept",
+            reference=new_regressors(recordings.scale, random_state)["xu2025"],
+            n_image_tokens=n_image_tokens,
+            n_seeds=recordings.scale.n_seeds,
+            n_draws=recordings.scale.n_draws,
+            random_state=random_state,
+        )
+        (folder / subject / ".done").touch()
     for subject in subjects:
-        file = folder / subject / "ablations.csv"
-        done = folder / subject / ".done"
-        if not done.is_file():
-            logger.info("Ablations of %s.", subject)
-            ablate(
-                tokens,
-                recordings.training(subject),
-                folder / subject,
-                groups="concept",
-                reference=new_regressors(recordings.scale, random_state)["xu2025"],
-                n_image_tokens=n_image_tokens,
-                n_seeds=recordings.scale.n_seeds,
-                n_draws=recordings.scale.n_draws,
-                random_state=random_state,
-            )
-            done.touch()
-        part = pd.read_csv(file)
+        part = pd.read_csv(folder / subject / "ablations.csv")
         part.insert(0, "subject", subject)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

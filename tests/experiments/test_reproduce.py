@@ -2,6 +2,8 @@ import gc
 import importlib.util
 import json
 import logging
+import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -9,7 +11,6 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from filelock import FileLock
 from sklearn.linear_model import Ridge
 
 from mne_img2brain import ImageToBrainEncoder, read_encoder
@@ -252,9 +253,36 @@ def test_other_parameters_are_refused(eeg, eeg_folder, tmp_path):
         reproduce("things-eeg2", eeg_folder, tmp_path)
 
 
-def test_two_processes_in_one_folder(eeg, eeg_folder):
-    with FileLock(eeg[0] / ".lock"), pytest.raises(RuntimeError, match="Another process"):
-        reproduce("things-eeg2", eeg_folder, eeg[0], **EEG)
+def test_two_runs_share_a_folder(eeg_folder, tmp_path, monkeypatch):
+    """While the first is at one unit the second does the other, then waits for the first."""
+    monkeypatch.setattr(
+        importlib.import_module("mne_img2brain.experiments.units"),
+        "new_regressors",
+        lambda scale, seed: {name: Ridge() for name in ("mean response", "default", "xu2025")},
+    )
+    call = {"cross": False, "scale": "no draws", "reader": EEG["reader"]}
+    run_unit, ran, tables = module.run_unit, [], []
+
+    def run():
+        tables.append(reproduce("things-eeg2", eeg_folder, tmp_path, **call))
+
+    second = threading.Thread(target=run, name="second")
+
+    def watched(unit, *arguments):
+        ran.append((threading.current_thread().name, unit.name))
+        if len(ran) == 1:
+            second.start()
+            while not (tmp_path / "units" / "within-sub-02").is_dir() and second.is_alive():
+                time.sleep(0.01)
+        assert second.is_alive()
+        run_unit(unit, *arguments)
+
+    monkeypatch.setattr(module, "run_unit", watched)
+    run()
+    second.join()
+    assert ran == [("MainThread", "within-sub-01"), ("second", "within-sub-02")]
+    assert len(tables) == 2
+    pd.testing.assert_frame_equal(tables[0]["within"], tables[1]["within"])
 
 
 def test_errors(eeg_folder, meg_folder, tmp_path):
