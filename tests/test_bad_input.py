@@ -680,7 +680,7 @@ COMMANDS = [
     (but(PREDICT, "{f}/encoder", "nowhere"), "nowhere holds no saved encoder"),
     (but(PREDICT, "{out}-epo.fif", "{out}.fif"), "ends in -epo.fif"),
     (but(PREDICT, "{out}-epo.fif", "{f}/a file/x-epo.fif"), "a file is a file"),
-    ([*PREDICT, "--draws", "2"], "--draws: the Ridge of this encoder draws no trials"),
+    ([*PREDICT, "--draws", "2"], "--draws 2, but the Ridge of this encoder draws no trials"),
     ([*PREDICT, "--draws", "-2"], "--draws: '-2' is not a whole number"),
     ([*PREDICT, "--guidance-scale", "2"], "--guidance-scale is of draws"),
     ([*PREDICT, "--guidance-scale", "nan"], "--guidance-scale: 'nan' is not a number"),
