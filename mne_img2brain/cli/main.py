@@ -289,7 +289,7 @@ def _embedder(arguments: Any) -> Any:
 
 def _ask_for_weights(arguments: Any, images: Any, captions: Any) -> None:
     """Ask before some GB are downloaded; where nobody can be asked, --yes has to say so."""
-    from ..stimulus import ClipEmbedder
+    from ..stimulus.clip import ClipEmbedder
     from ..stimulus.weights import clip_repo, missing_bytes
 
     embedder = _embedder(arguments) or ClipEmbedder()
