@@ -130,6 +130,6 @@ assert 0.95 < ratio < 1.05
 # predicted for it.
 
 figure = plot_prediction(evoked, recorded.average(), times=[0.1, 0.17, 0.25], show=False)
-path = Path("mne_img2brain_quickstart.png").resolve()
+path = Path("mne_img2brain_quickstart.png")
 figure.savefig(path, dpi=120)
-print(f"Figure saved as {path}")
+print(f"Figure saved as {path} in the current folder")
