@@ -54,7 +54,7 @@ class BandGains:
         Parameters
         ----------
         real, drawn : array, shape (n_trials, n_channels, n_bins)
-            Spectra (:func:`numpy.fft.rfft`) of trials, and of draws of the same covariance.
+            Spectra (``numpy.fft.rfft``) of trials, and of draws of the same covariance.
         n_times : int
             Length of a trial.
 
