@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpydoc.validate
 import pytest
+from test_docs import listed_names
 
 import mne_img2brain
 
@@ -138,18 +140,33 @@ def test_what_is_not_done(pattern, why):
     assert not found, f"{why}: {found}"
 
 
-def public_objects():
-    """Public functions, classes and their methods, by their dotted names."""
+def public_nodes():
+    """Public functions, classes and their methods: dotted name and node."""
     for path in FILES:
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for node in ast.parse(path.read_text()).body:
             if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
                 continue
-            yield f"{module}.{node.name}"
-            if isinstance(node, ast.ClassDef):
-                for inner in node.body:
-                    if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
-                        yield f"{module}.{node.name}.{inner.name}"
+            yield f"{module}.{node.name}", node
+            for inner in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
+                    yield f"{module}.{node.name}.{inner.name}", inner
+
+
+def test_everything_public_is_described():
+    assert not [name for name, node in public_nodes() if not ast.get_docstring(node)]
+
+
+def pages():
+    """Names with a page in the API, and their methods."""
+    for name in sorted(listed_names()):
+        value = pkgutil.resolve_name(f"mne_img2brain.{name}")
+        if not callable(value):
+            continue
+        yield f"mne_img2brain.{name}"
+        for inner, member in vars(value).items() if inspect.isclass(value) else ():
+            if inspect.isfunction(member) and not inner.startswith("_"):
+                yield f"mne_img2brain.{name}.{inner}"
 
 
 # Parameters are documented, in their order; nothing is documented that is not there.
@@ -158,7 +175,7 @@ CHECKS = {"GL08", "PR01", "PR02", "PR03", "PR10", "SS03", "RT01"}
 LENIENT = {"PR01", "RT01"}
 
 
-@pytest.mark.parametrize("name", sorted(set(public_objects())))
+@pytest.mark.parametrize("name", list(pages()))
 def test_docstrings(name):
     report = numpydoc.validate.validate(name)
     wrong = {code: text for code, text in report["errors"] if code in CHECKS}

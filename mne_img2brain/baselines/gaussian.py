@@ -124,19 +124,9 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 def draw_generators(seed: int, image: int, n_draws: int) -> list[np.random.Generator]:
     """Return the generators of the draws of one image.
 
-    Parameters
-    ----------
-    seed : int
-        The seed of the call.
-    image : int
-        The position of the image in the call.
-    n_draws : int
-        How many draws.
-
-    Returns
-    -------
-    list of numpy.random.Generator
-        Generator ``d`` depends on the seed, the image and ``d`` alone.
+    seed: the seed of the call.
+    image: the position of the image in the call.
+    Returns: generator ``d`` depends on the seed, the image and ``d`` alone.
     """
     sequences = (np.random.SeedSequence(seed, spawn_key=(image, d)) for d in range(n_draws))
     return [np.random.default_rng(sequence) for sequence in sequences]

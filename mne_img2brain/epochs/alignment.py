@@ -22,29 +22,14 @@ def align(
     (``len(epochs.drop_log)``), one image per event. Anything else is an error: nothing is
     guessed.
 
-    Parameters
-    ----------
-    images : sequence
-        The images, or anything with one item per image.
-    recording : Recording
-        The trials.
-    image_ids : array-like, shape (n_trials,) | str | None
-        The image of each trial: positions in ``images`` counted from 0, or, where ``images``
-        are paths, paths, file names or file names without extension. Paths of another folder or
-        machine match by their base name where that is unique. One per event, dropped ones
-        included, will do too. A str names a metadata column with such values.
-
-    Returns
-    -------
-    array of int, shape (n_trials,)
-        The position in ``images`` of each trial's image.
-
-    Raises
-    ------
-    TypeError
-        If ids are a set or a dict.
-    ValueError
-        If the numbers do not fit, or ids are missing, unknown or out of range.
+    images: the images, or anything with one item per image.
+    image_ids (n_trials,): the image of each trial: positions in ``images`` counted from 0, or,
+        where ``images`` are paths, paths, file names or file names without extension. Paths of
+        another folder or machine match by their base name where that is unique. One per event,
+        dropped ones included, will do too. A str names a metadata column with such values.
+    Returns (n_trials,): the position in ``images`` of each trial's image.
+    Raises TypeError if ids are a set or a dict.
+    Raises ValueError if the numbers do not fit, or ids are missing, unknown or out of range.
     """
     n_images, n_trials, n_events = len(images), recording.n_trials, recording.n_events
     if n_images == 0:
@@ -78,22 +63,9 @@ def align(
 def ids_of_trials(recording: "Recording", image_ids: Any) -> np.ndarray:
     """Return what the user calls the image of every trial.
 
-    Parameters
-    ----------
-    recording : Recording
-        The trials.
-    image_ids : array-like, shape (n_trials,) | str
-        As in :func:`align`.
-
-    Returns
-    -------
-    array, shape (n_trials,)
-        The ids as they were given.
-
-    Raises
-    ------
-    ValueError
-        If there is not one id per trial or per event.
+    image_ids (n_trials,): as in :func:`align`.
+    Returns (n_trials,): the ids as they were given.
+    Raises ValueError if there is not one id per trial or per event.
     """
     return _of_trials(_all_ids(recording, image_ids)[1], recording)
 
@@ -105,19 +77,9 @@ def check_distinct_trials(
 
     Noise never repeats: one of them is a copy, and its image is wrong.
 
-    Parameters
-    ----------
-    recording : Recording
-        The trials.
-    row : array of int, shape (n_trials,)
-        The position of each trial's image.
-    contents : callable
-        Returns what the image at each position shows; asked only where there are copies.
-
-    Raises
-    ------
-    ValueError
-        If there are such trials.
+    row (n_trials,): the position of each trial's image.
+    contents: returns what the image at each position shows; asked only where there are copies.
+    Raises ValueError if there are such trials.
     """
     data = recording.data.reshape(recording.n_trials, -1)
     if data.shape[1] < 8:  # few values of an analogue-to-digital converter may repeat
@@ -167,22 +129,9 @@ def _of_trials(values: np.ndarray, recording: "Recording") -> np.ndarray:
 def metadata_column(recording: "Recording", column: str) -> np.ndarray:
     """Return a column of the metadata, one value per trial, none missing.
 
-    Parameters
-    ----------
-    recording : Recording
-        The trials.
-    column : str
-        The name of the column.
-
-    Returns
-    -------
-    array, shape (n_trials,)
-        The values.
-
-    Raises
-    ------
-    ValueError
-        If there is no such column, or a value is missing.
+    column: the name of the column.
+    Returns (n_trials,): the values.
+    Raises ValueError if there is no such column, or a value is missing.
     """
     if recording.metadata is None:
         raise ValueError(
@@ -207,25 +156,11 @@ def metadata_column(recording: "Recording", column: str) -> np.ndarray:
 def named_images(recording: "Recording", images: Any, image_ids: Any) -> Any:
     """Return images as given, or read from the metadata column that they name.
 
-    Parameters
-    ----------
-    recording : Recording
-        The trials.
-    images : object
-        Images or tokens; a str that is neither a ``.npy`` file nor a folder names a column. Where
-        a column has the name of a folder it is the column, unless ``image_ids`` are given.
-    image_ids : object
-        As given; the column leaves nothing for them to say.
-
-    Returns
-    -------
-    object
-        Images, one for each epoch where they come from a column.
-
-    Raises
-    ------
-    ValueError
-        If both are given.
+    images: images or tokens; a str that is neither a ``.npy`` file nor a folder names a column.
+        Where a column has the name of a folder it is the column, unless ``image_ids`` are given.
+    image_ids: as given; the column leaves nothing for them to say.
+    Returns: images, one for each epoch where they come from a column.
+    Raises ValueError if both are given.
     """
     if not isinstance(images, str) or images.endswith(".npy"):
         return images
@@ -243,22 +178,9 @@ def named_images(recording: "Recording", images: Any, image_ids: Any) -> Any:
 def images_from_metadata(recording: "Recording", column: str) -> list[str]:
     """Read the path of every trial's image from a metadata column.
 
-    Parameters
-    ----------
-    recording : Recording
-        The trials.
-    column : str
-        The name of the column.
-
-    Returns
-    -------
-    list of str
-        One path per trial.
-
-    Raises
-    ------
-    ValueError
-        If there is no such column, or it holds something that is not a path.
+    column: the name of the column.
+    Returns: one path per trial.
+    Raises ValueError if there is no such column, or it holds something that is not a path.
     """
     paths = []
     for trial, value in enumerate(metadata_column(recording, column).tolist()):

@@ -26,32 +26,15 @@ def make_epochs(
     place. Here ``baseline`` is recorded, as that of the training data, and not subtracted again;
     projectors keep their state.
 
-    Parameters
-    ----------
-    data : array, shape (n_epochs, n_channels, n_times)
-        In SI units.
-    info : mne.Info
-        Of the channels in ``data``; copied.
-    tmin : float
-        Seconds from image onset of the first time point.
-    baseline : tuple of float | None
-        The baseline that ``data`` have.
-    metadata : pandas.DataFrame | None
-        One row per epoch.
-    event_codes : array of int, shape (n_epochs,) | None
-        The event code of each epoch; None is 1 for all.
-    event_id : dict of str -> int | None
-        Names of event codes; those without an epoch are left out.
-
-    Returns
-    -------
-    mne.EpochsArray
-        With event samples that are unique.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of epochs, channels or metadata rows differ.
+    data (n_epochs, n_channels, n_times): in SI units.
+    info: of the channels in ``data``; copied.
+    tmin: seconds from image onset of the first time point.
+    baseline: the baseline that ``data`` have.
+    metadata: one row per epoch.
+    event_codes (n_epochs,) | None: the event code of each epoch; None is 1 for all.
+    event_id: names of event codes; those without an epoch are left out.
+    Returns: with event samples that are unique.
+    Raises ValueError if the numbers of epochs, channels or metadata rows differ.
     """
     data = np.array(data, dtype=np.float64)
     if data.ndim != 3 or data.shape[1] != len(info["ch_names"]):
@@ -101,37 +84,19 @@ def generated_metadata(
 ) -> pd.DataFrame:
     """Make the metadata of generated epochs: one row per image, or per image and draw.
 
-    Parameters
-    ----------
-    n_images : int
-        Number of images.
-    image_ids : array-like, shape (n_images,) | None
-        What the user calls each image; ``None`` counts from 0.
-    names : list of str | None
-        Path or name of each image; empty where there is none.
-    captions : list of str | None
-        Caption of each image.
-    subject : str | array-like of str, shape (n_images,) | None
-        Whose response it is.
-    n_draws : int | None
-        Number of draws of each image. None makes one row per image: the expected response.
-    n_averaged : int
-        Of how many trials each draw is the average.
-    metadata : pandas.DataFrame | None
-        The user's own columns, one row per image. They replace columns of the same name, but for
-        ``draw`` and ``n_averaged``.
-
-    Returns
-    -------
-    pandas.DataFrame, shape (n_images * n_draws, n_columns)
-        Columns ``image_id``, ``image``, ``caption``, ``subject``, ``draw`` (NaN where there is
-        none), ``n_averaged`` where it is not 1, and the user's own. The draws of one image are
-        neighbours.
-
-    Raises
-    ------
-    ValueError
-        If something does not have one item per image, or the user's columns include ``draw``.
+    image_ids (n_images,) | None: what the user calls each image; ``None`` counts from 0.
+    names: path or name of each image; empty where there is none.
+    captions: caption of each image.
+    subject (n_images,) | None: whose response it is.
+    n_draws: number of draws of each image. None makes one row per image: the expected response.
+    n_averaged: of how many trials each draw is the average.
+    metadata: the user's own columns, one row per image. They replace columns of the same name, but
+        for ``draw`` and ``n_averaged``.
+    Returns (n_images * n_draws, n_columns): columns ``image_id``, ``image``, ``caption``,
+        ``subject``, ``draw`` (NaN where there is none), ``n_averaged`` where it is not 1, and the
+        user's own. The draws of one image are neighbours.
+    Raises ValueError if something does not have one item per image, or the user's columns include
+        ``draw``.
     """
     columns = {"image": names, "caption": captions, "subject": subject}
     frame = pd.DataFrame({"image_id": np.arange(n_images) if image_ids is None else image_ids})

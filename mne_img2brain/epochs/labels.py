@@ -18,22 +18,8 @@ _MOST_AVERAGED = 1e6  # trials: nobody has recorded more for one average
 def trials_averaged(evoked: mne.Evoked, label: str) -> float:
     """Return of how many trials an Evoked is the average.
 
-    Parameters
-    ----------
-    evoked : mne.Evoked
-        The average.
-    label : str
-        What messages call it.
-
-    Returns
-    -------
-    float
-        Its ``nave``.
-
-    Raises
-    ------
-    ValueError
-        If it is no average, or of no trials.
+    label: what messages call it.
+    Raises ValueError if it is no average, or of no trials.
     """
     if isinstance(evoked, EvokedMap):
         raise ValueError(
@@ -58,22 +44,9 @@ def averaged_column(column: Any, label: str) -> np.ndarray:
 
     What is missing is 1: concatenation with recordings without that column makes it so.
 
-    Parameters
-    ----------
-    column : pandas.Series
-        The column.
-    label : str
-        What messages call the epochs.
-
-    Returns
-    -------
-    array, shape (n_trials,)
-        The counts.
-
-    Raises
-    ------
-    ValueError
-        If a count is not above 0.
+    label: what messages call the epochs.
+    Returns (n_trials,): the counts.
+    Raises ValueError if a count is not above 0.
     """
     counts = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan, copy=True)
     missing = column.isna().to_numpy()
@@ -97,15 +70,8 @@ def averaged_column(column: Any, label: str) -> np.ndarray:
 def subject_name(value: Any) -> str | None:
     """Return the name of a subject.
 
-    Parameters
-    ----------
-    value : object
-        A cell of a table, or the key of a dict.
-
-    Returns
-    -------
-    str | None
-        None where it is no name: missing, or what str() and files make of missing.
+    value: a cell of a table, or the key of a dict.
+    Returns: None where it is no name: missing, or what str() and files make of missing.
     """
     missing = pd.api.types.is_scalar(value) and pd.isna(value)
     text = "" if missing else str(value).strip()
@@ -115,15 +81,8 @@ def subject_name(value: Any) -> str | None:
 def check_names(epochs: dict) -> None:
     """Raise where the keys of a dict do not name subjects.
 
-    Parameters
-    ----------
-    epochs : dict
-        The epochs of each subject.
-
-    Raises
-    ------
-    ValueError
-        If a key is no name, or two are the same.
+    epochs: the epochs of each subject.
+    Raises ValueError if a key is no name, or two are the same.
     """
     names = [subject_name(subject) for subject in epochs]
     if None in names:
@@ -140,15 +99,8 @@ def check_names(epochs: dict) -> None:
 def check_subjects(subject: np.ndarray) -> None:
     """Raise where only some trials have the name of a subject.
 
-    Parameters
-    ----------
-    subject : array of object, shape (n_trials,)
-        The subject of each trial, or None.
-
-    Raises
-    ------
-    ValueError
-        If there are both.
+    subject (n_trials,): the subject of each trial, or None.
+    Raises ValueError if there are both.
     """
     missing = np.flatnonzero([name is None for name in subject])
     if 0 < len(missing) < len(subject):

@@ -99,23 +99,12 @@ def to_evoked_map(
 ) -> mne.EvokedArray:
     """Wrap a map over sensors and times, such as r, so that MNE can plot it.
 
-    Parameters
-    ----------
-    values : array, shape (n_channels, n_times)
-        The values.
-    info : mne.Info
-        Of these channels; copied.
-    tmin : float
-        Seconds from image onset of the first time point.
-    comment : str
-        What the values are.
-    unit : bool
-        Whether the values are in the sensors' unit, such as V.
-
-    Returns
-    -------
-    EvokedMap | mne.EvokedArray
-        The values as they are; an :class:`mne.EvokedArray` where they have the sensors' unit.
+    values (n_channels, n_times): the values.
+    info: of these channels; copied.
+    tmin: seconds from image onset of the first time point.
+    comment: what the values are.
+    unit: whether the values are in the sensors' unit, such as V.
+    Returns: the values as they are; an :class:`mne.EvokedArray` where they have the sensors' unit.
     """
     values = np.array(values, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != len(info["ch_names"]):
@@ -130,17 +119,7 @@ def to_evoked_map(
 def start_at(inst: Any, tmin: float) -> Any:
     """Give an MNE object the time of its first sample, which constructors round to the grid.
 
-    Parameters
-    ----------
-    inst : mne.EpochsArray | mne.EvokedArray
-        Changed in place.
-    tmin : float
-        Seconds from image onset.
-
-    Returns
-    -------
-    mne.EpochsArray | mne.EvokedArray
-        The same.
+    tmin: seconds from image onset.
     """
     # on the grid constructors are exact to the last bit
     return inst if abs(inst.times[0] - tmin) < 1e-12 else inst.shift_time(tmin, relative=False)

@@ -24,20 +24,11 @@ _MANY = 20_000
 class Preparation:
     """What was done to data.
 
-    Attributes
-    ----------
-    info : mne.Info
-        Of the channels.
-    baseline : tuple of float | None
-        The baseline that was subtracted.
-    times : array, shape (n_times,)
-        Seconds from image onset.
-    data : array, shape (n_trials, n_channels, n_times) | None
-        The trials, in SI units.
-    directions : array, shape (n_channels, n_directions) | None
-        Of a fit, the space that its data were in.
-    fitted_scales : dict of str -> float | None
-        Of a fit, the SD of each channel type over time, in SI units.
+    baseline: the baseline that was subtracted.
+    times (n_times,): seconds from image onset.
+    data (n_trials, n_channels, n_times) | None: the trials, in SI units.
+    directions (n_channels, n_directions) | None: of a fit, the space that its data were in.
+    fitted_scales: of a fit, the SD of each channel type over time, in SI units.
     """
 
     info: Any
@@ -71,17 +62,8 @@ class Preparation:
     def size_of(self, names: list, vectors: np.ndarray) -> float:
         """Return how much of the data is along some directions in sensor space.
 
-        Parameters
-        ----------
-        names : list of str
-            The channels.
-        vectors : array, shape (n_directions, n_channels)
-            The directions.
-
-        Returns
-        -------
-        float
-            In units of a channel's SD; NaN where channels are missing.
+        vectors (n_directions, n_channels): the directions.
+        Returns: in units of a channel's SD; NaN where channels are missing.
         """
         place = {name: i for i, name in enumerate(self.info["ch_names"])}
         if self.space is None or any(name not in place for name in names):
@@ -92,17 +74,7 @@ class Preparation:
         return float(np.linalg.norm(vectors @ rows) / np.sqrt(len(vectors)) / usual)
 
     def corrected(self, baseline: tuple) -> bool:
-        """Tell whether the mean of every trial in a window is zero.
-
-        Parameters
-        ----------
-        baseline : tuple of float
-            The window.
-
-        Returns
-        -------
-        bool
-        """
+        """Tell whether the mean of every trial in a window is zero."""
         if self.data is None:
             return False
         half = 0.5 / self.info["sfreq"]
@@ -116,33 +88,15 @@ class Preparation:
 
 
 def preparation(recording: "Recording") -> Preparation:
-    """Say how a recording was prepared.
-
-    Parameters
-    ----------
-    recording : Recording
-        The trials.
-
-    Returns
-    -------
-    Preparation
-    """
+    """Say how a recording was prepared."""
     return Preparation(recording.info, recording.baseline, recording.times, recording.data)
 
 
 def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:
     """Return the SD over time of every channel type, offsets of trials left out.
 
-    Parameters
-    ----------
-    data : array, shape (n_trials, n_channels, n_times)
-        Trials.
-    ch_types : array of str, shape (n_channels,)
-        The type of each channel.
-
-    Returns
-    -------
-    dict of str -> float
+    data (n_trials, n_channels, n_times): trials.
+    ch_types (n_channels,): the type of each channel.
     """
     data = data[:: max(1, data.size // 10**7)]
     # of one time point, over trials
@@ -159,16 +113,9 @@ def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:
 def limits(baseline: tuple, times: np.ndarray) -> np.ndarray:
     """Return the first and last second of a baseline.
 
-    Parameters
-    ----------
-    baseline : tuple of float | None
-        As MNE has it.
-    times : array, shape (n_times,)
-        What None stands for.
-
-    Returns
-    -------
-    array, shape (2,)
+    baseline: as MNE has it.
+    times (n_times,): what None stands for.
+    Returns (2,).
     """
     first, last = baseline
     return np.array([times[0] if first is None else first, times[-1] if last is None else last])
@@ -177,12 +124,7 @@ def limits(baseline: tuple, times: np.ndarray) -> np.ndarray:
 def warn_of(message: str, pattern: str) -> None:
     """Warn of what may be intended, and say how to silence it.
 
-    Parameters
-    ----------
-    message : str
-        What differs.
-    pattern : str
-        Words of the message that are the same each time.
+    pattern: words of the message that are the same each time.
     """
     warn(
         f"Please check how the data were prepared: {message}. If that is intended: "

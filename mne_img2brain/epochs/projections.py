@@ -29,14 +29,7 @@ def _state(prepared: Preparation, wanted: Any) -> bool | None:
 def same_projector(one: Any, other: Any) -> bool:
     """Tell whether two projectors take the same out of the same channels.
 
-    Parameters
-    ----------
-    one, other : mne.Projection
-        Whether they were applied does not count.
-
-    Returns
-    -------
-    bool
+    one, other: whether they were applied does not count.
     """
     a, b = one["data"], other["data"]
     return (
@@ -54,24 +47,11 @@ def check_projectors(
 ) -> bool:
     """Compare projectors and their state.
 
-    Parameters
-    ----------
-    part, first : Preparation
-        What is compared, and with what.
-    name, first_name : str
-        What messages call them.
-    mode : "runs" | "compared" | "subjects"
-        As in :func:`mne_img2brain.epochs.prepared.check_alike`.
-
-    Returns
-    -------
-    bool
-        Whether there was a warning.
-
-    Raises
-    ------
-    ValueError
-        If what one projector takes out of one of them is in the other.
+    part, first: what is compared, and with what.
+    name, first_name: what messages call them.
+    mode: as in :func:`mne_img2brain.epochs.prepared.check_alike`.
+    Returns: whether there was a warning.
+    Raises ValueError if what one projector takes out of one of them is in the other.
     """
     told = False
     for proj in [*_projectors(first), *_projectors(part)]:
@@ -132,19 +112,10 @@ def check_reference(
 ) -> None:
     """Compare the reference of EEG, by the data where they tell it.
 
-    Parameters
-    ----------
-    part, first : Preparation
-        What is compared, and with what.
-    name, first_name : str
-        What messages call them.
-    mode : "runs" | "compared" | "subjects"
-        As in :func:`mne_img2brain.epochs.prepared.check_alike`.
-
-    Raises
-    ------
-    ValueError
-        If one is average-referenced and the other is not, by data and Info.
+    part, first: what is compared, and with what.
+    name, first_name: what messages call them.
+    mode: as in :func:`mne_img2brain.epochs.prepared.check_alike`.
+    Raises ValueError if one is average-referenced and the other is not, by data and Info.
     """
     names = [ch for ch, kind in part.ch_types.items() if kind == "eeg"]
     there = [ch for ch, kind in first.ch_types.items() if kind == "eeg"]

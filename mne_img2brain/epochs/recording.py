@@ -28,36 +28,21 @@ _OUTLIER = 10_000  # times the span of the median trial: more than an artefact m
 class Recording:
     """Epochs as arrays, with what it takes to make epochs again.
 
-    Attributes
-    ----------
-    data : array, shape (n_trials, n_channels, n_times)
-        The trials in SI units (V, T, T/m), float64. NaN where a subject does not have a channel.
-    info : mne.Info
-        Of the channels in ``data``, projectors in the state they were in.
-    times : array, shape (n_times,)
-        Seconds from image onset.
-    baseline : tuple of float | None
-        The baseline that was subtracted from ``data``.
-    event_codes : array of int, shape (n_trials,)
-        The event code of each trial.
-    event_id : dict of str -> int
-        Names of the event codes.
-    metadata : pandas.DataFrame | None
-        One row per trial, indexed from 0.
-    n_averaged : array, shape (n_trials,)
-        Of how many trials each row of ``data`` is the average.
-    subject : array of object, shape (n_trials,)
-        The subject of each trial, str, or None where that is not known.
-    selection : array of int, shape (n_trials,)
-        The position of each trial among all events, dropped ones included.
-    n_events : int
-        The number of events, dropped ones included (``len(epochs.drop_log)``).
-    bads : tuple of str
-        Channels marked as bad.
-    left_out : tuple of str
-        Channels that are not in ``data``: bads, channels without data, and those not picked.
-    channel_mask : array of bool, shape (n_trials, n_channels)
-        True where the trial has the channel.
+    data (n_trials, n_channels, n_times): the trials in SI units (V, T, T/m), float64. NaN where a
+        subject does not have a channel.
+    info: of the channels in ``data``, projectors in the state they were in.
+    times (n_times,): seconds from image onset.
+    baseline: the baseline that was subtracted from ``data``.
+    event_codes (n_trials,): the event code of each trial.
+    event_id: names of the event codes.
+    metadata: one row per trial, indexed from 0.
+    n_averaged (n_trials,): of how many trials each row of ``data`` is the average.
+    subject (n_trials,): the subject of each trial, str, or None where that is not known.
+    selection (n_trials,): the position of each trial among all events, dropped ones included.
+    n_events: the number of events, dropped ones included (``len(epochs.drop_log)``).
+    bads: channels marked as bad.
+    left_out: channels that are not in ``data``: bads, channels without data, and those not picked.
+    channel_mask (n_trials, n_channels): True where the trial has the channel.
     """
 
     data: np.ndarray
@@ -110,33 +95,17 @@ def read_recording(
 ) -> Recording:
     """Read trials, sensors, events and subjects; the object passed is left as it was.
 
-    Parameters
-    ----------
-    epochs : mne.BaseEpochs | mne.Evoked | list | dict
-        Epochs (preloaded or not), evoked data (each counts as the average of its ``nave``
+    epochs: epochs (preloaded or not), evoked data (each counts as the average of its ``nave``
         trials), a list of either, which is concatenated, or a dict with one of these per subject.
         Subjects may have different sensors. A list of single epochs is what scikit-learn's
         cross-validation makes of Epochs.
-    picks : str | array-like | slice | None
-        Which channels, as in MNE; None takes all good data channels. Channels marked as bad are
+    picks: which channels, as in MNE; None takes all good data channels. Channels marked as bad are
         never taken.
-    ch_names : list of str | None
-        Leave out channels with other names, without asking that all of these be there.
-    min_trials : int
-        Fewer trials than this are an error.
-
-    Returns
-    -------
-    Recording
-        The trials.
-
-    Raises
-    ------
-    TypeError
-        If ``epochs`` is none of the above.
-    ValueError
-        If there are too few trials, no channels, NaN or infinite values, complex data, standard
-        errors, flat channels, if the items of a list cannot be joined (what
+    ch_names: leave out channels with other names, without asking that all of these be there.
+    min_trials: fewer trials than this are an error.
+    Raises TypeError if ``epochs`` is none of the above.
+    Raises ValueError if there are too few trials, no channels, NaN or infinite values, complex
+        data, standard errors, flat channels, if the items of a list cannot be joined (what
         :func:`mne.concatenate_epochs` refuses), or if only some trials have a subject.
     """
     if isinstance(epochs, dict):

@@ -48,16 +48,8 @@ def assign_regions(info: mne.Info) -> np.ndarray:
        direction from the middle of the head, which is that of the sphere through the sensors
        where there are 32 or more, else that of the template head.
 
-    Parameters
-    ----------
-    info : mne.Info
-        Of the channels.
-
-    Returns
-    -------
-    array of str, shape (n_channels,)
-        The region of each channel, ``"unknown"`` where there is neither a known name nor a
-        position; a warning names these.
+    Returns (n_channels,): the region of each channel, ``"unknown"`` where there is neither a known
+        name nor a position; a warning names these.
     """
     names, types = info["ch_names"], info.get_channel_types()
     regions = np.full(len(names), UNKNOWN, dtype="<U20")
@@ -90,16 +82,9 @@ def assign_regions(info: mne.Info) -> np.ndarray:
 def lobe_of(regions: list[str] | np.ndarray) -> np.ndarray:
     """Return the lobe of each region, without the side.
 
-    Parameters
-    ----------
-    regions : array-like of str, shape (n_channels,)
-        From :func:`assign_regions`.
-
-    Returns
-    -------
-    array of str, shape (n_channels,)
-        ``"frontal"``, ``"central"``, ``"temporal"``, ``"parietal"``, ``"occipital"`` or
-        ``"unknown"``.
+    regions (n_channels,): from :func:`assign_regions`.
+    Returns (n_channels,): ``"frontal"``, ``"central"``, ``"temporal"``, ``"parietal"``,
+        ``"occipital"`` or ``"unknown"``.
     """
     return np.array([str(region).split(" ")[-1] for region in regions])
 
@@ -107,15 +92,8 @@ def lobe_of(regions: list[str] | np.ndarray) -> np.ndarray:
 def region_of_site(name: str) -> str | None:
     """Find the region of a 10-20, 10-10 or 10-05 site by its name.
 
-    Parameters
-    ----------
-    name : str
-        Such as ``"PO7"``, ``"FCC3h"`` or ``"T5"``; upper and lower case are the same.
-
-    Returns
-    -------
-    str | None
-        The region, None where the name is not of these systems.
+    name: such as ``"PO7"``, ``"FCC3h"`` or ``"T5"``; upper and lower case are the same.
+    Returns: the region, None where the name is not of these systems.
     """
     name = name.strip().upper().rstrip(".")
     match = _TEN_TWENTY.match(_OLD_NAMES.get(name, name))
@@ -139,10 +117,7 @@ def region_of_site(name: str) -> str | None:
 def site_montage() -> Any:
     """Return the 10-05 sites on MNE's template head.
 
-    Returns
-    -------
-    mne.channels.DigMontage
-        In head coordinates once set on an info.
+    Returns: in head coordinates once set on an info.
     """
     # MNE 1.13 renamed standard_1005
     there = mne.channels.get_builtin_montages()
@@ -186,15 +161,7 @@ def _neuromag_regions() -> dict:
 def sensor_positions(info: mne.Info) -> np.ndarray:
     """Return where sensors are.
 
-    Parameters
-    ----------
-    info : mne.Info
-        Of the channels.
-
-    Returns
-    -------
-    array, shape (n_channels, 3)
-        Metres in head coordinates, NaN where there is no position.
+    Returns (n_channels, 3): metres in head coordinates, NaN where there is no position.
     """
     transform = info["dev_head_t"]
     positions = np.full((len(info["ch_names"]), 3), np.nan)
@@ -246,17 +213,10 @@ def _coil_sites() -> tuple[np.ndarray, np.ndarray]:
 def sphere_middle(positions: np.ndarray, otherwise: np.ndarray | None = None) -> np.ndarray:
     """Fit a sphere to sensors, by least squares.
 
-    Parameters
-    ----------
-    positions : array, shape (n_sensors, 3)
-        In m.
-    otherwise : array, shape (3,) | None
-        What to return where there are fewer than 32 sensors, or where the sphere is no head.
-
-    Returns
-    -------
-    array, shape (3,)
-        The middle of the sphere in m.
+    positions (n_sensors, 3): in m.
+    otherwise (3,) | None: what to return where there are fewer than 32 sensors, or where the
+        sphere is no head.
+    Returns (3,): the middle of the sphere in m.
     """
     distinct = np.unique(positions.round(4), axis=0)
     if otherwise is not None and len(distinct) < 32:

@@ -24,31 +24,15 @@ class ChannelScaler:
     One number per type keeps the topography, the rank and the reference. Data that have one time
     point are compared with their mean over trials instead.
 
-    Attributes
-    ----------
-    scales_ : dict of str -> float
-        The scale of each channel type, in SI units.
+    scales_: the scale of each channel type, in SI units.
     """
 
     def fit(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> Self:
         """Measure the scale of every channel type.
 
-        Parameters
-        ----------
-        data : array, shape (n_trials, n_channels, n_times)
-            Trials in SI units; NaN are left out.
-        ch_types : array-like of str, shape (n_channels,)
-            The type of each channel.
-
-        Returns
-        -------
-        ChannelScaler
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            If a channel type does not vary, or the numbers of channels differ.
+        data (n_trials, n_channels, n_times): trials in SI units; NaN are left out.
+        ch_types (n_channels,): the type of each channel.
+        Raises ValueError if a channel type does not vary, or the numbers of channels differ.
         """
         ch_types = _check_types(data, ch_types)
         scales = {}
@@ -68,61 +52,28 @@ class ChannelScaler:
     def transform(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> np.ndarray:
         """Divide by the scales.
 
-        Parameters
-        ----------
-        data : array, shape (..., n_channels, n_times)
-            In SI units.
-        ch_types : array-like of str, shape (n_channels,)
-            The type of each channel.
-
-        Returns
-        -------
-        array, shape (..., n_channels, n_times)
-            Without units, a new array.
+        data (..., n_channels, n_times): in SI units.
+        ch_types (n_channels,): the type of each channel.
+        Returns (..., n_channels, n_times): without units, a new array.
         """
         return data / self._column(data, ch_types)
 
     def inverse_transform(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> np.ndarray:
         """Multiply by the scales.
 
-        Parameters
-        ----------
-        data : array, shape (..., n_channels, n_times)
-            Without units.
-        ch_types : array-like of str, shape (n_channels,)
-            The type of each channel.
-
-        Returns
-        -------
-        array, shape (..., n_channels, n_times)
-            In SI units, float64, a new array.
+        data (..., n_channels, n_times): without units.
+        ch_types (n_channels,): the type of each channel.
+        Returns (..., n_channels, n_times): in SI units, float64, a new array.
         """
         return np.asarray(data, dtype=np.float64) * self._column(data, ch_types)
 
     def to_dict(self) -> dict:
-        """Return the state as a dict that JSON can hold.
-
-        Returns
-        -------
-        dict
-            For :meth:`from_dict`.
-        """
+        """Return the state as a dict that JSON can hold."""
         return {"scales": dict(self.scales_)}
 
     @classmethod
     def from_dict(cls, state: dict) -> Self:
-        """Make a fitted scaler from :meth:`to_dict`.
-
-        Parameters
-        ----------
-        state : dict
-            What :meth:`to_dict` returned.
-
-        Returns
-        -------
-        ChannelScaler
-            The same scaler.
-        """
+        """Make a fitted scaler from :meth:`to_dict`."""
         scaler = cls()
         scaler.scales_ = {str(name): float(scale) for name, scale in state["scales"].items()}
         if not all(scale > 0 and np.isfinite(scale) for scale in scaler.scales_.values()):
@@ -149,19 +100,10 @@ def signal_basis(data: np.ndarray, info: mne.Info, scaler: ChannelScaler) -> np.
     they are; the directions are the leading eigenvectors of the second moments of the standardised
     data, for each block of channel types that MNE ranks together.
 
-    Parameters
-    ----------
-    data : array, shape (n_trials, n_channels, n_times)
-        Trials in SI units. Channels with NaN (not there in every subject) keep all dimensions.
-    info : mne.Info
-        Of these channels.
-    scaler : ChannelScaler
-        Fitted; the basis is that of ``scaler.transform(data, ...)``.
-
-    Returns
-    -------
-    array, shape (n_channels, rank)
-        Orthonormal columns, for :func:`project`.
+    data (n_trials, n_channels, n_times): trials in SI units. Channels with NaN (not there in every
+        subject) keep all dimensions.
+    scaler: fitted; the basis is that of ``scaler.transform(data, ...)``.
+    Returns (n_channels, rank): orthonormal columns, for :func:`project`.
     """
     n_trials, n_channels, n_times = data.shape
     types = np.array(info.get_channel_types())
@@ -187,17 +129,10 @@ def signal_basis(data: np.ndarray, info: mne.Info, scaler: ChannelScaler) -> np.
 def project(data: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Keep the part of the data that lies in a sensor space.
 
-    Parameters
-    ----------
-    data : array, shape (..., n_channels, n_times)
-        Standardised; of one channel type, any unit.
-    basis : array, shape (n_channels, rank)
-        Orthonormal columns, from :func:`signal_basis`.
-
-    Returns
-    -------
-    array, shape (..., n_channels, n_times)
-        ``basis @ basis.T @ data``; the data themselves where the basis is full.
+    data (..., n_channels, n_times): standardised; of one channel type, any unit.
+    basis (n_channels, rank): orthonormal columns, from :func:`signal_basis`.
+    Returns (..., n_channels, n_times): ``basis @ basis.T @ data``; the data themselves where the
+        basis is full.
     """
     if basis.shape[0] == basis.shape[1]:
         return data

@@ -15,19 +15,10 @@ WITHOUT = "GaborEmbedder works without weights, and tokens can be given in place
 class ClipModel:
     """A loaded CLIP model.
 
-    Parameters
-    ----------
-    name, pretrained : str | None
-        As open_clip takes them.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
-
-    Raises
-    ------
-    ValueError
-        If the name is not known, or the activation is not that of the weights.
-    OSError
-        If the weights are not there and cannot be downloaded.
+    name, pretrained: as open_clip takes them.
+    device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
+    Raises ValueError if the name is not known, or the activation is not that of the weights.
+    Raises OSError if the weights are not there and cannot be downloaded.
     """
 
     def __init__(self, name: str, pretrained: str | None, device: str = "auto") -> None:
@@ -59,14 +50,7 @@ class ClipModel:
         normalisation and the projection that the class token goes through. Towers whose patches
         have no such projection give the first token only.
 
-        Parameters
-        ----------
-        images : list of PIL.Image.Image
-            RGB images.
-
-        Returns
-        -------
-        array, shape (n_images, n_tokens, n_features)
+        Returns (n_images, n_tokens, n_features).
         """
         import torch
 
@@ -87,15 +71,8 @@ class ClipModel:
     def text_tokens(self, captions: list[str]) -> list[np.ndarray]:
         """Return projected tokens of captions, from the first word to the end token.
 
-        Parameters
-        ----------
-        captions : list of str
-            Longer ones are cut at the model's context length.
-
-        Returns
-        -------
-        list of array, shape (n_tokens, n_features)
-            Float32; the last token is what ``encode_text`` returns.
+        captions: longer ones are cut at the model's context length.
+        Returns (n_tokens, n_features): float32; the last token is what ``encode_text`` returns.
         """
         import torch
 
@@ -141,17 +118,9 @@ class ClipModel:
 def check_activation(name: str, pretrained: str | None) -> None:
     """Raise where open_clip would build the model with another activation than the weights had.
 
-    Parameters
-    ----------
-    name : str
-        As open_clip takes it.
-    pretrained : str | None
-        As open_clip takes it.
-
-    Raises
-    ------
-    ValueError
-        If they do not go together, or the name is not known.
+    name: as open_clip takes it.
+    pretrained: as open_clip takes it.
+    Raises ValueError if they do not go together, or the name is not known.
     """
     import open_clip
 
@@ -181,15 +150,8 @@ def check_activation(name: str, pretrained: str | None) -> None:
 def weights_identity(name: str, pretrained: str | None) -> str:
     """Return what tells one set of weights from another.
 
-    Parameters
-    ----------
-    name, pretrained : str | None
-        As open_clip takes them.
-
-    Returns
-    -------
-    str
-        The content of local files, the revision of a model of the hub where it is known.
+    name, pretrained: as open_clip takes them.
+    Returns: the content of local files, the revision of a model of the hub where it is known.
     """
     if name.startswith("local-dir:"):
         folder = Path(name.removeprefix("local-dir:"))

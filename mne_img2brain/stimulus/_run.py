@@ -11,18 +11,10 @@ def run_batches(
 ) -> None:
     """Compute in batches; say how long it will take and how to do without.
 
-    Parameters
-    ----------
-    items : list
-        What to compute on.
-    batch_size : int
-        How many at once.
-    compute : callable
-        ``compute(some_items)``.
-    what : str
-        What is done, for the log: "Embedding", "Captioning".
-    without : str
-        How to do without it.
+    items: what to compute on.
+    batch_size: how many at once.
+    what: what is done, for the log: "Embedding", "Captioning".
+    without: how to do without it.
     """
     batches = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
     start = time.perf_counter()

@@ -19,15 +19,8 @@ _ALIGN = 64  # bytes: an array starts where any processor likes to read one
 def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
     """Return the folder of the cache.
 
-    Parameters
-    ----------
-    cache_dir : path-like | None
-        The user's wish. ``None`` takes the environment variable ``MNE_IMG2BRAIN_CACHE``, and where
-        that is not set the cache folder of the operating system.
-
-    Returns
-    -------
-    Path
+    cache_dir: the user's wish. ``None`` takes the environment variable ``MNE_IMG2BRAIN_CACHE``,
+        and where that is not set the cache folder of the operating system.
     """
     return Path(cache_dir or os.environ.get(ENVIRONMENT) or pooch.os_cache("mne_img2brain"))
 
@@ -42,14 +35,8 @@ class Cache:
     what is cut off, damaged or mixed up does not agree with its checksum and is as good as not
     there. Of two entries with one key the last counts.
 
-    Parameters
-    ----------
-    cache_dir : path-like | None
-        As in :func:`cache_folder`.
-    kind : str
-        What is kept, for a person who looks into the folder.
-    settings : dict
-        JSON-able: everything that the content depends on beside the key.
+    kind: what is kept, for a person who looks into the folder.
+    settings: JSON-able: everything that the content depends on beside the key.
     """
 
     def __init__(self, cache_dir: str | os.PathLike | None, kind: str, settings: dict) -> None:
@@ -64,15 +51,8 @@ class Cache:
     def get_array(self, key: str) -> np.ndarray | None:
         """Return an array, or None where there is none or it is damaged.
 
-        Parameters
-        ----------
-        key : str
-            What it is of.
-
-        Returns
-        -------
-        array | None
-            Memory-mapped, unless it was written after the file was mapped.
+        key: what it is of.
+        Returns: memory-mapped, unless it was written after the file was mapped.
         """
         digest = _digest(key)
         try:
@@ -90,14 +70,9 @@ class Cache:
     def put_array(self, key: str, array: np.ndarray, dtype: Any = np.float16) -> None:
         """Keep an array. A disk that cannot be written is a warning.
 
-        Parameters
-        ----------
-        key : str
-            What it is of.
-        array : array
-            Finite numbers, or NaN.
-        dtype : data type
-            As what it is kept; of numbers beyond its range nothing is kept.
+        key: what it is of.
+        array: finite numbers, or NaN.
+        dtype: as what it is kept; of numbers beyond its range nothing is kept.
         """
         with np.errstate(over="ignore"):
             kept = np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("<"))
@@ -126,14 +101,7 @@ class Cache:
     def get_text(self, key: str) -> str | None:
         """Return a text, or None where there is none or it is damaged.
 
-        Parameters
-        ----------
-        key : str
-            What it is of.
-
-        Returns
-        -------
-        str | None
+        key: what it is of.
         """
         encoded = self.get_array(f"{key}\0text")
         return None if encoded is None else encoded.tobytes().decode()
@@ -141,12 +109,7 @@ class Cache:
     def put_text(self, key: str, text: str) -> None:
         """Keep a text.
 
-        Parameters
-        ----------
-        key : str
-            What it is of.
-        text : str
-            The text.
+        key: what it is of.
         """
         self.put_array(f"{key}\0text", np.frombuffer(str.encode(text), np.uint8), np.uint8)
 

@@ -106,15 +106,7 @@ class Captioner:
     def __call__(self, images: list) -> list[str]:
         """Describe images.
 
-        Parameters
-        ----------
-        images : list of PIL.Image.Image
-            RGB images.
-
-        Returns
-        -------
-        list of str
-            One caption per image, without line breaks.
+        Returns: one caption per image, without line breaks.
         """
         check_parameters(
             self, model=str, prompt=str, max_new_tokens=Integer(1), batch_size=Integer(1)

@@ -110,17 +110,10 @@ def _images_in(folder: Path) -> list:
 def refuse_unordered(values: Any, name: str) -> None:
     """Raise where values come in no order, or not as values: sets, dicts, tables, tensors.
 
-    Parameters
-    ----------
-    values : object
-        What the user gave.
-    name : str
-        What messages call it.
-
-    Raises
-    ------
-    TypeError
-        If the order of the values would be chance, or they are not what iterating gives.
+    values: what the user gave.
+    name: what messages call it.
+    Raises TypeError if the order of the values would be chance, or they are not what iterating
+        gives.
     """
     kind = type(values).__name__
     if isinstance(values, Set) and not isinstance(values, KeysView):
@@ -142,19 +135,10 @@ def refuse_unordered(values: Any, name: str) -> None:
 def refuse_missing(values: Any, name: str, unit: str) -> None:
     """Raise where labels are None or NaN, which are equal to no other label.
 
-    Parameters
-    ----------
-    values : array, shape (n,)
-        The labels.
-    name : str
-        What messages call them.
-    unit : str
-        What has one: an image, a trial.
-
-    Raises
-    ------
-    ValueError
-        If there are such labels.
+    values (n,): the labels.
+    name: what messages call them.
+    unit: what has one: an image, a trial.
+    Raises ValueError if there are such labels.
     """
     values = np.asarray(values).tolist()
     missing = [i for i, value in enumerate(values) if value is None or value != value]
@@ -326,14 +310,7 @@ def _from_deep_grey(image: Any) -> Any:
 def image_name(image: object) -> str:
     """Return what an image is called: its path as given, or an empty string.
 
-    Parameters
-    ----------
-    image : object
-        An item of a list of images.
-
-    Returns
-    -------
-    str
+    image: an item of a list of images.
     """
     if isinstance(image, (str, Path)):
         return str(image)
@@ -343,15 +320,7 @@ def image_name(image: object) -> str:
 def image_keys(images: Sequence | np.ndarray) -> list[str]:
     """Hash what each image shows; an image given many times is read once.
 
-    Parameters
-    ----------
-    images : list
-        Images.
-
-    Returns
-    -------
-    list of str
-        One key per image, the same for the same image as a path and as an array.
+    Returns: one key per image, the same for the same image as a path and as an array.
     """
     images = check_images(images)
     known, keys = {}, []
@@ -369,19 +338,10 @@ def image_keys(images: Sequence | np.ndarray) -> list[str]:
 def unique_images(images: list) -> tuple[list, np.ndarray, list[str]]:
     """Find the distinct images.
 
-    Parameters
-    ----------
-    images : list
-        Images, some of them perhaps many times.
-
-    Returns
-    -------
-    distinct : list
-        Each image once, in the order of first appearance.
-    index : array of int, shape (n_images,)
-        Which of them each image is.
-    keys : list of str
-        The keys of the distinct ones.
+    images: images, some of them perhaps many times.
+    Returns distinct: each image once, in the order of first appearance.
+    Returns index (n_images,): which of them each image is.
+    Returns keys: the keys of the distinct ones.
     """
     keys = image_keys(images)
     position, distinct = {}, []

@@ -33,17 +33,9 @@ _FAR = 10.0
 def looks_of(images: Any, tokens: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Describe what images look like, and what their tokens are, in a few bytes each.
 
-    Parameters
-    ----------
-    images : list | array
-        Images, or tokens in their place.
-    tokens : array, shape (n_images, ...) | None
-        The tokens of images; ``None`` leaves them out.
-
-    Returns
-    -------
-    dict of str to array
-        ``bits``, shape (n_images, 32): perceptual hashes, eight bits a byte. ``shown``, shape
+    images: images, or tokens in their place.
+    tokens (n_images, ...) | None: the tokens of images; ``None`` leaves them out.
+    Returns: ``bits``, shape (n_images, 32): perceptual hashes, eight bits a byte. ``shown``, shape
         (n_images,): whether an image has a hash; flat ones have none. Both are absent for tokens.
         ``tokens``, shape (n_images, n): means over tokens in at most 32 random directions.
     """
@@ -63,17 +55,8 @@ def looks_of(images: Any, tokens: np.ndarray | None = None) -> dict[str, np.ndar
 def looks_in_fit(images: Any, stimuli: Any) -> dict[str, np.ndarray]:
     """Describe what the distinct images of a fit look like, and what their tokens are.
 
-    Parameters
-    ----------
-    images : list | array
-        Images, or tokens in their place.
-    stimuli : Stimuli
-        What :func:`mne_img2brain.stimulus.tokens.present` made of them.
-
-    Returns
-    -------
-    dict of str to array
-        As of :func:`looks_of`.
+    images: images, or tokens in their place.
+    stimuli: what :func:`mne_img2brain.stimulus.tokens.present` made of them.
     """
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         return looks_of(stimuli.tokens)
@@ -89,16 +72,9 @@ def add_looks(looks: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> dict
 def near_copies(looks: dict[str, np.ndarray], of: dict[str, np.ndarray]) -> np.ndarray:
     """Tell which images are near copies of others.
 
-    Parameters
-    ----------
-    looks : dict of str to array
-        Of the images, from :func:`looks_of`.
-    of : dict of str to array
-        Of the others: images are compared with images, tokens with tokens.
-
-    Returns
-    -------
-    array of bool, shape (n_images,)
+    looks: of the images, from :func:`looks_of`.
+    of: of the others: images are compared with images, tokens with tokens.
+    Returns (n_images,).
     """
     n_images = len(next(iter(looks.values())))
     if "bits" in looks:
@@ -117,18 +93,10 @@ def warn_of_copies(
 ) -> None:
     """Warn where images are near copies of those in a fit, without being the same.
 
-    Parameters
-    ----------
-    images : list | array
-        Images, or tokens in their place.
-    keys : list of str
-        Their content hashes.
-    seen : dict of str to array
-        The looks of the images in the fit.
-    seen_keys : collection of str
-        The content hashes of these.
-    name : str
-        What was fitted, for the message.
+    images: images, or tokens in their place.
+    seen: the looks of the images in the fit.
+    seen_keys: the content hashes of these.
+    name: what was fitted, for the message.
     """
     known, first = set(seen_keys), {}
     for position, key in enumerate(keys):
@@ -151,12 +119,8 @@ def warn_of_copies(
 def warn_of_far_tokens(tokens: np.ndarray, seen: dict[str, np.ndarray]) -> None:
     """Warn where tokens are far from all that a fit has seen, of another embedder or scale.
 
-    Parameters
-    ----------
-    tokens : array, shape (n_images, ...)
-        The tokens.
-    seen : dict of str to array
-        The looks of the images in the fit.
+    tokens (n_images, ...): the tokens.
+    seen: the looks of the images in the fit.
     """
     if "tokens" not in seen:
         return
@@ -177,12 +141,8 @@ def warn_of_far_tokens(tokens: np.ndarray, seen: dict[str, np.ndarray]) -> None:
 def warn_of_placeholders(stimuli: Any, looks: dict[str, np.ndarray]) -> None:
     """Warn where a fit has one image only, or many that show the same one colour.
 
-    Parameters
-    ----------
-    stimuli : Stimuli
-        The images of the fit.
-    looks : dict of str to array
-        What :func:`looks_in_fit` made of them.
+    stimuli: the images of the fit.
+    looks: what :func:`looks_in_fit` made of them.
     """
     n_images = len(stimuli)
     if len(set(stimuli.keys)) == 1 < n_images:

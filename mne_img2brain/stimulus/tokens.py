@@ -16,18 +16,12 @@ from .images import check_images, image_keys, image_name, refuse_unordered, uniq
 class Stimuli:
     """Images in the order the user gave them, and the tokens of the distinct ones.
 
-    Attributes
-    ----------
-    tokens : array, shape (n_distinct, n_tokens, n_features) or other
-        What the embedder made of each distinct image, or the user's own tokens of it.
-    index : array of int, shape (n_images,)
-        Which row of ``tokens`` each image is.
-    keys : list of str
-        One content hash per image.
-    names : list of str
-        One file name per image, empty where there is none.
-    captions : list of str | None
-        One caption per image.
+    tokens (n_distinct, n_tokens, n_features): what the embedder made of each distinct image, or
+        the user's own tokens of it.
+    index (n_images,): which row of ``tokens`` each image is.
+    keys: one content hash per image.
+    names: one file name per image, empty where there is none.
+    captions: one caption per image.
     """
 
     tokens: np.ndarray
@@ -46,21 +40,10 @@ def load_tokens(images: Any) -> np.ndarray | None:
     Tokens are an array of floats with two to four dimensions (images first), or the name of a
     ``.npy`` file that holds one; the file is memory-mapped.
 
-    Parameters
-    ----------
-    images : object
-        What the user gave as images.
-
-    Returns
-    -------
-    array, shape (n_images, ...) | None
-
-    Raises
-    ------
-    ValueError
-        If floats have the shape of images, or a file holds no numbers.
-    FileNotFoundError
-        If there is no such file.
+    images: what the user gave as images.
+    Returns (n_images, ...) | None.
+    Raises ValueError if floats have the shape of images, or a file holds no numbers.
+    Raises FileNotFoundError if there is no such file.
     """
     if isinstance(images, (str, Path)) and str(images).endswith(".npy"):
         path = Path(images)
@@ -98,17 +81,7 @@ def load_tokens(images: Any) -> np.ndarray | None:
 
 
 def content_keys(images: list | np.ndarray) -> list[str]:
-    """Hash what each image shows, or what its tokens are.
-
-    Parameters
-    ----------
-    images : list | array
-        What :func:`indexable` returned.
-
-    Returns
-    -------
-    list of str
-    """
+    """Hash what each image shows, or what its tokens are."""
     if load_tokens(images) is None:
         return image_keys(images)
     return [_token_key(row) for row in images]
@@ -125,14 +98,7 @@ def _token_key(row: np.ndarray) -> str:
 def indexable(images: Any) -> list | np.ndarray:
     """Return tokens, or images as a list, without reading an image.
 
-    Parameters
-    ----------
-    images : object
-        What the user gave as images.
-
-    Returns
-    -------
-    array | list
+    images: what the user gave as images.
     """
     tokens = load_tokens(images)
     return check_images(images) if tokens is None else tokens
@@ -141,16 +107,7 @@ def indexable(images: Any) -> list | np.ndarray:
 def take_images(images: list | np.ndarray, rows: np.ndarray) -> list | np.ndarray:
     """Take some of what :func:`indexable` returned; all of it is not copied.
 
-    Parameters
-    ----------
-    images : array | list
-        Tokens or images.
-    rows : array of int, shape (n_rows,)
-        Sorted positions, each once.
-
-    Returns
-    -------
-    array | list
+    rows (n_rows,): sorted positions, each once.
     """
     if len(rows) == len(images):
         return images
@@ -160,24 +117,11 @@ def take_images(images: list | np.ndarray, rows: np.ndarray) -> list | np.ndarra
 def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> Stimuli:
     """Embed every distinct image once.
 
-    Parameters
-    ----------
-    images : list | array
-        Images, or tokens in their place.
-    embedder : transformer | None
-        Fitted; ``transform`` takes images. Not needed for tokens.
-    captions : list of str | None
-        One per image, in place of the captioner's.
-
-    Returns
-    -------
-    Stimuli
-
-    Raises
-    ------
-    ValueError
-        If captions do not fit the images, the embedder takes none, or what the embedder returns
-        is not one finite row per image.
+    images: images, or tokens in their place.
+    embedder: fitted; ``transform`` takes images. Not needed for tokens.
+    captions: one per image, in place of the captioner's.
+    Raises ValueError if captions do not fit the images, the embedder takes none, or what the
+        embedder returns is not one finite row per image.
     """
     tokens = load_tokens(images)
     if tokens is not None:
@@ -235,21 +179,8 @@ def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> S
 def check_captions(captions: list[str], n_images: int) -> list[str]:
     """Return captions as a list, one string per image.
 
-    Parameters
-    ----------
-    captions : list of str
-        As given.
-    n_images : int
-        How many images there are.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    ValueError
-        If there is not one string per image.
+    n_images: how many images there are.
+    Raises ValueError if there is not one string per image.
     """
     if isinstance(captions, str):
         raise ValueError(

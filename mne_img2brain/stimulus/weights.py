@@ -11,21 +11,9 @@ _TIMEOUT = 10.0  # seconds
 def missing_bytes(repo: str, names: str = "*") -> int:
     """Return how much has to be downloaded of a model; 0 where it is here.
 
-    Parameters
-    ----------
-    repo : str
-        Name on the hub, or a local folder.
-    names : str
-        Pattern of the files of weights.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    OSError
-        If they are not here and cannot be had.
+    repo: name on the hub, or a local folder.
+    names: pattern of the files of weights.
+    Raises OSError if they are not here and cannot be had.
     """
     from huggingface_hub import HfApi, snapshot_download
 
@@ -58,12 +46,7 @@ def missing_bytes(repo: str, names: str = "*") -> int:
 def announce(repo: str, names: str = "*", *, without: str) -> None:
     """Say how large a download will be, and fail at once where there can be none.
 
-    Parameters
-    ----------
-    repo, names : str
-        As in :func:`missing_bytes`.
-    without : str
-        How to do without, for the error.
+    without: how to do without, for the error.
     """
     try:
         size = missing_bytes(repo, names)

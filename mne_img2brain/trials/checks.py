@@ -15,22 +15,13 @@ _LARGEST = 1e15  # of token values: squares of larger ones, summed, leave float3
 class TrialArrays:
     """Trials and their images.
 
-    Attributes
-    ----------
-    tokens : array, shape (n_images, n_tokens, n_features)
-        Image tokens, NaN where padded.
-    image_index : array of int, shape (n_trials,)
-        The row of ``tokens`` of each trial.
-    y : array, shape (n_trials, n_channels, n_times)
-        Responses, float64 or float32; 0 where ``y_mask`` is False.
-    weight : array, shape (n_trials,)
-        Of how many trials each row is the average.
-    regions : array of int, shape (n_channels,)
-        The brain region of each sensor.
-    groups, subject, y_mask : array, shape (n_trials, ...) | None
-        As given.
-    target_shape : tuple
-        Shape of one response as the user gave it.
+    tokens (n_images, n_tokens, n_features): image tokens, NaN where padded.
+    image_index (n_trials,): the row of ``tokens`` of each trial.
+    y (n_trials, n_channels, n_times): responses, float64 or float32; 0 where ``y_mask`` is False.
+    weight (n_trials,): of how many trials each row is the average.
+    regions (n_channels,): the brain region of each sensor.
+    groups, subject, y_mask (n_trials, ...) | None: as given.
+    target_shape: shape of one response as the user gave it.
     """
 
     tokens: np.ndarray
@@ -151,24 +142,10 @@ def check_fit_arrays(
 ) -> TrialArrays:
     """Check what a regressor's ``fit`` was given.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Gets ``n_features_in_``.
-    X, y, sample_weight, groups, regions, subjects, y_mask, image_index
-        As in :meth:`mne_img2brain.DiffusionRegressor.fit`.
-    reset : bool
-        Whether this is a fit; else the estimator is fitted, asked for its number of features, and
-        not changed.
-
-    Returns
-    -------
-    TrialArrays
-
-    Raises
-    ------
-    ValueError
-        If shapes do not agree, values are not finite, or there are fewer than two trials.
+    reset: whether this is a fit; else the estimator is fitted, asked for its number of features,
+        and not changed.
+    Raises ValueError if shapes do not agree, values are not finite, or there are fewer than two
+        trials.
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None; give responses.")
@@ -238,21 +215,10 @@ def check_fit_arrays(
 def check_image_index(image_index: Any, n_images: int, n_trials: int) -> np.ndarray:
     """Check which image each trial answers to.
 
-    Parameters
-    ----------
-    image_index : array of int, shape (n_trials,)
-        As given.
-    n_images, n_trials : int
-        How many images and trials there are.
-
-    Returns
-    -------
-    array of int, shape (n_trials,)
-
-    Raises
-    ------
-    ValueError
-        If there is not one row of the tokens for each trial.
+    image_index (n_trials,): as given.
+    n_images, n_trials: how many images and trials there are.
+    Returns (n_trials,).
+    Raises ValueError if there is not one row of the tokens for each trial.
     """
     image_index = _per_trial("image_index", image_index, n_trials, kinds="iu")
     if image_index.min() < 0 or image_index.max() >= n_images:
@@ -268,21 +234,10 @@ def check_subjects(
 ) -> np.ndarray | None:
     """Check the subjects that a prediction is for.
 
-    Parameters
-    ----------
-    subjects : array of int, shape (n_images,) | None
-        As given.
-    n_images, n_subjects : int
-        How many images there are, and how many subjects were fitted.
-
-    Returns
-    -------
-    array of int, shape (n_images,) | None
-
-    Raises
-    ------
-    ValueError
-        If there is not one known subject for each image.
+    subjects (n_images,) | None: as given.
+    n_images, n_subjects: how many images there are, and how many subjects were fitted.
+    Returns (n_images,) | None.
+    Raises ValueError if there is not one known subject for each image.
     """
     if subjects is None:
         return None

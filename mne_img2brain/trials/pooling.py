@@ -17,30 +17,18 @@ def pool_tokens(
     are used, the caption's end token, into which CLIP's text tower writes its summary. Of an image
     with a single valid token the mean is that token.
 
-    Parameters
-    ----------
-    tokens : array, shape (n_images, ..., n_features)
-        What describes the images: one vector each, which passes through; tokens, of shape
-        (n_images, n_tokens, n_features), where padding is NaN; or a grid of tokens, of shape
-        (n_images, n_rows, n_columns, n_features), which is flattened to tokens.
-    mask : array of bool, shape (n_images, n_tokens) | None
-        Which tokens are valid. ``None`` takes those without NaN.
-    last : bool
-        Whether the last valid token is appended, which is of use where the tokens of a caption
+    tokens (n_images, ..., n_features): what describes the images: one vector each, which passes
+        through; tokens, of shape (n_images, n_tokens, n_features), where padding is NaN; or a grid
+        of tokens, of shape (n_images, n_rows, n_columns, n_features), which is flattened to
+        tokens.
+    mask (n_images, n_tokens) | None: which tokens are valid. ``None`` takes those without NaN.
+    last: whether the last valid token is appended, which is of use where the tokens of a caption
         follow those of the image.
-
-    Returns
-    -------
-    pooled : array, shape (n_images, n_pooled)
-        Two-dimensional input as it came, else class token and mean, ``2 * n_features`` wide, with
-        ``last=True`` also the last token, ``3 * n_features``. Float32 input gives float32,
-        everything else float64.
-
-    Raises
-    ------
-    ValueError
-        If ``tokens`` has another number of dimensions, the mask another shape, or an image has no
-        valid token.
+    Returns pooled (n_images, n_pooled): two-dimensional input as it came, else class token and
+        mean, ``2 * n_features`` wide, with ``last=True`` also the last token, ``3 * n_features``.
+        Float32 input gives float32, everything else float64.
+    Raises ValueError if ``tokens`` has another number of dimensions, the mask another shape, or an
+        image has no valid token.
     """
     tokens = np.asarray(tokens)
     if tokens.ndim not in (2, 3, 4):

@@ -12,12 +12,8 @@ class ScaledTokens:
 
     The tokens of THINGS do not fit in memory in float32; a batch of them does.
 
-    Attributes
-    ----------
-    tokens : array, shape (n_images, n_tokens, n_features)
-        Any float type, memory-mapped or not; NaN pads.
-    mean, scale : array, shape (n_features,)
-        What is subtracted and divided by.
+    tokens (n_images, n_tokens, n_features): any float type, memory-mapped or not; NaN pads.
+    mean, scale (n_features,): what is subtracted and divided by.
     """
 
     tokens: np.ndarray

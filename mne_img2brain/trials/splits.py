@@ -18,16 +18,10 @@ if TYPE_CHECKING:
 class SplitPlan:
     """Which trials are held out together.
 
-    Attributes
-    ----------
-    group : array of int, shape (n_trials,)
-        What no split parts.
-    fold : array of int, shape (n_trials,)
-        The fold that holds each trial out.
-    validation : array of bool, shape (n_trials,)
-        The trials that decide when training stops.
-    by_trial : bool
-        Whether there were too few images to hold images out.
+    group (n_trials,): what no split parts.
+    fold (n_trials,): the fold that holds each trial out.
+    validation (n_trials,): the trials that decide when training stops.
+    by_trial: whether there were too few images to hold images out.
     """
 
     group: np.ndarray
@@ -51,30 +45,13 @@ def plan_splits(
 ) -> tuple["TrialArrays", SplitPlan]:
     """Put trials in canonical order, keep each image once, and decide who is held out when.
 
-    Parameters
-    ----------
-    data : TrialArrays
-        Trials and images, checked.
-    min_images : int
-        With fewer distinct images trials are split, with a warning.
-    n_folds : int
-        How many folds.
-    validation_fraction : float
-        The part of the trials in the validation set.
-    rng : numpy.random.Generator
-        Chooses, after the order has been made canonical.
-
-    Returns
-    -------
-    data : TrialArrays
-        The same trials in an order that depends on their content only, and the distinct images.
-    plan : SplitPlan
-        The splits.
-
-    Raises
-    ------
-    ValueError
-        If all images are in one group.
+    data: trials and images, checked.
+    min_images: with fewer distinct images trials are split, with a warning.
+    validation_fraction: the part of the trials in the validation set.
+    rng: chooses, after the order has been made canonical.
+    Returns data: the same trials in an order that depends on their content only, and the distinct
+        images.
+    Raises ValueError if all images are in one group.
     """
     first, distinct = distinct_rows(data.tokens)
     image = distinct[data.image_index]
@@ -104,17 +81,9 @@ def plan_splits(
 def distinct_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the distinct rows of an array, in an order that depends on their content only.
 
-    Parameters
-    ----------
-    x : array, shape (n_rows, ...)
-        Anything with a numeric type; NaN are compared as bytes.
-
-    Returns
-    -------
-    first : array of int, shape (n_distinct,)
-        Where each distinct row stands first in ``x``.
-    index : array of int, shape (n_rows,)
-        Which distinct row each row is.
+    x (n_rows, ...): anything with a numeric type; NaN are compared as bytes.
+    Returns first (n_distinct,): where each distinct row stands first in ``x``.
+    Returns index (n_rows,): which distinct row each row is.
     """
     digests = [hashlib.blake2b(np.ascontiguousarray(row).tobytes()).digest() for row in x]
     position = {}
@@ -132,17 +101,9 @@ def canonical_order(y: np.ndarray, *keys: Any) -> np.ndarray:
     Values are compared through one fixed random projection, so that differences of rounding do
     not change the order.
 
-    Parameters
-    ----------
-    y : array, shape (n_trials, ...)
-        The responses.
-    *keys : array of int, shape (n_trials,)
-        What to sort by first, the most important first.
-
-    Returns
-    -------
-    array of int, shape (n_trials,)
-        The order.
+    y (n_trials, ...): the responses.
+    *keys (n_trials,): what to sort by first, the most important first.
+    Returns (n_trials,): the order.
     """
     flat = np.asarray(y).reshape(len(y), -1)
     direction = np.random.default_rng(20).standard_normal(flat.shape[1])
@@ -158,17 +119,9 @@ def merge_groups(
 
     Trials of one image are always together; ``groups`` (concepts, say) can only join images.
 
-    Parameters
-    ----------
-    image_index : array of int, shape (n_trials,)
-        The image of each trial.
-    groups : array, shape (n_trials,) | None
-        Labels of any type.
-
-    Returns
-    -------
-    array of int, shape (n_trials,)
-        The group of each trial, ``0 .. n_groups - 1``.
+    image_index (n_trials,): the image of each trial.
+    groups (n_trials,) | None: labels of any type.
+    Returns (n_trials,): the group of each trial, ``0 .. n_groups - 1``.
     """
     _, images = np.unique(image_index, return_inverse=True)
     if groups is None:
@@ -191,19 +144,10 @@ def merge_groups(
 def held_out_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
     """Choose whole groups until a fraction of the trials is held out.
 
-    Parameters
-    ----------
-    groups : array of int, shape (n_trials,)
-        The group of each trial, ``0 .. n_groups - 1``.
-    fraction : float
-        The part of the trials to hold out, between 0 and 1.
-    rng : numpy.random.Generator
-        Chooses.
-
-    Returns
-    -------
-    array of bool, shape (n_trials,)
-        True where a trial is held out. At least one group is, and at least one is not.
+    groups (n_trials,): the group of each trial, ``0 .. n_groups - 1``.
+    fraction: the part of the trials to hold out, between 0 and 1.
+    Returns (n_trials,): True where a trial is held out. At least one group is, and at least one is
+        not.
     """
     sizes = np.bincount(groups)
     if len(sizes) < 2:
@@ -218,19 +162,9 @@ def held_out_groups(groups: np.ndarray, fraction: float, rng: np.random.Generato
 def fold_of(groups: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
     """Deal whole groups into folds of similar size.
 
-    Parameters
-    ----------
-    groups : array of int, shape (n_trials,)
-        The group of each trial, ``0 .. n_groups - 1``.
-    n_folds : int
-        How many folds; fewer where there are fewer groups.
-    rng : numpy.random.Generator
-        Deals.
-
-    Returns
-    -------
-    array of int, shape (n_trials,)
-        The fold of each trial.
+    groups (n_trials,): the group of each trial, ``0 .. n_groups - 1``.
+    n_folds: how many folds; fewer where there are fewer groups.
+    Returns (n_trials,): the fold of each trial.
     """
     sizes = np.bincount(groups)
     n_folds = min(n_folds, len(sizes))

@@ -23,19 +23,7 @@ def unit_of(info: mne.Info, ch_type: str) -> tuple[float, str]:
     Whitened and z-scored recordings have none: their description says "no unit", as the readers
     of public recordings write it.
 
-    Parameters
-    ----------
-    info : mne.Info
-        Of the recording.
-    ch_type : str
-        The type of the sensors.
-
-    Returns
-    -------
-    scale : float
-        The factor.
-    unit : str
-        Its unit.
+    ch_type: the type of the sensors.
     """
     if "no unit" in (info["description"] or ""):
         return 1.0, "no unit"
@@ -53,21 +41,9 @@ def styles(names: dict | list[str]) -> dict:
 def get_axes(axes: Any, n: int, **layout: Any) -> tuple[Any, np.ndarray]:
     """Return ``n`` axes and their figure, new ones where none are given.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes | array-like of Axes | None
-        What the user gave.
-    n : int
-        How many are needed.
-    **layout
-        Passed to :func:`matplotlib.pyplot.subplots`.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The figure.
-    axes : array of Axes, shape (n,)
-        The axes.
+    axes: what the user gave.
+    n: how many are needed.
+    Returns axes (n,): the axes.
     """
     if axes is None:
         figure, axes = plt.subplots(1, n, squeeze=False, layout="constrained", **layout)
@@ -81,17 +57,9 @@ def get_axes(axes: Any, n: int, **layout: Any) -> tuple[Any, np.ndarray]:
 def check_evoked(**given: Any) -> None:
     """Raise unless every ``name=value`` is an Evoked with numbers in it.
 
-    Parameters
-    ----------
-    **given
-        What the user gave.
-
-    Raises
-    ------
-    TypeError
-        If one is no Evoked.
-    ValueError
-        If all of its values are NaN or infinite.
+    **given: what the user gave.
+    Raises TypeError if one is no Evoked.
+    Raises ValueError if all of its values are NaN or infinite.
     """
     for name, value in given.items():
         if not isinstance(value, mne.Evoked):
@@ -104,23 +72,10 @@ def check_evoked(**given: Any) -> None:
 def check_named(name: str, values: Any) -> dict:
     """Return what is drawn by its names, which there must be.
 
-    Parameters
-    ----------
-    name : str
-        What the parameter is called.
-    values : dict
-        What the user gave.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    TypeError
-        If it is no dict.
-    ValueError
-        If it is empty.
+    name: what the parameter is called.
+    values: what the user gave.
+    Raises TypeError if it is no dict.
+    Raises ValueError if it is empty.
     """
     if not isinstance(values, dict):
         raise TypeError(f"{name} is a {type(values).__name__}; give a dict of name to values.")
@@ -132,23 +87,11 @@ def check_named(name: str, values: Any) -> dict:
 def check_numbers(name: str, values: Any, n: int | None = None) -> np.ndarray:
     """Return a row of numbers.
 
-    Parameters
-    ----------
-    name : str
-        What it is called.
-    values : array-like
-        What the user gave.
-    n : int | None
-        How many there should be; ``None`` is one or more.
-
-    Returns
-    -------
-    array, shape (n,)
-
-    Raises
-    ------
-    ValueError
-        If it is none, or of another length.
+    name: what it is called.
+    values: what the user gave.
+    n: how many there should be; ``None`` is one or more.
+    Returns (n,).
+    Raises ValueError if it is none, or of another length.
     """
     try:
         array = np.asarray(values, dtype=float)
@@ -163,17 +106,9 @@ def check_numbers(name: str, values: Any, n: int | None = None) -> np.ndarray:
 def check_window(window: Any, name: str = "window") -> None:
     """Raise unless a window is None or two numbers in rising order.
 
-    Parameters
-    ----------
-    window : tuple of float | None
-        What the user gave.
-    name : str
-        What it is called.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
+    window: what the user gave.
+    name: what it is called.
+    Raises ValueError if it is not.
     """
     if window is not None:
         first, last = check_numbers(name, window, 2)
