@@ -20,6 +20,7 @@ import numpy as np
 
 from mne_img2brain import DiffusionRegressor, GaborEmbedder, ImageToBrainEncoder
 from mne_img2brain.datasets import simulate_epochs, simulate_images
+from mne_img2brain.metrics import r_map
 from mne_img2brain.viz import plot_prediction
 
 mne.set_log_level("WARNING")
@@ -82,9 +83,8 @@ def judge(generated):
     error = np.sqrt(np.mean((y - t) ** 2, axis=(1, 2)))
     scores = []
     for pick in [np.arange(len(y)), *picks]:
-        a, b = (x[pick] - x[pick].mean(axis=0) for x in (y, t))
-        r = (a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
-        scores.append([error[pick].mean(), r.mean()])
+        # a prediction that is the same for every image has r 0
+        scores.append([error[pick].mean(), r_map(t[pick], y[pick]).mean()])
     value, resampled = scores[0], np.array(scores[1:])
     return value, np.percentile(resampled, [2.5, 97.5], axis=0)
 
