@@ -117,7 +117,7 @@ def generated_metadata(
                 "metadata has a column 'draw', which is the number of the draw; rename it."
             )
         for name in metadata.columns.drop("n_averaged", errors="ignore"):
-            frame[name] = metadata[name].to_numpy()
+            frame[name] = metadata[name]
     # of how many trials recorded data were averages is not true of generated ones
     if n_averaged != 1:
         frame["n_averaged"] = n_averaged
