@@ -34,16 +34,21 @@ class Real:
         Of the two-sample test.
     seed : int
         Of random halves.
+    n_draws : int
+        How many draws there are of each image: no more of its trials are told from others.
     """
 
-    def __init__(self, recorded: "Recorded", classifiers: dict | None, seed: int) -> None:
+    def __init__(
+        self, recorded: "Recorded", classifiers: dict | None, seed: int, n_draws: int
+    ) -> None:
         self.keep = [index for index, t in enumerate(recorded.trials) if len(t) >= 2]
         self.trials = [recorded.trials[index] for index in self.keep]
         self.scale = np.sqrt(within_image_variance(self.trials).mean(axis=(0, 2)))
         self.scale = np.where(self.scale > 0, self.scale, 1.0)
         self.halves = trial_halves(self.trials, seed)
+        first, second = ([t[:n_draws] for t in half] for half in self.halves)
         self.accuracy = classifier_two_sample(
-            *self.halves, classifiers=classifiers, random_state=seed
+            first, second, classifiers=classifiers, random_state=seed
         )
         first, second = (channel_covariance(half).mean(axis=0) for half in self.halves)
         self.distance = covariance_distance(first, second)

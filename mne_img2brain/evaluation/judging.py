@@ -227,7 +227,7 @@ def evaluate(
             values["predicted"] = prediction.mean(axis=0)
             if n_draws and hasattr(one, "sample") and _can_judge_draws(recorded):
                 if real is None or rhythms is None:
-                    real = Real(recorded, classifiers, random_state)
+                    real = Real(recorded, classifiers, random_state, n_draws)
                     rhythms = RealRhythms(recorded, real.scale, options)
                     tfr["recorded"] = rhythms.maps()
                 drawn = material.draws(one, recorded, n_draws, random_state, known)

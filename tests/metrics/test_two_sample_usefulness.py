@@ -14,6 +14,7 @@ from mne_img2brain.metrics import (
     train_on_generated,
     trial_halves,
 )
+from mne_img2brain.metrics.two_sample import MostDifferent
 
 
 def test_tangent_features_are_pyriemanns(rng):
@@ -50,6 +51,40 @@ def test_features_of_many_sensors_and_lost_rank(rng):
     assert features.whitener_.shape == (40, 32)
     assert np.isfinite(features.transform(trials)).all()
     assert TrialFeatures(n_components=40).fit(trials).whitener_.shape == (40, 39)
+
+
+def test_features_of_float32(rng):
+    trials = 1e-13 * rng.standard_normal((150, 40, 50)).cumsum(axis=2)  # tesla
+    trials -= trials.mean(axis=1, keepdims=True)
+    expected, found = (TrialFeatures(n_components=40).fit(t) for t in (trials, np.float32(trials)))
+    assert found.whitener_.shape == (40, 39)
+    values = found.transform(np.float32(trials))
+    assert values.dtype == np.float32
+    lengths = (np.linalg.norm(v[:, :780], axis=1) for v in (values, expected.transform(trials)))
+    np.testing.assert_allclose(*lengths, rtol=1e-4)
+    np.testing.assert_allclose(values[:, 780:], expected.transform(trials)[:, 780:], atol=1e-3)
+
+
+def test_features_are_computed_once_and_of_few_trials(rng, monkeypatch):
+    shapes, transform = [], TrialFeatures.transform
+    monkeypatch.setattr(
+        TrialFeatures, "transform", lambda self, X: shapes.append(X.shape) or transform(self, X)
+    )
+    trials = rng.standard_normal((6, 9, 2, 40))
+    draws = 1.5 * rng.standard_normal((6, 9, 2, 40))
+    accuracy = classifier_two_sample(draws, trials, max_trials=30)
+    assert shapes == [(2 * 6 * 5, 2, 40)]
+    assert [len(of_image) for of_image in accuracy.values()] == [6, 6]
+    assert accuracy["linear"].mean() > 0.8
+
+
+def test_most_different_features(rng):
+    X, y = rng.standard_normal((200, 30)), np.repeat([0, 1], 100)
+    X[y == 1, 3] += 2  # mean
+    X[y == 1, 7] *= 3  # variance
+    X[:, 11] = 5  # constant
+    assert np.flatnonzero(MostDifferent(2).fit(X, y).get_support()).tolist() == [3, 7]
+    assert MostDifferent(50).fit_transform(X, y).shape == (200, 30)
 
 
 def test_two_sample_closed_form(rng):

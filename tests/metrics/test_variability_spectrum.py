@@ -2,7 +2,7 @@ import mne
 import numpy as np
 import pytest
 from pyriemann.geometry.distance import distance_riemann
-from scipy.signal import lfilter
+from scipy.signal import lfilter, periodogram
 
 from mne_img2brain.metrics import (
     band_log_ratio,
@@ -116,3 +116,12 @@ def test_component_peak_is_mnes(rng, mode):
         assert (peak.latency[index], peak.amplitude[index]) == pytest.approx((latency, amplitude))
     with pytest.raises(ValueError, match="mode='up'; expected 'abs'"):
         component_peak(evoked.data, evoked.times, 0.1, 0.3, mode="up")
+
+
+@pytest.mark.parametrize("n_times", [8, 9])
+def test_periodograms_are_scipys(rng, n_times):
+    trials = 5 + rng.standard_normal((2, 3, n_times))
+    expected = periodogram(trials, 100.0, window="hann", detrend="constant")
+    freqs, power = spectra(trials[None], 100.0)
+    np.testing.assert_allclose(freqs, expected[0])
+    np.testing.assert_allclose(power[0], expected[1].mean(axis=0), atol=1e-12)
