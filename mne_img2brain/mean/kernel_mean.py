@@ -264,18 +264,20 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             if models[-1].kind == "mixed":
                 solved[name] = solve_model(models[-1], images, everything.scores, total)
         # The mean of a fold is low where what it leaves out is high: with it a model that adds
-        # little to others is left out. Weights and scores are of what models add to it.
+        # little to others is left out. The size of the mixture is that of what it adds to it.
         target = responses[:, judged] - mean[judged]
         guesses = [expand(m, spaces, fold, judged) - mean[judged] for m in models]
         of_fold = np.stack([space.mean[judged] for space in spaces] or [mean[judged]])
         centre = of_fold[fold] - mean[judged]
-        weights = np.ones(len(models))
-        for shift in (0.0, centre) if len(models) > 1 else ():
-            used = np.flatnonzero(weights)
-            seen = [*(guesses[m] - shift for m in used), target - shift]
-            weights[used] = stack(
-                [judge(one) for one in seen] if judge else seen, total, scale=judge is None
-            )
+        weights, scale = np.ones(len(models)), judge is None
+        judge = judge or (lambda values: values)
+        if len(models) > 1:
+            weights = stack([judge(one) for one in (*guesses, target)], total, scale)
+        guesses, target = [guess - centre for guess in guesses], target - centre
+        mixture = sum(b * guess for b, guess in zip(weights, guesses, strict=True))
+        if len(models) > 1:
+            size = stack([judge(mixture), judge(target)], total, scale)
+            weights, mixture = size * weights, size * mixture
 
         # Nothing of an earlier fit is left behind from here on.
         self.views_, self.maps_, self.coef_, self.offset_ = images.views, {}, {}, {}
@@ -283,11 +285,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         self.mean_, self.colours_ = mean, everything.colours
         self.response_shape_ = tuple(y.shape[1:])
         self.weights_, self.cv_score_ = {}, {}
-        target -= centre
-        mixture = np.zeros_like(target)
         for model, b, guess in zip(models, weights, guesses, strict=True):
-            guess -= centre
-            mixture += b * guess
             label = f"{model.kind} {model.kernel}"
             self.weights_[label] = float(b)
             self.cv_score_[label] = correlation(guess, target)
