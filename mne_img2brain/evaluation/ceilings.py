@@ -9,11 +9,12 @@ from ..metrics import (
     ceiling_of_r,
     identification_ranks,
     pairwise_accuracy,
-    split_half_ceiling,
     top_k,
 )
-from ..metrics.noise_ceiling import random_halves
+from ..metrics.noise_ceiling import correlate_halves
 from ..metrics.reliability import noise_variance
+from . import rsa
+from .material import half_means, span
 
 if TYPE_CHECKING:
     from .material import Recorded
@@ -33,12 +34,21 @@ class Ceilings(NamedTuple):
         Half the trials against the other half, and against all.
     known : bool
         Whether the recording distinguishes the images in the window.
+    identification : dict
+        What half of the trials do in place of a prediction; empty where it is not known.
+    rsa : array, shape (3,)
+        Lower end, expectation and upper end, NaN where they are not known.
+    rsa_course : array, shape (2, n_windows)
+        The ends over time.
     """
 
     r: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
     known: bool
+    identification: dict
+    rsa: np.ndarray
+    rsa_course: np.ndarray
 
 
 def find_ceilings(
@@ -54,7 +64,7 @@ def find_ceilings(
     early = np.arange(len(inside)) < first
     for part in (early & (times < 0), early & (times >= 0), inside, ~inside & ~early):
         if part.any():
-            trials = [of_image[..., part] for of_image in recorded.trials]
+            trials = [of_image[..., span(part)] for of_image in recorded.trials]
             r[:, part] = ceiling_of_r(trials, recorded.weights, random_state=seed)
     known = bool(np.isfinite(r[:, inside]).any())
     if not known:
@@ -62,20 +72,27 @@ def find_ceilings(
             f"Noise ceilings are not given: {NOTHING} (the correlation of two halves of the "
             f"trials is not above chance, {len(repeated)} images with two trials or more)."
         )
-    halves = split_half_ceiling(repeated, n_splits=n_splits, random_state=seed)
-    return Ceilings(r, halves.lower, halves.upper, known)
+    lower, upper = correlate_halves(repeated, n_splits, np.random.default_rng(seed))
+    halves, total = {}, np.full(3, np.nan)
+    course = np.full((2, len(rsa.windows(times)[0])), np.nan)
+    if known and len(repeated) == len(recorded.trials):
+        halves = identification(recorded, span(inside), seed)
+        if rsa.installed() and len(repeated) > 3:
+            total, course = rsa.find_ceilings(recorded, span(inside), seed)
+    return Ceilings(r, lower, upper, known, halves, total, course)
 
 
 def within_images(recorded: "Recorded", scale: np.ndarray) -> tuple[float, float]:
     """Return MSE and PCC of the noise-free response with the mean of all trials, or NaN."""
     if max(len(of_image) for of_image in recorded.trials) < 2:
         return np.nan, np.nan
-    variance, left, _ = noise_variance([t / scale for t in recorded.trials], recorded.weights)
+    variance, left, _ = noise_variance(recorded.trials, recorded.weights)
+    variance = variance / scale**2
     noise, squares = _sums_of_squares(recorded, recorded.mean / scale, np.eye(len(left)), scale)
     return float(variance.mean() * left.mean()), _root_of_share(noise.sum(), squares.sum())
 
 
-def difference_wave(recorded: "Recorded", inside: np.ndarray) -> float:
+def difference_wave(recorded: "Recorded", inside: Any) -> float:
     """Return r of the noise-free with the recorded difference of two classes, or NaN."""
     if max(len(of_image) for of_image in recorded.trials) < 2:
         return np.nan
@@ -96,8 +113,8 @@ def _sums_of_squares(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how much of the variation over sensors and times is noise, and how much there is."""
     # responses (n, n_channels, n_times) are sums of image means with weights (n, n_images)
-    trials = [(t / scale)[..., inside] for t in recorded.trials]
-    centred = [t - t.mean(axis=(1, 2), keepdims=True) for t in trials]
+    trials = (t[..., inside] / scale for t in recorded.trials)
+    centred = (t - t.mean(axis=(1, 2), keepdims=True) for t in trials)
     variance, left, _ = noise_variance(centred, recorded.weights)
     noise = (weights**2 @ left) * variance.sum()
     deviation = responses - responses.mean(axis=(1, 2), keepdims=True)
@@ -109,13 +126,11 @@ def _root_of_share(noise: float, squares: float) -> float:
     return float(np.sqrt(1 - noise / squares)) if squares > noise else np.nan
 
 
-def identification(
-    recorded: "Recorded", inside: np.ndarray, seed: int, n_splits: int = 10
-) -> dict[str, float]:
+def identification(recorded: "Recorded", inside: Any, seed: int) -> dict[str, float]:
     """Identify half of each image's trials by the other half: a bound from below."""
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(n_splits):
-        one, other = half_means(recorded, inside, rng)
+    found = []
+    for halves in half_means(recorded, seed):
+        one, other = (half[..., inside] for half in halves)
         better, equal = identification_ranks(one, other)
         found.append(
             {
@@ -126,18 +141,3 @@ def identification(
             }
         )
     return {name: float(np.mean([row[name] for row in found])) for name in found[0]}
-
-
-def half_means(recorded: "Recorded", inside: Any, rng: np.random.Generator) -> tuple[Any, Any]:
-    """Return the means of two random halves of every image's trials, two or more of each."""
-    halves = random_halves([len(of_image) for of_image in recorded.trials], rng)
-    one, other = (
-        np.stack(
-            [
-                of_image[half[side]].mean(axis=0)[..., inside]
-                for of_image, half in zip(recorded.trials, halves, strict=True)
-            ]
-        )
-        for side in (0, 1)
-    )
-    return one, other

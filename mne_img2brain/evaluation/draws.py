@@ -17,6 +17,7 @@ from ..metrics.calibration import coverage, crps, energy_score_by_image
 from ..metrics.spectrum import band_masks, channel_covariance, covariance_distance
 from ..metrics.spectrum import lag_one_autocorrelation as lag_one
 from ..metrics.variability import within_image_variance
+from .material import span
 
 if TYPE_CHECKING:
     from .material import Recorded
@@ -45,20 +46,24 @@ class Real:
         self.trials = [recorded.trials[index] for index in self.keep]
         self.scale = np.sqrt(within_image_variance(self.trials).mean(axis=(0, 2)))
         self.scale = np.where(self.scale > 0, self.scale, 1.0)
-        self.halves = trial_halves(self.trials, seed)
-        first, second = ([t[:n_draws] for t in half] for half in self.halves)
+        halves = trial_halves(self.trials, seed)
+        first, second = ([t[:n_draws] for t in half] for half in halves)
         self.accuracy = classifier_two_sample(
             first, second, classifiers=classifiers, random_state=seed
         )
-        first, second = (channel_covariance(half).mean(axis=0) for half in self.halves)
+        first, second = (channel_covariance(half).mean(axis=0) for half in halves)
         self.distance = covariance_distance(first, second)
+        self.n_halves = [sum(map(len, half)) for half in halves]
+        self.energy, self.crps = np.nan, np.nan
+        if min(map(len, halves[0])) >= 2:
+            self.energy = energy_score_by_image(*halves, scale=self.scale).mean()
+            self.crps = (crps(*halves) / self.scale[:, None]).mean()
         self.autocorrelation = lag_one(self.trials)
 
     def distance_to(self, n_draws: int) -> float:
         """Return how far so many draws that are like real trials are from them, in covariance."""
         n_trials = sum(len(of_image) for of_image in self.trials)
-        n_halves = [sum(len(of_image) for of_image in half) for half in self.halves]
-        of_halves = sum(1 / n for n in n_halves)
+        of_halves = sum(1 / n for n in self.n_halves)
         return self.distance * float(np.sqrt((1 / n_trials + 1 / n_draws) / of_halves))
 
 
@@ -72,7 +77,7 @@ def judge_draws(
 ) -> tuple[dict[str, np.ndarray], dict]:
     """Add the rows on one encoder's draws, and return their maps and curves."""
     times, trials = recorded.times, real.trials
-    inside = time_mask(times, *options.draw_window)
+    inside = span(time_mask(times, *options.draw_window))
     error = _mean_against_prediction(draws, prediction)
     n_draws = draws.shape[1]
     rows.add_mean(
@@ -81,7 +86,8 @@ def judge_draws(
         ceiling=2 * student.cdf(2, n_draws - 1) - 1,
         better="ceiling",
     )
-    draws = draws[real.keep]
+    if len(real.keep) < len(draws):
+        draws = draws[real.keep]
     ratio, sd = add_sd_ratio(rows, draws, trials, inside)
     curves: dict = {"sd": (times, *((s / real.scale[:, None]).mean(axis=0) for s in sd))}
     curves["spectrum"] = _spectra(rows, draws, trials, real.scale, recorded.sfreq, options.bands)
@@ -120,7 +126,7 @@ def judge_draws(
 
 
 def add_sd_ratio(
-    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], inside: np.ndarray
+    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], inside: Any
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Add the SD of draws over that of trials; return its map and both SDs."""
     generated, real = within_image_variance(draws), within_image_variance(trials)
@@ -140,10 +146,11 @@ def add_sd_ratio(
 
 def _mean_against_prediction(draws: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Return the share of cells of each image where the mean of draws is near the prediction."""
-    n_draws = draws.shape[1]
-    standard_error = draws.std(axis=1, ddof=1) / np.sqrt(n_draws)
-    near = np.abs(draws.mean(axis=1) - prediction) <= 2 * standard_error
-    return near.mean(axis=(1, 2))
+    shares = []
+    for generated, expected in zip(draws, prediction, strict=True):
+        standard_error = generated.std(axis=0, ddof=1) / np.sqrt(len(generated))
+        shares.append((np.abs(generated.mean(axis=0) - expected) <= 2 * standard_error).mean())
+    return np.array(shares)
 
 
 def _spectra(
@@ -155,8 +162,8 @@ def _spectra(
     bands: Any,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Add the log ratio of power in bands, and return both spectra in decibel."""
-    freqs, generated = spectra(draws / scale[:, None], sfreq)
-    there = spectra([t / scale[:, None] for t in trials], sfreq)[1]
+    freqs, generated = spectra(draws, sfreq)
+    generated, there = (p / scale[:, None] ** 2 for p in (generated, spectra(trials, sfreq)[1]))
     for name, mask in band_masks(freqs, bands).items():
         powers = [p[..., mask].sum(axis=-1) for p in (generated, there)]
 
@@ -181,13 +188,10 @@ def _spectra(
 def _scores(rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Real) -> None:
     """Add energy score and CRPS, in standard deviations of real trials; these score one another."""
     scale = real.scale
-    enough = min(len(half) for half in real.halves[0]) >= 2
     energy = energy_score_by_image(draws, trials, scale=scale)
-    best = energy_score_by_image(*real.halves, scale=scale).mean() if enough else np.nan
-    rows.add_mean("energy score", energy, ceiling=best, better="lower", unit="trial SD")
+    rows.add_mean("energy score", energy, ceiling=real.energy, better="lower", unit="trial SD")
     marginal = (crps(draws, trials, per_image=True) / scale[:, None]).mean(axis=(1, 2))
-    best = (crps(*real.halves) / scale[:, None]).mean() if enough else np.nan
-    rows.add_mean("CRPS", marginal, ceiling=best, better="lower", unit="trial SD")
+    rows.add_mean("CRPS", marginal, ceiling=real.crps, better="lower", unit="trial SD")
 
 
 def _tell_apart(

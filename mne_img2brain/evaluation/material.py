@@ -1,6 +1,7 @@
 """What an evaluation looks at: real trials by image, and what each encoder says of them."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import mne
@@ -16,6 +17,7 @@ from ..epochs import (
     read_recording,
     take_channels,
 )
+from ..metrics.noise_ceiling import averager, random_halves
 from ..stimulus.images import refuse_missing, refuse_unordered
 from ..stimulus.near_copies import warn_of_copies
 from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
@@ -92,9 +94,6 @@ def gather(
         check_like_fit(
             recording, encoder, label="fit" if len(encoders) == 1 else f"fit of {name!r}"
         )
-    data = take_channels(recording, names)
-    good = [c for c in range(len(names)) if np.isfinite(data[:, c]).all()]
-    names, data = [names[c] for c in good], data[:, good]
     images = indexable(named_images(recording, images, image_ids))
     row = align(images, recording, image_ids)
     refuse_unordered(labels, "labels")
@@ -112,11 +111,16 @@ def gather(
     distinct = np.array([first_of.setdefault(key, place) for place, key in enumerate(keys)])
     chosen, of_trial = np.unique(distinct[row], return_inverse=True)
     check_distinct_trials(recording, row, lambda: keys)
+    data, weight = take_channels(recording, names), recording.n_averaged
+    del recording  # which holds all trials again
+    good = [c for c in range(len(names)) if np.isfinite(data[:, c]).all()]
+    if len(good) < len(names):
+        names, data = [names[c] for c in good], data[:, good]
     for what, values in (("labels", labels), ("captions", captions)):
         _check_one_each(what, values, used, distinct)
-    weight = recording.n_averaged
     by_image = np.split(np.argsort(of_trial, kind="stable"), np.cumsum(np.bincount(of_trial))[:-1])
     trials = [data[members] for members in by_image]
+    del data
     weights = [weight[members] for members in by_image]
     mean = [np.average(t, axis=0, weights=w) for t, w in zip(trials, weights, strict=True)]
     if len(trials) < 3:
@@ -170,6 +174,24 @@ def refuse_training_images(encoders: dict, recorded: Recorded, allowed: bool) ->
         warn(f"{message}: what they score says nothing about new images.")
 
 
+def span(mask: np.ndarray) -> slice:
+    """Return a window of time as a slice, which takes no copy."""
+    inside = np.flatnonzero(mask)
+    return slice(inside[0], inside[-1] + 1)
+
+
+def half_means(recorded: Recorded, seed: int, n_splits: int = 10) -> Iterator[list[np.ndarray]]:
+    """Yield the means of two random halves of every image's trials, two or more of each."""
+    rng = np.random.default_rng(seed)
+    for _ in range(n_splits):
+        halves = random_halves([len(of_image) for of_image in recorded.trials], rng)
+        means = [
+            np.tensordot(averager(list(half), len(of_image)), of_image, axes=1)
+            for of_image, half in zip(recorded.trials, halves, strict=True)
+        ]
+        yield [*np.stack(means, axis=1)]
+
+
 def predicted(
     encoder: "ImageToBrainEncoder", recorded: Recorded, subject: str | None = None
 ) -> np.ndarray:
@@ -221,7 +243,7 @@ def _given(recorded: Recorded, subject: str | None) -> dict:
 
 def _data(epochs: mne.BaseEpochs, recorded: Recorded) -> np.ndarray:
     """Return epochs as an array with the sensors that are judged, in their order."""
-    return epochs.get_data(picks=list(recorded.info["ch_names"]), copy=True)[
+    return epochs.get_data(picks=list(recorded.info["ch_names"]), copy=False)[
         :, _order(epochs.ch_names, recorded.info["ch_names"])
     ]
 

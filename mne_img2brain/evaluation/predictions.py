@@ -19,6 +19,7 @@ from ..metrics import (
 from ..metrics.accuracy import mse_by_image, pearson_by_image
 from ..metrics.identification import n_way_accuracy, pairwise_by_image
 from . import ceilings, rsa
+from .material import span
 
 if TYPE_CHECKING:
     from .ceilings import Ceilings
@@ -43,7 +44,7 @@ def judge_prediction(
 ) -> tuple[dict[str, np.ndarray], dict]:
     """Add the rows on one encoder's prediction, and return its maps and curves."""
     times, real = recorded.times, recorded.mean
-    inside = time_mask(times, *window)
+    inside = span(time_mask(times, *window))
     n_images = len(real)
     scale = sensor_scale(real)
     errors = mse_by_image(real / scale, prediction / scale)
@@ -72,20 +73,23 @@ def judge_prediction(
         value = difference_wave_r(real[..., inside], labels, prediction[..., inside], labels)
         best = ceilings.difference_wave(recorded, inside) if known else np.nan
         rows.add("r of the difference wave", value, chance=0.0, ceiling=best, n=n_images)
-    curves = _identify(rows, recorded, prediction, inside, known, seed)
+    halves = {} if ceiling is None else ceiling.identification
+    curves = _identify(rows, recorded, prediction, inside, halves)
     enough = [index for index, of_image in enumerate(recorded.trials) if len(of_image) >= 4]
     if len(enough) >= 3:
         worth = equivalent_trials(
             prediction[enough],
             [recorded.trials[index] for index in enough],
-            mask=inside,
+            mask=time_mask(times, *window),
             random_state=seed,
         )
         rows.add("equivalent trials", worth.n_trials, chance=0.0, unit="trials", n=len(enough))
     if rsa.installed() and n_images > 3:
-        curves["rsa"] = rsa.time_course(recorded, prediction, known, seed)
+        unknown = np.full((2, len(rsa.windows(times)[0])), np.nan)
+        ends = unknown if ceiling is None else ceiling.rsa_course
+        curves["rsa"] = (*rsa.time_course(recorded, prediction), ends)
         value = rsa.similarity(real[..., inside], prediction[..., inside])
-        low, expected, high = rsa.ceiling(recorded, inside, known, seed)
+        low, expected, high = np.full(3, np.nan) if ceiling is None else ceiling.rsa
         rows.add("rsa", value, chance=0.0, ceiling=expected, band=(low, high), n=n_images)
     _components(rows, recorded, prediction, components)
     return maps, curves
@@ -95,17 +99,13 @@ def _identify(
     rows: "Rows",
     recorded: "Recorded",
     prediction: np.ndarray,
-    inside: np.ndarray,
-    known: bool,
-    seed: int,
+    inside: slice,
+    halves: dict,
 ) -> dict:
     """Add the rows on identification, and return its curves."""
     real, n_images = recorded.mean, len(recorded.mean)
     better, equal = identification_ranks(real[..., inside], prediction[..., inside])
     rank = 1 + better + equal / 2
-    halves = {}
-    if known and min(len(of_image) for of_image in recorded.trials) > 1:
-        halves = ceilings.identification(recorded, inside, seed)
 
     def add(name: str, values: np.ndarray, chance: float, **given: Any) -> None:
         # All right is the most there can be, what half of the trials can do the least.

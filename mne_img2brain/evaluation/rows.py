@@ -23,8 +23,8 @@ COLUMNS = (
     "unit",
     "n",
 )
-# 2e7 float64 are 160 MB.
-_NUMBERS_AT_ONCE = 2e7
+# 5e6 float64 are 40 MB.
+_NUMBERS_AT_ONCE = 5e6
 
 
 class Rows:

@@ -1,12 +1,12 @@
 """Representational similarity through rsatoolbox, an extra."""
 
 import importlib.util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..metrics import spearman_brown
-from .ceilings import half_means
+from .material import half_means
 
 if TYPE_CHECKING:
     from .material import Recorded
@@ -19,8 +19,7 @@ def installed() -> bool:
 
 def similarity(real: np.ndarray, prediction: np.ndarray) -> float:
     """Correlate, by Spearman, the dissimilarities between images; NaN where one is flat."""
-    from rsatoolbox.data import Dataset
-    from rsatoolbox.rdm import calc_rdm, compare
+    from rsatoolbox.rdm import RDMs, compare
 
     rdms: list = []
     for responses in (real, prediction):
@@ -29,7 +28,8 @@ def similarity(real: np.ndarray, prediction: np.ndarray) -> float:
         same = np.ptp(flat, axis=0).max() <= 1e-9 * size
         if same or flat.std(axis=1).min() <= 1e-9 * size:
             return float("nan")
-        rdms.append(calc_rdm(Dataset(flat / flat.std()), method="correlation"))
+        # as its calc_rdm, through BLAS
+        rdms.append(RDMs(1 - np.corrcoef(flat)[None]))
     return float(compare(rdms[0], rdms[1], method="spearman").item())
 
 
@@ -41,29 +41,34 @@ def windows(times: np.ndarray, width: float = 0.05) -> tuple[np.ndarray, list]:
     return centres, [slice(start, start + n_wide) for start in starts]
 
 
-def time_course(
-    recorded: "Recorded", prediction: np.ndarray, known: bool, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return centres, similarities and ends of the ceiling, (2, n), in windows of 50 ms."""
+def time_course(recorded: "Recorded", prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return centres and similarities in windows of 50 ms."""
     centres, inside = windows(recorded.times)
     values = [similarity(recorded.mean[..., w], prediction[..., w]) for w in inside]
-    bands = [ceiling(recorded, w, known, seed, n_splits=3) for w in inside]
-    return centres, np.array(values), np.array([(band[0], band[2]) for band in bands]).T
+    return centres, np.array(values)
 
 
-def ceiling(
-    recorded: "Recorded", inside: np.ndarray | slice, known: bool, seed: int, n_splits: int = 10
-) -> tuple[float, float, float]:
-    """Return lower end, expectation and upper end of what noise-free responses get."""
-    if not known or min(len(of_image) for of_image in recorded.trials) < 2:
-        return np.nan, np.nan, np.nan
-    rng = np.random.default_rng(seed)
-    splits = [similarity(*half_means(recorded, inside, rng)) for _ in range(n_splits)]
-    r = float(np.mean(splits))
+def find_ceilings(recorded: "Recorded", inside: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ceiling, (3,), and lower and upper end of those of the time course, (2, n)."""
+    _, spans = windows(recorded.times)
+    total, course = [], []
+    for split, halves in enumerate(half_means(recorded, seed)):
+        total.append(similarity(*(half[..., inside] for half in halves)))
+        if split < 3:
+            course.append([similarity(*(half[..., w] for half in halves)) for w in spans])
+    ends = np.array([ceiling(r) for r in np.mean(course, axis=0)])
+    return ceiling(float(np.mean(total))), ends[:, [0, 2]].T
+
+
+def ceiling(r: float) -> np.ndarray:
+    """Return lower end, expectation and upper end of what noise-free responses get.
+
+    Of the similarity of two halves of the trials.
+    """
     if not r > 0:
-        return np.nan, np.nan, np.nan
+        return np.full(3, np.nan)
     # Spearman-Brown gives another recording with all trials, noisier than the response; its root
     # what the response gets, where noise falls as trials are added; the last holds where noise
     # multiplied by noise is most of it. After Nili et al. (2014): the ceiling as a band.
     again = spearman_brown(r)
-    return float(again), float(np.sqrt(again)), float(np.sqrt(spearman_brown(r, 4)))
+    return np.array([again, np.sqrt(again), np.sqrt(spearman_brown(r, 4))])

@@ -256,19 +256,24 @@ def correlation(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     r : array, shape (...)
         The correlations: 0 where the prediction is constant, NaN where the recording is.
     """
-    x, flat_x = _standardized(y_true)
-    y, flat_y = _standardized(y_pred)
-    r = np.clip(np.einsum("i...,i...->...", x, y), -1, 1)
-    return np.where(flat_x, np.nan, np.where(flat_y, 0.0, r))
+    return correlate_centred(centred(y_true), centred(y_pred))
 
 
-def _standardized(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``y`` centred and of unit length along the first axis, and where it was constant."""
-    centred = y - y.mean(axis=0)
-    length = np.sqrt((centred**2).sum(axis=0))
+def centred(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``y`` centred along the first axis, and its length, 0 where it was constant."""
+    deviation = y - y.mean(axis=0)
+    length, size = (np.sqrt(np.einsum("i...,i...->...", v, v)) for v in (deviation, y))
     # Rounding makes the spread of equal numbers about 1e-16 of their size, not zero.
-    flat = length <= 1e-12 * np.sqrt((y**2).sum(axis=0))
-    return centred / np.where(flat, 1.0, length), flat
+    return deviation, np.where(length <= 1e-12 * size, 0.0, length)
+
+
+def correlate_centred(y_true: tuple, y_pred: tuple) -> np.ndarray:
+    """Return :func:`correlation` of what :func:`centred` returned."""
+    (x, x_length), (y, y_length) = y_true, y_pred
+    length = x_length * y_length
+    r = np.einsum("i...,i...->...", x, y) / np.where(length > 0, length, 1.0)
+    r = np.where(y_length > 0, np.clip(r, -1, 1), 0.0)
+    return np.where(x_length > 0, r, np.nan)
 
 
 def normalized_r(r: np.ndarray, ceiling: np.ndarray, *, floor: float = 0.1) -> np.ndarray:

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import gammaln
 
 from ._shapes import check_responses, check_trials
-from .accuracy import correlation
-from .noise_ceiling import random_halves
+from .accuracy import centred, correlate_centred
+from .noise_ceiling import averager, random_halves
 
 __all__ = [
     "EquivalentTrials",
@@ -387,20 +387,28 @@ def equivalent_trials(
     """
     trials = check_trials(trials, min_trials=4, n_images=len(y_pred))
     y_pred = np.asarray(y_pred, float)
-    if mask is not None:
-        trials, y_pred = [of_image[..., mask] for of_image in trials], y_pred[..., mask]
+    mask = slice(None) if mask is None else mask
     rng = np.random.default_rng(random_state)
     n_trials = [len(of_image) for of_image in trials]
     counts = np.arange(1, min(n_trials) // 2 + 1)
-    r_model, r_trials = 0.0, np.zeros(len(counts))
-    for _ in range(n_splits):
-        halves = random_halves(n_trials, rng)
-        held_out = np.stack([t[b].mean(axis=0) for t, (_, b) in zip(trials, halves, strict=True)])
-        used = [t[a] for t, (a, _) in zip(trials, halves, strict=True)]
-        r_model += np.nanmean(correlation(held_out, y_pred)) / n_splits
-        for index, count in enumerate(counts):
-            averages = np.stack([t[:count].mean(axis=0) for t in used])
-            r_trials[index] += np.nanmean(correlation(held_out, averages)) / n_splits
+    splits = [random_halves(n_trials, rng) for _ in range(n_splits)]
+    # of each split the trials held out, then the first 1, 2, ... of the others
+    averages = [
+        averager([c for a, b in halves for c in (b, *(a[:count] for count in counts))], n)
+        for n, halves in zip(n_trials, zip(*splits, strict=True), strict=True)
+    ]
+    r = np.zeros((n_splits, 1 + len(counts)))  # of the prediction, and of 1, 2, ... trials
+    n_cells = np.zeros((n_splits, 1))
+    for channel in range(y_pred.shape[1]):
+        products = [a @ t[:, channel][:, mask] for a, t in zip(averages, trials, strict=True)]
+        means = np.stack(products).reshape(len(trials), n_splits, 1 + len(counts), -1)
+        held_out = centred(means[:, :, :1])
+        others = y_pred[:, channel][:, None, None, mask], means[:, :, 1:]
+        of_cells = [correlate_centred(held_out, centred(other)) for other in others]
+        r += np.nansum(np.concatenate(of_cells, axis=1), axis=2)
+        n_cells += np.isfinite(of_cells[0]).sum(axis=2)
+    r_model, *r_trials = (r / n_cells).mean(axis=0)
+    r_trials = np.array(r_trials)
     return EquivalentTrials(_invert(r_model, counts, r_trials), float(r_model), r_trials)
 
 

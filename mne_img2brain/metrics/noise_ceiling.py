@@ -1,13 +1,12 @@
 """How well any model could do, given that trials differ."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from ._shapes import check_trials
-from .accuracy import correlation
+from .accuracy import centred, correlate_centred
 from .reliability import ceiling_of_r
 
 __all__ = [
@@ -172,29 +171,42 @@ def split_half_ceiling(
     if len(trials) < 3:
         raise ValueError(f"{len(trials)} image(s) given; a ceiling across images needs three.")
     rng = np.random.default_rng(random_state)
-    shape = trials[0].shape[1:]
-    n_trials = [len(of_image) for of_image in trials]
-    flat = np.concatenate(trials).reshape(sum(n_trials), -1)
-    everything = np.stack([of_image.mean(axis=0).ravel() for of_image in trials])
-    lower, upper = np.zeros(flat.shape[1]), np.zeros(flat.shape[1])
-    for _ in range(n_splits):
-        halves = random_halves(n_trials, rng)
-        half_a, half_b = (_averager([h[side] for h in halves], n_trials) @ flat for side in (0, 1))
-        lower += correlation(half_a, half_b)
-        upper += correlation(half_a, everything)
-    lower, upper = lower.reshape(shape) / n_splits, upper.reshape(shape) / n_splits
+    lower, upper = correlate_halves(trials, n_splits, rng)
     full = ceiling_of_r(trials, random_state=rng)
     return SplitHalf(lower, upper, full**2, full)
 
 
-def _averager(chosen: list[np.ndarray], n_trials: list[int]) -> Any:
-    """Return the sparse matrix that averages the chosen trials of every image."""
-    start = np.concatenate([[0], np.cumsum(n_trials)[:-1]])
-    columns = np.concatenate([s + c for s, c in zip(start, chosen, strict=True)])
-    counts = np.array([len(c) for c in chosen])
-    rows = np.repeat(np.arange(len(chosen)), counts)
-    weights = np.repeat(1.0 / counts, counts)
-    return sparse.csr_array((weights, (rows, columns)), shape=(len(chosen), sum(n_trials)))
+def correlate_halves(
+    trials: list[np.ndarray], n_splits: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean r of one half with the other and with all, each (n_channels, n_times)."""
+    splits = [random_halves([len(t) for t in trials], rng) for _ in range(n_splits)]
+    sides = [
+        [
+            averager([split[image][side] for split in splits], len(t))
+            for image, t in enumerate(trials)
+        ]
+        for side in (0, 1)
+    ]
+    lower, upper = np.zeros((2, *trials[0].shape[1:]))
+    for channel in range(len(lower)):
+        of_channel = [t[:, channel] for t in trials]
+        everything = centred(np.stack([y.mean(axis=0, keepdims=True) for y in of_channel]))
+        one, other = (
+            centred(np.stack([a @ y for a, y in zip(side, of_channel, strict=True)]))
+            for side in sides
+        )
+        lower[channel] = correlate_centred(one, other).mean(axis=0)
+        upper[channel] = correlate_centred(one, everything).mean(axis=0)
+    return lower, upper
+
+
+def averager(chosen: list[np.ndarray], n_trials: int) -> np.ndarray:
+    """Return the matrix, (n_averages, n_trials), that averages the chosen trials each time."""
+    weights = np.zeros((len(chosen), n_trials))
+    for row, trials in zip(weights, chosen, strict=True):
+        row[trials] = 1 / len(trials)
+    return weights
 
 
 def spearman_brown(r: float | np.ndarray, factor: float = 2.0) -> float | np.ndarray:
@@ -273,8 +285,11 @@ def ncsnr(trials: np.ndarray | list[np.ndarray]) -> NoiseSignal:
     True
     """
     trials = check_trials(trials, min_trials=2)
-    noise = np.mean([of_image.var(axis=0, ddof=1) for of_image in trials], axis=0)
-    total = np.concatenate(trials).var(axis=0, ddof=1)
+    variance = np.stack([of_image.var(axis=0, ddof=1) for of_image in trials])
+    mean = np.stack([of_image.mean(axis=0) for of_image in trials])
+    n, noise = np.array([len(of_image) for of_image in trials]), variance.mean(axis=0)
+    between = np.square(mean - np.average(mean, axis=0, weights=n))
+    total = (np.tensordot(n - 1, variance, 1) + np.tensordot(n, between, 1)) / (n.sum() - 1)
     signal_sd, noise_sd = np.sqrt(np.clip(total - noise, 0, None)), np.sqrt(noise)
     ratio = np.divide(signal_sd, noise_sd, out=np.full_like(noise, np.inf), where=noise_sd > 0)
     return NoiseSignal(ratio, signal_sd, noise_sd)

@@ -1,5 +1,8 @@
 """How much of what is recorded is the response to the image, where trials are few."""
 
+from collections.abc import Iterable
+from itertools import islice
+
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
@@ -19,13 +22,13 @@ _LEVEL = 0.01
 
 
 def noise_variance(
-    trials: list[np.ndarray], weights: list[np.ndarray] | None = None
+    trials: Iterable[np.ndarray], weights: list[np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Variance of the noise of a single trial, and what is left of it in the mean of an image.
 
     Parameters
     ----------
-    trials : list of array, shape (n_trials, n_channels, n_times)
+    trials : iterable of array, shape (n_trials, n_channels, n_times)
         The trials of each image; at least one image has two.
     weights : list of array, shape (n_trials,) | None
         Of how many trials each row is the average. ``None`` is one.
@@ -39,14 +42,14 @@ def noise_variance(
     df : int
         The degrees of freedom of the variance.
     """
-    if weights is None:
-        weights = [np.ones(len(of_image)) for of_image in trials]
-    df = sum(len(of_image) - 1 for of_image in trials)
-    squares = np.zeros(trials[0].shape[1:])
-    for of_image, weight in zip(trials, weights, strict=True):
+    df, squares, left = 0, np.zeros(()), []
+    for index, of_image in enumerate(trials):
+        weight = np.ones(len(of_image)) if weights is None else weights[index]
         deviation = of_image - np.average(of_image, axis=0, weights=weight)
-        squares += np.tensordot(weight, deviation**2, axes=1)
-    return squares / max(df, 1), np.array([1 / weight.sum() for weight in weights]), df
+        squares = squares + np.tensordot(weight, deviation**2, axes=1)
+        df += len(of_image) - 1
+        left.append(1 / weight.sum())
+    return squares / max(df, 1), np.array(left), df
 
 
 def ceiling_of_r(
@@ -145,7 +148,8 @@ def _posterior_mean(ratio: np.ndarray, trials: list[np.ndarray], df_noise: int) 
     mean = max(ratio[used].mean() * max(df_noise - 2, 1) / df_noise - 1, 1e-3)
     grid = np.geomspace(_LEAST * mean, max(500.0, 10 * mean), _N_LEVELS - 1)
     grid = np.concatenate([[0.0], grid])
-    noise = np.concatenate([t - t.mean(axis=0) for t in trials if len(t) > 1][:1000])
+    rows = (row for t in trials if len(t) > 1 for row in t - t.mean(axis=0))
+    noise = np.stack(list(islice(rows, 1000)))
     over_times, over_sensors = (
         _share_of_independent(n, df_noise) for n in (noise, noise.swapaxes(1, 2))
     )
