@@ -105,7 +105,8 @@ def draws_table(long: Any) -> Any:
         One row per protocol, metric and method: the mean and the standard deviation over subjects,
         and what real trials get against real ones. Empty where draws were not judged.
     """
-    rows = long[~long["metric"].isin(_PREDICTION) & (long["method"] != "mean response")]
+    no_draws = ("mean response", "recorded")
+    rows = long[~long["metric"].isin(_PREDICTION) & ~long["method"].isin(no_draws)]
     keys = ["protocol", "metric", "method"]
     columns = {
         "value": ("value", "mean"),

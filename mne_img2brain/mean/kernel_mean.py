@@ -264,16 +264,20 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             if models[-1].kind == "mixed":
                 solved[name] = solve_model(models[-1], images, everything.scores, total)
         # The mean of a fold is low where what it leaves out is high: with it a model that adds
-        # little to others is left out. The size of the mixture is that of what it adds to it.
+        # little to others is left out (of 700 images r gains 0.003; of 100 it would lose 0.013, of
+        # 50 all models). The size of the mixture is that of what it adds to that mean.
         target = responses[:, judged] - mean[judged]
         guesses = [expand(m, spaces, fold, judged) - mean[judged] for m in models]
         of_fold = np.stack([space.mean[judged] for space in spaces] or [mean[judged]])
         centre = of_fold[fold] - mean[judged]
         weights, scale = np.ones(len(models)), judge is None
         judge = judge or (lambda values: values)
-        if len(models) > 1:
+        sparse = len(responses) >= 4 * _FEW
+        if len(models) > 1 and sparse:
             weights = stack([judge(one) for one in (*guesses, target)], total, scale)
         guesses, target = [guess - centre for guess in guesses], target - centre
+        if len(models) > 1 and not (sparse and weights.any()):
+            weights = stack([judge(one) for one in (*guesses, target)], total, scale)
         mixture = sum(b * guess for b, guess in zip(weights, guesses, strict=True))
         if len(models) > 1:
             size = stack([judge(mixture), judge(target)], total, scale)

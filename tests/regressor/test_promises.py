@@ -34,6 +34,7 @@ WRONG = {
     "ema_decay": (1, 2, *NO_NUMBER),
     "condition_dropout": (2, *NO_NUMBER),
     "n_iter_no_change": NO_COUNT,
+    "interrupt": ["stop", None, True],
 }
 WRONG_OF_REGRESSOR = {
     "mean": ("ridge", "nonsense", 3, True, np.nan, Ridge, ["auto"]),
