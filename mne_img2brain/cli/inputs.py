@@ -21,25 +21,13 @@ _COLUMNS = ("image", "path", "file", "filename")
 def read_images(source: str) -> tuple[list[str] | str, list[str] | None]:
     """Find the images that an argument names.
 
-    Parameters
-    ----------
-    source : str
-        A folder of images; a ``.txt`` or ``.csv`` list of paths; a ``.npy`` file of tokens; or
+    source: a folder of images; a ``.txt`` or ``.csv`` list of paths; a ``.npy`` file of tokens; or
         ``metadata:COLUMN``.
-
-    Returns
-    -------
-    images : list of str | str
-        Paths; or, for tokens and metadata, what ``ImageToBrainEncoder.fit`` takes in their place.
-    captions : list of str | None
-        The column ``caption`` of a list, where there is one.
-
-    Raises
-    ------
-    ValueError
-        If there are no images.
-    FileNotFoundError
-        If there is no such file or folder, or images of a list are not there.
+    Returns images: paths; or, for tokens and metadata, what ``ImageToBrainEncoder.fit`` takes in
+        their place.
+    Returns captions: the column ``caption`` of a list, where there is one.
+    Raises ValueError if there are no images.
+    Raises FileNotFoundError if there is no such file or folder, or images of a list are not there.
     """
     if source.startswith(METADATA):
         if source == METADATA:
@@ -110,22 +98,7 @@ def _resolved(names: list[str], path: Path) -> list[str]:
 def read_captions(path: Any, images: list[str] | str) -> list[str] | None:
     """Read captions, one a line.
 
-    Parameters
-    ----------
-    path : path-like | None
-        A text file.
-    images : list of str | str
-        What :func:`read_images` returned.
-
-    Returns
-    -------
-    list of str | None
-        One per image.
-
-    Raises
-    ------
-    ValueError
-        If there is not one per image.
+    Raises ValueError if there is not one per image.
     """
     if path is None:
         return None
@@ -141,24 +114,9 @@ def read_captions(path: Any, images: list[str] | str) -> list[str] | None:
 def read_epochs(path: str, subject_column: str | None = None) -> mne.BaseEpochs:
     """Read epochs; a column of the metadata may say whose each is.
 
-    Parameters
-    ----------
-    path : path-like
-        A ``-epo.fif`` file.
-    subject_column : str | None
-        The column.
-
-    Returns
-    -------
-    mne.Epochs
-        With the column ``subject``, where one was named.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If there is no such column, or the file holds no epochs.
+    Returns: with the column ``subject``, where one was named.
+    Raises FileNotFoundError if there is no such file.
+    Raises ValueError if there is no such column, or the file holds no epochs.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"EPOCHS: there is no file {str(path)!r}.")
@@ -183,15 +141,8 @@ def read_epochs(path: str, subject_column: str | None = None) -> mne.BaseEpochs:
 def split_subjects(epochs: mne.BaseEpochs) -> Any:
     """Give each subject its epochs.
 
-    Parameters
-    ----------
-    epochs : mne.BaseEpochs
-        Of one or more subjects.
-
-    Returns
-    -------
-    mne.BaseEpochs | dict of str to mne.BaseEpochs
-        As they are where there is one subject.
+    epochs: of one or more subjects.
+    Returns: as they are where there is one subject.
     """
     if epochs.metadata is None or "subject" not in epochs.metadata:
         return epochs
@@ -204,20 +155,7 @@ def split_subjects(epochs: mne.BaseEpochs) -> Any:
 def encoder_names(folders: list[str]) -> list[str]:
     """Name encoders by their folders, with as many folders above as tell them apart.
 
-    Parameters
-    ----------
-    folders : list of str
-        Where they are.
-
-    Returns
-    -------
-    list of str
-        The names.
-
-    Raises
-    ------
-    ValueError
-        If a folder is given twice.
+    Raises ValueError if a folder is given twice.
     """
     paths = [Path(folder).resolve() for folder in folders]
     if len(set(paths)) < len(paths):

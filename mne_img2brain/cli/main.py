@@ -41,20 +41,9 @@ _WRONG_INPUT = (ImportError, LookupError, OSError, RuntimeError, TypeError, Valu
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
-    Parameters
-    ----------
-    argv : list of str | None
-        The arguments; ``None`` is those of the process.
-
-    Returns
-    -------
-    int
-        0: all went well.
-
-    Raises
-    ------
-    SystemExit
-        With status 2, after one line on standard error, if the input is wrong.
+    argv: the arguments; ``None`` is those of the process.
+    Returns: 0: all went well.
+    Raises SystemExit: with status 2, after one line on standard error, if the input is wrong.
     """
     runs = {
         "fit": _fit, "predict": _predict, "evaluate": _evaluate, "ablate": _ablate,

@@ -62,10 +62,7 @@ def _number(text: str) -> float:
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of all commands.
 
-    Returns
-    -------
-    argparse.ArgumentParser
-        ``command`` of what it parses is the name of the command.
+    Returns: ``command`` of what it parses is the name of the command.
     """
     parser = argparse.ArgumentParser(
         prog="mne-img2brain",

@@ -20,10 +20,7 @@ def merge_heads(x: torch.Tensor) -> torch.Tensor:
 class KeyValue(nn.Module):
     """Keys and values of image tokens for one block; they do not depend on the timestep.
 
-    Parameters
-    ----------
-    hidden_size, n_heads : int
-        Width, and in how many heads it is split.
+    hidden_size, n_heads: width, and in how many heads it is split.
     """
 
     def __init__(self, hidden_size: int, n_heads: int) -> None:
@@ -43,14 +40,9 @@ class Block(nn.Module):
     Each branch is shifted, scaled and gated by the timestep (adaLN-Zero): an untrained block is
     the identity.
 
-    Parameters
-    ----------
-    hidden_size, n_heads : int
-        Width, and in how many heads it is split.
-    cross_attention : bool
-        Whether response tokens (Query) attend to image tokens (Key, Value).
-    dropout : float
-        Of attention's and MLP's results.
+    hidden_size, n_heads: width, and in how many heads it is split.
+    cross_attention: whether response tokens (Query) attend to image tokens (Key, Value).
+    dropout: of attention's and MLP's results.
     """
 
     def __init__(
@@ -84,21 +76,11 @@ class Block(nn.Module):
     ) -> torch.Tensor:
         """Transform response tokens.
 
-        Parameters
-        ----------
-        x : tensor, shape (n_batch, n_tokens, hidden_size)
-            Response tokens.
-        time : tensor, shape (n_batch, hidden_size)
-            Embedding of the timestep, after its activation.
-        key_value : tuple of tensor | None
-            From :class:`KeyValue`.
-        mask : tensor of bool | None
-            Which keys are real: of the image, shape (n_batch, 1, 1, n_keys), where there is
+        x (n_batch, n_tokens, hidden_size): response tokens.
+        time (n_batch, hidden_size): embedding of the timestep, after its activation.
+        mask: which keys are real: of the image, shape (n_batch, 1, 1, n_keys), where there is
             cross-attention, else of all tokens.
-
-        Returns
-        -------
-        tensor, shape (n_batch, n_tokens, hidden_size)
+        Returns (n_batch, n_tokens, hidden_size).
         """
         parts = self.modulation(time)[:, None].chunk(3 * self.n_branches, dim=2)  # (b, 1, h) each
         branches = [parts[i : i + 3] for i in range(0, len(parts), 3)]

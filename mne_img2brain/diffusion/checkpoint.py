@@ -23,17 +23,9 @@ _EVERY = 60.0
 def kept_seed(folder: str | os.PathLike, seed: int) -> int:
     """Keep the seed of a fit that was left to chance, so that the fit can go on.
 
-    Parameters
-    ----------
-    folder : path-like
-        The folder of the checkpoint.
-    seed : int
-        Used where none is kept.
-
-    Returns
-    -------
-    int
-        The one that is kept.
+    folder: the folder of the checkpoint.
+    seed: used where none is kept.
+    Returns: the one that is kept.
     """
     path = as_path(folder, "checkpoint") / "seed.json"
     try:
@@ -49,14 +41,9 @@ def kept_seed(folder: str | os.PathLike, seed: int) -> int:
 class Checkpoint:
     """Where a training is kept, and when.
 
-    Parameters
-    ----------
-    folder : path-like
-        The folder; of each training there is one file.
-    identity : str
-        What tells this training from others.
-    every : float | None
-        Seconds between two writes; ``None`` is a minute.
+    folder: the folder; of each training there is one file.
+    identity: what tells this training from others.
+    every: seconds between two writes; ``None`` is a minute.
     """
 
     def __init__(
@@ -70,15 +57,7 @@ class Checkpoint:
         return time.monotonic() - self._last >= self.every
 
     def save(self, numbers: dict, tensors: dict[str, torch.Tensor]) -> None:
-        """Write where the training is.
-
-        Parameters
-        ----------
-        numbers : dict
-            JSON-able.
-        tensors : dict of tensor
-            The rest.
-        """
+        """Write where the training is."""
         own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         with whole_file(self.path) as part:
             save_file(own, part, metadata={"numbers": json.dumps(numbers)})
@@ -87,11 +66,8 @@ class Checkpoint:
     def load(self) -> tuple[dict, dict[str, torch.Tensor]] | None:
         """Return what was saved last.
 
-        Returns
-        -------
-        numbers : dict
-        tensors : dict of tensor
-            On the CPU. ``None`` in place of both where there is nothing, or it is damaged.
+        Returns tensors: on the CPU. ``None`` in place of both where there is nothing, or it is
+            damaged.
         """
         if not self.path.is_file():
             return None
@@ -109,18 +85,7 @@ class Checkpoint:
 def identify(settings: dict, model: Any, arrays: Iterable) -> str:
     """Hash what a training depends on.
 
-    Parameters
-    ----------
-    settings : dict
-        JSON-able.
-    model : torch.nn.Module
-        The untrained network.
-    arrays : iterable of array | None
-        What it is trained on.
-
-    Returns
-    -------
-    str
+    arrays: what it is trained on.
     """
     found = hashlib.sha256(json.dumps([settings, torch.__version__], sort_keys=True).encode())
     weights = [value.detach().cpu().numpy() for value in model.state_dict().values()]
@@ -136,22 +101,10 @@ def snapshot(
 ) -> dict[str, torch.Tensor]:
     """Gather the tensors of a training by name.
 
-    Parameters
-    ----------
-    model, average : torch.nn.Module
-        The network, and the one with averaged weights.
-    best : dict of tensor
-        The best averaged weights so far.
-    optimizer : torch.optim.Optimizer
-        With its moments.
-    running : list of tensor
-        Losses since the last evaluation.
-    device : torch.device
-        Where the network is.
-
-    Returns
-    -------
-    dict of tensor
+    model, average: the network, and the one with averaged weights.
+    best: the best averaged weights so far.
+    running: losses since the last evaluation.
+    device: where the network is.
     """
     parts = {"model": model.state_dict(), "average": average.state_dict(), "best": best}
     tensors = {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
@@ -170,22 +123,9 @@ def restore(
 ) -> tuple[dict, list]:
     """Undo :func:`snapshot`.
 
-    Parameters
-    ----------
-    tensors : dict of tensor
-        What it returned.
-    model, average : torch.nn.Module
-    optimizer : torch.optim.Optimizer
-        Changed in place.
-    device : torch.device
-        Where the network is.
-
-    Returns
-    -------
-    best : dict of tensor
-        The best averaged weights so far.
-    running : list of tensor
-        Losses since the last evaluation.
+    device: where the network is.
+    Returns best: the best averaged weights so far.
+    Returns running: losses since the last evaluation.
     """
 
     def part(name: str) -> dict[str, torch.Tensor]:

@@ -19,16 +19,12 @@ TOKENS = ("region", "channel")
 class Condition:
     """Images, projected once and used in every sampling step.
 
-    Attributes
-    ----------
-    tokens : tensor, shape (n_images, n_tokens, hidden_size)
-        Embedded image tokens.
-    mask : tensor of bool, shape (n_images, n_tokens) | None
-        Which of them are real; ``None`` is all. Known when the condition is made: to ask in the
-        forward pass would make the CPU wait for an accelerator at every call.
-    key_values : list of tuple of tensor
-        Keys and values of every block, shape (n_images, n_heads, n_tokens, hidden_size / n_heads);
-        empty without cross-attention.
+    tokens (n_images, n_tokens, hidden_size): embedded image tokens.
+    mask (n_images, n_tokens) | None: which of them are real; ``None`` is all. Known when the
+        condition is made: to ask in the forward pass would make the CPU wait for an accelerator at
+        every call.
+    key_values: keys and values of every block, shape (n_images, n_heads, n_tokens, hidden_size /
+        n_heads); empty without cross-attention.
     """
 
     tokens: torch.Tensor
@@ -90,31 +86,18 @@ class BrainDiT(nn.Module):
     between: response tokens are the Query, image and caption tokens Key and Value [2]_. The last
     linear map starts at zero, so an untrained model returns zero.
 
-    Parameters
-    ----------
-    n_times : int
-        Time points of a response.
-    regions : sequence of int, shape (n_channels,)
-        The brain region of each sensor.
-    n_features : int
-        Width of an image token.
-    hidden_size, n_layers, n_heads : int
-        Width, depth and attention heads.
-    patch_length : int
-        Time points of one response token.
-    conditioning : "cross_attention" | "addition" | "concatenation"
-        How the image enters: by cross-attention; as the mean of its tokens, added to the
+    n_times: time points of a response.
+    regions (n_channels,): the brain region of each sensor.
+    n_features: width of an image token.
+    hidden_size, n_layers, n_heads: width, depth and attention heads.
+    patch_length: time points of one response token.
+    conditioning: how the image enters: by cross-attention; as the mean of its tokens, added to the
         timestep's embedding; or as further tokens of self-attention.
-    position : "both" | "region" | "time" | "none"
-        Which embeddings place response tokens.
-    tokens : "region" | "channel"
-        Whether a token spans a region or one sensor; the latter is many times as costly.
-    n_subjects : int
-        Subjects with an embedding of their own; 0 for none.
-    n_adapted : int
-        How many of these, the last ones, do not count in the average subject.
-    dropout : float
-        Dropout of every branch.
+    position: which embeddings place response tokens.
+    tokens: whether a token spans a region or one sensor; the latter is many times as costly.
+    n_subjects: subjects with an embedding of their own; 0 for none.
+    n_adapted: how many of these, the last ones, do not count in the average subject.
+    dropout: dropout of every branch.
 
     References
     ----------
@@ -184,33 +167,16 @@ class BrainDiT(nn.Module):
     ) -> Condition:
         """Project images to what every block needs of them.
 
-        Parameters
-        ----------
-        tokens : tensor, shape (n_images, n_tokens, n_features)
-            Image tokens, finite.
-        token_mask : tensor of bool, shape (n_images, n_tokens) | None
-            Which tokens are real; best left on the CPU, where asking whether all are costs nothing.
-
-        Returns
-        -------
-        Condition
+        tokens (n_images, n_tokens, n_features): image tokens, finite.
+        token_mask (n_images, n_tokens) | None: which tokens are real; best left on the CPU, where
+            asking whether all are costs nothing.
         """
         if token_mask is not None:
             token_mask = None if bool(token_mask.all()) else token_mask.to(tokens.device)
         return self._condition(self.image(tokens), token_mask)
 
     def null_condition(self, n_images: int = 1) -> Condition:
-        """Return the learnt condition "no image".
-
-        Parameters
-        ----------
-        n_images : int
-            How many times.
-
-        Returns
-        -------
-        Condition
-        """
+        """Return the learnt condition "no image"."""
         tokens = self.no_image.expand(n_images, -1, -1)
         return self._condition(tokens, None)
 
@@ -226,20 +192,12 @@ class BrainDiT(nn.Module):
     ) -> torch.Tensor:
         """Denoise.
 
-        Parameters
-        ----------
-        x : tensor, shape (n_batch, n_channels, n_times)
-            Noisy responses.
-        timestep : tensor, shape (n_batch,)
-            Diffusion timesteps.
-        condition : Condition
-            One image per response.
-        subject : tensor of int, shape (n_batch,) | None
-            Whose response; ``None`` is the average of the subjects' embeddings.
-
-        Returns
-        -------
-        tensor, shape (n_batch, n_channels, n_times)
+        x (n_batch, n_channels, n_times): noisy responses.
+        timestep (n_batch,): diffusion timesteps.
+        condition: one image per response.
+        subject (n_batch,) | None: whose response; ``None`` is the average of the subjects'
+            embeddings.
+        Returns (n_batch, n_channels, n_times).
         """
         h, time, mask = self._prepare(x, timestep, condition, subject)  # (b, n, h), (b, h)
         n_response = h.shape[1] - (
@@ -290,20 +248,9 @@ class BrainDiT(nn.Module):
     ) -> torch.Tensor:
         """Return how much each response token looks at each image token.
 
-        Parameters
-        ----------
-        x, timestep, condition, subject
-            As in :meth:`forward`.
-
-        Returns
-        -------
-        tensor, shape (n_layers, n_batch, n_heads, n_regions, n_patches, n_tokens)
-            Weights that sum to 1 over image tokens.
-
-        Raises
-        ------
-        ValueError
-            If the image does not enter by cross-attention.
+        Returns (n_layers, n_batch, n_heads, n_regions, n_patches, n_tokens): weights that sum to 1
+            over image tokens.
+        Raises ValueError if the image does not enter by cross-attention.
         """
         if self.conditioning != "cross_attention":
             raise ValueError(

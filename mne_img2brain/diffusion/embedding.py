@@ -13,16 +13,10 @@ class Patches(nn.Module):
     Regions have different numbers of sensors: patches are padded to the largest region, and every
     region has its own linear maps. Lengths that the patch does not divide are padded with zeros.
 
-    Parameters
-    ----------
-    n_times : int
-        Time points of a response.
-    regions : sequence of int, shape (n_channels,)
-        The region of each sensor, any integers.
-    patch_length : int
-        Time points of a patch.
-    hidden_size : int
-        Width of a token.
+    n_times: time points of a response.
+    regions (n_channels,): the region of each sensor, any integers.
+    patch_length: time points of a patch.
+    hidden_size: width of a token.
     """
 
     def __init__(
@@ -85,14 +79,9 @@ class Patches(nn.Module):
 class Position(nn.Module):
     """Brain-region embedding + temporal embedding, learnable.
 
-    Parameters
-    ----------
-    n_regions, n_patches : int
-        Size of the grid.
-    hidden_size : int
-        Width of a token.
-    position : "both" | "region" | "time" | "none"
-        Which embeddings there are.
+    n_regions, n_patches: size of the grid.
+    hidden_size: width of a token.
+    position: which embeddings there are.
     """
 
     def __init__(self, n_regions: int, n_patches: int, hidden_size: int, position: str) -> None:
@@ -116,12 +105,8 @@ class Position(nn.Module):
 class TimestepEmbedding(nn.Module):
     """Sines and cosines of the diffusion timestep, through a small network.
 
-    Parameters
-    ----------
-    hidden_size : int
-        Width of the result.
-    n_frequencies : int
-        Sines, and as many cosines.
+    hidden_size: width of the result.
+    n_frequencies: sines, and as many cosines.
     """
 
     def __init__(self, hidden_size: int, n_frequencies: int = 64) -> None:

@@ -16,10 +16,7 @@ class Processes:
     Each runs the same program on the same data with the same random numbers, and computes its
     part of every batch.
 
-    Attributes
-    ----------
-    rank, count : int
-        Which this is, and how many there are. The first is the one that writes.
+    rank, count: which this is, and how many there are. The first is the one that writes.
     """
 
     def __init__(self) -> None:

@@ -39,24 +39,12 @@ def ddim(
     where :math:`t'` is the next timestep of the grid that is given, not one that is computed
     again, and :math:`\bar\alpha = 1` after the last [1]_. :math:`\hat x_0` is never clipped.
 
-    Parameters
-    ----------
-    denoiser : callable
-        ``denoiser(x, timestep)``, timestep a tensor of shape (n_batch,).
-    x : tensor, shape (n_batch, ...)
-        Standard normal noise.
-    scheduler : NoiseScheduler
-        The forward process.
-    timesteps : tensor of int, shape (n_steps,)
-        Strictly decreasing.
-    eta : float
-        0 is deterministic, 1 has the variance of DDPM.
-    noise : callable | None
-        ``noise(step)`` returns the fresh noise :math:`z` of a step; needed where ``eta > 0``.
-
-    Returns
-    -------
-    tensor, shape (n_batch, ...)
+    denoiser: ``denoiser(x, timestep)``, timestep a tensor of shape (n_batch,).
+    x (n_batch, ...): standard normal noise.
+    timesteps (n_steps,): strictly decreasing.
+    eta: 0 is deterministic, 1 has the variance of DDPM.
+    noise: ``noise(step)`` returns the fresh noise :math:`z` of a step; needed where ``eta > 0``.
+    Returns (n_batch, ...).
 
     References
     ----------
@@ -101,18 +89,8 @@ def dpm_solver(
     [1]_. The first step, the step from pure noise (where :math:`\lambda = -\infty`), the one after
     it and the last one are of first order, which is DDIM.
 
-    Parameters
-    ----------
-    denoiser, x, scheduler, timesteps
-        As in :func:`ddim`.
-    eta : float
-        Must be 0: the solver is deterministic.
-    noise : None
-        Not used.
-
-    Returns
-    -------
-    tensor, shape (n_batch, ...)
+    eta: must be 0: the solver is deterministic.
+    Returns (n_batch, ...).
 
     References
     ----------
@@ -151,16 +129,7 @@ def guided(both: Callable, scale: float) -> Callable:
 
     .. math:: o = o_\varnothing + g\,(o_c - o_\varnothing)
 
-    Parameters
-    ----------
-    both : callable
-        ``both(x, timestep)`` returns the outputs with and without the image.
-    scale : float
-        :math:`g` [1]_.
-
-    Returns
-    -------
-    callable
+    both: ``both(x, timestep)`` returns the outputs with and without the image.
 
     References
     ----------
@@ -177,16 +146,9 @@ def guided(both: Callable, scale: float) -> Callable:
 class DrawNoise:
     """Standard normal numbers that depend on nothing but the seed, the image and the draw.
 
-    Parameters
-    ----------
-    seed : int
-        The seed of all draws.
-    n_draws : int
-        Draws of each image; draw ``i`` is of the image at position ``i // n_draws``.
-    shape : tuple
-        (n_channels, n_times)
-    first_image : int
-        The position of the first image.
+    seed: the seed of all draws.
+    n_draws: draws of each image; draw ``i`` is of the image at position ``i // n_draws``.
+    first_image: the position of the first image.
     """
 
     def __init__(

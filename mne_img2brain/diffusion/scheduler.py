@@ -19,22 +19,12 @@ class NoiseScheduler:
     zero terminal SNR [2]_ the last :math:`\bar\alpha` is exactly 0: square roots are shifted so
     that the last is 0 and scaled so that the first stays.
 
-    Parameters
-    ----------
-    n_timesteps : int
-        Number of timesteps of the forward process.
-    schedule : "cosine" | "linear"
-        Cosine as in [3]_; linear as in DDPM, from 1e-4 to 0.02 for 1000 timesteps.
-    prediction_type : "v" | "x0" | "noise"
-        What the denoiser predicts.
-    zero_terminal_snr : bool
-        Whether the last timestep is pure noise.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is not known, or the noise is predicted at zero terminal SNR: at pure noise
-        that says nothing of the response.
+    n_timesteps: number of timesteps of the forward process.
+    schedule: cosine as in [3]_; linear as in DDPM, from 1e-4 to 0.02 for 1000 timesteps.
+    prediction_type: what the denoiser predicts.
+    zero_terminal_snr: whether the last timestep is pure noise.
+    Raises ValueError if a parameter is not known, or the noise is predicted at zero terminal SNR:
+        at pure noise that says nothing of the response.
 
     References
     ----------
@@ -79,17 +69,9 @@ class NoiseScheduler:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         r"""Return :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1 - \bar\alpha_t}`.
 
-        Parameters
-        ----------
-        timestep : int | tensor of int, shape (n_batch,)
-            The timestep; -1 is the response itself.
-        like : tensor, shape (n_batch, ...)
-            Gives type, device and dimensions.
-
-        Returns
-        -------
-        signal, noise : tensor
-            Shaped to multiply ``like``.
+        timestep (n_batch,): the timestep; -1 is the response itself.
+        like (n_batch, ...): gives type, device and dimensions.
+        Returns signal, noise: shaped to multiply ``like``.
         """
         which = (self.n_timesteps, self.schedule, self.zero_terminal_snr)
         tables = _roots(*which, like.dtype, like.device)
@@ -104,16 +86,9 @@ class NoiseScheduler:
     ) -> torch.Tensor:
         """Return the response at a timestep: tensor like ``x0``.
 
-        Parameters
-        ----------
-        x0, noise : tensor, shape (n_batch, ...)
-            Response and standard normal noise.
-        timestep : int | tensor of int, shape (n_batch,)
-            The timestep.
-
-        Returns
-        -------
-        tensor, shape (n_batch, ...)
+        x0, noise (n_batch, ...): response and standard normal noise.
+        timestep (n_batch,): the timestep.
+        Returns (n_batch, ...).
         """
         a, s = self.coefficients(timestep, x0)
         return a * x0 + s * noise
@@ -123,16 +98,9 @@ class NoiseScheduler:
     ) -> torch.Tensor:
         """Return what the denoiser should predict: tensor like ``x0``.
 
-        Parameters
-        ----------
-        x0, noise : tensor, shape (n_batch, ...)
-            Response and standard normal noise.
-        timestep : int | tensor of int, shape (n_batch,)
-            The timestep.
-
-        Returns
-        -------
-        tensor, shape (n_batch, ...)
+        x0, noise (n_batch, ...): response and standard normal noise.
+        timestep (n_batch,): the timestep.
+        Returns (n_batch, ...).
         """
         if self.prediction_type == "x0":
             return x0
@@ -146,18 +114,10 @@ class NoiseScheduler:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Turn the denoiser's output into the response and the noise it implies.
 
-        Parameters
-        ----------
-        output : tensor, shape (n_batch, ...)
-            What the denoiser returned.
-        x_t : tensor, shape (n_batch, ...)
-            What it was given.
-        timestep : int | tensor of int, shape (n_batch,)
-            The timestep.
-
-        Returns
-        -------
-        x0, noise : tensor, shape (n_batch, ...)
+        output (n_batch, ...): what the denoiser returned.
+        x_t (n_batch, ...): what it was given.
+        timestep (n_batch,): the timestep.
+        Returns x0, noise (n_batch, ...).
         """
         a, s = self.coefficients(timestep, x_t)
         if self.prediction_type == "v":
@@ -171,19 +131,10 @@ class NoiseScheduler:
 
         They are evenly spaced and start at the last, pure noise ("trailing" spacing).
 
-        Parameters
-        ----------
-        n_steps : int
-            How many.
-        min_signal : float
-            Least :math:`\sqrt{\bar\alpha_t}`. Predicted noise is turned into a response by dividing
-            by it, which magnifies errors without bound where it vanishes; 0.1 keeps them at
-            tenfold.
-
-        Returns
-        -------
-        tensor of int, shape (n_steps,)
-            Strictly decreasing.
+        min_signal: least :math:`\sqrt{\bar\alpha_t}`. Predicted noise is turned into a response by
+            dividing by it, which magnifies errors without bound where it vanishes; 0.1 keeps them
+            at tenfold.
+        Returns (n_steps,): strictly decreasing.
         """
         n = int((self.alpha_bar.sqrt() >= min_signal).sum())
         if not 1 <= n_steps <= n:

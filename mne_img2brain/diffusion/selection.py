@@ -25,28 +25,17 @@ _CHANCE = 0.025  # that a transformer is kept that draws as the noise without it
 class NoiseSummary:
     """What was tried to draw single trials, what it cost, and what was kept.
 
-    Attributes
-    ----------
-    kept : str
-        What draws: ``"the transformer"``, ``"trial clusters"`` or ``"one Gaussian"``.
-    n_trials : int
-        Trials of the fit.
-    n_bands : int
-        Bands of frequency whose power follows the image.
-    n_iter : int
-        Gradient steps of the transformer; 0 where none was trained.
-    seconds : float
-        What training it and comparing it took.
-    reason : str
-        Why it was kept or not.
-    gain, gain_error : float | None
-        By what part draws of the transformer score better than those without it, in the mean over
-        images held out, and its standard error; None where they were not compared.
-    accuracy, accuracy_without : float | None
-        How often a linear classifier tells draws from trials held out. It does not decide: it
-        does not know which image a draw is of.
-    helps : bool
-        Whether the gain is believed.
+    kept: what draws: ``"the transformer"``, ``"trial clusters"`` or ``"one Gaussian"``.
+    n_trials: trials of the fit.
+    n_bands: bands of frequency whose power follows the image.
+    n_iter: gradient steps of the transformer; 0 where none was trained.
+    seconds: what training it and comparing it took.
+    reason: why it was kept or not.
+    gain, gain_error: by what part draws of the transformer score better than those without it, in
+        the mean over images held out, and its standard error; None where they were not compared.
+    accuracy, accuracy_without: how often a linear classifier tells draws from trials held out. It
+        does not decide: it does not know which image a draw is of.
+    helps: whether the gain is believed.
     """
 
     kept: str
@@ -106,23 +95,11 @@ def compare_draws(
     are not held out; with several subjects, and with too few such trials, that of the whitener,
     which has seen all.
 
-    Parameters
-    ----------
-    denoiser : Denoiser
-        Trained.
-    data : TrialArrays
-        ``y`` are the residuals of single trials.
-    plan : SplitPlan
-        ``validation`` are the trials held out.
-    seed : int
-        Of the draws.
-
-    Returns
-    -------
-    dict of str to float
-        ``gain``, ``gain_error`` and ``threshold``, the least gain that is believed; ``accuracy``
-        and ``accuracy_without`` of a linear classifier that tells draws from trials. Empty where
-        fewer than two images were held out, and nothing can be said.
+    data: ``y`` are the residuals of single trials.
+    plan: ``validation`` are the trials held out.
+    Returns: ``gain``, ``gain_error`` and ``threshold``, the least gain that is believed;
+        ``accuracy`` and ``accuracy_without`` of a linear classifier that tells draws from trials.
+        Empty where fewer than two images were held out, and nothing can be said.
     """
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(plan.validation)

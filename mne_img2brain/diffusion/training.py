@@ -32,16 +32,10 @@ _WARM_STEPS = 5  # before steps are timed, and that are
 class TrainingHistory:
     """What training did.
 
-    Attributes
-    ----------
-    losses : list of float
-        Mean training loss between evaluations.
-    iterations : list of int
-        Gradient steps at each evaluation; the first is 0, the untrained denoiser.
-    validation_losses : list of float
-        Loss on held-out trials at each evaluation; empty where none are held out.
-    best_iter : int
-        The evaluation that was kept: its number of gradient steps.
+    losses: mean training loss between evaluations.
+    iterations: gradient steps at each evaluation; the first is 0, the untrained denoiser.
+    validation_losses: loss on held-out trials at each evaluation; empty where none are held out.
+    best_iter: the evaluation that was kept: its number of gradient steps.
     """
 
     losses: list = field(default_factory=list)
@@ -88,71 +82,33 @@ def train_denoiser(
     ones among them. All random numbers come from ``seed`` on the CPU. Where ``torchrun`` started
     several processes each computes its part of every batch, and the first writes the checkpoint.
 
-    Parameters
-    ----------
-    model : BrainDiT
-        The denoiser; on return it is in evaluation mode, with the best weights.
-    x0 : array, shape (n_trials, n_channels, n_times)
-        Responses, standardised.
-    tokens : array, shape (n_images, n_tokens, n_features)
-        Anything that gives finite float32 for an array of rows.
-    image_index : array of int, shape (n_trials,)
-        The image of each trial.
-    scheduler : NoiseScheduler
-        The forward process.
-    token_mask : array of bool, shape (n_images, n_tokens) | None
-        Which tokens are real.
-    subjects : array of int, shape (n_trials,) | None
-        The subject of each trial.
-    y_mask : array of bool, shape (n_trials, n_channels) | None
-        Which sensors count in the loss.
-    validation : array of bool, shape (n_trials,) | None
-        The trials held out. ``None`` trains for ``max_iter`` steps.
-    max_iter : int
-        Gradient steps at most; 0 leaves the denoiser as it is.
-    batch_size : int
-        Trials per step.
-    learning_rate : float
-        Peak rate of AdamW; a linear warm-up of ``warmup`` steps, then a cosine to zero.
-    weight_decay : float
-        Of AdamW, on matrices only.
-    warmup : int
-        Steps of the warm-up, at most a tenth of ``max_iter``.
-    ema_decay : float
-        Decay of the average of weights; smaller at first, ``(1 + i) / (10 + i)``.
-    condition_dropout : float
-        Probability of training without the image.
-    eval_every : int
-        Steps between evaluations.
-    n_iter_no_change : int
-        Evaluations without improvement before training stops.
-    gradient_clip : float
-        Largest norm of the gradient.
-    seed : int
-        Seed of batches, timesteps and noise.
-    device : torch.device | str
-        Where to train.
-    checkpoint : path-like | None
-        A folder to keep the training in while it runs. A training of the same network, data and
-        parameters goes on where the last one was stopped, and ends with the same weights, on one
-        CPU thread to the last bit.
-    checkpoint_every : float | None
-        Seconds between two writes to it; ``None`` is a minute.
-    interrupt : "raise" | "keep"
-        What Ctrl-C does: ``"keep"`` ends the training with the best weights so far.
-
-    Returns
-    -------
-    TrainingHistory
-
-    Raises
-    ------
-    ValueError
-        If a number of steps or trials is out of range, responses are not finite, or ``validation``
-        is not one bool for each trial or holds out all of them; or a batch has fewer trials than
-        there are processes.
-    RuntimeError
-        If another process of the training has ended.
+    model: the denoiser; on return it is in evaluation mode, with the best weights.
+    x0 (n_trials, n_channels, n_times): responses, standardised.
+    tokens (n_images, n_tokens, n_features): anything that gives finite float32 for an array of
+        rows.
+    image_index (n_trials,): the image of each trial.
+    token_mask (n_images, n_tokens) | None: which tokens are real.
+    subjects (n_trials,) | None: the subject of each trial.
+    y_mask (n_trials, n_channels) | None: which sensors count in the loss.
+    validation (n_trials,) | None: the trials held out. ``None`` trains for ``max_iter`` steps.
+    max_iter: gradient steps at most; 0 leaves the denoiser as it is.
+    learning_rate: peak rate of AdamW; a linear warm-up of ``warmup`` steps, then a cosine to zero.
+    weight_decay: of AdamW, on matrices only.
+    warmup: steps of the warm-up, at most a tenth of ``max_iter``.
+    ema_decay: decay of the average of weights; smaller at first, ``(1 + i) / (10 + i)``.
+    condition_dropout: probability of training without the image.
+    n_iter_no_change: evaluations without improvement before training stops.
+    gradient_clip: largest norm of the gradient.
+    seed: seed of batches, timesteps and noise.
+    checkpoint: a folder to keep the training in while it runs. A training of the same network,
+        data and parameters goes on where the last one was stopped, and ends with the same weights,
+        on one CPU thread to the last bit.
+    checkpoint_every: seconds between two writes to it; ``None`` is a minute.
+    interrupt: what Ctrl-C does: ``"keep"`` ends the training with the best weights so far.
+    Raises ValueError if a number of steps or trials is out of range, responses are not finite, or
+        ``validation`` is not one bool for each trial or holds out all of them; or a batch has
+        fewer trials than there are processes.
+    Raises RuntimeError if another process of the training has ended.
     """
     check_integers(
         max_iter=(max_iter, 0), batch_size=(batch_size, 1), eval_every=(eval_every, 1),

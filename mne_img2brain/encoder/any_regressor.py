@@ -29,19 +29,8 @@ class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
     Responses come flattened and are brought to (n_channels, n_times) again, so that the regressor
     is told sensors from times. Parameters of the regressor are reached as if it stood here itself.
 
-    Parameters
-    ----------
-    regressor : regressor
-        Takes tokens and responses in three dimensions.
-    shape : tuple of int
-        (n_channels, n_times)
-    regions : array of int, shape (n_channels,)
-        The brain region of each sensor.
-
-    Attributes
-    ----------
-    regressor_ : regressor
-        Fitted.
+    regressor: takes tokens and responses in three dimensions.
+    regions (n_channels,): the brain region of each sensor.
     """
 
     def __init__(self, regressor: "Regressor", shape: tuple[int, int], regions: np.ndarray) -> None:
@@ -70,20 +59,11 @@ class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> Self:
         """Fit the regressor.
 
-        Parameters
-        ----------
-        X : array, shape (n_trials, n_features) | (n_trials, n_tokens, n_features)
-            Tokens.
-        y : array, shape (n_trials, n_channels * n_times)
-            Responses; where a transformer has changed their number, sensors and times are lost.
-        trial_weight : array, shape (n_trials,) | None
-            Of how many trials each row is the average.
-        trial_groups : array, shape (n_trials,) | None
-            What splits keep together.
-
-        Returns
-        -------
-        self : SensorsAndTimes
+        X (n_trials, n_features) | (n_trials, n_tokens, n_features): tokens.
+        y (n_trials, n_channels * n_times): responses; where a transformer has changed their
+            number, sensors and times are lost.
+        trial_weight (n_trials,) | None: of how many trials each row is the average.
+        trial_groups (n_trials,) | None: what splits keep together.
         """
         whole = y.shape[1:] == (np.prod(self.shape),)
         self.regressor_ = _fit_shaped(
@@ -149,14 +129,7 @@ def _look_inside(regressor: "Regressor") -> _Inner:
 def can_sample(regressor: "Regressor | None") -> bool:
     """Tell whether a regressor draws single trials, also inside of a pipeline or a search.
 
-    Parameters
-    ----------
-    regressor : regressor | None
-        Fitted or not; ``None`` is :class:`~mne_img2brain.DiffusionRegressor`.
-
-    Returns
-    -------
-    bool
+    regressor: fitted or not; ``None`` is :class:`~mne_img2brain.DiffusionRegressor`.
     """
     inside = regressor
     while isinstance(inside, (Pipeline, BaseSearchCV, SensorsAndTimes)):
@@ -236,25 +209,10 @@ def fit_regressor(
 ) -> Any:
     """Clone a regressor and fit it.
 
-    Parameters
-    ----------
-    regressor : regressor | None
-        ``None`` is :class:`~mne_img2brain.DiffusionRegressor`.
-    tokens : array, shape (n_images, ...)
-        The images.
-    image_index : array of int, shape (n_trials,)
-        The image of each trial.
-    y : array, shape (n_trials, n_channels, n_times)
-        Responses.
-    sample_weight, groups, regions, subjects, y_mask : array | None
-        As in :meth:`mne_img2brain.DiffusionRegressor.fit`.
-    checkpoint : path-like | None
-        Where a regressor that trains for long keeps its training.
-
-    Returns
-    -------
-    regressor
-        Fitted.
+    tokens (n_images, ...): the images.
+    image_index (n_trials,): the image of each trial.
+    y (n_trials, n_channels, n_times): responses.
+    checkpoint: where a regressor that trains for long keeps its training.
     """
     if regressor is None:
         from ..regressor import DiffusionRegressor
@@ -303,20 +261,9 @@ def predict_regressor(
 ) -> np.ndarray:
     """Predict the expected response.
 
-    Parameters
-    ----------
-    regressor : regressor
-        Fitted by :func:`fit_regressor`.
-    tokens : array, shape (n_images, ...)
-        The images.
-    shape : tuple
-        (n_channels, n_times)
-    subjects : array of int, shape (n_images,) | None
-        Whose response.
-
-    Returns
-    -------
-    array, shape (n_images, n_channels, n_times)
+    tokens (n_images, ...): the images.
+    subjects (n_images,) | None: whose response.
+    Returns (n_images, n_channels, n_times).
     """
     inner = _look_inside(regressor)
     if "subjects" in inspect.signature(regressor.predict).parameters:
@@ -339,29 +286,14 @@ def sample_regressor(
 ) -> np.ndarray:
     """Draw single trials.
 
-    Parameters
-    ----------
-    regressor : regressor
-        Fitted by :func:`fit_regressor`, with a method ``sample``.
-    tokens : array, shape (n_images, ...)
-        The images.
-    shape : tuple
-        (n_channels, n_times)
-    n_draws : int
-        Draws of each image.
-    subjects : array of int, shape (n_images,) | None
-        Whose response.
-    **parameters
-        Passed on where the regressor knows them.
-
-    Returns
-    -------
-    array, shape (n_images, n_draws, n_channels, n_times)
-
-    Raises
-    ------
-    ValueError
-        If a parameter other than the default is given that the regressor does not know.
+    regressor: fitted by :func:`fit_regressor`, with a method ``sample``.
+    tokens (n_images, ...): the images.
+    n_draws: draws of each image.
+    subjects (n_images,) | None: whose response.
+    **parameters: passed on where the regressor knows them.
+    Returns (n_images, n_draws, n_channels, n_times).
+    Raises ValueError if a parameter other than the default is given that the regressor does not
+        know.
     """
     while not hasattr(regressor, "sample"):
         if isinstance(regressor, Pipeline):

@@ -18,15 +18,7 @@ _KINDS = {"eeg": "EEG", "mag": "magnetometers", "grad": "gradiometers"}
 def describe(encoder: "ImageToBrainEncoder") -> dict[str, str]:
     """Describe a fitted encoder, line by line.
 
-    Parameters
-    ----------
-    encoder : ImageToBrainEncoder
-        Fitted.
-
-    Returns
-    -------
-    dict of str to str
-        What is described, and what it is.
+    Returns: what is described, and what it is.
     """
     times, info = encoder.times_, encoder.info_
     lines = {

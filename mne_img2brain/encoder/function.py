@@ -25,12 +25,8 @@ _DIMENSIONS = ("image", "draw", "channel", "time")
 class FunctionEmbedder(BaseEstimator):
     """Call a function with images; what it predicts, flattened, is the only token.
 
-    Parameters
-    ----------
-    predict, layout, scale, size
-        As in :func:`wrap_function`, ``scale`` in place of ``unit``.
-    shape : tuple of int | None
-        (n_channels, n_times) of a prediction; None is not known yet.
+    predict, layout, scale, size: as in :func:`wrap_function`, ``scale`` in place of ``unit``.
+    shape: (n_channels, n_times) of a prediction; None is not known yet.
     """
 
     def __init__(
@@ -106,19 +102,9 @@ def wrap_function(
 ) -> tuple[FunctionEmbedder, _AsPredicted, ChannelScaler, np.ndarray]:
     """Check what a function predicts for two images of random pixels.
 
-    Parameters
-    ----------
-    predict, info, tmin, layout, unit, baseline, size
-        As in :meth:`mne_img2brain.ImageToBrainEncoder.from_function`.
-
-    Returns
-    -------
-    embedder, regressor : estimator
-        Fitted parts of an encoder.
-    scaler : ChannelScaler
-        Of these predictions; units are compared by it.
-    times : array, shape (n_times,)
-        Seconds from image onset.
+    Returns embedder, regressor: fitted parts of an encoder.
+    Returns scaler: of these predictions; units are compared by it.
+    Returns times (n_times,): seconds from image onset.
     """
     if not callable(predict):
         raise ValueError(f"predict={predict!r}; give a function of an array of images.")

@@ -112,22 +112,8 @@ def model_card(
 ) -> str:
     """Write the model card of a fitted encoder.
 
-    Parameters
-    ----------
-    encoder : ImageToBrainEncoder
-        Fitted.
-    repo_id : str
-        The name on the Hub.
-    evaluation : Evaluation | None
-        From :func:`mne_img2brain.evaluate`.
-    data, limits, licence : str | None
-    trials : bool | None
-        As in :meth:`mne_img2brain.ImageToBrainEncoder.push_to_hub`.
-
-    Returns
-    -------
-    str
-        Markdown, with the header that the Hub reads.
+    repo_id: the name on the Hub.
+    Returns: markdown, with the header that the Hub reads.
     """
     from huggingface_hub import ModelCardData
 

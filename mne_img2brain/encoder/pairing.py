@@ -32,30 +32,12 @@ def pair_trials(
 ) -> tuple[list | np.ndarray, np.ndarray, list | None]:
     """Find the image of every trial, and leave out images without one.
 
-    Parameters
-    ----------
-    recording : Recording
-        The trials.
-    images : list | array | str
-        Images, tokens in their place, or the metadata column that holds paths.
-    image_ids : array, shape (n_trials,) | str | None
-        As in :func:`mne_img2brain.epochs.align`.
-    captions : list of str | str | None
-        One per image, or the metadata column that holds them.
-
-    Returns
-    -------
-    images : list | array
-        The images that trials answer to.
-    row : array of int, shape (n_trials,)
-        Which of them each trial answers to.
-    captions : list of str | None
-        Theirs.
-
-    Raises
-    ------
-    ValueError
-        If images and trials do not match, or trials of different images are copies.
+    images: images, tokens in their place, or the metadata column that holds paths.
+    image_ids (n_trials,): as in :func:`mne_img2brain.epochs.align`.
+    captions: one per image, or the metadata column that holds them.
+    Returns images: the images that trials answer to.
+    Returns row (n_trials,): which of them each trial answers to.
+    Raises ValueError if images and trials do not match, or trials of different images are copies.
     """
     images = indexable(named_images(recording, images, image_ids))
     row = align(images, recording, image_ids)
@@ -70,17 +52,8 @@ def pair_trials(
 def number_subjects(subject: np.ndarray) -> tuple[list, np.ndarray | None]:
     """Give every subject a number.
 
-    Parameters
-    ----------
-    subject : array of object, shape (n_trials,)
-        The subject of each trial, or None.
-
-    Returns
-    -------
-    names : list of str
-        The subjects, sorted.
-    codes : array of int, shape (n_trials,) | None
-        The number of each trial's; ``None`` for a single subject.
+    subject (n_trials,): the subject of each trial, or None.
+    Returns codes (n_trials,) | None: the number of each trial's; ``None`` for a single subject.
     """
     if all(name is None for name in subject):
         return [], None
@@ -93,19 +66,10 @@ def trial_groups(
 ) -> np.ndarray | None:
     """Return what splits keep together.
 
-    Parameters
-    ----------
-    recording : Recording
-        The trials.
-    groups : array, shape (n_trials,) | str | None
-        As given, or a metadata column. ``None`` takes the column ``concept`` where there is one
-        without gaps and none of its groups has more than half of the trials.
-    image : array of int, shape (n_trials,) | None
-        The image of each trial, which groups do not part.
-
-    Returns
-    -------
-    array, shape (n_trials,) | None
+    groups (n_trials,): as given, or a metadata column. ``None`` takes the column ``concept`` where
+        there is one without gaps and none of its groups has more than half of the trials.
+    image (n_trials,) | None: the image of each trial, which groups do not part.
+    Returns (n_trials,) | None.
     """
     frame = recording.metadata
     if groups is not None:
@@ -142,24 +106,12 @@ def user_ids(
 ) -> tuple[dict, str | None]:
     """Remember what the user calls images, for the metadata of what is generated.
 
-    Parameters
-    ----------
-    recording : Recording
-        The trials.
-    image_ids : array-like, shape (n_trials,) | str | None
-        As given; ``None`` takes the metadata column ``image_id`` where it names images one by one.
-    stimuli : Stimuli
-        The images.
-    row : array of int, shape (n_trials,)
-        Which of them each trial answers to.
-
-    Returns
-    -------
-    ids : dict of str -> int | str
-        The user's id of each content.
-    form : str | None
-        Where ids are the images' paths, file names or file names without extension: ``"path"``,
-        ``"name"`` or ``"stem"``.
+    image_ids (n_trials,): as given; ``None`` takes the metadata column ``image_id`` where it names
+        images one by one.
+    row (n_trials,): which of them each trial answers to.
+    Returns ids: the user's id of each content.
+    Returns form: where ids are the images' paths, file names or file names without extension:
+        ``"path"``, ``"name"`` or ``"stem"``.
     """
     asked = image_ids is not None
     if not asked:

@@ -22,21 +22,9 @@ def draw_alike(
 ) -> Iterator[np.ndarray]:
     """Draw trials image by image, all from the same noise.
 
-    Parameters
-    ----------
-    encoder : ImageToBrainEncoder
-        Fitted.
-    stimuli : Stimuli
-        The images.
-    codes : array of int, shape (n_images,) | None
-        The subject of each.
-    n_draws : int
-        Draws of each image.
-
-    Yields
-    ------
-    array, shape (n_draws, n_channels, n_times)
-        In the unit of the training data.
+    codes (n_images,) | None: the subject of each.
+    n_draws: draws of each image.
+    Yields (n_draws, n_channels, n_times): in the unit of the training data.
     """
     for row in stimuli.index:
         drawn = sample_regressor(
@@ -61,25 +49,13 @@ def expected_power(
 ) -> mne.time_frequency.EpochsTFRArray:
     """Average the Morlet power of draws, image by image.
 
-    Parameters
-    ----------
-    expected : mne.EpochsArray
-        The expected response to each image.
-    draws : iterator of array, shape (n_draws, n_channels, n_times)
-        Of each image, in the same unit.
-    freqs : array, shape (n_freqs,) | None
-        Frequencies in Hz.
-    n_cycles : float | array, shape (n_freqs,) | None
-        Cycles of the wavelets.
-    decim : int
-        Every how many time points are returned.
-    total : bool
-        Whether the power of the expected response is added to that of what varies around it.
-
-    Returns
-    -------
-    mne.time_frequency.EpochsTFRArray
-        One epoch per image, in the unit of the responses squared.
+    expected: the expected response to each image.
+    draws (n_draws, n_channels, n_times): of each image, in the same unit.
+    freqs (n_freqs,) | None: frequencies in Hz.
+    n_cycles (n_freqs,) | None: cycles of the wavelets.
+    decim: every how many time points are returned.
+    total: whether the power of the expected response is added to that of what varies around it.
+    Returns: one epoch per image, in the unit of the responses squared.
     """
     check_integers(decim=(decim, 1))
     n_channels, n_times = len(expected.ch_names), len(expected.times)

@@ -23,14 +23,9 @@ _PANELS = {
 def draw_ablations(table: Any, by_seed: Any, file: Any) -> None:
     """Draw how far each row is from the reference, with intervals over test images, and seeds.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As :func:`~mne_img2brain.experiments.ablate` returns it.
-    by_seed : pandas.DataFrame
-        The same for every seed.
-    file : pathlib.Path
-        Where the figure is written, in one step.
+    table: as :func:`~mne_img2brain.experiments.ablate` returns it.
+    by_seed: the same for every seed.
+    file: where the figure is written, in one step.
     """
     everything = table["n_sensors"].max()
     table, by_seed = (one.assign(row=_labels(one, everything)) for one in (table, by_seed))

@@ -88,19 +88,7 @@ def _parameters(regressor: DiffusionRegressor) -> dict:
 
 
 def changed(regressor: DiffusionRegressor, parameters: dict) -> DiffusionRegressor:
-    """Return a clone with other parameters, of its own or of its denoiser.
-
-    Parameters
-    ----------
-    regressor : DiffusionRegressor
-        From :func:`reference_regressor`.
-    parameters : dict
-        What is changed.
-
-    Returns
-    -------
-    DiffusionRegressor
-    """
+    """Return a clone with other parameters, of its own or of its denoiser."""
     own = set(regressor.get_params(deep=False)) - {"max_iter"}
     given = {name if name in own else f"noise__{name}": v for name, v in parameters.items()}
     return clone(regressor).set_params(**given)
@@ -116,21 +104,9 @@ def reference_regressor(
 ) -> DiffusionRegressor:
     """Return the regressor that rows differ from, not fitted.
 
-    Parameters
-    ----------
-    reference : "xu2025" | "default" | DiffusionRegressor
-        A preset, or a regressor, which is cloned.
-    max_iter : int | None
-        Gradient steps at most; ``None`` keeps the regressor's.
-
-    Returns
-    -------
-    DiffusionRegressor
-
-    Raises
-    ------
-    ValueError
-        If it is none of these.
+    reference: a preset, or a regressor, which is cloned.
+    max_iter: gradient steps at most; ``None`` keeps the regressor's.
+    Raises ValueError if it is none of these.
     """
     if isinstance(reference, str) and reference in _PRESETS:
         regressor = _PRESETS[reference]()
@@ -151,22 +127,9 @@ def reference_regressor(
 def check_rows(rows: dict | list[str] | None, reference: DiffusionRegressor) -> dict:
     """Choose the rows of a study.
 
-    Parameters
-    ----------
-    rows : None | list of str | dict of str to dict
-        As in :func:`~mne_img2brain.experiments.ablate`.
-    reference : DiffusionRegressor
-        What rows differ from.
-
-    Returns
-    -------
-    dict of str to dict
-        The reference first.
-
-    Raises
-    ------
-    ValueError
-        If a row is not known, changes what cannot be changed, or two have one file name.
+    reference: what rows differ from.
+    Raises ValueError if a row is not known, changes what cannot be changed, or two have one file
+        name.
     """
     standard = ablation_rows(reference)
     if rows is None:
@@ -212,19 +175,11 @@ def check_rows(rows: dict | list[str] | None, reference: DiffusionRegressor) -> 
 def split_changes(changes: dict) -> tuple[dict, dict, bool]:
     """Split what a row changes.
 
-    Parameters
-    ----------
-    changes : dict
-        What a row changes.
-
-    Returns
-    -------
-    parameters : dict
-        Parameters of the regressor and its denoiser.
-    others : dict
-        ``captions``, ``sensors`` and ``sampling``, what ``sample`` is given; changed or not.
-    needs_fit : bool
-        Whether the fit of the reference is not the row's.
+    changes: what a row changes.
+    Returns parameters: parameters of the regressor and its denoiser.
+    Returns others: ``captions``, ``sensors`` and ``sampling``, what ``sample`` is given; changed
+        or not.
+    Returns needs_fit: whether the fit of the reference is not the row's.
     """
     parameters = {name: value for name, value in changes.items() if name not in _OTHERS}
     sampling = {name: changes.get(name, value) for name, value in _SAMPLING.items()}

@@ -27,18 +27,12 @@ ALL_SENSORS = "all"
 class Judge:
     """How rows are scored.
 
-    Attributes
-    ----------
-    n_draws : int
-        Draws of each test image; 0 scores predictions alone.
-    window, draw_window : tuple of float
-        From when to when, in seconds, r and identification count, and the SD of draws.
-    n_bootstrap : int
-        Resamples of test images.
-    level : float
-        The content of confidence intervals.
-    seed : int
-        Of resamples: the same for every row, which pairs them.
+    n_draws: draws of each test image; 0 scores predictions alone.
+    window, draw_window: from when to when, in seconds, r and identification count, and the SD of
+        draws.
+    n_bootstrap: resamples of test images.
+    level: the content of confidence intervals.
+    seed: of resamples: the same for every row, which pairs them.
     """
 
     n_draws: int
@@ -59,27 +53,13 @@ class Judge:
     ) -> tuple[Any, np.ndarray]:
         """Score a fitted encoder.
 
-        Parameters
-        ----------
-        encoder : ImageToBrainEncoder
-            Fitted.
-        recorded : Recorded
-            Test trials of the encoder's sensors.
-        prediction : array, shape (n_images, n_channels, n_times)
-            What the encoder predicts of them.
-        sensors : dict of str to list of str
-            Sets of sensors that are scored, by name.
-        draw_seed : int
-            Of draws.
-        sampling : dict | None
-            What ``sample`` is given: guidance, steps, solver.
-
-        Returns
-        -------
-        table : pandas.DataFrame
-            One row per set of sensors and metric.
-        resamples : array, shape (n_rows, n_bootstrap)
-            What each value is in each resample of test images.
+        recorded: test trials of the encoder's sensors.
+        prediction (n_images, n_channels, n_times): what the encoder predicts of them.
+        sensors: sets of sensors that are scored, by name.
+        sampling: what ``sample`` is given: guidance, steps, solver.
+        Returns table: one row per set of sensors and metric.
+        Returns resamples (n_rows, n_bootstrap): what each value is in each resample of test
+            images.
         """
         draws = None
         if self.n_draws:
@@ -156,22 +136,12 @@ def _of_sensors(recorded: "Recorded", rows: list[int]) -> Any:
 def summarize(rows: dict, reference: str, level: float) -> tuple[Any, Any]:
     """Compare rows with the reference, on the same test images and the same sensors.
 
-    Parameters
-    ----------
-    rows : dict of str to tuple
-        By name, of rows that are done: the table with a row per seed, set of sensors and metric,
+    rows: by name, of rows that are done: the table with a row per seed, set of sensors and metric,
         and their resamples, shape (n_rows, n_bootstrap).
-    reference : str
-        Which of them is the reference.
-    level : float
-        The content of confidence intervals.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        The mean over seeds: one row per row of the ablation and metric.
-    by_seed : pandas.DataFrame
-        The same for every seed.
+    reference: which of them is the reference.
+    level: the content of confidence intervals.
+    Returns table: the mean over seeds: one row per row of the ablation and metric.
+    Returns by_seed: the same for every seed.
     """
     of_reference = _by_key(*rows[reference])
     table, by_seed = [], []

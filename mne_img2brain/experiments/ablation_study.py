@@ -26,26 +26,14 @@ __all__ = ["Study", "count_image_tokens", "prepare"]
 class Study:
     """Images and trials, and which are for training and which for test.
 
-    Attributes
-    ----------
-    tokens : array, shape (n_images, n_tokens, n_features)
-        Of images and their captions.
-    n_image_tokens : int
-        How many of them are of the image.
-    epochs : mne.BaseEpochs
-        The trials.
-    image : array of int, shape (n_trials,)
-        The row of ``tokens`` of each trial.
-    group : array of int, shape (n_trials,)
-        What splits keep together.
-    test : array of bool, shape (n_trials,)
-        Which trials are for test.
-    lobes : dict of str to list of str
-        The sensors over each lobe.
-    fingerprint : dict
-        What tells these data from others.
-    split : pandas.DataFrame
-        Which images are for training and which for test.
+    tokens (n_images, n_tokens, n_features): of images and their captions.
+    n_image_tokens: how many of them are of the image.
+    image (n_trials,): the row of ``tokens`` of each trial.
+    group (n_trials,): what splits keep together.
+    test (n_trials,): which trials are for test.
+    lobes: the sensors over each lobe.
+    fingerprint: what tells these data from others.
+    split: which images are for training and which for test.
     """
 
     tokens: np.ndarray
@@ -102,21 +90,7 @@ def prepare(
 ) -> Study:
     """Pair images with trials, embed them once, and hold some out.
 
-    Parameters
-    ----------
-    images, epochs, image_ids, captions, groups, embedder, n_image_tokens, test_fraction
-        As in :func:`~mne_img2brain.experiments.ablate`.
-    seed : int
-        Of the split.
-
-    Returns
-    -------
-    Study
-
-    Raises
-    ------
-    ValueError
-        If there are several subjects, or images and epochs do not match.
+    Raises ValueError if there are several subjects, or images and epochs do not match.
     """
     recording = read_recording(epochs)
     subjects = sorted(set(map(str, recording.subject)))

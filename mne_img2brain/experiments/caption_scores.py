@@ -17,24 +17,13 @@ def score_captions(
 ) -> tuple[Any, str | None]:
     """Score captions against their images, once.
 
-    Parameters
-    ----------
-    file : pathlib.Path
-        The table; it is read where it is there.
-    images : dict of str to list of str
-        Images of ``"train"`` and ``"test"``.
-    captions : dict of str to str | None
-        By file name of the image.
-    embedder : transformer | None
-        A :class:`~mne_img2brain.ClipEmbedder` says which CLIP model to use.
-
-    Returns
-    -------
-    scores : pandas.DataFrame | None
-        ``split``, ``image``, ``caption``, ``clip_score`` and, as the chance level, ``shuffled``:
-        the score of an image with the caption of another.
-    reason : str | None
-        Why there are no scores.
+    file: the table; it is read where it is there.
+    images: images of ``"train"`` and ``"test"``.
+    captions: by file name of the image.
+    embedder: a :class:`~mne_img2brain.ClipEmbedder` says which CLIP model to use.
+    Returns scores: ``split``, ``image``, ``caption``, ``clip_score`` and, as the chance level,
+        ``shuffled``: the score of an image with the caption of another.
+    Returns reason: why there are no scores.
     """
     if file.is_file():
         return pd.read_csv(file, keep_default_na=False), None

@@ -23,22 +23,10 @@ _CHUNK = 256  # images; 300 tokens of 768 features are 0.24 GB
 def read_captions(captions: dict | str | os.PathLike | None) -> dict | None:
     """Read captions by the file name of their image.
 
-    Parameters
-    ----------
-    captions : dict of str to str | path-like | None
-        File names (or paths) to captions, or a JSON file that holds such a dict.
-
-    Returns
-    -------
-    dict of str to str | None
-        By file name without folders.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it does not hold names and captions.
+    captions: file names (or paths) to captions, or a JSON file that holds such a dict.
+    Returns: by file name without folders.
+    Raises FileNotFoundError if there is no such file.
+    Raises ValueError if it does not hold names and captions.
     """
     if captions is None:
         return None
@@ -61,22 +49,7 @@ def read_captions(captions: dict | str | os.PathLike | None) -> dict | None:
 def captions_of(captions: dict | None, images: list[str]) -> list[str] | None:
     """Return the captions of images in their order.
 
-    Parameters
-    ----------
-    captions : dict of str to str | None
-        From :func:`read_captions`.
-    images : list of str
-        Paths of images.
-
-    Returns
-    -------
-    list of str | None
-        One per image.
-
-    Raises
-    ------
-    ValueError
-        If an image has none.
+    Raises ValueError if an image has none.
     """
     if captions is None:
         return None
@@ -92,17 +65,8 @@ def captions_of(captions: dict | None, images: list[str]) -> list[str] | None:
 def check_captions(captions: dict | None, images: dict) -> None:
     """Complain where an image of any split has no caption, if there are any.
 
-    Parameters
-    ----------
-    captions : dict of str to str | None
-        From :func:`read_captions`.
-    images : dict of str to list of str
-        Images of ``"train"`` and ``"test"``.
-
-    Raises
-    ------
-    ValueError
-        If an image has none.
+    images: images of ``"train"`` and ``"test"``.
+    Raises ValueError if an image has none.
     """
     for paths in images.values():
         captions_of(captions, paths)
@@ -111,25 +75,12 @@ def check_captions(captions: dict | None, images: dict) -> None:
 def given_tokens(tokens: dict, n_images: dict, chosen: np.ndarray) -> dict:
     """Check tokens that the user computed, and take those of the chosen images.
 
-    Parameters
-    ----------
-    tokens : dict of str to array | dict of str to path-like
-        ``"train"`` and ``"test"``: floats, shape (n_images, n_tokens, n_features), or ``.npy``
+    tokens: ``"train"`` and ``"test"``: floats, shape (n_images, n_tokens, n_features), or ``.npy``
         files that hold them.
-    n_images : dict of str to int
-        How many images the recordings have, by split.
-    chosen : array of int
-        Which of the training images are used.
-
-    Returns
-    -------
-    dict of str to array
-        Memory-mapped where all rows of a file are used.
-
-    Raises
-    ------
-    ValueError
-        If they are no tokens, or not one row for each image.
+    n_images: how many images the recordings have, by split.
+    chosen: which of the training images are used.
+    Returns: memory-mapped where all rows of a file are used.
+    Raises ValueError if they are no tokens, or not one row for each image.
     """
     if not isinstance(tokens, dict) or set(tokens) != {"train", "test"}:
         raise ValueError(
@@ -167,28 +118,14 @@ def shared_tokens(
 
     Tokens are kept as they are ready, so that a killed run goes on where it was.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where tokens are kept.
-    images : dict of str to list of str
-        Images of ``"train"`` and ``"test"``.
-    embedder : transformer
-        Turns images into tokens.
-    captions : dict of str to str | None
-        By file name; for embedders that take captions.
-
-    Returns
-    -------
-    tokens : dict of str to array, shape (n_images, n_tokens, n_features)
-        Memory-mapped; float16 where that loses nothing.
-    captions : dict of str to str | None
-        The captions, also those that the embedder wrote.
-
-    Raises
-    ------
-    FileNotFoundError
-        If images are not there.
+    folder: where tokens are kept.
+    images: images of ``"train"`` and ``"test"``.
+    embedder: turns images into tokens.
+    captions: by file name; for embedders that take captions.
+    Returns tokens (n_images, n_tokens, n_features): memory-mapped; float16 where that loses
+        nothing.
+    Returns captions: the captions, also those that the embedder wrote.
+    Raises FileNotFoundError if images are not there.
     """
     files = {split: folder / f"tokens-{split}.npy" for split in images}
     to_do = [split for split, file in files.items() if not file.is_file()]

@@ -24,17 +24,8 @@ _AXES = {
 def draw_units(results: dict, folder: Any) -> list:
     """Draw responses, scores over time and topographies of all units.
 
-    Parameters
-    ----------
-    results : dict of str to tuple
-        What :func:`mne_img2brain.experiments.units.read_unit` returned, by unit.
-    folder : pathlib.Path
-        Where figures are written.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The figures.
+    results: what :func:`mne_img2brain.experiments.units.read_unit` returned, by unit.
+    folder: where figures are written.
     """
     written = []
     for name, (about, _, maps) in results.items():
@@ -89,19 +80,8 @@ def _draw_r(units: list[dict], protocol: str, file: Any) -> Any:
 def draw_accuracy(table: Any, protocol: str, file: Any) -> Any:
     """Draw MSE, PCC and r of every method and subject, with the noise ceilings.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From :func:`mne_img2brain.experiments.tables.accuracy_table`.
-    protocol : "within" | "cross"
-        Which.
-    file : pathlib.Path
-        Where it is written.
-
-    Returns
-    -------
-    pathlib.Path
-        The figure.
+    protocol: which.
+    file: where it is written.
     """
     subjects = list(dict.fromkeys(table["subject"]))
     methods = [name for name in dict.fromkeys(table["method"]) if name != CEILING]
@@ -149,17 +129,7 @@ def draw_accuracy(table: Any, protocol: str, file: Any) -> Any:
 def draw_clip_scores(scores: Any, file: Any) -> Any:
     """Draw the distribution of CLIP scores between images and captions.
 
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        From :func:`mne_img2brain.experiments.caption_scores.score_captions`.
-    file : pathlib.Path
-        Where it is written.
-
-    Returns
-    -------
-    pathlib.Path
-        The figure.
+    file: where it is written.
     """
     splits = list(dict.fromkeys(scores["split"]))
     figure, axes = plt.subplots(
@@ -189,15 +159,7 @@ def draw_clip_scores(scores: Any, file: Any) -> Any:
 def mean_evoked(evokeds: list) -> Any:
     """Average responses over subjects, on the sensors that all have.
 
-    Parameters
-    ----------
-    evokeds : list of mne.Evoked
-        One per subject.
-
-    Returns
-    -------
-    mne.Evoked
-        With the sensors in the order of the first.
+    Returns: with the sensors in the order of the first.
     """
     names = [name for name in evokeds[0].ch_names if all(name in e.ch_names for e in evokeds)]
     result = evokeds[0].copy().pick(names)

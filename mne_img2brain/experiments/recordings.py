@@ -28,16 +28,9 @@ _NAMES = {"things-eeg2": "sub-{:02d}", "things-meg": "P{}"}
 class Recordings:
     """A data set on disk, read subject by subject.
 
-    Parameters
-    ----------
-    dataset : "things-eeg2" | "things-meg"
-        Which data set.
-    path : path-like
-        Its folder.
-    scale : Scale
-        How many training images and test trials are used.
-    reader : dict | None
-        More arguments of the reader, for example ``{"resample": 100}``.
+    dataset: which data set.
+    scale: how many training images and test trials are used.
+    reader: more arguments of the reader, for example ``{"resample": 100}``.
     """
 
     def __init__(
@@ -54,20 +47,8 @@ class Recordings:
     def subjects(self, wanted: list | None = None) -> list[str]:
         """Find the subjects.
 
-        Parameters
-        ----------
-        wanted : list of int | list of str | None
-            Which; None is all that there are.
-
-        Returns
-        -------
-        list of str
-            Their names.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no recording, or one that is wanted is not there.
+        wanted: which; None is all that there are.
+        Raises FileNotFoundError if there is no recording, or one that is wanted is not there.
         """
         if not self.path.is_dir():
             raise FileNotFoundError(f"data_dir={str(self.path)!r} is not a folder.")
@@ -106,17 +87,8 @@ class Recordings:
     def images(self, subject: str, split: str) -> list[str]:
         """List the images of a subject without reading the recording.
 
-        Parameters
-        ----------
-        subject : str
-            The subject.
-        split : "train" | "test"
-            Which images.
-
-        Returns
-        -------
-        list of str
-            The path of each, in the order of ``image_id``.
+        split: which images.
+        Returns: the path of each, in the order of ``image_id``.
         """
         images, epochs = self._load(subject, split, average=False)
         image_id = epochs.metadata["image_id"].to_numpy()
@@ -126,15 +98,8 @@ class Recordings:
     def chosen(self, n_images: int) -> np.ndarray:
         """Choose the training images.
 
-        Parameters
-        ----------
-        n_images : int
-            How many there are.
-
-        Returns
-        -------
-        array of int
-            Their positions, evenly spaced: concepts are neighbours, so that all are in.
+        n_images: how many there are.
+        Returns: their positions, evenly spaced: concepts are neighbours, so that all are in.
         """
         wanted = min(self.scale.n_images or n_images, n_images)
         return np.unique(np.linspace(0, n_images - 1, wanted).round().astype(int))
@@ -142,15 +107,7 @@ class Recordings:
     def training(self, subject: str) -> Any:
         """Read the averages that a subject's models learn from.
 
-        Parameters
-        ----------
-        subject : str
-            The subject.
-
-        Returns
-        -------
-        mne.BaseEpochs
-            One epoch for each chosen image, in their order.
+        Returns: one epoch for each chosen image, in their order.
         """
         _, epochs = self._load(subject, "train", average=True)
         rows = self.chosen(len(epochs))
@@ -159,15 +116,7 @@ class Recordings:
     def test(self, subject: str) -> Any:
         """Read the single trials that predictions are judged by.
 
-        Parameters
-        ----------
-        subject : str
-            The subject.
-
-        Returns
-        -------
-        mne.BaseEpochs
-            The trials of all test images; ``image_id`` is in the metadata.
+        Returns: the trials of all test images; ``image_id`` is in the metadata.
         """
         _, epochs = self._load(subject, "test", average=False)
         if self.scale.n_repetitions is not None:
@@ -178,20 +127,8 @@ class Recordings:
     def same_images(self, subjects: list[str]) -> dict:
         """List the images, once it is sure that all subjects saw the same.
 
-        Parameters
-        ----------
-        subjects : list of str
-            The subjects.
-
-        Returns
-        -------
-        dict of str to list of str
-            The images of ``"train"`` and ``"test"``.
-
-        Raises
-        ------
-        ValueError
-            If subjects saw different images.
+        Returns: the images of ``"train"`` and ``"test"``.
+        Raises ValueError if subjects saw different images.
         """
         paths = {}
         for split in ("train", "test"):

@@ -26,18 +26,11 @@ _WITHOUT_EFFECT = ("batch_size", "cache_dir", "device")
 class Scale:
     """How large an experiment is.
 
-    Attributes
-    ----------
-    n_images : int | None
-        Training images at most, evenly spaced over the concepts; None is all.
-    n_repetitions : int | None
-        Trials of each test image at most; None is all.
-    n_draws : int
-        Draws of each test image.
-    network : dict
-        Parameters of both diffusion models that differ from their defaults.
-    n_seeds : int
-        Fits of each row of the ablation table.
+    n_images: training images at most, evenly spaced over the concepts; None is all.
+    n_repetitions: trials of each test image at most; None is all.
+    n_draws: draws of each test image.
+    network: parameters of both diffusion models that differ from their defaults.
+    n_seeds: fits of each row of the ablation table.
     """
 
     n_images: int | None
@@ -56,18 +49,10 @@ SCALES = {
 def new_regressors(scale: Scale, random_state: int) -> dict:
     """Return the models that are compared, not fitted.
 
-    Parameters
-    ----------
-    scale : Scale
-        How large they are.
-    random_state : int
-        The seed of those that draw random numbers in ``fit``.
-
-    Returns
-    -------
-    dict of str to regressor
-        ``"mean response"``, ``"ridge + Gaussian"``, ``"default"`` (this library's default) and
-        ``"xu2025"`` (the paper's model, as far as the paper tells it).
+    scale: how large they are.
+    random_state: the seed of those that draw random numbers in ``fit``.
+    Returns: ``"mean response"``, ``"ridge + Gaussian"``, ``"default"`` (this library's default)
+        and ``"xu2025"`` (the paper's model, as far as the paper tells it).
     """
     from ..diffusion import Denoiser
     from ..regressor import DiffusionRegressor
@@ -83,10 +68,7 @@ def new_regressors(scale: Scale, random_state: int) -> dict:
 def versions() -> dict:
     """Return the versions of what results depend on.
 
-    Returns
-    -------
-    dict of str to str
-        By package; those that are not installed are left out.
+    Returns: by package; those that are not installed are left out.
     """
     found = {"python": platform.python_version(), "mne_img2brain": __version__}
     for name in _PACKAGES:
@@ -100,15 +82,8 @@ def versions() -> dict:
 def fingerprint(value: Any) -> Any:
     """Describe a parameter so that it can be compared with that of another run.
 
-    Parameters
-    ----------
-    value : object
-        An array, a path of tokens, an embedder, captions, or plain numbers and strings.
-
-    Returns
-    -------
-    object
-        JSON-able. Of arrays the shape and a hash of sixteen rows.
+    value: an array, a path of tokens, an embedder, captions, or plain numbers and strings.
+    Returns: JSON-able. Of arrays the shape and a hash of sixteen rows.
     """
     if isinstance(value, np.ndarray):
         rows = np.unique(np.linspace(0, len(value) - 1, 16).astype(int))
@@ -133,19 +108,10 @@ def fingerprint(value: Any) -> Any:
 def check_parameters(folder: Path, parameters: dict) -> None:
     """Write the parameters of a folder of results, or check that they are still the same.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder of results.
-    parameters : dict
-        What results depend on, JSON-able.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds results of other parameters.
-    FileExistsError
-        If the folder holds something else.
+    folder: the folder of results.
+    parameters: what results depend on, JSON-able.
+    Raises ValueError if the folder holds results of other parameters.
+    Raises FileExistsError if the folder holds something else.
     """
     file = folder / "parameters.json"
     wanted = json.loads(json.dumps(parameters))
@@ -171,13 +137,5 @@ def check_parameters(folder: Path, parameters: dict) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write JSON in one step: whole, or not at all.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    content : object
-        JSON-able.
-    """
+    """Write JSON in one step: whole, or not at all."""
     write_text(path, json.dumps(content, indent=1) + "\n")

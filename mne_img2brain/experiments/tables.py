@@ -29,16 +29,9 @@ _WITH_CEILING = ("mse", "pcc", "r", "rsa")
 def long_table(results: dict) -> Any:
     """Put the tables of units below each other.
 
-    Parameters
-    ----------
-    results : dict of str to tuple
-        What :func:`mne_img2brain.experiments.units.read_unit` returned, by unit.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``protocol``, ``subject`` and the columns of an evaluation's table. The prediction of ridge
-        regression with Gaussian noise is that of ridge regression, and is called ``ridge``.
+    results: what :func:`mne_img2brain.experiments.units.read_unit` returned, by unit.
+    Returns: ``protocol``, ``subject`` and the columns of an evaluation's table. The prediction of
+        ridge regression with Gaussian noise is that of ridge regression, and is called ``ridge``.
     """
     parts = []
     for about, table, _ in results.values():
@@ -54,19 +47,10 @@ def long_table(results: dict) -> Any:
 def accuracy_table(long: Any, protocol: str) -> Any:
     """Make the paper's table of one protocol: methods by subject, and their average.
 
-    Parameters
-    ----------
-    long : pandas.DataFrame
-        From :func:`long_table`.
-    protocol : "within" | "cross"
-        Which.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per method and subject, then the average over subjects and, in columns ``mse SD``
-        and so on, its standard deviation over subjects. One column per metric. The rows of the
-        method ``"noise ceiling"`` hold what the noise-free response would get.
+    protocol: which.
+    Returns: one row per method and subject, then the average over subjects and, in columns ``mse
+        SD`` and so on, its standard deviation over subjects. One column per metric. The rows of
+        the method ``"noise ceiling"`` hold what the noise-free response would get.
     """
     rows = long[(long["protocol"] == protocol) & long["metric"].isin(_PREDICTION)]
     ceilings = rows[rows["metric"].isin(_WITH_CEILING)]
@@ -94,16 +78,8 @@ def accuracy_table(long: Any, protocol: str) -> Any:
 def draws_table(long: Any) -> Any:
     """Make the table of single-trial draws against real trials, averaged over subjects.
 
-    Parameters
-    ----------
-    long : pandas.DataFrame
-        From :func:`long_table`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per protocol, metric and method: the mean and the standard deviation over subjects,
-        and what real trials get against real ones. Empty where draws were not judged.
+    Returns: one row per protocol, metric and method: the mean and the standard deviation over
+        subjects, and what real trials get against real ones. Empty where draws were not judged.
     """
     no_draws = ("mean response", "recorded")
     rows = long[~long["metric"].isin(_PREDICTION) & ~long["method"].isin(no_draws)]

@@ -35,14 +35,8 @@ _ALWAYS, _EACH_PICTURE, _SIZES = 1.0, 0.0004, 7
 class Unit:
     """Who is tested, and who was learnt from.
 
-    Attributes
-    ----------
-    protocol : "within" | "cross"
-        Whether models learn from the subject that they are tested on, or from all others.
-    subject : str
-        Who is tested.
-    trained_on : tuple of str
-        Who was learnt from.
+    protocol: whether models learn from the subject that they are tested on, or from all others.
+    trained_on: who was learnt from.
     """
 
     protocol: str
@@ -58,22 +52,7 @@ class Unit:
 def plan_units(subjects: list[str], within: bool, cross: bool) -> list:
     """List the units of an experiment.
 
-    Parameters
-    ----------
-    subjects : list of str
-        The subjects.
-    within, cross : bool
-        Which protocols.
-
-    Returns
-    -------
-    list of Unit
-        Within-subject ones first.
-
-    Raises
-    ------
-    ValueError
-        If there is one subject and the protocol is cross-subject.
+    Raises ValueError if there is one subject and the protocol is cross-subject.
     """
     units = [Unit("within", one, (one,)) for one in subjects] if within else []
     if cross:
@@ -99,20 +78,11 @@ def run_unit(
 ) -> None:
     """Fit and judge the models of a unit; its folder appears when everything is in it.
 
-    Parameters
-    ----------
-    unit : Unit
-        Who is tested and learnt from.
-    folder : pathlib.Path
-        Where units are kept.
-    recordings : Recordings
-        The data set.
-    tokens : dict of str to array
-        Of the training and the test images.
-    embedder : transformer | None
-        What made them, saved with the encoders so that they take images.
-    random_state : int
-        The seed of fits, draws, splits and resamples.
+    unit: who is tested and learnt from.
+    folder: where units are kept.
+    tokens: of the training and the test images.
+    embedder: what made them, saved with the encoders so that they take images.
+    random_state: the seed of fits, draws, splits and resamples.
     """
     started = time.perf_counter()
     partial = folder / f".{unit.name}"
@@ -198,10 +168,7 @@ def _gib(epochs: Any) -> float:
 def peak_memory() -> float | None:
     """Return the most memory that the process ever had, in GiB.
 
-    Returns
-    -------
-    float | None
-        None where the operating system does not tell.
+    Returns: None where the operating system does not tell.
     """
     try:
         import resource
@@ -214,19 +181,7 @@ def peak_memory() -> float | None:
 def read_unit(folder: Any) -> tuple[dict, Any, dict]:
     """Read the results of a unit.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Its folder.
-
-    Returns
-    -------
-    about : dict
-        What is in ``unit.json``.
-    table : pandas.DataFrame
-        As in :class:`mne_img2brain.evaluation.Evaluation`.
-    maps : dict of str to mne.Evoked
-        Likewise.
+    Returns about: what is in ``unit.json``.
     """
     about = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
     table = pd.read_csv(folder / "table.csv")

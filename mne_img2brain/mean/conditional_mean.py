@@ -40,16 +40,10 @@ class ConditionalMean:
     on images left out, the same kind of regressor on what that leaves over. Subjects that were
     learnt later have their part over the response of the average subject.
 
-    Parameters
-    ----------
-    regressor : "auto" | sklearn regressor | None
-        ``"auto"`` is :class:`~mne_img2brain.mean.KernelMeanRegressor`, or
-        :class:`~mne_img2brain.mean.FewImagesRegressor` where ``by_trial``. ``None`` is
-        the mean over trials.
-    by_trial : bool
-        Whether folds part the trials of one image: there are too few images to split these.
-    n_folds, min_images, random_state : int
-        Of :class:`~mne_img2brain.mean.KernelMeanRegressor`.
+    regressor: ``"auto"`` is :class:`~mne_img2brain.mean.KernelMeanRegressor`, or
+        :class:`~mne_img2brain.mean.FewImagesRegressor` where ``by_trial``. ``None`` is the mean
+        over trials.
+    by_trial: whether folds part the trials of one image: there are too few images to split these.
     """
 
     def __init__(
@@ -72,19 +66,10 @@ class ConditionalMean:
     ) -> np.ndarray:
         """Fit the mean and predict every trial by a model that has not seen its group.
 
-        Parameters
-        ----------
-        data : TrialArrays
-            Trials and their images.
-        plan : SplitPlan
-            ``fold`` holds trials out, ``group`` is what no fold parts.
-        kept : list | None
-            Empty; gets what :meth:`regress` would have to compute again.
-
-        Returns
-        -------
-        out_of_fold : array, shape (n_trials, n_channels, n_times)
-            The predictions.
+        data: trials and their images.
+        plan: ``fold`` holds trials out, ``group`` is what no fold parts.
+        kept: empty; gets what :meth:`regress` would have to compute again.
+        Returns out_of_fold (n_trials, n_channels, n_times): the predictions.
         """
         tokens, y_mask = data.tokens, data.y_mask
         # Padding means captions, and the last token of a caption stands for all of it.
@@ -114,19 +99,10 @@ class ConditionalMean:
     ) -> tuple["ConditionalMean", np.ndarray]:
         """Regress other values of the trials of :meth:`fit` on images, as responses were.
 
-        Parameters
-        ----------
-        values : array, shape (n_trials, n_values)
-            That of one trial is as sure as that of another.
-        data, plan, kept
-            As in :meth:`fit`.
-
-        Returns
-        -------
-        regressor : ConditionalMean
-            Its ``predict`` takes tokens.
-        out_of_fold : array, shape (n_trials, n_values)
-            Predictions by models that have not seen the group.
+        values (n_trials, n_values): that of one trial is as sure as that of another.
+        Returns regressor: its ``predict`` takes tokens.
+        Returns out_of_fold (n_trials, n_values): predictions by models that have not seen the
+            group.
         """
         other = copy.copy(self)
         other.parts_, other.n_average_, other.response_shape_ = [], 0, (1, values.shape[1])
@@ -153,17 +129,10 @@ class ConditionalMean:
     def fit_new_subject(self, data: "TrialArrays", plan: "SplitPlan") -> tuple[Part, np.ndarray]:
         """Fit the part of a subject that was not in :meth:`fit`.
 
-        Parameters
-        ----------
-        data, plan
-            As in :meth:`fit`, of one subject.
-
-        Returns
-        -------
-        part : tuple
-            For the caller to append to ``parts_``.
-        out_of_fold : array, shape (n_trials, n_channels, n_times)
-            The predictions of models that have not seen the group.
+        data, plan: as in :meth:`fit`, of one subject.
+        Returns part: for the caller to append to ``parts_``.
+        Returns out_of_fold (n_trials, n_channels, n_times): the predictions of models that have
+            not seen the group.
         """
         base = self.predict(data.tokens)[data.image_index]
         part, added = self._fit_subject(data, plan, base)
@@ -251,16 +220,9 @@ class ConditionalMean:
     def predict(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Predict the expected response.
 
-        Parameters
-        ----------
-        tokens : array, shape (n_images, n_tokens, n_features)
-            The images; NaN pads.
-        subject : array of int, shape (n_images,) | None
-            Whose response; ``None`` is the average over subjects.
-
-        Returns
-        -------
-        array, shape (n_images, n_channels, n_times)
+        tokens (n_images, n_tokens, n_features): the images; NaN pads.
+        subject (n_images,) | None: whose response; ``None`` is the average over subjects.
+        Returns (n_images, n_channels, n_times).
         """
         inputs = tokens if isinstance(self.regressor, str) else self._pool(tokens)
         return self._of_subjects(self._predict_part(self.shared_, inputs), inputs, subject)

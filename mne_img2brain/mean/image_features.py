@@ -18,24 +18,15 @@ _BATCH = 500  # images looked at at a time
 class ImageFeatures:
     """The features of images with each kernel, and the folds that hold images out.
 
-    Attributes
-    ----------
-    n_images, n_features, x_ndim : int
-        Distinct images, the width of their tokens, and the dimensions of these.
-    unit : array of int, shape (n_rows,)
-        The unit of each row: its image, or with few images a part of the trials of that.
-    image : array of int, shape (n_rows,)
-        The distinct image of each row.
-    fold : array of int, shape (n_units,)
-        The fold that holds each unit out.
-    views : Views
-        What kernels look at.
-    maps : dict of KernelMap
-        The kernels.
-    features : dict of array, shape (n_units, n_features)
-        With each.
-    rotations : dict | None
-        Axes of regressions, kept for other responses to the same images; None keeps none.
+    n_images, n_features, x_ndim: distinct images, the width of their tokens, and the dimensions of
+        these.
+    unit (n_rows,): the unit of each row: its image, or with few images a part of the trials of
+        that.
+    image (n_rows,): the distinct image of each row.
+    fold (n_units,): the fold that holds each unit out.
+    views: what kernels look at.
+    features (n_units, n_features): with each.
+    rotations: axes of regressions, kept for other responses to the same images; None keeps none.
     """
 
     n_images: int

@@ -25,10 +25,7 @@ class Views:
     Places are the tokens after the first that every training image has. More than 32 are averaged
     in 16 runs of neighbours, which for the patches of an image are bands.
 
-    Parameters
-    ----------
-    standardize : bool
-        Whether each feature is scaled to mean 0 and standard deviation 1.
+    standardize: whether each feature is scaled to mean 0 and standard deviation 1.
     """
 
     def __init__(self, standardize: bool = True) -> None:
@@ -37,16 +34,10 @@ class Views:
     def fit(self, x: np.ndarray, rows: np.ndarray | None = None) -> Self:
         """Learn which places there are, and the scales.
 
-        Parameters
-        ----------
-        x : array, shape (n_images, n_features) | (n_images, n_tokens, n_features)
-            Features or tokens of distinct images.
-        rows : array of int, shape (n_rows,) | None
-            Which images; ``None`` is all. A block of them is looked at at a time.
-
-        Returns
-        -------
-        self
+        x (n_images, n_features) | (n_images, n_tokens, n_features): features or tokens of distinct
+            images.
+        rows (n_rows,) | None: which images; ``None`` is all. A block of them is looked at at a
+            time.
         """
         rows = np.arange(len(x)) if rows is None else rows
         blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
@@ -96,17 +87,8 @@ class Views:
     def transform(self, x: np.ndarray, dtype: Any = np.float64) -> dict:
         """Return the views.
 
-        Parameters
-        ----------
-        x : array, shape (n_images, n_features) | (n_images, n_tokens, n_features)
-            Features or tokens.
-        dtype : numpy.dtype
-            Of the views.
-
-        Returns
-        -------
-        dict of array
-            ``pooled`` (n_images, n_pooled) and, of tokens, ``places`` (n_images, n_places,
+        x (n_images, n_features) | (n_images, n_tokens, n_features): features or tokens.
+        Returns: ``pooled`` (n_images, n_pooled) and, of tokens, ``places`` (n_images, n_places,
             n_features).
         """
         # A place that an image does not have is as good as one like the mean of all images.
@@ -150,10 +132,7 @@ class KernelMap:
     approximation (Williams and Seeger, 2001). A linear kernel of fewer features than landmarks is
     its own map.
 
-    Parameters
-    ----------
-    terms : tuple of tuple
-        View, shape (``"linear"`` or ``"rbf"``), width and weight of each term. The width is
+    terms: view, shape (``"linear"`` or ``"rbf"``), width and weight of each term. The width is
         relative to the mean squared distance of landmarks.
     """
 
@@ -163,14 +142,7 @@ class KernelMap:
     def fit(self, landmarks: dict) -> Self:
         """Compute scales and the root of the kernel of landmarks.
 
-        Parameters
-        ----------
-        landmarks : dict of array
-            The views of the landmarks.
-
-        Returns
-        -------
-        self
+        landmarks: the views of the landmarks.
         """
         self.fit_transform(landmarks)
         return self
@@ -178,15 +150,8 @@ class KernelMap:
     def fit_transform(self, landmarks: dict) -> np.ndarray:
         """Fit, and map the landmarks.
 
-        Parameters
-        ----------
-        landmarks : dict of array
-            The views of the landmarks.
-
-        Returns
-        -------
-        array, shape (n_landmarks, n_features)
-            Their features.
+        landmarks: the views of the landmarks.
+        Returns (n_landmarks, n_features): their features.
         """
         n = len(landmarks["pooled"])
         self.plain_ = self.terms[0][1] == "linear" and landmarks["pooled"].shape[1] <= n
@@ -242,15 +207,8 @@ class KernelMap:
     def compare(self, views: dict) -> np.ndarray:
         """Compare images with the landmarks.
 
-        Parameters
-        ----------
-        views : dict of array
-            What :meth:`Views.transform` returned.
-
-        Returns
-        -------
-        array, shape (n_images, n_landmarks) | (n_images, n_features)
-            The kernel, or the features where the map is plain.
+        Returns (n_images, n_landmarks) | (n_images, n_features): the kernel, or the features where
+            the map is plain.
         """
         if self.plain_:
             return views["pooled"]
@@ -262,15 +220,7 @@ class KernelMap:
     def transform(self, views: dict) -> np.ndarray:
         """Map images to features.
 
-        Parameters
-        ----------
-        views : dict of array
-            What :meth:`Views.transform` returned.
-
-        Returns
-        -------
-        array, shape (n_images, n_features)
-            The features.
+        Returns (n_images, n_features): the features.
         """
         return self.compare(views) if self.plain_ else self.compare(views) @ self.root_
 

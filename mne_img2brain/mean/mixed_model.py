@@ -32,20 +32,12 @@ class Rotation:
     :math:`U^\top \Omega^{1/2} Y` are independent in the mixed model, with covariance
     :math:`s_i^2 \Sigma_g + \Sigma_e`.
 
-    Attributes
-    ----------
-    features : array, shape (n_all, n_features)
-        The features of all rows.
-    rows : array of int, shape (n_rows,)
-        Those that are in the regression.
-    weight : array, shape (n_rows,)
-        The precision of each.
-    mean : array, shape (n_features,)
-        The weighted mean of the features.
-    eigenvalues : array, shape (rank,)
-        :math:`s_i^2`.
-    vectors : array, shape (n_features, rank)
-        :math:`V`.
+    features (n_all, n_features): the features of all rows.
+    rows (n_rows,): those that are in the regression.
+    weight (n_rows,): the precision of each.
+    mean (n_features,): the weighted mean of the features.
+    eigenvalues (rank,): :math:`s_i^2`.
+    vectors (n_features, rank): :math:`V`.
     """
 
     features: np.ndarray
@@ -64,17 +56,9 @@ class Rotation:
     def smoother(self, left: np.ndarray, penalty: float) -> np.ndarray:
         r"""Return what ridge regression multiplies all responses with: :math:`B`.
 
-        Parameters
-        ----------
-        left : array, shape (n, n_features)
-            Multiplies the coefficients.
-        penalty : float
-            The penalty.
-
-        Returns
-        -------
-        array, shape (n, n_all)
-            With :math:`By` the coefficients times ``left``; 0 for rows outside the regression.
+        left (n, n_features): multiplies the coefficients.
+        Returns (n, n_all): with :math:`By` the coefficients times ``left``; 0 for rows outside the
+            regression.
         """
         left = (left @ self.vectors) / (self.eigenvalues + penalty) @ self.vectors.T
         smoother = np.zeros((len(left), len(self.features)), self.features.dtype)
@@ -85,18 +69,9 @@ class Rotation:
 def rotate(features: np.ndarray, weight: np.ndarray, rows: np.ndarray | None = None) -> Rotation:
     """Turn a weighted regression on features to the axes in which it is diagonal.
 
-    Parameters
-    ----------
-    features : array, shape (n_all, n_features)
-        The features.
-    weight : array, shape (n_all,)
-        The precision of each row.
-    rows : array of int, shape (n_rows,) | None
-        Which rows are in the regression; ``None`` is all.
-
-    Returns
-    -------
-    Rotation
+    features (n_all, n_features): the features.
+    weight (n_all,): the precision of each row.
+    rows (n_rows,) | None: which rows are in the regression; ``None`` is all.
     """
     rows = np.arange(len(features)) if rows is None else rows
     weight = weight[rows].astype(features.dtype)
@@ -115,19 +90,9 @@ def rotate(features: np.ndarray, weight: np.ndarray, rows: np.ndarray | None = N
 def project(rotated: Rotation, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn responses to the axes of a rotation.
 
-    Parameters
-    ----------
-    rotated : Rotation
-        What :func:`rotate` returned.
-    y : array, shape (n_rows, n_targets)
-        The responses of its rows.
-
-    Returns
-    -------
-    scores : array, shape (rank, n_targets)
-        The responses along the axes.
-    mean : array, shape (n_targets,)
-        Their weighted mean.
+    y (n_rows, n_targets): the responses of its rows.
+    Returns scores (rank, n_targets): the responses along the axes.
+    Returns mean (n_targets,): their weighted mean.
     """
     mean = weighted_mean(y, rotated.weight)
     weighted = np.zeros((len(rotated.features), y.shape[1]), rotated.features.dtype)
@@ -141,22 +106,11 @@ def shrink(
 ) -> np.ndarray:
     """Ridge solution along the axes of a rotation, with one penalty per mixed response.
 
-    Parameters
-    ----------
-    rotated : Rotation
-        What :func:`rotate` returned.
-    scores : array, shape (rank, n_targets)
-        What :func:`project` returned.
-    penalty : array, shape (n_targets,)
-        The penalties.
-    coordinates : tuple of array, shape (n_targets, n_targets)
-        ``(mixing, unmixing)``: responses are solved as ``y @ unmixing.T`` and returned through
-        ``mixing.T``.
-
-    Returns
-    -------
-    array, shape (rank, n_targets)
-        The coefficients of the axes.
+    scores (rank, n_targets): what :func:`project` returned.
+    penalty (n_targets,): the penalties.
+    coordinates (n_targets, n_targets): ``(mixing, unmixing)``: responses are solved as ``y @
+        unmixing.T`` and returned through ``mixing.T``.
+    Returns (rank, n_targets): the coefficients of the axes.
     """
     values = rotated.eigenvalues[:, None]
     scores = np.sqrt(values) / (values + penalty) * (scores @ coordinates[1].T)
@@ -173,24 +127,12 @@ def fit_mixed_model(
     ridge regression with penalty :math:`1 / d_j` for response :math:`j`: responses that the
     features explain are shrunk little, the others to nothing.
 
-    Parameters
-    ----------
-    rotated : Rotation
-        What :func:`rotate` returned.
-    scores : array, shape (rank, n_targets)
-        What :func:`project` returned for ``y``.
-    y : array, shape (n_rows, n_targets)
-        The responses.
-    max_iter : int
-        Number of iterations. The likelihood rises fast and then creeps; stopping early
+    scores (rank, n_targets): what :func:`project` returned for ``y``.
+    y (n_rows, n_targets): the responses.
+    max_iter: number of iterations. The likelihood rises fast and then creeps; stopping early
         regularises.
-
-    Returns
-    -------
-    penalty : array, shape (n_targets,)
-        The penalties, for :func:`shrink`.
-    coordinates : tuple of array, shape (n_targets, n_targets)
-        The coordinates, for :func:`shrink`.
+    Returns penalty (n_targets,): the penalties, for :func:`shrink`.
+    Returns coordinates (n_targets, n_targets): the coordinates, for :func:`shrink`.
 
     References
     ----------

@@ -20,14 +20,9 @@ _BLOCK = 2**19  # numbers that are turned at a time: they stay in the cache
 class Space(NamedTuple):
     """The components in which responses are regressed together.
 
-    Attributes
-    ----------
-    scores : array, shape (n_rows, n_components)
-        Responses on the components, less those of the mean.
-    colours : array, shape (n_components, n_targets)
-        The components in the unit of the responses.
-    mean : array, shape (n_targets,)
-        The mean response.
+    scores (n_rows, n_components): responses on the components, less those of the mean.
+    colours (n_components, n_targets): the components in the unit of the responses.
+    mean (n_targets,): the mean response.
     """
 
     scores: np.ndarray
@@ -125,27 +120,12 @@ def find_spaces(
     fold has its own. What they are found from does not: the whitener is that of all rows, and
     second moments are summed fold by fold, once.
 
-    Parameters
-    ----------
-    responses : array, shape (n_rows, n_targets)
-        The average responses.
-    weight : array, shape (n_rows,)
-        The precision of each row.
-    fold : array of int, shape (n_rows,)
-        The fold that holds each row out; all of one fold is no folds.
-    shape : tuple of int
-        ``(n_channels, n_times)``
-    white : Whitener | None
-        Whitens the noise, where repeats have shown it.
-    n_components : int
-        How many components.
-    rng : numpy.random.Generator
-        For randomised decompositions of very many rows.
-
-    Returns
-    -------
-    list of Space
-        Of all rows, then of those outside fold 0, 1, ...
+    responses (n_rows, n_targets): the average responses.
+    weight (n_rows,): the precision of each row.
+    fold (n_rows,): the fold that holds each row out; all of one fold is no folds.
+    white: whitens the noise, where repeats have shown it.
+    rng: for randomised decompositions of very many rows.
+    Returns: of all rows, then of those outside fold 0, 1, ...
     """
     n_folds = fold.max() + 1
     of_fold = (fold == np.arange(n_folds)[:, None]) * weight
@@ -276,14 +256,9 @@ class Whitener:
     eigenvalues kept above ``floor`` of their mean: filtered data have directions without noise,
     and nothing is to be gained by blowing them up.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(n_channels, n_times)`` of one response. Without structure, ``(1, n_targets)``.
-    floor : float
-        Smallest eigenvalue of a covariance, as a part of their mean.
-    max_dense : int
-        A side longer than this is given a diagonal covariance.
+    shape: ``(n_channels, n_times)`` of one response. Without structure, ``(1, n_targets)``.
+    floor: smallest eigenvalue of a covariance, as a part of their mean.
+    max_dense: a side longer than this is given a diagonal covariance.
     """
 
     def __init__(self, shape: tuple[int, int], floor: float = 0.01, max_dense: int = 2000) -> None:
@@ -294,18 +269,9 @@ class Whitener:
     def fit(self, deviations: np.ndarray, dof: int | None = None, max_iter: int = 3) -> Self:
         """Estimate the two covariances.
 
-        Parameters
-        ----------
-        deviations : array, shape (n_rows, n_targets)
-            Noise: responses less what all responses to their image share.
-        dof : int | None
-            Degrees of freedom of the deviations; ``None`` takes the number of rows.
-        max_iter : int
-            Number of alternations.
-
-        Returns
-        -------
-        self
+        deviations (n_rows, n_targets): noise: responses less what all responses to their image
+            share.
+        dof: degrees of freedom of the deviations; ``None`` takes the number of rows.
         """
         n_channels, n_times = self.shape
         dof = len(deviations) if dof is None else dof
@@ -407,10 +373,7 @@ class SignalPrior:
     principal components of what remains are found with far less noise: responses are smooth, and
     nothing is evoked before an image is shown.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(n_channels, n_times)``. Without structure, ``(1, n_targets)``: nothing is done.
+    shape: ``(n_channels, n_times)``. Without structure, ``(1, n_targets)``: nothing is done.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
@@ -419,14 +382,7 @@ class SignalPrior:
     def fit(self, whitened: np.ndarray) -> Self:
         """Learn axes and gains.
 
-        Parameters
-        ----------
-        whitened : array, shape (n_rows, n_targets)
-            Whitened and centred responses.
-
-        Returns
-        -------
-        self
+        whitened (n_rows, n_targets): whitened and centred responses.
         """
         n = 0 if min(self.shape) < 2 else len(whitened)
         x = whitened.reshape(-1, *self.shape)[:n]
@@ -442,19 +398,10 @@ class SignalPrior:
     ) -> Self:
         """Learn axes and gains from sums of products.
 
-        Parameters
-        ----------
-        space, time : array, shape (n_channels, n_channels), (n_times, n_times)
-            Products of whitened responses, summed over rows and over the other axis.
-        n_rows : int
-            How many rows.
-        rank : tuple of int | None
-            In how many directions in space and in time there is noise to whiten: after a filter,
+        space, time (n_channels, n_channels): products of whitened responses, summed over rows and
+            over the other axis.
+        rank: in how many directions in space and in time there is noise to whiten: after a filter,
             interpolation or an average reference not in all. ``None`` is all.
-
-        Returns
-        -------
-        self
         """
         n_space, n_time = rank or self.shape
         self.gain_ = None

@@ -28,18 +28,11 @@ class SpatialLayer:
     images left out as the best, within a standard error; the larger it is, the nearer the
     response is to the shared one.
 
-    Attributes
-    ----------
-    mean_ : array, shape (n_channels, n_times)
-        :math:`\mu`.
-    mixing_ : array, shape (n_channels, n_components)
-        :math:`A`.
-    patterns_ : array, shape (n_channels, n_components)
-        :math:`P`.
-    shared_mean_ : array, shape (n_channels, n_times)
-        :math:`\bar s`.
-    penalty_ : float
-        The penalty; infinite where there is nothing to mix.
+    mean_ (n_channels, n_times): :math:`\mu`.
+    mixing_ (n_channels, n_components): :math:`A`.
+    patterns_ (n_channels, n_components): :math:`P`.
+    shared_mean_ (n_channels, n_times): :math:`\bar s`.
+    penalty_: the penalty; infinite where there is nothing to mix.
     """
 
     def fit(
@@ -52,23 +45,13 @@ class SpatialLayer:
     ) -> np.ndarray:
         """Learn the subject's mean and mixing.
 
-        Parameters
-        ----------
-        shared : array, shape (n_trials, n_channels, n_times)
-            The shared response to the image of each trial.
-        y : array, shape (n_trials, n_channels, n_times)
-            The subject's responses.
-        image_index : array of int, shape (n_trials,)
-            The image of each trial.
-        weight : array, shape (n_trials,)
-            Of how many trials each row is the average.
-        fold : array of int, shape (n_trials,)
-            The fold that holds each trial out.
-
-        Returns
-        -------
-        out_of_fold : array, shape (n_trials, n_channels, n_times)
-            What the layer adds, learnt without the trials of the same fold.
+        shared (n_trials, n_channels, n_times): the shared response to the image of each trial.
+        y (n_trials, n_channels, n_times): the subject's responses.
+        image_index (n_trials,): the image of each trial.
+        weight (n_trials,): of how many trials each row is the average.
+        fold (n_trials,): the fold that holds each trial out.
+        Returns out_of_fold (n_trials, n_channels, n_times): what the layer adds, learnt without
+            the trials of the same fold.
         """
         cells, rows = np.unique(np.column_stack([image_index, fold]), axis=0, return_inverse=True)
         rows = rows.ravel()
@@ -114,14 +97,8 @@ class SpatialLayer:
     def apply(self, shared: np.ndarray) -> np.ndarray:
         """Return what the layer adds.
 
-        Parameters
-        ----------
-        shared : array, shape (n_images, n_channels, n_times)
-            The shared responses.
-
-        Returns
-        -------
-        array, shape (n_images, n_channels, n_times)
+        shared (n_images, n_channels, n_times): the shared responses.
+        Returns (n_images, n_channels, n_times).
         """
         return self.mean_ + self.mixing_ @ (self.patterns_.T @ (shared - self.shared_mean_))
 

@@ -47,27 +47,13 @@ def deal_units(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Deal images, or where there are few of them parts of their trials, into folds.
 
-    Parameters
-    ----------
-    flat : array, shape (n_rows, n_targets)
-        The responses; they say in which order the trials of an image are dealt.
-    image : array of int, shape (n_rows,)
-        The image of each row.
-    groups : array, shape (n_rows,) | None
-        Labels that no fold may separate.
-    n_folds : int
-        Number of folds.
-    min_images : int
-        With fewer images, the units are parts of trials.
-    rng : numpy.random.Generator
-        Deals.
-
-    Returns
-    -------
-    unit : array of int, shape (n_rows,)
-        The unit of each row.
-    unit_image, fold : array of int, shape (n_units,)
-        The image and the fold of each unit.
+    flat (n_rows, n_targets): the responses; they say in which order the trials of an image are
+        dealt.
+    image (n_rows,): the image of each row.
+    groups (n_rows,) | None: labels that no fold may separate.
+    min_images: with fewer images, the units are parts of trials.
+    Returns unit (n_rows,): the unit of each row.
+    Returns unit_image, fold (n_units,): the image and the fold of each unit.
     """
     n_images = image.max() + 1
     if n_images >= min_images:
@@ -92,18 +78,12 @@ def deal_units(
 class Model:
     """A model of the mixture, and what it predicts for rows that its folds have not seen.
 
-    Attributes
-    ----------
-    kind : "ridge" | "mixed"
-        Plain ridge regression of all responses, or a mixed model of their components.
-    kernel : str
-        The name of the kernel.
-    predicted : array, shape (n_rows, n_judged) | (n_rows, n_components)
-        Out-of-fold predictions: of the judged targets, or of the components of the fold.
-    folds : list of Rotation
-        The ridge regression of each fold.
-    penalty : float
-        The penalty of ridge regression.
+    kind: plain ridge regression of all responses, or a mixed model of their components.
+    kernel: the name of the kernel.
+    predicted (n_rows, n_judged) | (n_rows, n_components): out-of-fold predictions: of the judged
+        targets, or of the components of the fold.
+    folds: the ridge regression of each fold.
+    penalty: the penalty of ridge regression.
     """
 
     kind: str
@@ -221,24 +201,12 @@ def mix_left_out(
 ) -> np.ndarray:
     """Return the mixture's out-of-fold predictions of all targets, fold by fold.
 
-    Parameters
-    ----------
-    models : list of Model
-        The models.
-    weights : array, shape (n_models,)
-        Their weights.
-    responses : array, shape (n_rows, n_targets)
-        The responses.
-    mean : array, shape (n_targets,)
-        Their mean.
-    spaces : list of Space
-        The components of each fold.
-    fold : array of int, shape (n_rows,)
-        The fold of each row.
-
-    Returns
-    -------
-    array, shape (n_rows, n_targets)
+    weights (n_models,): their weights.
+    responses (n_rows, n_targets): the responses.
+    mean (n_targets,): their mean.
+    spaces: the components of each fold.
+    fold (n_rows,): the fold of each row.
+    Returns (n_rows, n_targets).
     """
     left_out = np.empty(responses.shape, responses.dtype)
     left_out[:] = mean

@@ -246,15 +246,9 @@ def difference_wave_r(
 def correlation(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Pearson correlation along the first axis.
 
-    Parameters
-    ----------
-    y_true, y_pred : array, shape (n, ...)
-        What is recorded and what is predicted.
-
-    Returns
-    -------
-    r : array, shape (...)
-        The correlations: 0 where the prediction is constant, NaN where the recording is.
+    y_true, y_pred (n, ...): what is recorded and what is predicted.
+    Returns r (...): the correlations: 0 where the prediction is constant, NaN where the recording
+        is.
     """
     return correlate_centred(centred(y_true), centred(y_pred))
 

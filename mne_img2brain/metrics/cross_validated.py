@@ -54,23 +54,11 @@ def images_at_fault(
     second looks at differences of images that r, the mean over all sensors and times, drowns in
     noise.
 
-    Parameters
-    ----------
-    found : CrossValidated
-        From :func:`cross_validated_r`.
-    tokens : array, shape (n_images, ...)
-        The images.
-    y : array, shape (n_trials, n_channels, n_times)
-        The responses; NaN where a sensor is missing.
-    image_index : array of int, shape (n_trials,)
-        The image of each trial.
-    weight : array, shape (n_trials,) | None
-        Of how many trials each row is the average.
-
-    Returns
-    -------
-    str
-        The warning, empty where something was learnt or nothing is known.
+    tokens (n_images, ...): the images.
+    y (n_trials, n_channels, n_times): the responses; NaN where a sensor is missing.
+    image_index (n_trials,): the image of each trial.
+    weight (n_trials,) | None: of how many trials each row is the average.
+    Returns: the warning, empty where something was learnt or nothing is known.
     """
     if not found.p_value > LEVEL or dependence(tokens, y, image_index, weight) <= LEVEL:
         return ""
@@ -95,25 +83,13 @@ def dependence(
     mean responses, in up to 32 bins of time, whitened by half of the noise of single trials
     (Hilbert-Schmidt independence criterion), and the images of the responses are permuted.
 
-    Parameters
-    ----------
-    tokens : array, shape (n_images, ...)
-        The images; NaN pads.
-    y : array, shape (n_trials, n_channels, n_times)
-        The responses; NaN where a sensor is missing.
-    image_index : array of int, shape (n_trials,)
-        The image of each trial.
-    weight : array, shape (n_trials,) | None
-        Of how many trials each row is the average.
-    n_permutations : int
-        How many permutations.
-    random_state : int | numpy.random.Generator
-        Of permutations, and of the five hundred images that are looked at where there are more.
-
-    Returns
-    -------
-    float
-        The p-value, 1 with fewer than five images.
+    tokens (n_images, ...): the images; NaN pads.
+    y (n_trials, n_channels, n_times): the responses; NaN where a sensor is missing.
+    image_index (n_trials,): the image of each trial.
+    weight (n_trials,) | None: of how many trials each row is the average.
+    random_state: of permutations, and of the five hundred images that are looked at where there
+        are more.
+    Returns: the p-value, 1 with fewer than five images.
 
     References
     ----------

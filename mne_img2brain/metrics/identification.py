@@ -24,19 +24,12 @@ __all__ = [
 def similarity(y_true: np.ndarray, y_pred: np.ndarray, *, centre: bool = False) -> np.ndarray:
     """Correlate every recorded response with every predicted one.
 
-    Parameters
-    ----------
-    y_true, y_pred : array, shape (n_images, n_channels, n_times)
-        The recorded and the predicted responses.
-    centre : bool
-        Whether the mean over images is taken off both first, per sensor and time. Gifford et al.
-        (2022) do not; of two images it must not be: what is left of one is then minus the other.
-
-    Returns
-    -------
-    r : array, shape (n_images, n_images)
-        The correlation over sensors and times of each recorded (row) with each predicted (column)
-        response; 0 where one of them is flat.
+    y_true, y_pred (n_images, n_channels, n_times): the recorded and the predicted responses.
+    centre: whether the mean over images is taken off both first, per sensor and time. Gifford et
+        al. (2022) do not; of two images it must not be: what is left of one is then minus the
+        other.
+    Returns r (n_images, n_images): the correlation over sensors and times of each recorded (row)
+        with each predicted (column) response; 0 where one of them is flat.
     """
     y_true, y_pred = check_responses(y_true, y_pred)
     sides = []

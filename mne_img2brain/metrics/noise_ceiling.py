@@ -91,17 +91,10 @@ def random_halves(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Cut the trials of every image into two halves at random.
 
-    Parameters
-    ----------
-    n_trials : sequence of int, shape (n_images,)
-        How many trials each image has. Of an odd number the first half has one less.
-    random_state : numpy.random.Generator
-        Where the order comes from.
-
-    Returns
-    -------
-    halves : list of tuple of array
-        For each image the indices of its trials in either half.
+    n_trials (n_images,): how many trials each image has. Of an odd number the first half has one
+        less.
+    random_state: where the order comes from.
+    Returns halves: for each image the indices of its trials in either half.
     """
     halves = []
     for n in n_trials:

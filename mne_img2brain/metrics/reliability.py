@@ -26,21 +26,13 @@ def noise_variance(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Variance of the noise of a single trial, and what is left of it in the mean of an image.
 
-    Parameters
-    ----------
-    trials : iterable of array, shape (n_trials, n_channels, n_times)
-        The trials of each image; at least one image has two.
-    weights : list of array, shape (n_trials,) | None
-        Of how many trials each row is the average. ``None`` is one.
-
-    Returns
-    -------
-    variance : array, shape (n_channels, n_times)
-        Of a single trial around the mean of its image, pooled over images.
-    left : array, shape (n_images,)
-        The share of it that the mean of each image's trials has: one over their number.
-    df : int
-        The degrees of freedom of the variance.
+    trials (n_trials, n_channels, n_times): the trials of each image; at least one image has two.
+    weights (n_trials,) | None: of how many trials each row is the average. ``None`` is one.
+    Returns variance (n_channels, n_times): of a single trial around the mean of its image, pooled
+        over images.
+    Returns left (n_images,): the share of it that the mean of each image's trials has: one over
+        their number.
+    Returns df: the degrees of freedom of the variance.
     """
     df, squares, left = 0, np.zeros(()), []
     for index, of_image in enumerate(trials):

@@ -10,15 +10,9 @@ __all__ = ["sd_ratio", "within_image_sd", "within_image_variance"]
 def within_image_variance(trials: np.ndarray | list[np.ndarray]) -> np.ndarray:
     """Variance over the trials of each image (ddof 1).
 
-    Parameters
-    ----------
-    trials : array, shape (n_images, n_trials, n_channels, n_times) | list of array
-        The trials of each image, at least two of each.
-
-    Returns
-    -------
-    array, shape (n_images, n_channels, n_times)
-        The variances, in the unit of the data squared.
+    trials (n_images, n_trials, n_channels, n_times): the trials of each image, at least two of
+        each.
+    Returns (n_images, n_channels, n_times): the variances, in the unit of the data squared.
     """
     trials = check_trials(trials, min_trials=2)
     return np.stack([of_image.var(axis=0, ddof=1) for of_image in trials])

@@ -19,15 +19,8 @@ class SubjectWhitener:
     noise of the subject asked for. Sensors that a subject lacks are noise too, that goes with the
     noise of the others: residuals come with these sensors filled, and are whitened together.
 
-    Parameters
-    ----------
-    pooled : SpaceTimeWhitener | ScaleWhitener
-        Serves the average subject, and subjects with fewer than 40 trials.
-
-    Attributes
-    ----------
-    own : list
-        Of each subject the whitener, or None.
+    pooled: serves the average subject, and subjects with fewer than 40 trials.
+    own: of each subject the whitener, or None.
     """
 
     def __init__(self, pooled: Any) -> None:
@@ -43,20 +36,11 @@ class SubjectWhitener:
     ) -> Self:
         """Fit the pooled whitener and that of each subject.
 
-        Parameters
-        ----------
-        residuals : array, shape (n_trials, n_channels, n_times)
-            Residuals, scaled to single trials; sensors that a subject lacks are filled.
-        groups : array, shape (n_trials,) | None
-            The image of each trial.
-        n_averaged : array, shape (n_trials,)
-            Of how many trials each row is the average.
-        subject : array of int, shape (n_trials,) | None
-            The subject of each trial.
-
-        Returns
-        -------
-        self : SubjectWhitener
+        residuals (n_trials, n_channels, n_times): residuals, scaled to single trials; sensors that
+            a subject lacks are filled.
+        groups (n_trials,) | None: the image of each trial.
+        n_averaged (n_trials,): of how many trials each row is the average.
+        subject (n_trials,) | None: the subject of each trial.
         """
         if groups is not None and subject is not None:
             _, groups = np.unique(np.column_stack([groups, subject]), axis=0, return_inverse=True)
@@ -77,15 +61,8 @@ class SubjectWhitener:
     ) -> Any:
         """Fit the whitener of one subject, and leave it to the caller to append it to ``own``.
 
-        Parameters
-        ----------
-        residuals, groups, n_averaged
-            As in :meth:`fit`, of one subject.
-
-        Returns
-        -------
-        SpaceTimeWhitener | ScaleWhitener | None
-            None with too few trials.
+        residuals, groups, n_averaged: as in :meth:`fit`, of one subject.
+        Returns: None with too few trials.
         """
         if len(residuals) < _LEAST_TRIALS:
             logger.info(
@@ -123,26 +100,14 @@ class SubjectWhitener:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Draw residuals, a few hundred at a time.
 
-        Parameters
-        ----------
-        tokens : array, shape (n_images, n_tokens, n_features)
-            Not used.
-        image_index : array of int, shape (n_draws,)
-            Which image each draw is for.
-        noise : callable
-            ``noise(draws, 0)`` returns standard normal numbers, shape (n_batch, n_channels,
+        tokens (n_images, n_tokens, n_features): not used.
+        image_index (n_draws,): which image each draw is for.
+        noise: ``noise(draws, 0)`` returns standard normal numbers, shape (n_batch, n_channels,
             n_times).
-        subject : array of int, shape (n_images,) | None
-            Whose residuals; ``None`` is the average subject.
-        **sampling
-            Steps, solver, guidance: for noise that is drawn by a network.
-
-        Yields
-        ------
-        draws : array of int, shape (n_batch,)
-            Which draws these are.
-        residuals : array, shape (n_batch, n_channels, n_times)
-            Residuals of single trials.
+        subject (n_images,) | None: whose residuals; ``None`` is the average subject.
+        **sampling: steps, solver, guidance: for noise that is drawn by a network.
+        Yields draws (n_batch,): which draws these are.
+        Yields residuals (n_batch, n_channels, n_times): residuals of single trials.
         """
         for start in range(0, len(image_index), _BATCH):
             draws = np.arange(start, min(start + _BATCH, len(image_index)))

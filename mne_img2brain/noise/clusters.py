@@ -34,17 +34,13 @@ class TrialClusters:
     Where trials differ in power no more than draws of one Gaussian do, no trial is kept, and draws
     are Gaussian but for gains: normal numbers times the principal components of the trials.
 
-    Attributes
-    ----------
-    trials_ : array, shape (n_trials, n_channels * n_times) | None
-        The residuals, state by state, float32; of very many, as many as fit in 64 MiB. ``None`` if
-        one Gaussian serves, if there were fewer than 100 trials, or too few values to draw with.
-    components_ : array, shape (n_components, n_channels * n_times) | None
-        Where one Gaussian serves: its principal components, each with its SD.
-    bounds_ : array of int, shape (n_states + 1,)
-        Where each state begins.
-    gains_ : BandGains
-        What draws are multiplied with.
+    trials_ (n_trials, n_channels * n_times) | None: the residuals, state by state, float32; of
+        very many, as many as fit in 64 MiB. ``None`` if one Gaussian serves, if there were fewer
+        than 100 trials, or too few values to draw with.
+    components_ (n_components, n_channels * n_times) | None: where one Gaussian serves: its
+        principal components, each with its SD.
+    bounds_ (n_states + 1,): where each state begins.
+    gains_: what draws are multiplied with.
     """
 
     def __init__(self) -> None:
@@ -56,16 +52,8 @@ class TrialClusters:
     def fit(self, residuals: np.ndarray, rng: np.random.Generator) -> Self:
         """Part trials into states.
 
-        Parameters
-        ----------
-        residuals : array, shape (n_trials, n_channels, n_times)
-            Residuals of single trials.
-        rng : numpy.random.Generator
-            Chooses trials where there are very many.
-
-        Returns
-        -------
-        self : TrialClusters
+        residuals (n_trials, n_channels, n_times): residuals of single trials.
+        rng: chooses trials where there are very many.
         """
         self.trials_ = self.components_ = self.bounds_ = self.gains_ = None
         n, size = len(residuals), int(np.prod(residuals.shape[1:]))
@@ -101,15 +89,8 @@ class TrialClusters:
     def draw(self, noise: np.ndarray) -> np.ndarray:
         """Turn white noise into residuals.
 
-        Parameters
-        ----------
-        noise : array, shape (n_draws, n_channels, n_times)
-            Standard normal numbers.
-
-        Returns
-        -------
-        array, shape (n_draws, n_channels, n_times)
-            In the unit of the residuals.
+        noise (n_draws, n_channels, n_times): standard normal numbers.
+        Returns (n_draws, n_channels, n_times): in the unit of the residuals.
         """
         numbers = noise.reshape(len(noise), -1)
         if self.components_ is None:
@@ -128,17 +109,7 @@ class TrialClusters:
         return self.trials_ is not None or self.components_ is not None
 
     def without_trials(self, shape: tuple[int, int]) -> Self:
-        """Return a copy that keeps no recorded trial: one Gaussian with the covariance of all.
-
-        Parameters
-        ----------
-        shape : tuple
-            (n_channels, n_times)
-
-        Returns
-        -------
-        TrialClusters
-        """
+        """Return a copy that keeps no recorded trial: one Gaussian with the covariance of all."""
         bare = type(self)()
         bare.components_, bare.gains_ = self.components_, self.gains_
         if self.trials_ is not None:

@@ -145,23 +145,12 @@ def judge(
 
     In the coordinates that whiten the target, the sample covariance is diagonalised once for all.
 
-    Parameters
-    ----------
-    train, test : array, shape (n_trials, n_space, n_time)
-        Trials in principal components, to estimate from and to judge on.
-    structure, target : str
-        As in :class:`~mne_img2brain.noise.whitening.SpaceTimeWhitener`.
-    stationary : array | None
-        The stationary covariance, where it is the target.
-    only : bool
-        Whether there is no other candidate, so that the likelihood need not be known.
-
-    Returns
-    -------
-    weights : array, shape (n_weights,)
-        Weights of the sample covariance that were tried.
-    gains : list of float
-        The mean log-likelihood of a trial in ``test`` with each, in nats.
+    train, test (n_trials, n_space, n_time): trials in principal components, to estimate from and
+        to judge on.
+    stationary: the stationary covariance, where it is the target.
+    only: whether there is no other candidate, so that the likelihood need not be known.
+    Returns weights (n_weights,): weights of the sample covariance that were tried.
+    Returns gains: the mean log-likelihood of a trial in ``test`` with each, in nats.
     """
     if only and structure in ("kronecker", "separate"):
         return [0.0], [0.0]

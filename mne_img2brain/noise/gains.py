@@ -28,17 +28,10 @@ class BandGains:
     with :math:`a_k` the pattern of the source and :math:`C` the covariance of log power over trials
     less that of draws without gains. :math:`E g_k^2 = 1`: the power of a source stays what it was.
 
-    Parameters
-    ----------
-    n_sources : int
-        Sources in each octave, at most.
-
-    Attributes
-    ----------
-    octaves_ : list of dict
-        For each octave that was kept: ``low`` and ``high`` (bins of the discrete Fourier transform
-        of a trial, the last one excluded), ``filters`` and ``patterns``, shape (n_channels,
-        n_sources), ``root`` of the covariance of log power and its ``diagonal``.
+    n_sources: sources in each octave, at most.
+    octaves_: for each octave that was kept: ``low`` and ``high`` (bins of the discrete Fourier
+        transform of a trial, the last one excluded), ``filters`` and ``patterns``, shape
+        (n_channels, n_sources), ``root`` of the covariance of log power and its ``diagonal``.
     """
 
     def __init__(self, n_sources: int = 6) -> None:
@@ -51,16 +44,9 @@ class BandGains:
         that chance is not taken for it; what is kept there is beyond what almost all of 1999
         permutations of trials and draws show.
 
-        Parameters
-        ----------
-        real, drawn : array, shape (n_trials, n_channels, n_bins)
-            Spectra (``numpy.fft.rfft``) of trials, and of draws of the same covariance.
-        n_times : int
-            Length of a trial.
-
-        Returns
-        -------
-        self : BandGains
+        real, drawn (n_trials, n_channels, n_bins): spectra (``numpy.fft.rfft``) of trials, and of
+            draws of the same covariance.
+        n_times: length of a trial.
         """
         self.octaves_ = []
         self.n_times_ = n_times
@@ -129,16 +115,9 @@ class BandGains:
     def apply(self, draws: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Give draws their gains.
 
-        Parameters
-        ----------
-        draws : array, shape (n_draws, n_channels, n_times)
-            Draws without gains.
-        numbers : array, shape (n_draws, n_numbers)
-            Standard normal.
-
-        Returns
-        -------
-        array, shape (n_draws, n_channels, n_times)
+        draws (n_draws, n_channels, n_times): draws without gains.
+        numbers (n_draws, n_numbers): standard normal.
+        Returns (n_draws, n_channels, n_times).
         """
         spectrum, start = np.fft.rfft(draws), 0
         added = np.zeros_like(spectrum)

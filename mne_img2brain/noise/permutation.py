@@ -13,19 +13,9 @@ def largest_excess(
 ) -> np.ndarray:
     """Return the largest excess variance of any direction where labels are exchanged.
 
-    Parameters
-    ----------
-    real, drawn : array, shape (n, n_values)
-        Values of trials and of draws, each of mean zero.
-    rng : numpy.random.Generator
-        Exchanges labels.
-    n_permutations : int
-        How often.
-
-    Returns
-    -------
-    array, shape (n_permutations,)
-        The largest eigenvalue of the covariance of those called real less that of the others.
+    real, drawn (n, n_values): values of trials and of draws, each of mean zero.
+    Returns (n_permutations,): the largest eigenvalue of the covariance of those called real less
+        that of the others.
     """
     pooled, n_values = np.concatenate([real, drawn]), real.shape[1]
     # one product of matrices for all permutations: of labels, and of products of two values
@@ -42,18 +32,9 @@ def largest_excess(
 def excess_is_chance(real: np.ndarray, drawn: np.ndarray, rng: np.random.Generator) -> bool:
     """Tell whether chance explains that trials vary more than draws.
 
-    Parameters
-    ----------
-    real, drawn : array, shape (n, n_values)
-        Values of trials and of draws.
-    rng : numpy.random.Generator
-        Exchanges labels.
-
-    Returns
-    -------
-    bool
-        Unless the largest excess variance of any direction, of the first ten principal components,
-        is beyond that of all but one of 199 permutations (p <= 0.01).
+    real, drawn (n, n_values): values of trials and of draws.
+    Returns: unless the largest excess variance of any direction, of the first ten principal
+        components, is beyond that of all but one of 199 permutations (p <= 0.01).
     """
     real, drawn = real - real.mean(axis=0), drawn - drawn.mean(axis=0)
     _, vectors = np.linalg.eigh(real.T @ real + drawn.T @ drawn)

@@ -45,19 +45,13 @@ class InducedPower:
     Over the images of the fit the mean of :math:`e^g` is 1 for each tile: what the noise loses in
     power at some images it has at others.
 
-    Attributes
-    ----------
-    bands_ : list of dict
-        Of each band kept: its ``place`` among the bands, ``low`` and ``high`` in cycles per epoch,
-        ``slope``, ``n_errors``, the standard errors of the covariance, and ``filters`` and
+    bands_: of each band kept: its ``place`` among the bands, ``low`` and ``high`` in cycles per
+        epoch, ``slope``, ``n_errors``, the standard errors of the covariance, and ``filters`` and
         ``patterns``, shape (n_channels, n_components).
-    regressor_ : object | None
-        ``predict(tokens)`` gives scores.
-    log_power_ : array, shape (n_scores, n_components, n_kept)
-        Log power for a score of 1, of the tiles of bands kept.
-    offset_, lowest_, highest_ : array, shape (n_components, n_kept)
-        What is subtracted from :math:`g`, and its range over the images of the fit, which
-        predictions do not leave.
+    log_power_ (n_scores, n_components, n_kept): log power for a score of 1, of the tiles of bands
+        kept.
+    offset_, lowest_, highest_ (n_components, n_kept): what is subtracted from :math:`g`, and its
+        range over the images of the fit, which predictions do not leave.
     """
 
     def __init__(self) -> None:
@@ -76,26 +70,16 @@ class InducedPower:
     ) -> np.ndarray:
         """Learn gains, and divide residuals, in place, by those that did not see their image.
 
-        Parameters
-        ----------
-        residuals : array, shape (n_trials, n_channels, n_times)
-            Residuals, scaled to single trials.
-        image_index : array of int, shape (n_trials,)
-            The image of each trial.
-        regress : callable
-            Given scores, shape (n_trials, n_scores), it returns a fitted regressor whose
+        residuals (n_trials, n_channels, n_times): residuals, scaled to single trials.
+        image_index (n_trials,): the image of each trial.
+        regress: given scores, shape (n_trials, n_scores), it returns a fitted regressor whose
             ``predict`` takes tokens, and out-of-fold predictions of the scores.
-        by_trial : bool
-            Whether folds part the trials of an image: the units of the test are trials then.
-        subject : array of int, shape (n_trials,) | None
-            The subject of each trial; what subjects differ in is not the image's.
-        seed : int
-            Chooses trials where there are very many.
-
-        Returns
-        -------
-        array, shape (n_trials, n_channels, n_times)
-            The residuals; where no band is kept they are as they were.
+        by_trial: whether folds part the trials of an image: the units of the test are trials then.
+        subject (n_trials,) | None: the subject of each trial; what subjects differ in is not the
+            image's.
+        seed: chooses trials where there are very many.
+        Returns (n_trials, n_channels, n_times): the residuals; where no band is kept they are as
+            they were.
         """
         self.bands_, self.regressor_ = [], None
         unit = np.arange(len(residuals)) if by_trial else image_index
@@ -185,15 +169,8 @@ class InducedPower:
     def predict(self, tokens: np.ndarray) -> np.ndarray:
         """Predict scores.
 
-        Parameters
-        ----------
-        tokens : array, shape (n_images, n_tokens, n_features)
-            The images; NaN pads.
-
-        Returns
-        -------
-        array, shape (n_images, n_scores)
-            For :meth:`divide` and :meth:`multiply`.
+        tokens (n_images, n_tokens, n_features): the images; NaN pads.
+        Returns (n_images, n_scores): for :meth:`divide` and :meth:`multiply`.
         """
         if not self.bands_:
             return np.zeros((len(tokens), 0))
@@ -208,21 +185,12 @@ class InducedPower:
     ) -> np.ndarray:
         """Give residuals the power of their image, in place.
 
-        Parameters
-        ----------
-        residuals : array, shape (n, n_channels, n_times)
-            Residuals whose power does not follow the image.
-        scores : array, shape (n_images, n_scores)
-            What :meth:`predict` returns.
-        image_index : array of int, shape (n,)
-            The row of ``scores`` of each.
-        guidance_scale : float
-            What log power, against that of the mean power over images, is multiplied with.
-
-        Returns
-        -------
-        array, shape (n, n_channels, n_times)
-            The residuals.
+        residuals (n, n_channels, n_times): residuals whose power does not follow the image.
+        scores (n_images, n_scores): what :meth:`predict` returns.
+        image_index (n,): the row of ``scores`` of each.
+        guidance_scale: what log power, against that of the mean power over images, is multiplied
+            with.
+        Returns (n, n_channels, n_times): the residuals.
         """
         return self._scale(residuals, scores, image_index, 0.5 * guidance_scale)
 

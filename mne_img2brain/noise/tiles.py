@@ -43,15 +43,8 @@ class Tiles:
     extends an epoch by its mirror image: there is no jump at its ends. Each band has triangular
     windows in time, the more the wider it is, so that its tiles have the same degrees of freedom.
 
-    Parameters
-    ----------
-    n_times : int
-        Time points of a trial.
-
-    Attributes
-    ----------
-    bands : list of Band
-        From low to high frequencies.
+    n_times: time points of a trial.
+    bands: from low to high frequencies.
     """
 
     def __init__(self, n_times: int) -> None:
@@ -97,19 +90,10 @@ def rhythm_components(
     components over sensors. All directions are kept, so that nothing is lost between filters and
     patterns but what lies outside of these components.
 
-    Parameters
-    ----------
-    trials : array, shape (n_trials, n_channels, n_times)
-        The trials, every channel scaled alike.
-    bands : list of Band
-        The bands.
-    n_components : int
-        How many, at most.
-
-    Returns
-    -------
-    list of tuple of array, shape (n_channels, n_components)
-        Filters and patterns of each band; ``patterns @ filters.T`` is a projection.
+    trials (n_trials, n_channels, n_times): the trials, every channel scaled alike.
+    n_components: how many, at most.
+    Returns (n_channels, n_components): filters and patterns of each band; ``patterns @ filters.T``
+        is a projection.
 
     References
     ----------

@@ -41,18 +41,9 @@ class ScaleWhitener:
     ) -> Self:
         """Measure the SD of every sensor.
 
-        Parameters
-        ----------
-        residuals : array, shape (n_trials, n_channels, n_times)
-            Residuals, scaled to single trials.
-        groups : array, shape (n_trials,) | None
-            Not used.
-        n_averaged : array, shape (n_trials,) | None
-            Not used.
-
-        Returns
-        -------
-        self : ScaleWhitener
+        residuals (n_trials, n_channels, n_times): residuals, scaled to single trials.
+        groups (n_trials,) | None: not used.
+        n_averaged (n_trials,) | None: not used.
         """
         scale = np.sqrt(np.mean(np.square(residuals), axis=(0, 2)))
         self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
@@ -109,31 +100,16 @@ class SpaceTimeWhitener:
     :math:`\rho` are those of the highest Gaussian likelihood on a quarter of the images,
     left out for that; the covariance is then estimated on all.
 
-    Parameters
-    ----------
-    structure : "auto" | "kronecker" | "separate" | "time_wise" | "space_wise" | "full"
-        ``"auto"`` chooses.
-    seed : int
-        Which images are left out, and of very many trials which are used.
-    draws_only : bool
-        Whether noise is coloured and nothing whitened: clusters of trials need no covariance.
-
-    Attributes
-    ----------
-    structure_ : str
-        The structure chosen.
-    target_ : str
-        What the sample covariance is drawn to.
-    weight_ : float
-        The weight of the sample covariance, :math:`1 - \rho`.
-    log_likelihoods_ : dict
-        Structure and target -> held-out Gaussian log-likelihood of a trial, in nats.
-    rank_ : int
-        Dimensions of the subspace.
-    clusters_ : TrialClusters
-        What noise is drawn by.
-    mean_factor_ : float
-        What the mean residuals of images were multiplied with.
+    structure: ``"auto"`` chooses.
+    seed: which images are left out, and of very many trials which are used.
+    draws_only: whether noise is coloured and nothing whitened: clusters of trials need no
+        covariance.
+    target_: what the sample covariance is drawn to.
+    weight_: the weight of the sample covariance, :math:`1 - \rho`.
+    log_likelihoods_: structure and target -> held-out Gaussian log-likelihood of a trial, in nats.
+    rank_: dimensions of the subspace.
+    clusters_: what noise is drawn by.
+    mean_factor_: what the mean residuals of images were multiplied with.
 
     References
     ----------
@@ -161,24 +137,12 @@ class SpaceTimeWhitener:
         SD of residuals at most 1.03 times the SD within images, which is estimated with the
         degrees of freedom that the means cost. Images with a single trial are brought to that SD.
 
-        Parameters
-        ----------
-        residuals : array, shape (n_trials, n_channels, n_times)
-            Residuals, scaled to single trials: what an average over n trials leaves, times
-            :math:`\sqrt n`. Their mean is taken to be zero.
-        groups : array, shape (n_trials,) | None
-            The image of each trial. ``None`` takes residuals as they are.
-        n_averaged : array, shape (n_trials,) | None
-            Of how many trials each row is the average; ``None`` is one.
-
-        Returns
-        -------
-        self : SpaceTimeWhitener
-
-        Raises
-        ------
-        ValueError
-            If the structure is unknown, shapes do not agree, or values are not finite.
+        residuals (n_trials, n_channels, n_times): residuals, scaled to single trials: what an
+            average over n trials leaves, times :math:`\sqrt n`. Their mean is taken to be zero.
+        groups (n_trials,) | None: the image of each trial. ``None`` takes residuals as they are.
+        n_averaged (n_trials,) | None: of how many trials each row is the average; ``None`` is one.
+        Raises ValueError if the structure is unknown, shapes do not agree, or values are not
+            finite.
         """
         if self.structure not in STRUCTURES:
             raise ValueError(f"structure={self.structure!r}; give one of {', '.join(STRUCTURES)}.")
@@ -253,30 +217,18 @@ class SpaceTimeWhitener:
     def transform(self, residuals: np.ndarray) -> np.ndarray:
         """Whiten.
 
-        Parameters
-        ----------
-        residuals : array, shape (n_trials, n_channels, n_times)
-            Residuals of single trials.
-
-        Returns
-        -------
-        array, shape (n_trials, n_channels, n_times)
-            White within the subspace of the data, zero outside.
+        residuals (n_trials, n_channels, n_times): residuals of single trials.
+        Returns (n_trials, n_channels, n_times): white within the subspace of the data, zero
+            outside.
         """
         return self._multiply(residuals, self.inverse_root_, 1 / self.scale_)
 
     def inverse_transform(self, whitened: np.ndarray) -> np.ndarray:
         """Colour.
 
-        Parameters
-        ----------
-        whitened : array, shape (n_trials, n_channels, n_times)
-            White residuals; what lies outside the subspace of the data is lost.
-
-        Returns
-        -------
-        array, shape (n_trials, n_channels, n_times)
-            In the unit of the residuals.
+        whitened (n_trials, n_channels, n_times): white residuals; what lies outside the subspace
+            of the data is lost.
+        Returns (n_trials, n_channels, n_times): in the unit of the residuals.
         """
         return self._multiply(whitened, self.root_, after=self.scale_)
 
@@ -288,15 +240,8 @@ class SpaceTimeWhitener:
         tells the safe one from real trials by what it leaves out (see the page "What we tried").
         With fewer than 100 trials as :meth:`inverse_transform`.
 
-        Parameters
-        ----------
-        noise : array, shape (n_trials, n_channels, n_times)
-            White noise.
-
-        Returns
-        -------
-        array, shape (n_trials, n_channels, n_times)
-            In the unit of the residuals.
+        noise (n_trials, n_channels, n_times): white noise.
+        Returns (n_trials, n_channels, n_times): in the unit of the residuals.
         """
         if not self.clusters_.can_draw:
             return self.inverse_transform(noise)
@@ -310,15 +255,8 @@ class SpaceTimeWhitener:
     def without_trials(self, *, gaussian: bool = True) -> Self:
         """Return a copy that keeps no recorded trial.
 
-        Parameters
-        ----------
-        gaussian : bool
-            Whether it colours by one Gaussian with the covariance of the trials; else it colours
-            as :meth:`inverse_transform`, which suits what draws in whitened space.
-
-        Returns
-        -------
-        SpaceTimeWhitener
+        gaussian: whether it colours by one Gaussian with the covariance of the trials; else it
+            colours as :meth:`inverse_transform`, which suits what draws in whitened space.
         """
         bare = copy.copy(self)
         bare.clusters_ = self.clusters_.without_trials(self.shape_) if gaussian else TrialClusters()
@@ -343,26 +281,13 @@ class SpaceTimeWhitener:
     def get_state(self) -> dict:
         """Return what the whitener has learnt.
 
-        Returns
-        -------
-        dict
-            Arrays, numbers and strings, for :meth:`from_state`.
+        Returns: arrays, numbers and strings, for :meth:`from_state`.
         """
         return dict(vars(self))
 
     @classmethod
     def from_state(cls, state: dict) -> Self:
-        """Make a fitted whitener from what :meth:`get_state` returned.
-
-        Parameters
-        ----------
-        state : dict
-            The state.
-
-        Returns
-        -------
-        SpaceTimeWhitener
-        """
+        """Make a fitted whitener from what :meth:`get_state` returned."""
         self = cls()
         vars(self).update(state)
         self.shape_ = tuple(self.shape_)

@@ -31,17 +31,8 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     leaves over, if that helps on images left out. 2. The noise: a whitener of the subject's own.
     3. The denoiser, where one is used: an embedding, all else frozen.
 
-    Parameters
-    ----------
-    regressor : DiffusionRegressor
-        Fitted; changed in the last step, when nothing can fail any more.
-    data : TrialArrays
-        The subject's trials.
-
-    Returns
-    -------
-    int
-        The number of the new subject.
+    regressor: fitted; changed in the last step, when nothing can fail any more.
+    Returns: the number of the new subject.
     """
     rng = np.random.default_rng(seed_from(regressor.random_state))
     asked = regressor._denoiser()
