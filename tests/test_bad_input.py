@@ -682,6 +682,7 @@ COMMANDS = [
     (but(PREDICT, "{out}-epo.fif", "{f}/a file/x-epo.fif"), "a file is a file"),
     ([*PREDICT, "--draws", "2"], "--draws 2, but the Ridge of this encoder draws no trials"),
     ([*PREDICT, "--draws", "-2"], "--draws: '-2' is not a whole number"),
+    ([*PREDICT, "--draws", "9" * 12], f"is not a whole number from 0 up to {2**31 - 1}"),
     ([*PREDICT, "--guidance-scale", "2"], "--guidance-scale is of draws"),
     ([*PREDICT, "--guidance-scale", "nan"], "--guidance-scale: 'nan' is not a number"),
     ([*PREDICT, "--subject", "z"], "'z'"),
@@ -714,6 +715,17 @@ def test_command_line(there, tmp_path, capsys, words, match):
     assert re.search(match, line), line
     assert list(tmp_path.iterdir()) == []
     assert sorted(path.name for path in there.f.rglob("*")) == before
+
+
+def test_what_memory_does_not_hold_is_said_in_a_line(there, tmp_path, capsys, monkeypatch):
+    def full(*args, **kwargs):
+        raise MemoryError("Unable to allocate 2 TiB")
+
+    monkeypatch.setattr("mne_img2brain.evaluation.evaluate", full)
+    with pytest.raises(SystemExit) as stopped:
+        main([word.format(f=there.f, out=tmp_path / "out") for word in EVAL])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "mne-img2brain evaluate: error: Unable to allocate 2 TiB\n"
 
 
 def test_version(capsys):

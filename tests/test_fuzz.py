@@ -12,6 +12,7 @@ import resource
 import time
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,10 @@ from mne_img2brain import (
     ImageToBrainEncoder,
     read_encoder,
 )
+from mne_img2brain.baselines import RidgeGaussian
 from mne_img2brain.cli.inputs import read_captions, read_epochs, read_images
+from mne_img2brain.cli.main import main
+from mne_img2brain.cli.parser import make_parser
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.datasets.restricted_pickle import read_npy, read_pickle, read_torch_zip
 from mne_img2brain.datasets.things_eeg2_images import read_image_metadata
@@ -167,6 +171,85 @@ def test_inputs_of_the_command_line(tmp_path, material):
     assert_survives(
         tmp_path / "c.txt", [b"one\ntwo\n"], lambda path: read_captions(path, ["a", "b"])
     )
+
+
+WORDS = [
+    "", " ", "x", "ä", "-1", "0", "1", "2", "3.5", "1e400", "nan", "-inf",
+    "1" + 30 * "0", "a=1", "=", "{}", "[", "image_id", "file", "subject", "auto", "cpu", "cuda:99",
+    "gabor", "ridge", "eeg", "Oz", "nowhere", "nowhere/x", "metadata:", "metadata:file",
+    "metadata:image_id", "..", "new", "x.txt", "a file", "a file/below", "test-epo.fif",
+    "encoder", "out-epo.fif", "tokens.npy", "c.txt", "q" * 300,
+]  # fmt: skip
+COMMANDS = {
+    "fit": "new test-epo.fif --image-ids file --preset ridge --embedder gabor --out fitted",
+    "predict": "encoder new --out out-epo.fif",
+    "evaluate": "encoder new test-epo.fif --image-ids file --draws 0 --out judged",
+    # which train for minutes where nothing is wrong
+    "ablate": "new nowhere-epo.fif --out ablated --embedder gabor",
+    "reproduce": "things-eeg2 --data-dir nowhere --out reproduced",
+}
+
+
+def changed(rng, command):
+    """A command with flags that have other values, and perhaps other files."""
+    kinds = make_parser()._subparsers._group_actions[0].choices[command]._actions
+    words = COMMANDS[command].split()
+    for _ in range(rng.integers(1, 4)):
+        action = kinds[rng.integers(len(kinds))]
+        flag = action.option_strings[0] if action.option_strings else None
+        if flag in ("-h", "--traceback", "--preset"):
+            continue
+        if flag is None:
+            words[rng.integers(2)] = str(rng.choice(WORDS))
+            continue
+        n_values = {None: 1, 0: 0, 2: 2}.get(action.nargs, rng.integers(1, 4))
+        n_values = rng.integers(4) if rng.random() < 0.05 else n_values
+        values = list(action.choices or WORDS) if rng.random() < 0.9 else WORDS
+        words += [flag, *map(str, rng.choice(values, n_values))]
+    return [command, *words]
+
+
+def test_flags_of_the_command_line(tmp_path, material, monkeypatch, capsys):
+    """Status 0, or 2 and one line that says what is wrong; never a traceback."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MNE_IMG2BRAIN_CACHE", str(tmp_path / "cache"))
+    images, epochs = material
+    image = epochs.metadata["image_id"].to_numpy()
+    epochs.metadata = epochs.metadata.assign(file=[f"{i}.png" for i in image])
+    encoder = ImageToBrainEncoder(GaborEmbedder(size=32, n_scales=2), RidgeGaussian())
+    with warnings.catch_warnings(action="ignore"):  # ten images are few
+        encoder.fit(images[:10], epochs[image < 10], image_ids="image_id").save("encoder")
+    epochs[image >= 10].save("test-epo.fif", verbose="error")
+    Path("new").mkdir()
+    for i in range(10, 14):
+        Image.fromarray(images[i]).save(f"new/{i}.png")
+    Path("x.txt").write_text("new/10.png\nnew/11.png\n")
+    Path("c.txt").write_text("one\ntwo\nthree\nfour\n")
+    Path("a file").write_text("")
+    np.save("tokens.npy", np.ones((4, 2, 3)))
+    rng, counts = np.random.default_rng(int(time.time()) if SECONDS > 10 else 0), {0: 0, 2: 0}
+    slowest, began = 0.0, time.process_time()
+    while time.process_time() - began < SECONDS:
+        words = changed(rng, str(rng.choice(list(COMMANDS))))
+        started = time.process_time()
+        capsys.readouterr()
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                status = main(words)
+        except SystemExit as stopped:
+            status = stopped.code
+            *usage, line = capsys.readouterr().err.strip().splitlines()
+            assert not usage or usage[0].startswith("usage:"), words
+            assert "error: " in line, words
+        except BaseException:
+            print(words)  # noqa: T201
+            raise
+        counts[status] += 1
+        slowest = max(slowest, took := time.process_time() - started)
+        assert took < 5, f"{took:.1f} s for {words}"
+    with capsys.disabled():
+        print("flags", counts, f"slowest {slowest:.2f} s")  # noqa: T201
+    assert min(counts.values()) > 0
 
 
 @pytest.mark.parametrize("kind", ["ridge", "denoiser"])

@@ -23,7 +23,6 @@ from .parser import make_parser
 
 __all__ = ["main"]
 
-# What wrong input raises; anything else is a fault of the library, and its traceback is wanted.
 _FLAGS = {
     "checkpoint": "--checkpoint",
     "allow_training_images": "--allow-training-images", "cache_dir": "--cache-dir",
@@ -35,7 +34,10 @@ _FLAGS = {
     "picks": "--picks", "random_state": "--seed", "subject": "--subject",
     "test_fraction": "--test-fraction", "window": "--window",
 }  # fmt: skip
-_WRONG_INPUT = (ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+# What wrong input raises; anything else is a fault of the library, and its traceback is wanted.
+_WRONG_INPUT = (
+    ImportError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

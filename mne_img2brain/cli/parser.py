@@ -34,15 +34,17 @@ def _key_and_value(text: str) -> tuple[str, int | str]:
 
 
 def _at_least(least: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers from some number up."""
+    """Return a reader of whole numbers from some number up to what an array can count."""
 
     def read(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        if not least <= value < 2**31:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number from {least} up to {2**31 - 1}"
+            )
         return value
 
     return read

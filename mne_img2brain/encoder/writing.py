@@ -208,6 +208,8 @@ def write_generated(
 
         total = n_images * (n_draws or 1)
         options |= {} if n_draws is None else {"n_draws": n_draws, "random_state": random_state}
+        # more processes than parts would be started too
+        n_jobs = n_jobs if n_jobs is None or n_jobs < 0 else min(n_jobs, len(files))
         Parallel(n_jobs=n_jobs)(
             delayed(_write_part)(encoder, part, len(files), total, event_id, fmt, options)
             for part in parts()

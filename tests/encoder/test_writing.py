@@ -111,6 +111,20 @@ def stamps(files):
     return {file: file.stat().st_mtime_ns for file in files if file.exists()}
 
 
+def test_there_are_no_more_processes_than_parts(tmp_path, images, encoder, monkeypatch):
+    asked, real = [], writing.Parallel
+
+    def seen(n_jobs):
+        asked.append(n_jobs)
+        return real(n_jobs=None)
+
+    monkeypatch.setattr(writing, "Parallel", seen)
+    for n_jobs in (10**5, 2, -1, None):
+        path = tmp_path / f"{n_jobs}-epo.fif"
+        write_generated(path, encoder, images[:5], part_size=2, n_jobs=n_jobs)
+    assert asked == [3, 2, -1, None]
+
+
 def test_a_call_that_was_stopped_goes_on(tmp_path, images, encoder, monkeypatch):
     fname, write = tmp_path / "a-epo.fif", writing._write_part
     call = {"encoder": encoder, "images": images[:64], "n_draws": 2, "part_size": 16}
