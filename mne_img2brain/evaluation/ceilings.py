@@ -23,32 +23,17 @@ NOTHING = "these recordings do not distinguish these images"
 
 
 class Ceilings(NamedTuple):
-    """Noise ceilings of the data that predictions are scored against.
+    """Noise ceilings of the data that predictions are scored against."""
 
-    Attributes
-    ----------
-    r : array, shape (n_channels, n_times)
-        Ceiling of r; NaN in those parts of the epoch (baseline, before, in and after the window)
-        in which the recording does not distinguish the images.
-    lower, upper : array, shape (n_channels, n_times)
-        Half the trials against the other half, and against all.
-    known : bool
-        Whether the recording distinguishes the images in the window.
-    identification : dict
-        What half of the trials do in place of a prediction; empty where it is not known.
-    rsa : array, shape (3,)
-        Lower end, expectation and upper end, NaN where they are not known.
-    rsa_course : array, shape (2, n_windows)
-        The ends over time.
-    """
-
+    # (n_channels, n_times); NaN in those parts of the epoch (baseline, before, in and after the
+    # window) in which the recording does not distinguish the images
     r: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    known: bool
-    identification: dict
-    rsa: np.ndarray
-    rsa_course: np.ndarray
+    lower: np.ndarray  # half the trials against the other half
+    upper: np.ndarray  # and against all
+    known: bool  # whether the recording distinguishes the images in the window
+    identification: dict  # by half of the trials in place of a prediction; empty if not known
+    rsa: np.ndarray  # lower end, expectation and upper end, NaN if not known
+    rsa_course: np.ndarray  # the ends over time, (2, n_windows)
 
 
 def find_ceilings(

@@ -27,16 +27,7 @@ if TYPE_CHECKING:
 class Real:
     """What real trials are compared with themselves, once for all encoders.
 
-    Parameters
-    ----------
-    recorded : Recorded
-        The real trials.
-    classifiers : dict | None
-        Of the two-sample test.
-    seed : int
-        Of random halves.
-    n_draws : int
-        How many draws there are of each image: no more of its trials are told from others.
+    No more trials of an image are told from others than there are draws of it.
     """
 
     def __init__(

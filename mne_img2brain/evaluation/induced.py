@@ -33,30 +33,14 @@ class Plan(NamedTuple):
 
 
 class Rhythms(NamedTuple):
-    """Power of the trials of each image around their average, and how alike their phases are.
+    """Power of the trials of each image around their average, and how alike their phases are."""
 
-    Attributes
-    ----------
-    trials : list of array, shape (n_trials, n_bands, n_channels, n_inside)
-        Power of each trial in each band, in dB.
-    halves : array, shape (n_images, 2, n_bands, n_channels, n_inside)
-        Its mean over either half of an image's trials, which share no trial and no average.
-    split : list of tuple of array
-        Which trials of an image are in either half.
-    power : array, shape (n_channels, n_freqs, n_times)
-        Mean power, in units of the real trials' variance.
-    coherence : array, shape (n_channels, n_freqs, n_times)
-        Squared inter-trial coherence, the mean over images.
-    coherence_by_image : array, shape (n_images,)
-        The same where it counts, the mean over all else.
-    """
-
-    trials: list
-    halves: np.ndarray
-    split: list
-    power: np.ndarray
-    coherence: np.ndarray
-    coherence_by_image: np.ndarray
+    trials: list  # of each image (n_trials, n_bands, n_channels, n_inside), in dB
+    halves: np.ndarray  # the means of two halves, (n_images, 2, n_bands, n_channels, n_inside)
+    split: list  # which trials of an image are in either: halves share no trial and no average
+    power: np.ndarray  # (n_channels, n_freqs, n_times), in units of the real trials' variance
+    coherence: np.ndarray  # squared, between trials, the mean over images; of the same shape
+    coherence_by_image: np.ndarray  # the same where it counts, the mean over all else
 
     @property
     def freedom(self) -> np.ndarray:

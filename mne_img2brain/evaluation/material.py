@@ -31,42 +31,18 @@ _NUMBERS_PER_CALL = 2e7
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-    """Real trials, gathered by image.
+    """Real trials, gathered by image."""
 
-    Attributes
-    ----------
-    images : list | array
-        The distinct images, or their tokens.
-    keys : list of str
-        Their content hashes.
-    captions : list of str | None
-        Their captions, where the user gave any.
-    trials : list of array, shape (n_trials, n_channels, n_times)
-        The trials of each image, in SI units.
-    weights : list of array, shape (n_trials,)
-        Of how many real trials each trial is the average.
-    mean : array, shape (n_images, n_channels, n_times)
-        The mean of each image's trials, weighted by what they average.
-    n_averaged : float | None
-        Of how many real trials each trial is the average, None where that differs.
-    labels : array | None
-        The class of each image.
-    info : mne.Info
-        Of the sensors judged.
-    times : array, shape (n_times,)
-        Seconds from image onset.
-    """
-
-    images: Any
-    keys: list
+    images: Any  # the distinct images, or their tokens
+    keys: list  # their content hashes
     captions: list | None
-    trials: list
-    weights: list
-    mean: np.ndarray
-    n_averaged: float | None
-    labels: np.ndarray | None
-    info: mne.Info
-    times: np.ndarray
+    trials: list  # of each image (n_trials, n_channels, n_times), in SI units
+    weights: list  # of how many real trials each trial is the average, (n_trials,)
+    mean: np.ndarray  # (n_images, n_channels, n_times), weighted by what trials average
+    n_averaged: float | None  # of how many real trials each trial is the average, if that is one
+    labels: np.ndarray | None  # the class of each image
+    info: mne.Info  # of the sensors judged
+    times: np.ndarray  # seconds from image onset
 
     @property
     def sfreq(self) -> float:

@@ -30,16 +30,7 @@ _NUMBERS_AT_ONCE = 5e6
 class Rows:
     """Rows of one encoder, with what each was resampled to.
 
-    Parameters
-    ----------
-    encoder : str
-        The name of the encoder.
-    n_bootstrap : int
-        How many resamples of images.
-    level : float
-        The content of the intervals.
-    seed : int
-        The seed of the resamples, the same for all encoders: that makes differences paired.
+    Resamples of images have the same seed for all encoders, which makes differences paired.
     """
 
     def __init__(self, encoder: str, n_bootstrap: int, level: float, seed: int) -> None:
@@ -67,30 +58,11 @@ class Rows:
     ) -> None:
         """Add one row.
 
-        Parameters
-        ----------
-        metric : str
-            What is measured.
-        value : float
-            The value.
-        *parts : array, shape (n_images, ...)
-            What means over images the value is a function of; without any there is no interval.
-        statistic : callable | None
-            That function; ``None`` is the mean of the only part.
-        resampled : array, shape (n_bootstrap,) | None
-            The values of resamples, where they are known already.
-        transform : callable | None
-            What is done to the value, and to those of resamples, at last.
-        chance, ceiling : float
-            What knowing nothing and what knowing everything (or being real) would give.
-        band : tuple of float
-            Between what bounds the ceiling is, where it is not known better.
-        better : "higher" | "lower" | "ceiling" | ""
-            Which values are better; "ceiling" wants what real trials have, no more and no less.
-        unit : str
-            The unit of the value.
-        n : int | None
-            How many images there are; ``None`` takes it from the parts.
+        The value is a statistic of means over images of the parts, each (n_images, ...), or of the
+        only part the mean; its resamples are of the same, or ``resampled``, (n_bootstrap,). Without
+        either there is no interval. ``transform`` comes last, on the value and on resamples.
+        ``chance`` and ``ceiling`` are what knowing nothing and everything (or being real) gives,
+        ``band`` between what bounds the ceiling is, where it is not known better.
         """
         low = high = np.nan
         if parts:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
+from .._log import progress_bar
 from ._shapes import check_responses, check_trials
 from .accuracy import centred, correlate_centred
 from .noise_ceiling import averager, random_halves
@@ -392,7 +393,7 @@ def equivalent_trials(
     ]
     r = np.zeros((n_splits, 1 + len(counts)))  # of the prediction, and of 1, 2, ... trials
     n_cells = np.zeros((n_splits, 1))
-    for channel in range(y_pred.shape[1]):
+    for channel in progress_bar(range(y_pred.shape[1]), "Equivalent trials"):
         products = [a @ t[:, channel][:, mask] for a, t in zip(averages, trials, strict=True)]
         means = np.stack(products).reshape(len(trials), n_splits, 1 + len(counts), -1)
         held_out = centred(means[:, :, :1])

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._log import progress_bar
 from ._shapes import check_trials
 from .accuracy import centred, correlate_centred
 from .reliability import ceiling_of_r
@@ -182,7 +183,7 @@ def correlate_halves(
         for side in (0, 1)
     ]
     lower, upper = np.zeros((2, *trials[0].shape[1:]))
-    for channel in range(len(lower)):
+    for channel in progress_bar(range(len(lower)), "Noise ceiling"):
         of_channel = [t[:, channel] for t in trials]
         everything = centred(np.stack([y.mean(axis=0, keepdims=True) for y in of_channel]))
         one, other = (

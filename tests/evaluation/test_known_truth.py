@@ -3,6 +3,7 @@
 That of r and its kin is held by ``test_evaluation`` and ``metrics/test_reliability``.
 """
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,13 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
 from mne_img2brain.evaluation import ceilings, decoding, predictions
-from mne_img2brain.metrics import equivalent_trials, identification_ranks, pairwise_accuracy, top_k
+from mne_img2brain.metrics import (
+    equivalent_trials,
+    identification_ranks,
+    ncsnr,
+    pairwise_accuracy,
+    top_k,
+)
 
 DESIGNS = [(12, 2), (12, 20), (60, 4), (120, 2)]
 
@@ -81,6 +88,27 @@ def test_equivalent_trials(n_images, n_trials, worth):
     assert np.median(found) == pytest.approx(worth, rel=0.25)
     # No number of trials is what the truth itself is; few say at least that it is very many.
     assert np.median(of_truth) > 2 * worth
+
+
+def test_ceilings_and_halves_take_no_copy_of_all_trials():
+    truth, trials = record(30, 80, 1.0, 0, shape=(20, 100))
+    recorded = SimpleNamespace(
+        trials=list(trials),
+        mean=trials.mean(axis=1),
+        weights=[np.ones(80)] * 30,
+        times=np.arange(-0.2, 0.8, 0.01),
+    )
+    inside = (recorded.times > 0.1) & (recorded.times < 0.5)
+    tracemalloc.start()
+    found = ceilings.find_ceilings(recorded, inside, 10, 0)
+    ceilings.within_images(recorded, np.ones((20, 1)))
+    ncsnr(trials)
+    equivalent_trials(truth, recorded.trials, mask=inside, n_splits=5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.known
+    assert found.identification["top-1"] == 1
+    assert peak < 0.6 * trials.nbytes
 
 
 def test_decoding():
