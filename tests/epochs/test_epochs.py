@@ -200,6 +200,10 @@ def test_subjects_with_other_sensors_are_united():
     assert len(set(recording.event_codes[[0, 6]])) == 2
     position = recording.info["chs"][recording.ch_names.index("POz")]["loc"]
     np.testing.assert_array_equal(position, b.info["chs"][2]["loc"])
+    # which of all events a trial is, of subject after subject
+    c = _epochs(5, seed=2)
+    three = read_recording({"a": a, "b": b.drop([1], verbose="error"), "c": c})
+    assert three.selection.tolist() == [*range(4), 4, 6, *range(7, 12)]
     # one subject in a dict is that subject
     assert read_recording({"a": a}).subject.tolist() == ["a"] * 4
 
@@ -266,7 +270,12 @@ def test_bad_data_are_named():
         ({}, ValueError, "empty dict"),
         ([_epochs(3), _epochs(3, NAMES[:5])], ValueError, "different channels.*O1"),
         ([_epochs(3), _epochs(3, baseline=None)], ValueError, "has the baseline None"),
-        ([_epochs(3), _epochs(3).crop(0, 0.1)], ValueError, "crop them to the same times"),
+        (
+            [_epochs(3), _epochs(3).crop(0, 0.1)],
+            ValueError,
+            r"epochs\[1\] has 11 times from 0 to 0.1 s and epochs\[0\] has 31 from -0.1 to 0.2 s; "
+            "crop them to the same times",
+        ),
         ({1: _epochs(3), 2: _epochs(3).resample(50)}, ValueError, "50 Hz and .* of 100 Hz"),
     ],
 )
@@ -279,6 +288,8 @@ def test_one_name_two_channel_types():
     other = _epochs(3).set_channel_types({"Oz": "ecog"}, verbose="error")
     with pytest.raises(ValueError, match="'Oz' is of type 'eeg' in one subject and 'ecog'"):
         read_recording({"a": _epochs(3), "b": other})
+    with pytest.raises(ValueError, match="'Oz' is of type 'ecog' in one subject and 'eeg'"):
+        read_recording({"a": other, "b": _epochs(3)})
 
 
 # --- alignment -------------------------------------------------------------------------------
@@ -632,6 +643,7 @@ def test_metadata_of_generated_epochs():
     )  # fmt: skip
     assert frame["image_id"].tolist() == [0, 0, 0, 1, 1, 1]
     assert frame["draw"].tolist() == [0, 1, 2, 0, 1, 2]
+    assert set(frame) == {"image_id", "image", "caption", "subject", "draw", "kind"}
     assert frame["image"].tolist() == ["mine"] * 3 + ["yours"] * 3
     assert frame["kind"].tolist() == list("xxxyyy")
     assert frame["caption"].tolist() == ["a cat"] * 3 + ["a dog"] * 3

@@ -160,6 +160,8 @@ def test_runs_that_mne_joins_but_differ():
         read_recording([first, made(seed=1).set_channel_types({"Oz": "ecog"}, verbose="error")])
     with pytest.raises(ValueError, match=r"1e\+0?6 times as large as those of epochs\[0\]"):
         read_recording([first, made(scale=1e-5 * 1e6)])
+    with pytest.raises(ValueError, match=r"[1-9](\.\d+)?e-0?[67] times as large as those of"):
+        read_recording([first, made(scale=1e-5 * 1e-6)])
     with pytest.raises(ValueError, match="EEG reference .*the average, and not the average"):
         read_recording([first, referenced(made(seed=1))])
     # averages are smaller than trials; that is no other unit

@@ -40,6 +40,18 @@ def test_each_attack_finds_its_leak(leak, attack):
     assert getattr(found, attack) > 0.9
 
 
+def test_a_sensor_that_is_the_sum_of_others_changes_nothing():
+    rng = np.random.default_rng(4)
+    kinds = [rng.standard_normal((n, 3, 4)) for n in (30, 30, 100)]
+    summed = [np.concatenate([x, -x.sum(axis=1, keepdims=True)], axis=1) for x in kinds]
+    found, expected = membership_auc(*summed), membership_auc(*kinds)
+    assert found.covariance == pytest.approx(expected.covariance)
+    assert found.nearest == pytest.approx(expected.nearest)
+    # fewer draws than an epoch has numbers
+    few = membership_auc(kinds[0], kinds[1], kinds[2][:8])
+    assert 0 <= few.covariance <= 1
+
+
 def test_units_do_not_matter_and_shapes_are_checked():
     rng = np.random.default_rng(3)
     members, others = rng.standard_normal((2, 20, 3, 4))

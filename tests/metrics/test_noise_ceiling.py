@@ -78,5 +78,7 @@ def test_errors():
         split_half_ceiling(np.zeros((4, 1, 2, 3)))
     with pytest.raises(ValueError, match="2 image.*needs three"):
         split_half_ceiling(np.zeros((2, 2, 2, 3)))
+    with pytest.raises(ValueError, match="1 trial|at least 2"):
+        ncsnr(np.zeros((4, 1, 2, 3)))
     with pytest.raises(ValueError, match=r"trials\[1\] has shape \(2, 3\)"):
         ncsnr([np.zeros((2, 1, 3)), np.zeros((2, 3))])

@@ -32,6 +32,13 @@ def test_tangent_features_are_pyriemanns(rng):
     np.testing.assert_allclose(tangent @ tangent.T, expected @ expected.T, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", ["n_bins", "n_components"])
+def test_features_are_one_or_more(rng, name):
+    TrialFeatures(**{name: 1}).fit(rng.standard_normal((5, 2, 9)))
+    with pytest.raises(ValueError, match=f"{name}=0"):
+        TrialFeatures(**{name: 0}).fit(rng.standard_normal((5, 2, 9)))
+
+
 def test_features_of_known_trials(rng):
     times = np.arange(100) / 100
     trials = 0.01 * rng.standard_normal((30, 2, 100)) + np.sin(2 * np.pi * 10 * times)

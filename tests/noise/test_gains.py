@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mne_img2brain.noise.gains import BandGains
+from mne_img2brain.noise.permutation import largest_excess
 
 N, T = 1500, 64
 
@@ -41,6 +42,31 @@ def test_the_gain_of_a_rhythm_is_found(rhythm, rng):
     assert_allclose(out.var(), draws.var(), rtol=0.1)
     power = np.log(np.square(out).sum(axis=(1, 2)))
     assert power.var() > 1.3 * np.log(np.square(draws).sum(axis=(1, 2))).var()
+
+
+@pytest.mark.parametrize("n_times", [48, 49])
+def test_bins_have_the_variance_of_the_times(rng, n_times):
+    """Parseval, less the mean; the Nyquist frequency, where there is one, counts once."""
+    x = rng.standard_normal((5, 2, n_times))
+    model = BandGains()
+    model.n_times_ = n_times
+    found = model._coordinates(np.fft.rfft(x), 1, n_times // 2 + 1)
+    expected = np.square(x - x.mean(axis=2, keepdims=True)).sum(axis=2)
+    assert_allclose(np.square(found).sum(axis=2), expected, rtol=1e-6)
+
+
+def test_the_largest_excess_is_of_any_direction(rng):
+    """It is as large whichever axes values are given along, and that of the labels exchanged."""
+    real, drawn = rng.standard_normal((2, 40, 4)) @ rng.standard_normal((4, 4))
+    turn = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    found = largest_excess(real, drawn, np.random.default_rng(0), 20)
+    turned = largest_excess(real @ turn, drawn @ turn, np.random.default_rng(0), 20)
+    assert_allclose(turned, found)
+    pooled, labels = np.concatenate([real, drawn]), np.tile(np.arange(80) < 40, (20, 1))
+    labels = np.random.default_rng(0).permuted(labels, axis=1)
+    covariance = [[np.cov(pooled[rows].T, bias=True) + np.outer(m := pooled[rows].mean(axis=0), m)
+                   for rows in (label, ~label)] for label in labels]  # fmt: skip
+    assert_allclose(found, [np.linalg.eigvalsh(a - b)[-1] for a, b in covariance])
 
 
 def test_gaussian_trials_have_no_gains():
