@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
 
+from .._linalg import average_rows
 from .._log import logger, warn
 from ..baselines import MeanResponse
 from ..metrics import CrossValidated, cross_validated_r
@@ -83,9 +84,7 @@ def cross_validate_fit(
     if len(images) > _MOST_IMAGES:
         chosen = np.sort(rng.choice(len(images), _MOST_IMAGES, replace=False))
     total = np.bincount(index, weights=sample_weight)
-    average = np.zeros((len(images), *y.shape[1:]))
-    np.add.at(average, index, y * sample_weight[:, None, None])
-    average = average[chosen] / total[chosen][:, None, None]
+    average = average_rows(y, index, sample_weight)[chosen]
     tokens, total = np.asarray(tokens[images[chosen]]), total[chosen]
     group = np.unique(group[chosen], return_inverse=True)[1]
     fold, predicted = fold_of(group, _N_FOLDS, rng), np.empty_like(average)

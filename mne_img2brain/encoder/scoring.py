@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import mne
 import numpy as np
 
+from .._linalg import average_rows
 from .._log import warn
 from ..epochs import (
     check_like_fit,
@@ -55,9 +56,7 @@ def score_map(
     looks = getattr(encoder, "training_looks_", {})
     warn_of_copies(images, stimuli.keys, looks, encoder.training_image_keys_, "this encoder")
     weight = recording.n_averaged
-    recorded = np.zeros((n_images, *encoder._shape))
-    np.add.at(recorded, image, data * weight[:, None, None])
-    recorded /= np.bincount(image, weights=weight)[:, None, None]
+    recorded = average_rows(data, image, weight)
     codes = subject_codes(encoder, subject, n_images)
     predicted = predict_regressor(encoder.regressor_, stimuli.tokens, encoder._shape, codes)
     good = np.isfinite(recorded).all(axis=(0, 2))

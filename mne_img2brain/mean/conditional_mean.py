@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from .._linalg import average_rows
 from ..metrics import CrossValidated, cross_validated_r
 from ..trials.missing_sensors import fill_sensors
 from ..trials.pooling import pool_tokens
@@ -285,8 +286,6 @@ def _fit_averages(
     weighted = has_fit_parameter(model, "sample_weight")
     if not weighted and not np.allclose(total, total[0], rtol=1e-12):
         return model.fit(pooled[image_index], flat)
-    average = np.zeros((len(images), flat.shape[1]))
-    np.add.at(average, rows, flat * weight[:, None])
-    average /= total[:, None]
+    average = average_rows(flat, rows, weight)
     arguments = {"sample_weight": total} if weighted else {}
     return model.fit(pooled[images], average, **arguments)

@@ -7,6 +7,7 @@ from scipy import linalg
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from .._linalg import average_rows
 from .._parameters import all_or_nothing
 from ..trials.pooling import pool_tokens
 from ..trials.scores import ResponseScoreMixin
@@ -79,9 +80,7 @@ class FewImagesRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         first, image = distinct_rows(X)
         n_images, shape = len(first), y.shape[1:]
         total = np.bincount(image, weights=weight)
-        average = np.zeros((n_images, *shape))
-        np.add.at(average, image, y * weight[:, None, None])
-        average /= total[:, None, None]
+        average = average_rows(y, image, weight)
         mean = average.mean(axis=0)
         differences = average - mean
         dof = len(y) - n_images

@@ -5,6 +5,8 @@ from typing import Self
 import numpy as np
 from scipy import linalg
 
+from .._linalg import average_rows
+
 _MOST_COMPONENTS = 32
 _PENALTIES = np.geomspace(1e-3, 1e3, 13)  # in units of the power of all components
 _LEAST_IMAGES = 5  # fewer than this give a mean, and no mixing
@@ -56,7 +58,7 @@ class SpatialLayer:
         cells, rows = np.unique(np.column_stack([image_index, fold]), axis=0, return_inverse=True)
         rows = rows.ravel()
         total = np.bincount(rows, weights=weight)
-        deviation, seen = (_average(x, rows, weight, total) for x in (y - shared, shared))
+        deviation, seen = (average_rows(x, rows, weight) for x in (y - shared, shared))
         of_cell = cells[:, 1]
         folds = np.unique(of_cell)
         whiten, colour, in_time = _noise_roots(deviation, total)
@@ -175,15 +177,6 @@ def _noise_roots(
         if moment.endswith("cd"):
             noise = roots[0][0] @ noise
     return roots[0][0], roots[0][1], roots[1][0]
-
-
-def _average(
-    values: np.ndarray, rows: np.ndarray, weight: np.ndarray, total: np.ndarray
-) -> np.ndarray:
-    """Average trials in cells."""
-    result = np.zeros((len(total), *values.shape[1:]))
-    np.add.at(result, rows, values * weight[:, None, None])
-    return result / total[:, None, None]
 
 
 def _shrunk_mean(deviation: np.ndarray, total: np.ndarray) -> np.ndarray:

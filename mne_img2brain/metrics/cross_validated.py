@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 from scipy.stats import t as student
+
+from .._linalg import average_rows
 
 __all__ = ["CrossValidated", "cross_validated_r", "dependence", "images_at_fault"]
 
@@ -141,7 +142,7 @@ def _response_products(
     y: np.ndarray, index: np.ndarray, weight: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Multiply the mean responses of all pairs of images, half of the noise being whitened."""
-    mean = _means(y, index, weight)
+    mean = average_rows(y, index, weight)
     noise = (y - mean[index]) * np.sqrt(weight)[:, None]
     mean = mean - np.average(mean, axis=0)
     repeated = np.bincount(index)[index] > 1
@@ -217,8 +218,8 @@ def cross_validated_r(
     contribution = np.zeros(n)
     for start in range(0, flat[0].shape[1], _BATCH):
         parts = [values[used, start : start + _BATCH] for values in flat]
-        parts = [_means(part, unit, weight[used]) for part in parts]
-        parts = [part - _means(part, fold_of_unit)[fold_of_unit] for part in parts]
+        parts = [average_rows(part, unit, weight[used]) for part in parts]
+        parts = [part - average_rows(part, fold_of_unit)[fold_of_unit] for part in parts]
         length = np.sqrt(np.prod([(part**2).sum(axis=0) for part in parts], axis=0))
         scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
         contribution += np.prod(parts, axis=0) @ scale
@@ -229,11 +230,3 @@ def cross_validated_r(
     if error == 0:
         return CrossValidated(r, float(r <= 0))
     return CrossValidated(r, float(student.sf(r / error, n - n_folds)))
-
-
-def _means(values: np.ndarray, index: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """Average the rows of every index."""
-    weight = np.ones(len(index)) if weight is None else weight
-    order = np.arange(len(index))
-    sums = sparse.csr_array((weight, (index, order))) @ values
-    return sums / np.bincount(index, weights=weight)[:, None]
