@@ -112,11 +112,13 @@ class _Neighbors:
         self, table: np.ndarray, responses: np.ndarray, n_neighbors: int, metric: str
     ) -> None:
         self.scaler = StandardScaler().fit(table)
-        self.responses = responses
-        nearest = NearestNeighbors(n_neighbors=min(n_neighbors, len(table)), metric=metric)
-        self.nearest = nearest.fit(self.scaler.transform(table))
+        self.table, self.responses = self.scaler.transform(table), responses
+        self.n_neighbors, self.metric = min(n_neighbors, len(table)), metric
 
     def predict(self, table: np.ndarray) -> np.ndarray:
         """Average the responses to the nearest rows."""
-        rows = self.nearest.kneighbors(self.scaler.transform(table), return_distance=False)
+        # fitted here, which costs nothing: it would not be saved
+        nearest = NearestNeighbors(n_neighbors=self.n_neighbors, metric=self.metric)
+        nearest.fit(self.table)
+        rows = nearest.kneighbors(self.scaler.transform(table), return_distance=False)
         return self.responses[rows].mean(axis=1)

@@ -42,9 +42,10 @@ _AT_MOST = {
 
 # Name in the file -> module that holds the class of that name.
 _HOMES = {
+    "_Constant": "mne_img2brain.baselines.neighbors",
+    "_Neighbors": "mne_img2brain.baselines.neighbors",
     "_PaddedScaler": "mne_img2brain.baselines.ridge",
     "BandGains": "mne_img2brain.noise.gains",
-    "BrainDiT": "mne_img2brain.diffusion",
     "ChannelScaler": "mne_img2brain.epochs",
     "ClipEmbedder": "mne_img2brain.stimulus",
     "ConditionalMean": "mne_img2brain.mean.conditional_mean",

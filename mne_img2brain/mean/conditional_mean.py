@@ -212,9 +212,13 @@ class ConditionalMean:
         self, other: "ConditionalMean | None", tokens: np.ndarray, subject: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Predict the response, and the values of :meth:`regress`, from one look at the images."""
-        parts = [self.shared_] if other is None else [self.shared_, other.shared_]
-        if other is None or not all(isinstance(part, KernelMeanRegressor) for part in parts):
-            return self.predict(tokens, subject), None if other is None else other.predict(tokens)
+        if other is None:
+            return self.predict(tokens, subject), None
+        parts = [self.shared_, other.shared_]
+        # another's kernel regressor is given pooled tokens
+        alike = all(isinstance(one.regressor, str) for one in (self, other))
+        if not (alike and all(isinstance(part, KernelMeanRegressor) for part in parts)):
+            return self.predict(tokens, subject), other.predict(tokens)
         shared, values = predict_together(parts, tokens)
         return self._of_subjects(shared, tokens, subject), values
 

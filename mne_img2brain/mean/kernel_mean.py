@@ -382,9 +382,12 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         Returns
         -------
         dict
-            ``params`` and ``meta`` hold numbers, strings and lists; ``arrays`` holds arrays.
+            ``params`` and ``meta`` hold numbers, strings and lists; ``arrays`` holds arrays. Of
+            a regressor that is not fitted, the parameter of another, there are ``params`` only.
         """
-        check_is_fitted(self, "coef_")
+        params = {key: value for key, value in self.get_params().items() if key != "random_state"}
+        if not hasattr(self, "coef_"):
+            return {"params": params}
         arrays = {"mean": self.mean_, "colours": self.colours_} | self.views_.get_arrays()
         for key in self.coef_:
             arrays[f"coef/{key}"], arrays[f"offset/{key}"] = self.coef_[key], self.offset_[key]
@@ -401,7 +404,6 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             "cv_score": self.cv_score_,
             "cross_validated": [self.cross_validated_r_, self.cross_validated_p_],
         }
-        params = {key: value for key, value in self.get_params().items() if key != "random_state"}
         return {"params": params, "meta": meta, "arrays": arrays}
 
     @classmethod
@@ -419,6 +421,8 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             It predicts as the saved one did; out-of-fold predictions are not saved.
         """
         self = cls(**state["params"])
+        if "meta" not in state:
+            return self
         arrays, meta = state["arrays"], state["meta"]
         self.mean_, self.colours_ = arrays["mean"], arrays["colours"]
         self.response_shape_ = tuple(meta["response_shape"])

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import stat
@@ -11,16 +12,29 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import mne
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.decomposition import PCA
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from small_regressors import make_regressor
 
 from mne_img2brain import Denoiser, GaborEmbedder, ImageToBrainEncoder, read_encoder
 from mne_img2brain import _files as files
+from mne_img2brain.baselines import (
+    MeanResponse,
+    NearestNeighbor,
+    RidgeBaseline,
+    RidgeGaussian,
+)
 from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.encoder import folder as encoder_folder
 from mne_img2brain.encoder import saving
+from mne_img2brain.mean import FewImagesRegressor, KernelMeanRegressor
 
 NAMES = encoder_folder.ENCODER_FILES
 
@@ -547,3 +561,73 @@ def test_who_may_not_read_is_told_so(pair):
     assert "arrays.safetensors may not be read by you" in said[0]
     assert said[1].startswith("PermissionError")
     assert "e could not be written: Permission denied. What was there before is kept" in said[1]
+
+
+def of_many_kinds():
+    """Tokens, and epochs of two subjects whose power follows the image and varies by trial."""
+    rng = np.random.default_rng(3)
+    times, image = np.arange(32) / 64 - 0.1, np.repeat(np.arange(60), 4)
+    tokens = rng.standard_normal((60, 2, 3))
+    gain = np.exp(0.6 * tokens[image, 0, :1] + 0.5 * rng.standard_normal((240, 1)))
+    wave = gain * np.sin(2 * np.pi * (12 * times + rng.random((240, 1))))
+    loud = np.exp(0.4 * rng.standard_normal((240, 1, 1)))
+    y = (
+        wave[:, None]
+        + tokens[image, 1, 0][:, None, None]
+        + loud * rng.standard_normal((240, 4, 32))
+    )
+    info = mne.create_info(["O1", "Oz", "O2", "Pz"], 64.0, "eeg").set_montage("easycap-M1")
+    metadata = pd.DataFrame({"image": image, "subject": np.tile(["a", "b"], 120)})
+    epochs = mne.EpochsArray(1e-6 * y, info, tmin=-0.1, metadata=metadata, verbose="error")
+    return tokens, epochs
+
+
+SMALL = {"max_iter": 2, "hidden_size": 16, "n_layers": 1, "n_heads": 2, "device": "cpu"}
+KINDS = {
+    "default": (make_regressor(max_iter=0), 60, False),
+    "subjects": (make_regressor(max_iter=0), 60, True),
+    "few images": (make_regressor(max_iter=0), 14, False),
+    "kernel mean": (make_regressor(KernelMeanRegressor(), max_iter=0), 20, False),
+    "gaussian": (make_regressor(Ridge(), noise="gaussian"), 60, False),
+    "transformer": (make_regressor(None, **SMALL), 20, False),
+    "scaled": (make_regressor(None, **SMALL, whitening="scale"), 20, False),
+    "paper": (make_regressor(None, **SMALL, zero_terminal_snr=False, prediction_type="noise",
+                             conditioning="addition"), 20, False),
+    "kernel": (make_regressor(KernelRidge(), noise="gaussian"), 20, False),
+    "pipeline": (make_pipeline(StandardScaler(), PCA(2), LinearRegression()), 20, False),
+    "ridge": (RidgeCV(), 20, False),
+    "of few": (FewImagesRegressor(), 20, False),
+    "sensors": (make_pipeline(StandardScaler(), KernelMeanRegressor()), 20, False),
+    "baseline": (RidgeBaseline(), 20, False),
+    "with noise": (RidgeGaussian(), 20, False),
+    "mean": (MeanResponse(), 20, False),
+    "neighbour": (NearestNeighbor(), 20, False),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_can_be_fitted_is_saved(tmp_path):
+    """Each kind of mean and noise; the table names no class that none of them is made of."""
+    tokens, epochs = of_many_kinds()
+    named = set()
+    for name, (regressor, n_images, subjects) in KINDS.items():
+        some = epochs[epochs.metadata["image"] < n_images]
+        if not subjects:
+            some.metadata = some.metadata[["image"]]
+        encoder = ImageToBrainEncoder(None, regressor)
+        encoder.fit(tokens[:n_images], some, image_ids="image").save(tmp_path / name)
+        back, options = read_encoder(tmp_path / name), {"subject": "a"} if subjects else {}
+        expected = encoder.predict(tokens, **options).get_data()
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(
+            back.predict(tokens, **options).get_data(), expected, atol=1e-6 * scale, err_msg=name
+        )
+        if hasattr(encoder, "sample"):
+            draws, again = (
+                one.sample(tokens[:2], 3, random_state=1, **options).get_data()
+                for one in (encoder, back)
+            )
+            np.testing.assert_allclose(again, draws, atol=1e-5 * np.abs(draws).max(), err_msg=name)
+        said = (tmp_path / name / "encoder.json").read_text()
+        named |= set(re.findall(r'"object": "(\w+)"', said))
+    assert set(saving._HOMES) - named == {"ClipEmbedder", "GaborEmbedder"}
