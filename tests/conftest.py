@@ -1,5 +1,6 @@
 """What every test shares: quiet logs, one thread, and the recordings where they are there."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def _one_thread():
 def rng():
     """Return a fresh generator with a fixed seed."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _messages_reach_caplog(monkeypatch):
+    """Let the messages of MNE's logger reach pytest; until MNE 1.13 they stop before."""
+    monkeypatch.setattr(logging.getLogger("mne"), "propagate", True)
 
 
 @pytest.fixture(scope="session")

@@ -143,7 +143,8 @@ def test_runs_that_are_alike_are_joined(make):
     first, second = make(), make(seed=1)
     expected = concatenated(first, second)
     recording = read_recording([first, second])
-    np.testing.assert_array_equal(recording.data, expected.get_data())
+    # MNE 1.12 applies the projector to what is joined once more: a difference of rounding
+    np.testing.assert_allclose(recording.data, expected.get_data(), rtol=1e-11)
     assert [p["active"] for p in recording.info["projs"]] == [
         p["active"] for p in expected.info["projs"]
     ]
