@@ -36,21 +36,35 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     ) -> Self:
         """Fit on trials or on averages of trials.
 
-        X (n_trials, ..., n_features): image tokens, (n_trials, n_features), (n_trials, n_tokens,
-            n_features) with padding NaN, or (n_trials, n_rows, n_columns, n_features).
-        y (n_trials, n_channels, n_times): responses in any unit; also (n_trials, n_targets) or
-            (n_trials,).
-        sample_weight (n_trials,) | None: of how many trials each row is the average.
-        groups (n_trials,) | None: what splits keep together (concepts). Equal images always are.
-        regions (n_channels,) | None: checked and not used: no baseline knows of brain regions.
-        subjects (n_trials,) | None: the subject of each trial, ``0 .. n_subjects - 1``. Each gets
-            a model of its own.
-        y_mask (n_trials, n_channels) | None: which sensors each trial has; the others may be NaN
-            in ``y``.
-        image_index (n_trials,) | None: the row of ``X`` of each trial, where ``X`` holds each
-            image once.
-        Raises ValueError if shapes do not agree, values are not finite, or there are fewer than
-            two trials.
+        Parameters
+        ----------
+        X : array, shape (n_trials, ..., n_features)
+            Image tokens, (n_trials, n_features), (n_trials, n_tokens, n_features) with padding
+            NaN, or (n_trials, n_rows, n_columns, n_features).
+        y : array, shape (n_trials, n_channels, n_times)
+            Responses in any unit; also (n_trials, n_targets) or (n_trials,).
+        sample_weight : array, shape (n_trials,) | None, default None
+            Of how many trials each row is the average.
+        groups : array, shape (n_trials,) | None, default None
+            What splits keep together (concepts). Equal images always are.
+        regions : array of int, shape (n_channels,) | None, default None
+            Checked and not used: no baseline knows of brain regions.
+        subjects : array of int, shape (n_trials,) | None, default None
+            The subject of each trial, ``0 .. n_subjects - 1``. Each gets a model of its own.
+        y_mask : array of bool, shape (n_trials, n_channels) | None, default None
+            Which sensors each trial has; the others may be NaN in ``y``.
+        image_index : array of int, shape (n_trials,) | None, default None
+            The row of ``X`` of each trial, where ``X`` holds each image once.
+
+        Returns
+        -------
+        self : estimator
+            The fitted baseline.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not agree, values are not finite, or there are fewer than two trials.
         """
         if sample_weight is not None and not np.any(np.asarray(sample_weight)):
             raise ValueError("sample_weight is zero everywhere; give the numbers of trials.")
@@ -133,9 +147,17 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     ) -> np.ndarray:
         """Predict the expected response.
 
-        X (n_images, ..., n_features): image tokens, as in :meth:`fit`.
-        subjects (n_images,) | None: whose response; ``None`` is the mean over subjects.
-        Returns (n_images, n_channels, n_times): in the unit of ``y``, and with its dimensions.
+        Parameters
+        ----------
+        X : array, shape (n_images, ..., n_features)
+            Image tokens, as in :meth:`fit`.
+        subjects : array of int, shape (n_images,) | None, default None
+            Whose response; ``None`` is the mean over subjects.
+
+        Returns
+        -------
+        array, shape (n_images, n_channels, n_times)
+            In the unit of ``y``, and with its dimensions.
         """
         check_is_fitted(self, "models_")
         tokens = check_tokens(self, X, reset=False)

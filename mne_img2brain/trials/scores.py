@@ -14,10 +14,19 @@ class ResponseScoreMixin:
     def score(self, X: Any, y: Any, sample_weight: np.ndarray | None = None) -> float:
         r"""Return :math:`R^2`, the mean over sensors and times.
 
-        X (n_images, ...): tokens, as in ``fit``.
-        y (n_images, ...): responses, as in ``fit``.
-        sample_weight (n_images,) | None: of how many trials each row is the average.
-        Returns: 1 is perfect, 0 is the mean response.
+        Parameters
+        ----------
+        X : array, shape (n_images, ...)
+            Tokens, as in ``fit``.
+        y : array, shape (n_images, ...)
+            Responses, as in ``fit``.
+        sample_weight : array, shape (n_images,) | None
+            Of how many trials each row is the average.
+
+        Returns
+        -------
+        float
+            1 is perfect, 0 is the mean response.
         """
         flat = [np.reshape(part, (len(part), -1)) for part in (y, self.predict(X))]
         return float(r2_score(*flat, sample_weight=sample_weight))
