@@ -29,23 +29,9 @@ _PATIENCE = 120  # seconds that a writer waits for another
 def as_path(path: object, name: str = "fname") -> Path:
     """Return a path, or say that something is none.
 
-    Parameters
-    ----------
-    path : path-like
-        What was given.
-    name : str
-        What the parameter is called.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    TypeError
-        If it is no path.
-    ValueError
-        If no file can have that name.
+    name: what the parameter is called.
+    Raises TypeError if it is no path.
+    Raises ValueError if no file can have that name.
     """
     if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
         raise TypeError(f"{name} is a {type(path).__name__}, {path!r}; give the path of a file.")
@@ -58,20 +44,10 @@ def as_path(path: object, name: str = "fname") -> Path:
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file in one step: whole, or not at all.
 
-    Parameters
-    ----------
-    path : path-like
-        The file. Folders on the way are made; a link stays, what it points to is replaced.
-
-    Yields
-    ------
-    Path
-        Write here; it becomes the file when the block ends without an error.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; the message names the file. What was there before is kept.
+    path: the file. Folders on the way are made; a link stays, what it points to is replaced.
+    Yields: write here; it becomes the file when the block ends without an error.
+    Raises OSError if it cannot be written; the message names the file. What was there before is
+        kept.
     """
     path = Path(os.path.realpath(path))
     with naming(path):
@@ -93,12 +69,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file in one step: whole, or not at all.
 
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    text : str
-        What is in it.
+    text: what is in it.
     """
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
@@ -110,18 +81,10 @@ def write_together(folder: Path, writers: dict[str, Callable[[Path], None]]) -> 
     A process that stops on the way leaves the old files, or the new ones, part of them under their
     names and part in a folder beside them: :func:`places` says where to look.
 
-    Parameters
-    ----------
-    folder : Path
-        Where to; it is made where it is not there.
-    writers : dict of callable
-        Name -> function that is given the path to write to, in the order in which files get their
-        names. The last is the one that says of what the others are, by :func:`digest` say.
-
-    Raises
-    ------
-    OSError
-        If one cannot be written; the message names it. What was there before is kept.
+    folder: where to; it is made where it is not there.
+    writers: name -> function that is given the path to write to, in the order in which files get
+        their names. The last is the one that says of what the others are, by :func:`digest` say.
+    Raises OSError if one cannot be written; the message names it. What was there before is kept.
     """
     folder = Path(os.path.realpath(folder))
     with _made(folder):
@@ -176,15 +139,8 @@ def _made(folder: Path, keep: bool = True) -> Iterator[None]:
 def try_folder(folder: Path) -> None:
     """Raise where files cannot be written to a folder, before the work they are of.
 
-    Parameters
-    ----------
-    folder : Path
-        It need not be there, and is not afterwards if it was not before.
-
-    Raises
-    ------
-    OSError
-        If they cannot.
+    folder: it need not be there, and is not afterwards if it was not before.
+    Raises OSError if they cannot.
     """
     folder = Path(os.path.realpath(folder))
     with _made(folder, keep=False), naming(folder):
@@ -199,16 +155,9 @@ def try_folder(folder: Path) -> None:
 def places(folder: Path) -> list[list[Path]]:
     """Where complete sets of files may be: the folder itself, and where a writer stopped.
 
-    Parameters
-    ----------
-    folder : Path
-        What :func:`write_together` was given.
-
-    Returns
-    -------
-    list of list of Path
-        Of each set, the folder of the file that says of what the others are, then those to look
-        for others in.
+    folder: what :func:`write_together` was given.
+    Returns: of each set, the folder of the file that says of what the others are, then those to
+        look for others in.
     """
     return [[folder], *([staging, folder] for staging in _stagings(folder))]
 
@@ -218,33 +167,12 @@ def _stagings(folder: Path) -> list[Path]:
 
 
 def holds_nothing(folder: Path) -> bool:
-    """Tell whether a folder is empty but for what a writer left that was stopped.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-
-    Returns
-    -------
-    bool
-    """
+    """Tell whether a folder is empty but for what a writer left that was stopped."""
     return not any(not path.name.startswith((_STAGING, _PART)) for path in folder.iterdir())
 
 
 def digest(path: Path) -> dict[str, int | str]:
-    """Return the size and the SHA-256 of a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    dict
-        ``bytes`` and ``sha256``.
-    """
+    """Return the size and the SHA-256 of a file."""
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256")
     return {"bytes": path.stat().st_size, "sha256": found.hexdigest()}
@@ -253,10 +181,7 @@ def digest(path: Path) -> dict[str, int | str]:
 def sync(path: Path) -> None:
     """Push a file or the names in a folder to the disk, that a loss of power spares them.
 
-    Parameters
-    ----------
-    path : Path
-        The file or folder.
+    path: the file or folder.
     """
     if path.is_dir() and os.name == "nt":
         return
@@ -272,17 +197,7 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let errors of the operating system name the file that could not be written.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Yields
-    ------
-    None
-    """
+    """Let errors of the operating system name the file that could not be written."""
     try:
         yield
     except OSError as error:
@@ -348,17 +263,8 @@ def _sweep_parts(folder: Path) -> None:
 def check_fif_file(path: Path, label: str) -> None:
     """Refuse a file that MNE cannot read as FIF, or would read for ever; compressed ones pass.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    label : str
-        What errors call it.
-
-    Raises
-    ------
-    ValueError
-        If it is empty, or none.
+    label: what errors call it.
+    Raises ValueError if it is empty, or none.
     """
     if not path.stat().st_size:
         raise ValueError(f"{label} is empty; fetch or copy it again.")
@@ -375,17 +281,9 @@ def check_fif(content: Any, name: str) -> None:
     Each tag of a FIF file says where the next one is. MNE follows them: backwards too, without
     end.
 
-    Parameters
-    ----------
-    content : bytes-like
-        The file, or its beginning.
-    name : str
-        What errors call it.
-
-    Raises
-    ------
-    ValueError
-        If it is none, or its tags do not lead from its beginning to its end.
+    content: the file, or its beginning.
+    name: what errors call it.
+    Raises ValueError if it is none, or its tags do not lead from its beginning to its end.
     """
     at, kind, n_tags = 0, 0, 0
     while at != -1:

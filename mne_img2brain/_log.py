@@ -14,17 +14,9 @@ _DELAY = 2.0  # seconds: what is done sooner needs no bar
 def progress_bar(iterable: list | range, mesg: str) -> Any:
     """Iterate with MNE's progress bar, once it takes long, where MNE's log level is INFO or lower.
 
-    Parameters
-    ----------
-    iterable : iterable with a length
-        What is iterated over.
-    mesg : str
-        What the bar says.
-
-    Returns
-    -------
-    iterator
-        The items of ``iterable``.
+    iterable: what is iterated over.
+    mesg: what the bar says.
+    Returns: the items of ``iterable``.
     """
     if logger.getEffectiveLevel() > logging.INFO:
         return iter(iterable)
@@ -34,17 +26,9 @@ def progress_bar(iterable: list | range, mesg: str) -> Any:
 def progress(n: int, mesg: str) -> Callable[[int], None]:
     """Return what moves such a bar on, for what comes in parts of any size.
 
-    Parameters
-    ----------
-    n : int
-        How many there are.
-    mesg : str
-        What the bar says.
-
-    Returns
-    -------
-    callable
-        Is told how many more are done.
+    n: how many there are.
+    mesg: what the bar says.
+    Returns: is told how many more are done.
     """
     if logger.getEffectiveLevel() > logging.INFO:
         return lambda done: None

@@ -61,13 +61,8 @@ class Number:
 def check_parameters(estimator: Any, **allowed: Any) -> None:
     """Raise a ValueError that names the first parameter that is not what it may be.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Whose parameters.
-    **allowed
-        For each parameter an :class:`Integer`, a :class:`Number`, a type, or a value such as a
-        string or ``None``; or a tuple of alternatives.
+    **allowed: for each parameter an :class:`Integer`, a :class:`Number`, a type, or a value such
+        as a string or ``None``; or a tuple of alternatives.
     """
     for name, choices in allowed.items():
         value = getattr(estimator, name)
@@ -95,14 +90,7 @@ def _say(choice: Any) -> str:
 def all_or_nothing(fit: F) -> F:
     """Decorate ``fit``: it forgets an earlier fit, or fails and leaves it as it was.
 
-    Parameters
-    ----------
-    fit : function
-        A method that replaces attributes whose names end in ``_`` and changes none in place.
-
-    Returns
-    -------
-    function
+    fit: a method that replaces attributes whose names end in ``_`` and changes none in place.
     """
 
     @functools.wraps(fit)

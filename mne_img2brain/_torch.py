@@ -13,19 +13,8 @@ import torch
 def resolve_device(device: str = "auto") -> torch.device:
     """Turn ``"auto"`` into the accelerator that is there, else the CPU.
 
-    Parameters
-    ----------
-    device : str | torch.device
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` ...
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    ValueError
-        If the device is not known to PyTorch or not present on this machine.
+    device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` ...
+    Raises ValueError if the device is not known to PyTorch or not present on this machine.
     """
     there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if device is None or str(device) == "auto":
@@ -67,18 +56,9 @@ def accelerated(module: Any, *, reduced: bool = False) -> Callable:
     Compilation costs half a minute and halves the time of a call there; on a CPU it costs as much
     and gains nothing.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The module.
-    reduced : bool
-        Whether products are computed in bfloat16 on CUDA: good enough for a gradient, but draws
-        would differ by a hundredth of their SD from those on a CPU.
-
-    Returns
-    -------
-    callable
-        With the module's arguments; it returns float32.
+    reduced: whether products are computed in bfloat16 on CUDA: good enough for a gradient, but
+        draws would differ by a hundredth of their SD from those on a CPU.
+    Returns: with the module's arguments; it returns float32.
     """
     if next(module.parameters()).device.type != "cuda":
         return module
@@ -98,17 +78,8 @@ def rows_on(device: str | torch.device, values: Any) -> Callable:
     An accelerator gets all of them at once, where they take no more than a third of its free
     memory.
 
-    Parameters
-    ----------
-    device : torch.device | str
-        The device.
-    values : array, shape (n_rows, ...)
-        Anything with a shape that gives rows of numbers.
-
-    Returns
-    -------
-    callable
-        ``rows_of(rows)``, with rows an array of int, returns float32.
+    values (n_rows, ...): anything with a shape that gives rows of numbers.
+    Returns: ``rows_of(rows)``, with rows an array of int, returns float32.
     """
     device = torch.device(device)
 
@@ -133,13 +104,6 @@ def seeded_init(seed: int, device: str | torch.device = "cpu") -> Iterator[None]
 
     ``torch.nn.init`` and dropout draw from the global generators only; this forks them, so that
     nothing outside notices.
-
-    Parameters
-    ----------
-    seed : int
-        The seed.
-    device : torch.device | str
-        Where dropout happens.
     """
     device = torch.device(device)
     on_mps = device.type == "mps"  # one generator, which fork_rng does not know
@@ -164,14 +128,7 @@ def seeded_init(seed: int, device: str | torch.device = "cpu") -> Iterator[None]
 def seed_from(random_state: Any) -> int:
     """Draw one 32-bit seed from what scikit-learn calls a ``random_state``.
 
-    Parameters
-    ----------
-    random_state : None | int | numpy.random.Generator | numpy.random.RandomState
-        ``None`` is fresh entropy from the operating system, never the global generator.
-
-    Returns
-    -------
-    int
+    random_state: ``None`` is fresh entropy from the operating system, never the global generator.
     """
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
