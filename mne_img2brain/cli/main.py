@@ -5,7 +5,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 
@@ -20,6 +20,10 @@ from .inputs import (
     split_subjects,
 )
 from .parser import make_parser
+
+if TYPE_CHECKING:
+    from .._types import Images
+
 
 __all__ = ["main"]
 
@@ -278,7 +282,7 @@ def _embedder(arguments: Any) -> Any:
     return ClipEmbedder(**words) if arguments.embedder == "clip" or words else None
 
 
-def _ask_for_weights(arguments: Any, images: Any, captions: Any) -> None:
+def _ask_for_weights(arguments: Any, images: "Images", captions: Any) -> None:
     """Ask before some GB are downloaded; where nobody can be asked, --yes has to say so."""
     from ..stimulus.clip import ClipEmbedder
     from ..stimulus.weights import clip_repo, missing_bytes

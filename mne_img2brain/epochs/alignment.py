@@ -9,11 +9,12 @@ import numpy as np
 from .._log import logger
 
 if TYPE_CHECKING:
+    from .._types import ImageIds, Images
     from .recording import Recording
 
 
 def align(
-    images: Sequence | np.ndarray, recording: "Recording", image_ids: Any = None
+    images: Sequence | np.ndarray, recording: "Recording", image_ids: "ImageIds" = None
 ) -> np.ndarray:
     """Find the image of every trial.
 
@@ -60,7 +61,7 @@ def align(
     return rows
 
 
-def ids_of_trials(recording: "Recording", image_ids: Any) -> np.ndarray:
+def ids_of_trials(recording: "Recording", image_ids: "ImageIds") -> np.ndarray:
     """Return what the user calls the image of every trial.
 
     image_ids (n_trials,): as in :func:`align`.
@@ -98,7 +99,7 @@ def check_distinct_trials(
             )
 
 
-def _all_ids(recording: "Recording", image_ids: Any) -> tuple[str, np.ndarray]:
+def _all_ids(recording: "Recording", image_ids: "ImageIds") -> tuple[str, np.ndarray]:
     """Return ids of trials or events as an array, and what messages call them."""
     label = "image_ids"
     if isinstance(image_ids, str):
@@ -153,7 +154,7 @@ def metadata_column(recording: "Recording", column: str) -> np.ndarray:
     return values.to_numpy()
 
 
-def named_images(recording: "Recording", images: Any, image_ids: Any) -> Any:
+def named_images(recording: "Recording", images: "Images", image_ids: "ImageIds") -> Any:
     """Return images as given, or read from the metadata column that they name.
 
     images: images or tokens; a str that is neither a ``.npy`` file nor a folder names a column.

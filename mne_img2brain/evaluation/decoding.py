@@ -8,6 +8,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from ..metrics import train_on_generated
 
 if TYPE_CHECKING:
+    from .._types import Regressor
     from .rows import Rows
 
 
@@ -16,7 +17,7 @@ def judge_usefulness(
     draws: np.ndarray,
     trials: list[np.ndarray],
     labels: np.ndarray,
-    estimator: Any,
+    estimator: "Regressor",
     n_repeats: int,
     seed: int,
 ) -> None:

@@ -23,6 +23,7 @@ from ..stimulus.near_copies import warn_of_copies
 from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
 
 if TYPE_CHECKING:
+    from .._types import ImageIds
     from ..encoder import ImageToBrainEncoder
 
 # Draws are asked for in calls of about this many numbers: 2e7 float64 are 160 MB.
@@ -33,7 +34,7 @@ _NUMBERS_PER_CALL = 2e7
 class Recorded:
     """Real trials, gathered by image."""
 
-    images: Any  # the distinct images, or their tokens
+    images: list | np.ndarray  # the distinct images, or their tokens
     keys: list  # their content hashes
     captions: list | None
     trials: list  # of each image (n_trials, n_channels, n_times), in SI units
@@ -54,7 +55,7 @@ def gather(
     encoders: dict[str, Any],
     images: list | np.ndarray | str,
     epochs: mne.BaseEpochs | list,
-    image_ids: Any = None,
+    image_ids: "ImageIds" = None,
     captions: list[str] | None = None,
     labels: np.ndarray | None = None,
 ) -> Recorded:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
@@ -18,6 +18,10 @@ from ..evaluation import material
 from ..stimulus.tokens import present
 from ..trials.splits import held_out_groups, merge_groups
 from .settings import fingerprint
+
+if TYPE_CHECKING:
+    from .._types import ImageIds, Images, Regressor, Responses
+
 
 __all__ = ["Study", "count_image_tokens", "prepare"]
 
@@ -52,7 +56,7 @@ class Study:
         return self.n_image_tokens < self.tokens.shape[1]
 
     def fit(
-        self, regressor: Any, captions: bool = True, sensors: str | None = None
+        self, regressor: "Regressor", captions: bool = True, sensors: str | None = None
     ) -> ImageToBrainEncoder:
         """Fit an encoder to the training trials of all sensors, or of those over a lobe."""
         tokens, epochs, image, group = self._part(~self.test, captions)
@@ -78,9 +82,9 @@ class Study:
 
 
 def prepare(
-    images: Any,
-    epochs: Any,
-    image_ids: Any,
+    images: "Images",
+    epochs: "Responses",
+    image_ids: "ImageIds",
     captions: Any,
     groups: Any,
     embedder: Any,

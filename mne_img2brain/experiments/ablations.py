@@ -33,6 +33,7 @@ from .ablation_study import prepare
 from .settings import check_parameters, fingerprint, versions, write_json
 
 if TYPE_CHECKING:
+    from .._types import Embedder
     from .ablation_study import Study
 
 __all__ = ["ablate"]
@@ -52,7 +53,7 @@ def ablate(
     rows: list[str] | dict[str, dict] | None = None,
     reference: str | DiffusionRegressor = "xu2025",
     max_iter: int | None = None,
-    embedder: Any | None = None,
+    embedder: "Embedder | None" = None,
     n_image_tokens: int | None = None,
     n_seeds: int = 3,
     test_fraction: float = 0.2,

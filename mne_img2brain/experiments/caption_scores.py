@@ -1,6 +1,6 @@
 """The distribution of CLIP scores of captions."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -9,11 +9,15 @@ from .._files import write_text
 from .._log import logger
 from .embedding import captions_of
 
+if TYPE_CHECKING:
+    from .._types import Embedder
+
+
 __all__ = ["score_captions"]
 
 
 def score_captions(
-    file: Any, images: dict, captions: dict | None, embedder: Any
+    file: Any, images: dict, captions: dict | None, embedder: "Embedder | None"
 ) -> tuple[Any, str | None]:
     """Score captions against their images, once.
 

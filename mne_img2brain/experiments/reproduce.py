@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import pandas as pd
@@ -28,6 +28,10 @@ from .settings import (
 from .tables import accuracy_table, draws_table, long_table
 from .units import plan_units, read_unit, run_unit
 
+if TYPE_CHECKING:
+    from .._types import Embedder
+
+
 __all__ = ["reproduce"]
 
 
@@ -41,7 +45,7 @@ def reproduce(
     cross: bool = True,
     ablations: bool = False,
     scale: str = "small",
-    embedder: Any = None,
+    embedder: "Embedder | None" = None,
     captions: dict | str | os.PathLike | None = None,
     tokens: dict | None = None,
     reader: dict | None = None,
@@ -195,7 +199,7 @@ def _run(
     folder: Path,
     recordings: Recordings,
     tokens: dict,
-    embedder: Any,
+    embedder: "Embedder | None",
     random_state: int,
 ) -> None:
     """Run the units that are not there."""
@@ -254,7 +258,9 @@ def _ablate(
     return pd.concat(parts, ignore_index=True)
 
 
-def _present(out: Path, tables: dict, images: dict, captions: dict | None, embedder: Any) -> dict:
+def _present(
+    out: Path, tables: dict, images: dict, captions: dict | None, embedder: "Embedder | None"
+) -> dict:
     """Write the tables and figures of all that a folder holds."""
     from .figures import draw_accuracy, draw_clip_scores, draw_units
 

@@ -20,6 +20,7 @@ from ..metrics import default_classifiers
 from .settings import new_regressors, versions, write_json
 
 if TYPE_CHECKING:
+    from .._types import Embedder
     from .recordings import Recordings
 
 __all__ = ["Unit", "plan_units", "read_unit", "run_unit"]
@@ -73,7 +74,7 @@ def run_unit(
     folder: Any,
     recordings: "Recordings",
     tokens: dict,
-    embedder: Any,
+    embedder: "Embedder | None",
     random_state: int,
 ) -> None:
     """Fit and judge the models of a unit; its folder appears when everything is in it.
@@ -133,7 +134,11 @@ def run_unit(
 
 
 def _fit(
-    unit: Unit, recordings: "Recordings", tokens: np.ndarray, embedder: Any, random_state: int
+    unit: Unit,
+    recordings: "Recordings",
+    tokens: np.ndarray,
+    embedder: "Embedder | None",
+    random_state: int,
 ) -> tuple[dict, dict, int]:
     """Fit all models of a unit on averages that are given back to memory afterwards."""
     epochs, several = {}, len(unit.trained_on) > 1
@@ -160,7 +165,7 @@ def _fit(
     return encoders, seconds, n_averages
 
 
-def _gib(epochs: Any) -> float:
+def _gib(epochs: "mne.BaseEpochs") -> float:
     """Return the size of epochs."""
     return len(epochs) * len(epochs.ch_names) * len(epochs.times) * 8 / 2**30
 

@@ -18,6 +18,7 @@ from .kernel_mean import predict_together
 from .spatial_layer import SpatialLayer
 
 if TYPE_CHECKING:
+    from .._types import Regressor
     from ..trials.checks import TrialArrays
     from ..trials.splits import SplitPlan
 
@@ -49,7 +50,7 @@ class ConditionalMean:
 
     def __init__(
         self,
-        regressor: Any = "auto",
+        regressor: "Regressor | str | None" = "auto",
         by_trial: bool = False,
         *,
         n_folds: int = 5,

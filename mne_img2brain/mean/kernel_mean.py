@@ -1,6 +1,6 @@
 r"""The expected response: a mixture of kernel regressions that know what responses share."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -24,6 +24,10 @@ from .stacking import (
     solve_model,
     stack,
 )
+
+if TYPE_CHECKING:
+    from .._types import RandomState
+
 
 __all__ = ["KernelMeanRegressor"]
 
@@ -139,7 +143,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         n_landmarks: int = 3000,
         min_images: int = 10,
         standardize: bool = True,
-        random_state: Any = 0,
+        random_state: "RandomState" = 0,
     ) -> None:
         self.kernel = kernel
         self.penalty = penalty
