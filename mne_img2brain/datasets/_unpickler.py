@@ -48,15 +48,7 @@ _Base: Any = pickle._Unpickler  # type: ignore[attr-defined]
 
 
 class Unpickler(_Base):
-    """Follow one pickle in a buffer.
-
-    Parameters
-    ----------
-    buffer : bytes-like
-        The file.
-    offset : int
-        Where in it the pickle begins.
-    """
+    """Follow one pickle in a buffer, from some byte of it on."""
 
     dispatch: dict[int, Callable] = dict(_Base.dispatch)
 
@@ -385,15 +377,8 @@ def _n_items(shape: Any) -> int:
 def check_depth(value: Any) -> None:
     """Refuse containers in containers in containers: who looks through them must come to an end.
 
-    Parameters
-    ----------
-    value : object
-        What was pickled.
-
-    Raises
-    ------
-    ValueError
-        If it is nested too deep.
+    value: What was pickled.
+    Raises ValueError if it is nested too deep.
     """
     seen: set[int] = set()
     level = [value]

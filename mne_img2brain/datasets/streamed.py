@@ -27,14 +27,9 @@ class Trials:
 class ArrayTrials(Trials):
     """Trials of an array, shape (..., n_repetitions, n_channels, n_times), on disk.
 
-    Parameters
-    ----------
-    array : array
-        A view of a file; any number of leading axes count conditions.
-    rows : array of int
-        Which channels, in which order.
-    mapped : MappedFile | None
-        The file that ``array`` is a view of.
+    array: A view of a file; any number of leading axes count conditions.
+    rows: Which channels, in which order.
+    mapped: The file that ``array`` is a view of.
     """
 
     def __init__(self, array: np.ndarray, rows: np.ndarray, mapped: Any = None) -> None:

@@ -26,19 +26,10 @@ _NO_UNIT = "no unit: whitened or z-scored"
 def find_files(path: Path, patterns: Sequence[str], depth: int = 3) -> list[Path]:
     """Find files below a folder, not deeper than some folders.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder.
-    patterns : sequence of str
-        Patterns of file names.
-    depth : int
-        How many folders down.
-
-    Returns
-    -------
-    list of pathlib.Path
-        Sorted.
+    path: The folder.
+    patterns: Patterns of file names.
+    depth: How many folders down.
+    Returns: sorted.
     """
     found = set()
     for pattern in patterns:
@@ -50,15 +41,8 @@ def find_files(path: Path, patterns: Sequence[str], depth: int = 3) -> list[Path
 def check_folder(path: str | os.PathLike) -> Path:
     """Return the path, or say that it is not there.
 
-    Parameters
-    ----------
-    path : path-like
-        A file or folder.
-
-    Returns
-    -------
-    pathlib.Path
-        The same.
+    path: A file or folder.
+    Returns: the same.
     """
     path = as_path(path, "path").expanduser()
     if not path.exists():
@@ -69,15 +53,8 @@ def check_folder(path: str | os.PathLike) -> Path:
 def check_asked(**asked: Any) -> None:
     """Raise unless what a reader was asked for is of the kinds it takes.
 
-    Parameters
-    ----------
-    **asked
-        ``average``, ``mvnn``, ``tmin``, ``tmax``, ``resample``.
-
-    Raises
-    ------
-    ValueError
-        If one is not.
+    **asked: ``average``, ``mvnn``, ``tmin``, ``tmax``, ``resample``.
+    Raises ValueError if one is not.
     """
     seconds = (Number(-3600, 3600), None)
     kinds = {
@@ -93,15 +70,8 @@ def check_asked(**asked: Any) -> None:
 def check_baseline(baseline: Any) -> None:
     """Raise unless a baseline is "auto", None or two times.
 
-    Parameters
-    ----------
-    baseline : "auto" | tuple of float | None
-        What the user gave.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
+    baseline: What the user gave.
+    Raises ValueError if it is not.
     """
     if baseline is None or (isinstance(baseline, str) and baseline == "auto"):
         return
@@ -114,17 +84,9 @@ def check_baseline(baseline: Any) -> None:
 def check_plain(names: Sequence[str], label: str) -> None:
     """Raise where a name that somebody wrote into a file leads out of a folder.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Names of folders and files.
-    label : str
-        What errors call the list.
-
-    Raises
-    ------
-    ValueError
-        If one is a path, or of no file.
+    names: Names of folders and files.
+    label: What errors call the list.
+    Raises ValueError if one is a path, or of no file.
     """
     for name in names:
         if name in ("", ".", "..") or re.search(r"[/\\\0:]", name):
@@ -136,19 +98,10 @@ def align_times(times: Sequence | np.ndarray, n_times: int, label: str) -> np.nd
 
     Files of the 250 Hz variants list the 300 times of an epoch whose baseline was cut off.
 
-    Parameters
-    ----------
-    times : array-like
-        Seconds, as the file lists them.
-    n_times : int
-        Samples per trial.
-    label : str
-        What errors call the file.
-
-    Returns
-    -------
-    array, shape (n_times,)
-        The last ``n_times`` of the list.
+    times: Seconds, as the file lists them.
+    n_times: Samples per trial.
+    label: What errors call the file.
+    Returns (n_times,): the last ``n_times`` of the list.
     """
     try:
         times = np.array(times, dtype=float).ravel()
@@ -173,19 +126,10 @@ def align_times(times: Sequence | np.ndarray, n_times: int, label: str) -> np.nd
 def channel_rows(ch_names: Sequence[str], channels: list[str] | None, label: str) -> np.ndarray:
     """Find the rows of the channels asked for.
 
-    Parameters
-    ----------
-    ch_names : sequence of str
-        As in the file.
-    channels : list of str | None
-        Names, in the order wanted; None is all, in the order of the file.
-    label : str
-        What errors call the file.
-
-    Returns
-    -------
-    array of int
-        Rows.
+    ch_names: As in the file.
+    channels: Names, in the order wanted; None is all, in the order of the file.
+    label: What errors call the file.
+    Returns: rows.
     """
     ch_names = [str(name) for name in ch_names]
     if channels is None:
@@ -210,16 +154,10 @@ def channel_rows(ch_names: Sequence[str], channels: list[str] | None, label: str
 def check_shape(array: np.ndarray, n_leading: int, ch_names: Sequence[str], label: str) -> None:
     """Raise where an array is not conditions x repetitions x channels x times.
 
-    Parameters
-    ----------
-    array : array
-        The data.
-    n_leading : int
-        How many axes count conditions.
-    ch_names : sequence of str
-        Names of the channels.
-    label : str
-        What errors call the file.
+    array: The data.
+    n_leading: How many axes count conditions.
+    ch_names: Names of the channels.
+    label: What errors call the file.
     """
     shape: tuple[int, ...] = getattr(array, "shape", ())
     if len(shape) != n_leading + 3:
@@ -238,21 +176,9 @@ def check_shape(array: np.ndarray, n_leading: int, ch_names: Sequence[str], labe
 def check_names(names: Any, label: str) -> list[str]:
     """Return the names of channels as a list.
 
-    Parameters
-    ----------
-    names : sequence of str
-        As the file lists them.
-    label : str
-        What errors call the file.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    ValueError
-        If they are no names, or one is there twice.
+    names: As the file lists them.
+    label: What errors call the file.
+    Raises ValueError if they are no names, or one is there twice.
     """
     listed = list(names) if np.iterable(names) and not isinstance(names, (str, bytes)) else []
     if not listed or not all(isinstance(name, str) for name in listed):
@@ -266,17 +192,9 @@ def check_names(names: Any, label: str) -> list[str]:
 def unit_by_scale(array: np.ndarray, label: str) -> str:
     """Tell volts from data without unit by their size.
 
-    Parameters
-    ----------
-    array : array, shape (..., n_channels, n_times)
-        The data; a few trials are looked at.
-    label : str
-        What errors call the file.
-
-    Returns
-    -------
-    str
-        ``"V"``, or ``""`` for data that were whitened or z-scored.
+    array (..., n_channels, n_times): The data; a few trials are looked at.
+    label: What errors call the file.
+    Returns: ``"V"``, or ``""`` for data that were whitened or z-scored.
     """
     flat = np.unique(np.linspace(0, len(array) - 1, 8).round().astype(int))
     looked_at = [np.asarray(array[i], dtype=float) for i in flat]
@@ -293,17 +211,9 @@ def unit_by_scale(array: np.ndarray, label: str) -> str:
 def eeg_info(ch_names: list[str], sfreq: float) -> mne.Info:
     """Make the Info of EEG channels at 10-05 sites.
 
-    Parameters
-    ----------
-    ch_names : list of str
-        Names.
-    sfreq : float
-        Sampling rate in Hz.
-
-    Returns
-    -------
-    mne.Info
-        With positions on MNE's template head.
+    ch_names: Names.
+    sfreq: Sampling rate in Hz.
+    Returns: with positions on MNE's template head.
     """
     info = mne.create_info(list(ch_names), sfreq, "eeg", verbose="error")
     info.set_montage(site_montage(), on_missing="ignore", verbose="error")
@@ -316,17 +226,9 @@ def eeg_info(ch_names: list[str], sfreq: float) -> mne.Info:
 def ctf_info(ch_names: list[str], sfreq: float) -> mne.Info:
     """Make the Info of CTF sensors from the helmet that MNE knows, picked by name.
 
-    Parameters
-    ----------
-    ch_names : list of str
-        Names such as ``"MLC11"`` or ``"MLC11-1609"``: what follows the dash is the system's.
-    sfreq : float
-        Sampling rate in Hz.
-
-    Returns
-    -------
-    mne.Info
-        In the order of ``ch_names``, under these names.
+    ch_names: Names such as ``"MLC11"`` or ``"MLC11-1609"``: what follows the dash is the system's.
+    sfreq: Sampling rate in Hz.
+    Returns: in the order of ``ch_names``, under these names.
     """
     helmet = mne.channels.read_meg_canonical_info("ctf275")
     row = {name.split("-")[0]: i for i, name in enumerate(helmet["ch_names"])}
@@ -346,14 +248,9 @@ def ctf_info(ch_names: list[str], sfreq: float) -> mne.Info:
 def mark_unit(info: mne.Info, description: str, unit: str) -> None:
     """Write into an Info where data come from and whether they have a unit; saved files keep it.
 
-    Parameters
-    ----------
-    info : mne.Info
-        Changed in place.
-    description : str
-        Where the data come from.
-    unit : str
-        ``""`` is none; anything else leaves the units of the channel types.
+    info: Changed in place.
+    description: Where the data come from.
+    unit: ``""`` is none; anything else leaves the units of the channel types.
     """
     if unit == "":
         for channel in info["chs"]:
@@ -366,15 +263,8 @@ def mark_unit(info: mne.Info, description: str, unit: str) -> None:
 def has_unit(info: mne.Info) -> bool:
     """Tell whether the data of an Info have units, or were whitened or z-scored.
 
-    Parameters
-    ----------
-    info : mne.Info
-        Of epochs that a reader made, or that were saved since.
-
-    Returns
-    -------
-    bool
-        False where ``info["description"]`` says that there is none.
+    info: Of epochs that a reader made, or that were saved since.
+    Returns: false where ``info["description"]`` says that there is none.
     """
     return _NO_UNIT not in (info["description"] or "")
 
@@ -382,15 +272,8 @@ def has_unit(info: mne.Info) -> bool:
 def concept_of_file(name: str) -> str:
     """Return the concept in the name of a THINGS file: ``coat_rack_13s.jpg`` is a coat_rack.
 
-    Parameters
-    ----------
-    name : str
-        File name, with or without folders.
-
-    Returns
-    -------
-    str
-        The concept.
+    name: File name, with or without folders.
+    Returns: the concept.
     """
     return re.sub(r"_\d+[a-z]*$", "", Path(str(name)).stem)
 
@@ -398,17 +281,10 @@ def concept_of_file(name: str) -> str:
 def average_metadata(metadata: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndarray]]:
     """Reduce the metadata of single trials to one row per image.
 
-    Parameters
-    ----------
-    metadata : pandas.DataFrame
-        One row per trial, with ``image_id``.
-
-    Returns
-    -------
-    metadata : pandas.DataFrame
-        One row per image, in the order of ``image_id``; ``n_averaged`` counts its trials.
-    members : list of array of int
-        The trials of each.
+    metadata: One row per trial, with ``image_id``.
+    Returns metadata: one row per image, in the order of ``image_id``; ``n_averaged`` counts its
+        trials.
+    Returns members: the trials of each.
     """
     members = metadata.groupby("image_id", sort=True).indices
     shared = ["concept", "image", "image_id", "subject", "unit"]
@@ -490,21 +366,11 @@ def build_epochs(
 def trial_metadata(images: pd.DataFrame, subject: str, unit: str, counts: int) -> pd.DataFrame:
     """Make the metadata of trials that a file stores by image and repetition.
 
-    Parameters
-    ----------
-    images : pandas.DataFrame
-        One row per image: ``concept`` and ``image``.
-    subject : str
-        Whose trials.
-    unit : str
-        Their unit.
-    counts : int
-        Repetitions of each image.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per trial, with ``image_id``, ``repetition`` and ``address``.
+    images: One row per image: ``concept`` and ``image``.
+    subject: Whose trials.
+    unit: Their unit.
+    counts: Repetitions of each image.
+    Returns: one row per trial, with ``image_id``, ``repetition`` and ``address``.
     """
     image_id = np.repeat(np.arange(len(images)), counts)
     repetition = np.tile(np.arange(counts), len(images))

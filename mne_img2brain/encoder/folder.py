@@ -26,22 +26,10 @@ _ARRAYS, _INFO, _JSON = ENCODER_FILES
 def check_destination(fname: str | os.PathLike, overwrite: bool = False) -> Path:
     """Raise where an encoder cannot go.
 
-    Parameters
-    ----------
-    fname : path-like
-        The folder.
-    overwrite : bool
-        Whether an encoder may be there.
-
-    Returns
-    -------
-    Path
-        The folder, links followed.
-
-    Raises
-    ------
-    FileExistsError
-        If something else is there, or an encoder that is not to be replaced.
+    fname: The folder.
+    overwrite: Whether an encoder may be there.
+    Returns: the folder, links followed.
+    Raises FileExistsError if something else is there, or an encoder that is not to be replaced.
     """
     fname = as_path(fname)
     folder = Path(os.path.realpath(fname))

@@ -95,14 +95,7 @@ def _listed(obj: Any) -> bool:
 def is_savable(obj: Any) -> bool:
     """Tell whether :func:`pack` takes an object.
 
-    Parameters
-    ----------
-    obj : object
-        Anything.
-
-    Returns
-    -------
-    bool
+    obj: Anything.
     """
     try:
         pack(obj, {})
@@ -123,24 +116,11 @@ def warn_if_unsavable(regressor: "Regressor") -> None:
 def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
     """Turn an object into JSON-able structure and a flat dict of arrays.
 
-    Parameters
-    ----------
-    obj : object
-        Numbers, strings, arrays, containers of these, and objects of the closed table.
-    arrays : dict
-        Gets the arrays.
-    path : str
-        Where in the whole the object stands.
-
-    Returns
-    -------
-    object
-        JSON-able.
-
-    Raises
-    ------
-    TypeError
-        If something in it cannot be saved; the message says where it stands.
+    obj: Numbers, strings, arrays, containers of these, and objects of the closed table.
+    arrays: Gets the arrays.
+    path: Where in the whole the object stands.
+    Returns: JSON-able.
+    Raises TypeError if something in it cannot be saved; the message says where it stands.
     """
     if obj is None or isinstance(obj, (bool, str)):
         return obj
@@ -182,16 +162,9 @@ def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
 def check_names(packed: Any) -> None:
     """Look through a structure before anything is made of it.
 
-    Parameters
-    ----------
-    packed : object
-        From :func:`pack`, by way of JSON.
-
-    Raises
-    ------
-    ValueError
-        If it names a class that is not in the closed table, holds something that :func:`pack` does
-        not write, or asks for more memory than any encoder needs.
+    packed: From :func:`pack`, by way of JSON.
+    Raises ValueError if it names a class that is not in the closed table, holds something that
+        :func:`pack` does not write, or asks for more memory than any encoder needs.
     """
     waiting = [(packed, 0)]
     while waiting:
