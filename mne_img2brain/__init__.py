@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # what __getattr__ finds when it is asked
     from .regressor import DiffusionRegressor
     from .stimulus import ClipEmbedder, GaborEmbedder
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 # Public name -> module that holds it. Read on first use, so that importing the package imports
 # neither torch nor transformers nor matplotlib.
