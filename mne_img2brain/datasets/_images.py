@@ -62,19 +62,8 @@ def simulate_images(
 def generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
     """Return a generator of random numbers.
 
-    Parameters
-    ----------
-    random_state : int | numpy.random.Generator | None
-        Seed; None is fresh entropy.
-
-    Returns
-    -------
-    numpy.random.Generator
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
+    random_state: seed; None is fresh entropy.
+    Raises ValueError if it is neither.
     """
     check_parameters(
         SimpleNamespace(random_state=random_state),
@@ -86,18 +75,11 @@ def generator(random_state: int | np.random.Generator | None) -> np.random.Gener
 def image_features(images: Any, n_pixels: int = 32) -> np.ndarray:
     """Measure contrast, orientation, colour and luminance in each quarter of the visual field.
 
-    Parameters
-    ----------
-    images : list of str | path-like | PIL.Image.Image | array, or array of uint8
-        Images, as the encoder takes them.
-    n_pixels : int
-        Images are reduced to this height and width first.
-
-    Returns
-    -------
-    array, shape (n_images, 4, 8)
-        Quarters upper left, upper right, lower left, lower right; features: fine contrast, coarse
-        contrast, energy at 0, 45, 90 and 135 degrees, colour contrast, luminance.
+    images: images, as the encoder takes them.
+    n_pixels: images are reduced to this height and width first.
+    Returns (n_images, 4, 8): quarters upper left, upper right, lower left, lower right; features:
+        fine contrast, coarse contrast, energy at 0, 45, 90 and 135 degrees, colour contrast,
+        luminance.
     """
     if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.shape[3:] == (3,):
         loaded = (Image.fromarray(image) for image in images)

@@ -31,19 +31,9 @@ def power_changes(
 ) -> dict[str, np.ndarray]:
     """Draw what images do to the power of each rhythm.
 
-    Parameters
-    ----------
-    rhythms : dict of str -> float
-        SD over images in dB.
-    features : array, shape (n_images, ...)
-        Of the images.
-    rng : numpy.random.Generator
-        Draws the tuning.
-
-    Returns
-    -------
-    dict of str -> array, shape (n_images,)
-        Change from before onset in dB, at its largest.
+    rhythms: SD over images in dB.
+    features (n_images, ...): of the images.
+    Returns (n_images,): change from before onset in dB, at its largest.
     """
     pooled = features.mean(axis=(1, 2))
     changes = {}
@@ -71,21 +61,11 @@ def sources_of(name: str, positions: np.ndarray) -> np.ndarray:
 def noise_spectrum(spectrum: str, frequency: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the spectrum of noise that follows no image.
 
-    Parameters
-    ----------
-    spectrum : "broad" | "eeg"
-        As in :func:`simulate_epochs`.
-    frequency : array, shape (n_frequencies,)
-        In Hz.
-
-    Returns
-    -------
-    falling : array, shape (n_frequencies,)
-        Amplitude of all sources.
-    alpha : array, shape (n_frequencies,)
-        Amplitude that posterior sources have beside it.
-    sensor_noise : float
-        White noise of the sensors, relative to the SD of the sources there.
+    spectrum: as in :func:`simulate_epochs`.
+    frequency (n_frequencies,): in Hz.
+    Returns falling (n_frequencies,): amplitude of all sources.
+    Returns alpha (n_frequencies,): amplitude that posterior sources have beside it.
+    Returns sensor_noise: white noise of the sensors, relative to the SD of the sources there.
     """
     if spectrum == "broad":
         # knee at 1 Hz: power falls as 1/f above it

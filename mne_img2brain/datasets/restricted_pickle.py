@@ -34,17 +34,7 @@ _KEEP_BYTES = 64 * 2**20
 class MappedFile:
     """A file as memory, whose pages can be handed back.
 
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The file.
-    buffer : mmap.mmap
-        Its content, read only.
+    buffer: its content, read only.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -60,10 +50,7 @@ class MappedFile:
     def saw(self, n_bytes: int) -> None:
         """Count bytes that were read, and hand pages back when there are many.
 
-        Parameters
-        ----------
-        n_bytes : int
-            How many bytes were read since the last call.
+        n_bytes: how many bytes were read since the last call.
         """
         self._n_seen += n_bytes
         if self._n_seen >= _KEEP_BYTES and hasattr(mmap, "MADV_DONTNEED"):
@@ -75,26 +62,12 @@ class MappedFile:
 def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[Any, MappedFile]:
     """Read a pickle of arrays and builtin containers.
 
-    Parameters
-    ----------
-    path : path-like | MappedFile
-        The file.
-    offset : int
-        Where in the file the pickle begins.
-
-    Returns
-    -------
-    value : object
-        What was pickled. Arrays are read-only views of the file.
-    mapped : MappedFile
-        The file they are views of.
-
-    Raises
-    ------
-    RefusedError
-        If the pickle asks for anything but arrays and builtin containers; it is named.
-    ValueError
-        If the file is cut short or is no pickle.
+    offset: where in the file the pickle begins.
+    Returns value: what was pickled. Arrays are read-only views of the file.
+    Returns mapped: the file they are views of.
+    Raises RefusedError if the pickle asks for anything but arrays and builtin containers; it is
+        named.
+    Raises ValueError if the file is cut short or is no pickle.
     """
     mapped = path if isinstance(path, MappedFile) else MappedFile(path)
     try:
@@ -118,25 +91,10 @@ def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[
 def read_npy(path: str | os.PathLike) -> tuple[Any, MappedFile]:
     """Read what is under a name that ends in ``.npy``: an array, an object, or a bare pickle.
 
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    value : array | object
-        The array, as a view of the file; what a 0-dimensional object array holds; or, where
-        there is no NPY header, what was pickled.
-    mapped : MappedFile
-        The file.
-
-    Raises
-    ------
-    RefusedError
-        If a pickle inside asks for anything but arrays and builtin containers.
-    ValueError
-        If the file is cut short, or neither an NPY file nor a pickle.
+    Returns value: the array, as a view of the file; what a 0-dimensional object array holds; or,
+        where there is no NPY header, what was pickled.
+    Raises RefusedError if a pickle inside asks for anything but arrays and builtin containers.
+    Raises ValueError if the file is cut short, or neither an NPY file nor a pickle.
     """
     mapped = MappedFile(path)
     if mapped.buffer[:6] != np.lib.format.MAGIC_PREFIX:
@@ -185,26 +143,11 @@ def _npy_header(path: Path) -> tuple[tuple, bool, np.dtype, int]:
 def read_torch_zip(path: str | os.PathLike) -> tuple[Any, MappedFile]:
     """Read arrays that were put in a ``.pt`` file as NumPy arrays, without torch.
 
-    Parameters
-    ----------
-    path : path-like
-        A file that ``torch.save`` wrote.
-
-    Returns
-    -------
-    value : object
-        What was saved; arrays are views of the file.
-    mapped : MappedFile
-        The file.
-
-    Raises
-    ------
-    TensorInsideError
-        If it holds tensors, which torch has to read.
-    RefusedError
-        If it asks for anything but arrays and builtin containers.
-    ValueError
-        If it is not such a file.
+    path: a file that ``torch.save`` wrote.
+    Returns value: what was saved; arrays are views of the file.
+    Raises TensorInsideError if it holds tensors, which torch has to read.
+    Raises RefusedError if it asks for anything but arrays and builtin containers.
+    Raises ValueError if it is not such a file.
     """
     mapped = MappedFile(path)
     try:

@@ -64,25 +64,13 @@ class Preparation:
     Baseline, then resampling, then the choice of a time window: resampling the whole trial keeps
     edge effects out of the window. All three are linear, so that they commute with averaging.
 
-    Parameters
-    ----------
-    times : array, shape (n_times,)
-        Seconds from image onset, as in the file.
-    baseline : tuple of float | None
-        First and last time of the baseline to subtract; None is none.
-    resample : float | None
-        Sampling rate to change to, in Hz.
-    tmin, tmax : float | None
-        First and last time to keep; None keeps all.
-
-    Attributes
-    ----------
-    times : array, shape (n_times,)
-        Seconds from image onset, afterwards.
-    sfreq : float
-        Sampling rate afterwards, in Hz.
-    baseline : tuple of float | None
-        First and last time of the baseline that is subtracted.
+    times (n_times,): seconds from image onset, as in the file.
+    baseline: first and last time of the baseline to subtract; None is none.
+    resample: sampling rate to change to, in Hz.
+    tmin, tmax: first and last time to keep; None keeps all.
+    times (n_times,): seconds from image onset, afterwards.
+    sfreq: sampling rate afterwards, in Hz.
+    baseline: first and last time of the baseline that is subtracted.
     """
 
     def __init__(
@@ -147,14 +135,9 @@ class Preparation:
 class Stream:
     """Which trials make up each epoch, and what is done to them.
 
-    Parameters
-    ----------
-    trials : Trials
-        What is on disk.
-    addresses : list of list
-        For every epoch the trials it is the mean of.
-    preparation : Preparation
-        What is done to it.
+    trials: what is on disk.
+    addresses: for every epoch the trials it is the mean of.
+    preparation: what is done to it.
     """
 
     def __init__(self, trials: Trials, addresses: list[list], preparation: Preparation) -> None:
@@ -179,20 +162,11 @@ class StreamedEpochs(mne.BaseEpochs):
     ``epochs["session == 1"]``) without reading anything; ``get_data`` and ``load_data`` read what
     is left. MNE can pick channels or crop once they are loaded.
 
-    Parameters
-    ----------
-    stream : Stream
-        One item per epoch.
-    info : mne.Info
-        Of the channels.
-    events : array of int, shape (n_epochs, 3)
-        One event per epoch.
-    event_id : dict of str -> int
-        Names of the event codes.
-    metadata : pandas.DataFrame
-        One row per epoch.
-    baseline : tuple of float | None
-        The baseline that the trials have; recorded, not subtracted again.
+    stream: one item per epoch.
+    events (n_epochs, 3): one event per epoch.
+    event_id: names of the event codes.
+    metadata: one row per epoch.
+    baseline: the baseline that the trials have; recorded, not subtracted again.
     """
 
     def __init__(
@@ -221,10 +195,7 @@ class StreamedEpochs(mne.BaseEpochs):
     def load_data(self) -> Self:
         """Read all trials that are left.
 
-        Returns
-        -------
-        StreamedEpochs
-            The object itself, now in memory.
+        Returns: the object itself, now in memory.
         """
         super().load_data()
         self._stream = None

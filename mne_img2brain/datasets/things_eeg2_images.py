@@ -94,20 +94,7 @@ def content_hash(metadata: dict[str, list[str]]) -> str:
 def read_image_metadata(path: str | os.PathLike) -> dict[str, list[str]]:
     """Read ``image_metadata.npy``, or the same lists as JSON.
 
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    dict of str -> list of str
-        ``{train,test}_img_{concepts,concepts_THINGS,files}``.
-
-    Raises
-    ------
-    ValueError
-        If lists are missing or of different lengths.
+    Raises ValueError if lists are missing or of different lengths.
     """
     path = as_path(path, "path")
     if path.suffix == ".json":
@@ -118,19 +105,7 @@ def read_image_metadata(path: str | os.PathLike) -> dict[str, list[str]]:
 def read_json(path: Path) -> Any:
     """Read a JSON file, or say that it is none.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    object
-
-    Raises
-    ------
-    ValueError
-        If it is no JSON.
+    Raises ValueError if it is no JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -141,22 +116,10 @@ def read_json(path: Path) -> Any:
 def check_lists(found: Any, label: str) -> dict[str, list[str]]:
     """Return the six lists of images.
 
-    Parameters
-    ----------
-    found : dict
-        What may hold them.
-    label : str
-        What errors call it.
-
-    Returns
-    -------
-    dict of str -> list of str
-
-    Raises
-    ------
-    ValueError
-        If lists are missing or of different lengths, or an image would not be in the folder of
-        images.
+    found: what may hold them.
+    label: what errors call it.
+    Raises ValueError if lists are missing or of different lengths, or an image would not be in the
+        folder of images.
     """
     missing = [key for key in _KEYS if not isinstance(found, dict) or key not in found]
     if missing:
@@ -179,17 +142,8 @@ def check_lists(found: Any, label: str) -> dict[str, list[str]]:
 def find_image_metadata(path: Path, images_dir: str | os.PathLike | None) -> Path:
     """Look for the metadata beside the data, above them, and beside the images.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        Where the data are.
-    images_dir : path-like | None
-        Where the images are.
-
-    Returns
-    -------
-    pathlib.Path
-        The file.
+    path: where the data are.
+    images_dir: where the images are.
     """
     places = [path, *list(path.resolve().parents)[:3]]
     if images_dir is not None:
@@ -211,21 +165,9 @@ def image_table(
 ) -> pd.DataFrame:
     """List the image of every condition, in the order of conditions.
 
-    Parameters
-    ----------
-    metadata : dict of str -> list of str
-        The six lists.
-    split : str
-        ``"train"`` or ``"test"``.
-    n_conditions : int
-        How many conditions the data have.
-    label : str
-        What errors call the data.
-
-    Returns
-    -------
-    pandas.DataFrame, shape (n_conditions, 2)
-        ``concept``, and ``image``: the path below the folder of the images.
+    n_conditions: how many conditions the data have.
+    label: what errors call the data.
+    Returns (n_conditions, 2): ``concept``, and ``image``: the path below the folder of the images.
     """
     folders, files = metadata[f"{split}_img_concepts"], metadata[f"{split}_img_files"]
     if len(files) != n_conditions:
@@ -247,21 +189,10 @@ def image_table(
 def ubp_table(images: np.ndarray, split: str, n_conditions: int, label: str) -> pd.DataFrame:
     """List the images that a UBP file names itself.
 
-    Parameters
-    ----------
-    images : array of str, shape (n_conditions, n_repetitions) or (n_conditions,)
-        Paths.
-    split : str
-        ``"train"`` or ``"test"``.
-    n_conditions : int
-        How many conditions the data have.
-    label : str
-        What errors call the file.
-
-    Returns
-    -------
-    pandas.DataFrame, shape (n_conditions, 2)
-        As :func:`image_table`.
+    images (n_conditions, n_repetitions): paths.
+    n_conditions: how many conditions the data have.
+    label: what errors call the file.
+    Returns (n_conditions, 2): as :func:`image_table`.
     """
     images = np.asarray(images)
     images = images.reshape(len(images), -1)
@@ -284,22 +215,10 @@ def locate_images(
 ) -> pd.DataFrame:
     """Replace the paths of images by where they are on this machine.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        With ``image``, relative paths.
-    split : str
-        ``"train"`` or ``"test"``.
-    path : pathlib.Path
-        Where the data are.
-    images_dir : path-like | None
-        The folder that holds ``training_images`` and ``test_images``; None looks beside the data
-        and leaves the paths relative where there is none.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A copy.
+    table: with ``image``, relative paths.
+    path: where the data are.
+    images_dir: the folder that holds ``training_images`` and ``test_images``; None looks beside
+        the data and leaves the paths relative where there is none.
     """
     names = _FOLDERS[split]
     given = None if images_dir is None else Path(images_dir).expanduser()

@@ -98,35 +98,13 @@ def load_raw(
 ) -> tuple[list, Any]:
     """Cut raw recordings into epochs.
 
-    Parameters
-    ----------
-    files : list of pathlib.Path
-        One recording per session.
-    images : pandas.DataFrame
-        ``concept`` and ``image`` of every condition.
-    name : str
-        The subject.
-    split : str
-        ``"train"`` or ``"test"``.
-    average : bool
-        Whether to average the trials of each image.
-    baseline : "auto" | tuple of float | None
-        What to subtract.
-    mvnn : bool
-        Whether to whiten.
-    channels : list of str | None
-        Sensors.
-    tmin, tmax : float | None
-        First and last time in seconds; None is -0.2 and 1 s.
-    resample : float | None
-        Sampling rate in Hz.
-
-    Returns
-    -------
-    images : list of str
-        The image of each epoch.
-    epochs : StreamedEpochs
-        The epochs.
+    files: one recording per session.
+    images: ``concept`` and ``image`` of every condition.
+    average: whether to average the trials of each image.
+    baseline: what to subtract.
+    tmin, tmax: first and last time in seconds; None is -0.2 and 1 s.
+    resample: sampling rate in Hz.
+    Returns images: the image of each epoch.
     """
     tmin, tmax = (_WINDOW[0] if tmin is None else tmin), (_WINDOW[1] if tmax is None else tmax)
     baseline = (None, 0.0) if isinstance(baseline, str) and baseline == "auto" else baseline
@@ -240,15 +218,9 @@ def _fit_whiteners(
 def shrunk_covariance(trial: np.ndarray) -> np.ndarray:
     """Return the covariance of channels over the times of a trial, shrunk to its diagonal.
 
-    Parameters
-    ----------
-    trial : array, shape (n_channels, n_times)
-        One trial.
-
-    Returns
-    -------
-    array, shape (n_channels, n_channels)
-        Ledoit-Wolf, of the trial scaled to unit variance per channel and scaled back.
+    trial (n_channels, n_times): one trial.
+    Returns (n_channels, n_channels): Ledoit-Wolf, of the trial scaled to unit variance per channel
+        and scaled back.
 
     References
     ----------
@@ -267,15 +239,8 @@ def shrunk_covariance(trial: np.ndarray) -> np.ndarray:
 def inverse_root(covariance: np.ndarray) -> np.ndarray:
     """Return the symmetric matrix W with W C W = 1.
 
-    Parameters
-    ----------
-    covariance : array, shape (n_channels, n_channels)
-        Positive definite.
-
-    Returns
-    -------
-    array, shape (n_channels, n_channels)
-        ``C ** -0.5``.
+    covariance (n_channels, n_channels): positive definite.
+    Returns (n_channels, n_channels): ``C ** -0.5``.
     """
     values, vectors = np.linalg.eigh(covariance)
     if values[0] <= 1e-12 * values[-1]:

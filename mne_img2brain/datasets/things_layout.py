@@ -306,30 +306,15 @@ def build_epochs(
 ) -> tuple[list[str], StreamedEpochs]:
     """Make the epochs of a reader: averages in memory, single trials on disk.
 
-    Parameters
-    ----------
-    trials : Trials
-        What is on disk.
-    metadata : pandas.DataFrame
-        One row per trial, with ``concept``, ``image``, ``image_id``, ``subject``, ``unit`` and
-        ``address``, where the trial is.
-    info : mne.Info
-        Of the channels; changed in place.
-    preparation : Preparation
-        What is done to trials.
-    average : bool
-        Whether to average the trials of each image.
-    description : str
-        Where the data come from, for ``info["description"]``.
-    baseline : tuple of float | None
-        The baseline that the trials have.
-
-    Returns
-    -------
-    images : list of str
-        The image of each epoch.
-    epochs : StreamedEpochs
-        The epochs.
+    trials: what is on disk.
+    metadata: one row per trial, with ``concept``, ``image``, ``image_id``, ``subject``, ``unit``
+        and ``address``, where the trial is.
+    info: of the channels; changed in place.
+    preparation: what is done to trials.
+    average: whether to average the trials of each image.
+    description: where the data come from, for ``info["description"]``.
+    baseline: the baseline that the trials have.
+    Returns images: the image of each epoch.
     """
     addresses = metadata.pop("address").tolist()
     unit = metadata["unit"].iloc[0]

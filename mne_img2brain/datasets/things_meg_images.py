@@ -28,12 +28,8 @@ ACCESS = (
 def check_columns(metadata: pd.DataFrame, label: str) -> None:
     """Raise where metadata lack the columns that tell trials apart.
 
-    Parameters
-    ----------
-    metadata : pandas.DataFrame
-        One row per trial.
-    label : str
-        What errors call them.
+    metadata: one row per trial.
+    label: what errors call them.
     """
     missing = [name for name in _COLUMNS if name not in metadata]
     if missing:
@@ -48,22 +44,10 @@ def choose_trials(
 ) -> pd.DataFrame:
     """Choose the trials of a split.
 
-    Parameters
-    ----------
-    metadata : pandas.DataFrame
-        One row per trial of the file.
-    codes : array of int, shape (n_trials,) | None
-        Event codes; 999999 are catch trials.
-    split : str
-        ``"train"`` or ``"test"``.
-    protocol : str
-        ``"zero-shot"`` or ``"standard"``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per trial chosen, in the order of the file: ``concept``, ``image``, ``image_id``,
-        ``session``, ``run``, ``trial``, ``repetition``, ``address``.
+    metadata: one row per trial of the file.
+    codes (n_trials,) | None: event codes; 999999 are catch trials.
+    Returns: one row per trial chosen, in the order of the file: ``concept``, ``image``,
+        ``image_id``, ``session``, ``run``, ``trial``, ``repetition``, ``address``.
     """
     kind = metadata["trial_type"].astype(str).str.strip()
     catch = kind.eq("catch").to_numpy()
@@ -112,22 +96,10 @@ def image_lists(
 ) -> dict[str, pd.DataFrame]:
     """List the images of the zero-shot split in the order of ATM's pickles.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        Where the data are.
-    number : int
-        The subject.
-    metadata : path-like | None
-        ``sample_attributes_P1.csv``.
-    images_dir : path-like | None
-        Where the images are.
-
-    Returns
-    -------
-    dict of str -> pandas.DataFrame
-        ``concept`` and ``image`` of the training and of the test images, ordered by concept and
-        file, which is the order of the THINGS numbers.
+    path: where the data are.
+    images_dir: where the images are.
+    Returns: ``concept`` and ``image`` of the training and of the test images, ordered by concept
+        and file, which is the order of the THINGS numbers.
     """
     table = _attributes(path, number, metadata)
     if table is not None:
@@ -157,19 +129,9 @@ def image_lists(
 def locate_images(images: pd.Series, path: Path, images_dir: str | os.PathLike | None) -> list[str]:
     """Replace the paths of images by where they are on this machine.
 
-    Parameters
-    ----------
-    images : pandas.Series
-        Paths ``images_meg/<concept>/<file>`` or ``images_test_meg/<file>``.
-    path : pathlib.Path
-        Where the data are.
-    images_dir : path-like | None
-        Where the images are; None looks beside and above the data.
-
-    Returns
-    -------
-    list of str
-        Paths.
+    images: paths ``images_meg/<concept>/<file>`` or ``images_test_meg/<file>``.
+    path: where the data are.
+    images_dir: where the images are; None looks beside and above the data.
     """
     given = None if images_dir is None else Path(images_dir).expanduser()
     if given is not None and not given.is_dir():

@@ -51,25 +51,11 @@ def write_folder(
 ) -> None:
     """Write the files of an encoder: all of them, or none.
 
-    Parameters
-    ----------
-    fname : path-like
-        The folder; it is made where it is not there.
-    structure : dict
-        JSON-able.
-    arrays : dict
-        Goes to safetensors.
-    info : mne.Info
-        Goes to a FIF file.
-    overwrite : bool
-        Whether the files of an encoder that is there are replaced. All others stay.
-
-    Raises
-    ------
-    FileExistsError
-        If it is there and ``overwrite`` is False, or if it is no encoder.
-    OSError
-        If a file cannot be written; it is named, and what was there before is kept.
+    fname: the folder; it is made where it is not there.
+    info: goes to a FIF file.
+    overwrite: whether the files of an encoder that is there are replaced. All others stay.
+    Raises FileExistsError if it is there and ``overwrite`` is False, or if it is no encoder.
+    Raises OSError if a file cannot be written; it is named, and what was there before is kept.
     """
     from mne.io import write_info
 
@@ -108,30 +94,12 @@ def read_folder(fname: str | os.PathLike, check: Callable[[Any], None]) -> tuple
     Of a folder that is written to at the same time, what was there before is read, or what is
     there afterwards.
 
-    Parameters
-    ----------
-    fname : path-like
-        The folder.
-    check : callable
-        Is given the encoder's part of the JSON, and raises ValueError if that is not to be read.
-
-    Returns
-    -------
-    structure : dict
-        From the JSON.
-    arrays : dict
-        From the safetensors.
-    info : bytes
-        What is in the FIF file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no saved encoder.
-    PermissionError
-        If it may not be read.
-    ValueError
-        If a file, which is named, is damaged, or of another format.
+    check: is given the encoder's part of the JSON, and raises ValueError if that is not to be
+        read.
+    Returns info: what is in the FIF file.
+    Raises FileNotFoundError if there is no saved encoder.
+    Raises PermissionError if it may not be read.
+    Raises ValueError if a file, which is named, is damaged, or of another format.
     """
     fname = as_path(fname)
     for _ in range(1000):

@@ -217,21 +217,8 @@ def _check_size(label: str, name: str, number: Any) -> None:
 def unpack(packed: Any, arrays: dict) -> Any:
     """Undo :func:`pack`.
 
-    Parameters
-    ----------
-    packed : object
-        From :func:`pack`, by way of JSON.
-    arrays : dict
-        The arrays.
-
-    Returns
-    -------
-    object
-
-    Raises
-    ------
-    ValueError
-        If the structure is not of the kind that :func:`pack` makes.
+    packed: from :func:`pack`, by way of JSON.
+    Raises ValueError if the structure is not of the kind that :func:`pack` makes.
     """
     check_names(packed)
     return _unpacked(packed, arrays)
@@ -276,23 +263,11 @@ def write_encoder(
 ) -> None:
     """Write a fitted encoder to a folder.
 
-    Parameters
-    ----------
-    encoder : ImageToBrainEncoder
-        Fitted.
-    fname : path-like
-        The folder to make.
-    overwrite : bool
-        Whether an encoder saved there before is replaced.
-    embedder : bool
-        Whether the embedder is written, where it can be.
-
-    Raises
-    ------
-    TypeError
-        If the regressor cannot be saved; nothing is written then.
-    FileExistsError
-        If the folder is there and ``overwrite`` is False.
+    fname: the folder to make.
+    overwrite: whether an encoder saved there before is replaced.
+    embedder: whether the embedder is written, where it can be.
+    Raises TypeError if the regressor cannot be saved; nothing is written then.
+    Raises FileExistsError if the folder is there and ``overwrite`` is False.
     """
     arrays = {}
     state = {name: value for name, value in vars(encoder).items() if name.endswith("_")}
@@ -323,25 +298,10 @@ def restore_encoder(
 ) -> Any:
     """Make a fitted encoder of what :func:`write_encoder` wrote.
 
-    Parameters
-    ----------
-    kind : type
-        The class of the encoder.
-    fname : path-like
-        The folder.
-    embedder : transformer | None
-        Used in place of the saved one.
-
-    Returns
-    -------
-    ImageToBrainEncoder
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it is damaged or of a newer format.
+    kind: the class of the encoder.
+    embedder: used in place of the saved one.
+    Raises FileNotFoundError if there is none.
+    Raises ValueError if it is damaged or of a newer format.
     """
     fname = as_path(fname)
     if embedder is not None and not hasattr(embedder, "transform"):
