@@ -1,6 +1,7 @@
-"""Write encoders that later versions must read: ``PYTHONPATH=tests python tests/encoder/saved/make.py``.
+"""Write encoders that later versions must read.
 
-Done once for each release; what is there is left as it is.
+Once for each release, by ``PYTHONPATH=tests python tests/encoder/saved/make.py``; what is there is
+left as it is.
 """
 
 from pathlib import Path
