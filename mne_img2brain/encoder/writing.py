@@ -282,7 +282,7 @@ def _take(images: Any, rows: slice, n_images: int) -> Any:
 
 
 def _identify(encoder: Any) -> str:
-    """Hash what an encoder has learnt; one that cannot be saved is told from all others."""
+    """Hash what an encoder has learnt; one that cannot be saved is like no other."""
     arrays: dict[str, np.ndarray] = {}
     state = {k: v for k, v in vars(encoder).items() if k.endswith("_") and k != "info_"}
     try:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Real:
     """What real trials are compared with themselves, once for all encoders.
 
-    No more trials of an image are told from others than there are draws of it.
+    Of an image no more trials are compared with others than there are draws of it.
     """
 
     def __init__(

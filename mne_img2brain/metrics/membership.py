@@ -11,7 +11,7 @@ _FLOOR = 1e-5  # of the variance of the first component: what is below is roundi
 
 
 class Membership(NamedTuple):
-    """How well trials of the fit are told from others by what a model gives away; 0.5 is chance.
+    """How well what a model gives away separates trials of the fit from others; 0.5 is chance.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Membership(NamedTuple):
 
 
 def membership_auc(members: np.ndarray, others: np.ndarray, draws: np.ndarray) -> Membership:
-    r"""Tell trials that a model was fitted to from trials that it was not, by three attacks.
+    r"""Separate trials that a model was fitted to from trials that it was not, by three attacks.
 
     All trials are given without the expected response of their image,
     :math:`e = y - \mu(\text{image})`. With :math:`W` what whitens draws, the scores are

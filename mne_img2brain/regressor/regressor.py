@@ -426,12 +426,12 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             In the unit of ``y``.
         """
         tokens, subjects = self._check_predict(X, subjects)
-        own = self.noise_.mean(tokens, subjects)
-        if own is None:
-            expected = self.mean_.predict(tokens, subjects)
-        else:
+        if getattr(self.noise_, "mean_weight_", 0):
             expected, power = self._means(tokens, subjects)
+            own = self.noise_.mean(tokens, subjects)
             expected = expected + self._own_mean(own, power, subjects)
+        else:
+            expected = self.mean_.predict(tokens, subjects)
         return expected.reshape(len(tokens), *self.target_shape_)
 
     def sample(
