@@ -91,13 +91,14 @@ class Views:
         Returns: ``pooled`` (n_images, n_pooled) and, of tokens, ``places`` (n_images, n_places,
             n_features).
         """
-        # A place that an image does not have is as good as one like the mean of all images.
-        return {
-            name: np.nan_to_num((view - self.mean_[name]) / self.scale_[name]).astype(
-                dtype, copy=False
-            )
-            for name, view in self._views(x).items()
-        }
+        views = self._views(x)
+        for name, view in views.items():
+            view -= self.mean_[name]
+            view /= self.scale_[name]
+            # A place that an image does not have is as good as one like the mean of all images.
+            view[np.isnan(view)] = 0
+            views[name] = view.astype(dtype, copy=False)
+        return views
 
     def get_arrays(self) -> dict:
         """Return what :meth:`transform` needs, by name."""

@@ -14,7 +14,6 @@ with :math:`\Omega` the number of trials of each image.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 from .kernels import rounding
 from .response_space import weighted_mean
@@ -154,9 +153,9 @@ def fit_mixed_model(
     floor = 1e-6 * sigma.mean() * ratio.mean() or 1e-300
     signal, noise = np.diag(sigma), np.diag(sigma * ratio + floor)
     for iteration in range(max_iter + 1):
-        lower = linalg.cholesky(noise + floor * np.eye(n_targets), lower=True)
-        inverse = linalg.solve_triangular(lower, np.eye(n_targets), lower=True)
-        d, q = linalg.eigh(inverse @ signal @ inverse.T)
+        lower = np.linalg.cholesky(noise + floor * np.eye(n_targets))
+        inverse = np.linalg.inv(lower)
+        d, q = np.linalg.eigh(inverse @ signal @ inverse.T)
         d = np.maximum(d, 0)
         mixing, unmixing = lower @ q, q.T @ inverse
         if iteration == max_iter:

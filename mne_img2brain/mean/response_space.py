@@ -7,6 +7,8 @@ from scipy import linalg, sparse
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_array
 
+from .._linalg import in_threads
+
 __all__ = [
     "SignalPrior", "Space", "Whitener", "average_trials", "check_responses", "find_spaces",
     "weighted_mean",
@@ -14,6 +16,7 @@ __all__ = [
 
 _MAX_DEVIATIONS = 5000  # rows from which covariances are estimated,
 _MAX_VALUES = 2 * 10**7  # and numbers in them: 1,270 rows of 63 channels x 250 times
+_GROUPS = 4  # of blocks that are summed side by side; more would hold more sums
 _BLOCK = 2**19  # numbers that are turned at a time: they stay in the cache
 
 
@@ -151,22 +154,26 @@ def find_spaces(
         deviations *= root[some]
         white = _whiten_averages(deviations, shape, n_signal, rng)
         del deviations
-    moments = [
-        _Moments(shape).add(responses, root, some[fold[some] == k], means[0], white)
-        for k in range(n_folds)
-    ]
-    spaces = []
-    for k, (rows, mean) in enumerate(zip(kept, means, strict=True), start=-1):
+    moments = in_threads(
+        lambda k: _Moments(shape).add(responses, root, some[fold[some] == k], means[0], white),
+        range(n_folds),
+    )
+
+    def find(k: int) -> Space:
+        rows, mean = kept[k + 1], means[k + 1]
         those = sum((m for j, m in enumerate(moments) if j != k), _Moments(shape))
-        about = those.about(white.whiten((mean - means[0])[None]))
-        prior = SignalPrior(shape).fit_moments(*about, rank=white.rank())
+        space, time, n_rows = those.about(white.whiten((mean - means[0])[None]))
+        prior = SignalPrior(shape).fit_moments(space, time, n_rows, white.rank())
         parts = _blocks(rows, responses.shape[1])
         reduced = [prior.reduce(responses[part] - mean, white) for part in parts]
         reduced = np.concatenate(reduced)
-        axes = _directions(root[rows] * reduced, min(n_components, reduced.shape[1]), rng)
+        n_axes = min(n_components, reduced.shape[1])
+        axes = _directions(root[rows] * reduced, n_axes, int(seeds[k + 1]))
         colours = white.colour(prior.expand(axes))
-        spaces.append(Space((reduced @ axes.T).astype(float), colours, mean))
-    return spaces
+        return Space((reduced @ axes.T).astype(float), colours, mean)
+
+    seeds = rng.integers(2**31 - 1, size=len(kept))
+    return in_threads(find, range(-1, len(kept) - 1))
 
 
 def _whiten_averages(
@@ -176,7 +183,7 @@ def _whiten_averages(
     white = Whitener(shape).fit(deviations)
     for _ in range(3 if n_signal else 0):
         whitened = white.whiten(deviations)
-        axes = _directions(whitened, n_signal, rng)
+        axes = _directions(whitened, n_signal, int(rng.integers(2**31 - 1)))
         scores = whitened @ axes.T
         del whitened
         noise = scores @ white.colour(axes)
@@ -233,10 +240,9 @@ class _Moments:
         return self.space - space - space.T, self.time - time - time.T, self.n_rows
 
 
-def _directions(x: np.ndarray, n_components: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the first right singular vectors."""
+def _directions(x: np.ndarray, n_components: int, seed: int) -> np.ndarray:
+    """Return the first right singular vectors; of very many rows by a randomised decomposition."""
     if min(x.shape) > 2000:
-        seed = int(rng.integers(2**31 - 1))
         return randomized_svd(x, n_components, random_state=seed)[2]
     if x.shape[0] < x.shape[1]:
         _, left = linalg.eigh(x @ x.T, subset_by_index=(len(x) - n_components, len(x) - 1))
@@ -291,17 +297,25 @@ class Whitener:
         """Covariance along one axis, whitened along the other, shrunk towards its diagonal."""
         n = self.shape[axis - 1]
         dense = n <= self.max_dense
-        total = np.zeros((n, n) if dense else n)
-        for part in _blocks(np.arange(len(deviations)), deviations.shape[1]):
+
+        def add(parts: list[np.ndarray]) -> np.ndarray:
+            total = np.zeros((n, n) if dense else n)
+            for part in parts:
+                total += products(part)
+            return total
+
+        def products(part: np.ndarray) -> np.ndarray:
             x = (deviations[part[0] : part[-1] + 1] / self.scale_).reshape(-1, *self.shape)
             x = self._times(x, self.time_[1]) if axis == 1 else self._space(x, self.space_[1])
             if not dense:
-                total += np.square(x).sum(axis=tuple({0, 1, 2} - {axis}))
-            elif axis == 2:
+                return np.square(x).sum(axis=tuple({0, 1, 2} - {axis}))
+            if axis == 2:
                 flat = x.reshape(-1, n)
-                total += flat.T @ flat
-            else:
-                total += (x @ x.mT).sum(axis=0)
+                return flat.T @ flat
+            return (x @ x.mT).sum(axis=0)
+
+        parts = _blocks(np.arange(len(deviations)), deviations.shape[1])
+        total = sum(in_threads(add, [parts[first::_GROUPS] for first in range(_GROUPS)]))
         covariance = total / (len(deviations) * self.shape[2 - axis])
         if not dense:
             return covariance
@@ -313,7 +327,7 @@ class Whitener:
         if covariance.ndim == 1:
             values = np.maximum(covariance, self.floor * (covariance.mean() or 1.0))
             return np.sqrt(values), 1 / np.sqrt(values)
-        values, vectors = linalg.eigh(covariance)
+        values, vectors = np.linalg.eigh(covariance)
         values = np.maximum(values, self.floor * (max(values.mean(), 0) or 1.0))
         return (vectors * np.sqrt(values)) @ vectors.T, (vectors / np.sqrt(values)) @ vectors.T
 
@@ -333,19 +347,23 @@ class Whitener:
         """Apply one of the two square roots along space and time, times the scale."""
         result = np.empty(y.shape, np.result_type(y, np.float32))
         scale = self.scale_ if which == 0 else 1 / self.scale_
-        for start in range(0, len(y), size := _block_size(y.shape[-1])):
+        size = _block_size(y.shape[-1])
+
+        def apply(start: int) -> None:
             x = (y[start : start + size] * scale).reshape(-1, *self.shape)
             x = self._times(x, self.time_[which])
             if self.shape[0] > 1:
                 x = self._space(x, self.space_[which])
             result[start : start + size] = x.reshape(len(x), -1)
+
+        in_threads(apply, range(0, len(y), size))
         return result
 
     def rank(self) -> tuple[int, int]:
         """Return how many directions in space and in time have noise, not floor and shrinkage."""
         ranks = []
         for (root, _), shrunk in zip((self.space_, self.time_), self.shrunk_, strict=True):
-            values = np.square(root if root.ndim == 1 else linalg.eigvalsh(root))
+            values = np.square(root if root.ndim == 1 else np.linalg.eigvalsh(root))
             empty = max(self.floor, shrunk) * values.mean()
             ranks.append(int((values > 1.5 * empty).sum()))
         return ranks[0], ranks[1]
@@ -442,5 +460,5 @@ class SignalPrior:
 
 def _descending(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues and eigenvectors, the largest first."""
-    values, vectors = linalg.eigh(covariance)
+    values, vectors = np.linalg.eigh(covariance)
     return values[::-1], vectors[:, ::-1]

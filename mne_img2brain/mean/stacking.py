@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import linalg, optimize
 
+from .._linalg import in_threads
 from ..trials.splits import canonical_order, fold_of, merge_groups
 from .mixed_model import Rotation, fit_mixed_model, project, shrink
 from .response_space import Space, weighted_mean
@@ -107,11 +108,12 @@ def cross_validate(
     """Fit the models with one kernel in each fold, and predict what the fold holds out."""
     features, fold = images.features[name], images.fold
     held = [np.flatnonzero(fold == k) for k in range(fold.max() + 1 if fold.max() else 0)]
-    folds, models = [], []
     # a fold may find fewer components than another: the rest of its rows is 0
     n_mixed = [len(space.colours) for space in spaces] or [0]
     mixed = np.zeros((len(fold), max(n_mixed) if min(n_mixed) else 0))
-    for k, (rows, space) in enumerate(zip(held, spaces, strict=True)):
+
+    def fit(k: int) -> Rotation | None:
+        rows, space = held[k], spaces[k]
         rotated = images.rotation(name, weight, k)
         if mixed.shape[1]:
             scores, mean = project(rotated, space.scores)
@@ -119,8 +121,9 @@ def cross_validate(
             mixed[rows, : len(space.colours)] = mean + rotated.predict(
                 rows, rotated.vectors @ slopes
             )
-        if penalty is not None:
-            folds.append(rotated)
+        return rotated if penalty is not None else None
+
+    folds, models = in_threads(fit, range(len(spaces))), []
     if penalty is not None:
         target = responses[:, judged].astype(float)
         models.append(_ridge(name, features, target, weight, folds, held, penalty, judge))

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.utils.extmath import randomized_svd
 
+from .._linalg import in_threads
 from .._log import logger
 from .tiles import rhythm_components, tiles_of
 
@@ -234,13 +235,16 @@ def _log_power(
     found = rhythm_components((residuals[some] / unit).astype(np.float32), bands, _MOST_COMPONENTS)
     n_tiles = sum(band.windows.shape[1] for band in bands)
     logs = np.empty((len(residuals), found[0][0].shape[1], n_tiles), np.float32)
-    for rows in _batches(len(residuals), size):
+
+    def measure(rows: slice) -> None:
         trials = (residuals[rows] / unit).astype(np.float32)
         parts = [
             band.power(filters.T.astype(np.float32) @ trials)
             for band, (filters, _) in zip(bands, found, strict=True)
         ]
         logs[rows] = np.log(np.maximum(np.concatenate(parts, axis=2), _FLOOR))
+
+    in_threads(measure, _batches(len(residuals), size))
     for one in [None] if subject is None else np.unique(subject):
         own = slice(None) if one is None else subject == one
         logs[own] -= logs[own].mean(axis=0)

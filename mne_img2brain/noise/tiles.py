@@ -7,6 +7,8 @@ import numpy as np
 from scipy import linalg
 from scipy.fft import dct
 
+from .._linalg import in_threads
+
 __all__ = ["Band", "Tiles", "rhythm_components", "tiles_of"]
 
 _PER_OCTAVE = 2  # bands
@@ -103,7 +105,8 @@ def rhythm_components(
     values, axes = linalg.eigh(_covariance(trials))
     kept = (values > 1e-6 * values[-1]) & (np.arange(len(values))[::-1] < n_components)
     axes = axes[:, kept]
-    covariances = [_covariance(band.cut(axes.T.astype(trials.dtype) @ trials)) for band in bands]
+    sources = axes.T.astype(trials.dtype) @ trials
+    covariances = in_threads(lambda band: _covariance(band.cut(sources)), bands)
     covariances = [one / max(np.trace(one), np.finfo(float).tiny) for one in covariances]
     result = []
     for k, covariance in enumerate(covariances):
