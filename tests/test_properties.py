@@ -20,7 +20,7 @@ from mne_img2brain import Denoiser, GaborEmbedder, ImageToBrainEncoder, read_enc
 from mne_img2brain.baselines import RidgeGaussian
 from mne_img2brain.datasets.restricted_pickle import read_pickle
 from mne_img2brain.encoder.saving import pack, unpack
-from mne_img2brain.stimulus.images import image_keys, load_rgb
+from mne_img2brain.stimulus.images import image_list, load_rgb
 
 quick = settings(
     max_examples=20, deadline=None, derandomize=True,
@@ -357,4 +357,13 @@ def test_an_image_is_the_same_as_array_image_and_file(tmp_path, channels, size, 
         assert_array_equal(np.asarray(shown), array)
     image = Image.fromarray(array[..., 0] if channels == (1,) else array)
     image.save(tmp_path / "x.png")
-    assert len(set(image_keys([array, image, tmp_path / "x.png", str(tmp_path / "x.png")]))) == 1
+    assert (
+        len(
+            set(
+                image_list(
+                    [array, image, tmp_path / "x.png", str(tmp_path / "x.png")]
+                ).content_keys()
+            )
+        )
+        == 1
+    )

@@ -314,6 +314,7 @@ class ImageToBrainEncoder(BaseEstimator):
         stimuli = present(images, embedder, captions)
         looks = looks_in_fit(images, stimuli)
         warn_of_placeholders(stimuli, looks)
+        del images  # which holds what it decoded
         image = stimuli.index[row]
         ids, form = user_ids(recording, image_ids, stimuli, row)
         scaler = ChannelScaler().fit(recording.data, recording.ch_types)

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from sklearn.base import BaseEstimator
 
 from ..epochs import ChannelScaler
-from ..stimulus.images import check_images, load_rgb
+from ..stimulus.images import image_list
 
 if TYPE_CHECKING:
     from .._types import Images
@@ -50,11 +50,10 @@ class FunctionEmbedder(BaseEstimator):
     def respond(self, images: list | np.ndarray) -> np.ndarray:
         """Return responses times scale, shape (n_images, n_channels, n_times)."""
         square = (self.size, self.size)
+        images = image_list(images)
+        shown = (images.rgb(row) for row in range(len(images)))
         pixels = np.stack(
-            [
-                np.asarray(ImageOps.fit(load_rgb(image, k), square, Image.Resampling.BICUBIC))
-                for k, image in enumerate(check_images(images))
-            ]
+            [np.asarray(ImageOps.fit(rgb, square, Image.Resampling.BICUBIC)) for rgb in shown]
         )
         given = self.predict(pixels)
         if hasattr(given, "detach"):  # a tensor, perhaps on an accelerator

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._open_clip import ClipModel
-from .images import check_images, load_rgb
+from .images import image_list
 
 
 def clip_score(
@@ -64,7 +64,7 @@ def clip_score(
     >>> clip_score(["dog.jpg", "car.jpg"], ["a dog", "a car"]).shape  # doctest: +SKIP
     (2,)
     """
-    images = check_images(images)
+    images = image_list(images)
     captions = [captions] if isinstance(captions, str) else list(captions)
     if len(captions) != len(images):
         raise ValueError(
@@ -74,7 +74,7 @@ def clip_score(
     scores = []
     for start in range(0, len(images), batch_size):
         some = slice(start, start + batch_size)
-        loaded = [load_rgb(image, start + i) for i, image in enumerate(images[some])]
+        loaded = [images.rgb(row) for row in range(len(images))[some]]
         seen = clip.image_tokens(loaded)[:, 0]
         read = np.stack([tokens[-1] for tokens in clip.text_tokens(captions[some])])
         cosine = (seen * read).sum(axis=1)

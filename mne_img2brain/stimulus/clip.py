@@ -13,7 +13,7 @@ from ._open_clip import WITHOUT, ClipModel, check_activation, weights_identity
 from ._run import run_batches
 from .cache import Cache, cache_folder
 from .captions import Captioner
-from .images import check_images, load_rgb, unique_images
+from .images import ImageList, image_list, unique_images
 
 PROMPT = "Describe this image in one short sentence."
 
@@ -155,7 +155,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             If there is not one caption per image.
         """
         self._check()
-        images = check_images(images)
+        images = image_list(images)
         if captions is None:
             captions = self.captions(images)
         elif isinstance(captions, str) or len(captions) != len(images):
@@ -188,7 +188,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         """
         if self.captioner is None:
             return None
-        distinct, index, keys = unique_images(check_images(images))
+        distinct, index, keys = unique_images(images)
         if not isinstance(self.captioner, str):
             asked = self._ask(self.captioner, distinct, keys)
             return [asked[row] for row in index]
@@ -211,7 +211,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             )
 
             def describe(rows: list[int]) -> None:
-                written = captioner([load_rgb(distinct[row], row) for row in rows])
+                written = captioner([distinct.rgb(row) for row in rows])
                 for row, text in zip(rows, written, strict=True):
                     texts[row] = text
                     cache.put_text(keys[row], text)
@@ -220,14 +220,14 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             run_batches(new, self.batch_size, describe, what="Captioning", without=without)
         return [texts[row] for row in index]
 
-    def _ask(self, captioner: Callable, images: list, keys: list[str]) -> list[str]:
+    def _ask(self, captioner: Callable, images: ImageList, keys: list[str]) -> list[str]:
         """Captions of distinct images by a callable, that is asked once about each."""
         if getattr(self, "_asked", (None, None))[0] is not captioner:
             self._asked: tuple[Callable, dict[str, str]] = captioner, {}
         known = self._asked[1]
         new = [row for row, key in enumerate(keys) if key not in known]
         if new:
-            written = list(captioner([load_rgb(images[row], row) for row in new]))
+            written = list(captioner([images.rgb(row) for row in new]))
             if len(written) != len(new) or not all(isinstance(text, str) for text in written):
                 raise ValueError(
                     f"The captioner returned {len(written)} captions for {len(new)} images; "
@@ -236,7 +236,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             known.update(zip([keys[row] for row in new], written, strict=True))
         return [known[key] for key in keys]
 
-    def _image_tokens(self, images: list, keys: list[str]) -> list:
+    def _image_tokens(self, images: ImageList, keys: list[str]) -> list:
         """Tokens of distinct images, from the cache where they are there."""
         cache = Cache(self.cache_dir, "clip-image", self._settings())
         tokens = [cache.get_array(key) for key in keys]
@@ -248,7 +248,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             )
 
             def embed(rows: list[int]) -> None:
-                batch = self._clip().image_tokens([load_rgb(images[row], row) for row in rows])
+                batch = self._clip().image_tokens([images.rgb(row) for row in rows])
                 for row, array in zip(rows, batch, strict=True):
                     cache.put_array(keys[row], array)
                     tokens[row] = array.astype(np.float16)

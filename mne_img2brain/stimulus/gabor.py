@@ -8,7 +8,7 @@ from scipy import fft
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from .._parameters import Integer, check_parameters
-from .images import check_images, load_rgb
+from .images import image_list
 
 _MAX_FILTERED = 2**26
 
@@ -99,10 +99,8 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         """
         self._check()
         filters = self._filters()
-        tokens = [
-            self._embed(load_rgb(image, index), filters)
-            for index, image in enumerate(check_images(images))
-        ]
+        images = image_list(images)
+        tokens = [self._embed(images.rgb(index), filters) for index in range(len(images))]
         return np.stack(tokens).astype(np.float32)
 
     @classmethod

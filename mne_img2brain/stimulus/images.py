@@ -1,12 +1,13 @@
 """Whatever an image comes as, the RGB image a person sees."""
 
 import hashlib
+import math
 import struct
 import warnings
 import zlib
 from collections.abc import KeysView, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -18,6 +19,8 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")
 # 6,000 x 5,600: a few hundred MB while it is brought to RGB. What compresses well can claim to be
 # larger by a thousand times than its file.
 _MAX_PIXELS = 2**25
+# Of decoded files, held by a list of images; an image of THINGS takes a megabyte.
+_HELD_BYTES = 2**30
 # What Pillow raises of files that are none.
 _BROKEN = (
     ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError,
@@ -317,25 +320,60 @@ def image_name(image: object) -> str:
     return str(getattr(image, "filename", "") or "")
 
 
-def image_keys(images: Sequence | np.ndarray) -> list[str]:
-    """Hash what each image shows; an image given many times is read once.
+class ImageList(list):
+    """Images as they were given, whose files are read and decoded once.
 
-    Returns: one key per image, the same for the same image as a path and as an array.
+    What a file shows is held as long as the list, or one taken from it, is there; when the files
+    take more than a gigabyte, the others are read again at each use. Embedders are given such a
+    list: to one that does not know it, it is a list.
     """
-    images = check_images(images)
-    known, keys = {}, []
-    for index, image in enumerate(images):
-        identity = str(image) if isinstance(image, (str, Path)) else id(image)
-        if identity not in known:
-            pixels = np.asarray(load_rgb(image, index))
-            digest = hashlib.sha256(repr(pixels.shape).encode())
-            digest.update(np.ascontiguousarray(pixels).tobytes())
-            known[identity] = digest.hexdigest()
-        keys.append(known[identity])
-    return keys
+
+    def __init__(self, images: Sequence | np.ndarray, of: "ImageList | None" = None) -> None:
+        super().__init__(images)
+        self._held: dict[str, Image.Image] = {} if of is None else of._held
+        self._keys: list[str] | None = None
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Self:
+        """Return some of the images, which are not read again."""
+        taken = type(self)([self[row] for row in rows], self)
+        taken._keys = None if self._keys is None else [self._keys[row] for row in rows]
+        return taken
+
+    def rgb(self, index: int) -> Image.Image:
+        """Return one image as a person sees it."""
+        image = self[index]
+        if not isinstance(image, (str, Path)):
+            return load_rgb(image, index)
+        shown = self._held.get(str(image))
+        if shown is None:
+            shown = load_rgb(image, index)
+            # files of a kind are of a size
+            if 4 * math.prod(shown.size) * (1 + len(self._held)) <= _HELD_BYTES:
+                self._held[str(image)] = shown
+        return shown.copy()
+
+    def content_keys(self) -> list[str]:
+        """Hash what each image shows, the same for the same image as a path and as an array."""
+        if self._keys is None:
+            known: dict[str | int, str] = {}
+            self._keys = []
+            for index, image in enumerate(self):
+                identity = str(image) if isinstance(image, (str, Path)) else id(image)
+                if identity not in known:
+                    pixels = np.asarray(self.rgb(index))
+                    digest = hashlib.sha256(repr(pixels.shape).encode())
+                    digest.update(np.ascontiguousarray(pixels).tobytes())
+                    known[identity] = digest.hexdigest()
+                self._keys.append(known[identity])
+        return self._keys
 
 
-def unique_images(images: list) -> tuple[list, np.ndarray, list[str]]:
+def image_list(images: Any) -> ImageList:
+    """Return checked images as a list that reads each file once."""
+    return images if isinstance(images, ImageList) else ImageList(check_images(images))
+
+
+def unique_images(images: Sequence | np.ndarray) -> tuple[ImageList, np.ndarray, list[str]]:
     """Find the distinct images.
 
     images: images, some of them perhaps many times.
@@ -343,10 +381,16 @@ def unique_images(images: list) -> tuple[list, np.ndarray, list[str]]:
     Returns index (n_images,): which of them each image is.
     Returns keys: the keys of the distinct ones.
     """
-    keys = image_keys(images)
-    position, distinct = {}, []
-    for image, key in zip(images, keys, strict=True):
-        if key not in position:
-            position[key] = len(distinct)
-            distinct.append(image)
-    return distinct, np.array([position[key] for key in keys]), list(position)
+    images = image_list(images)
+    keys = images.content_keys()
+    first, index = tell_apart(keys)
+    return images.take(first), index, [keys[row] for row in first]
+
+
+def tell_apart(keys: Sequence) -> tuple[list[int], np.ndarray]:
+    """Return where each key is met first, and which of these keys each is."""
+    first: dict = {}
+    for row, key in enumerate(keys):
+        first.setdefault(key, row)
+    place = {key: index for index, key in enumerate(first)}
+    return list(first.values()), np.array([place[key] for key in keys])

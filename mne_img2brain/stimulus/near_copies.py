@@ -1,12 +1,17 @@
 """Images that are copies of others but for their size, their compression or a few pixels."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._log import warn
-from .images import load_rgb
+from .images import image_list
 from .tokens import take_images
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .tokens import Stimuli
 
 __all__ = [
     "add_looks",
@@ -43,7 +48,8 @@ def looks_of(images: Any, tokens: np.ndarray | None = None) -> dict[str, np.ndar
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         tokens = images
     else:
-        hashes = [_hash(image, index) for index, image in enumerate(images)]
+        images = image_list(images)
+        hashes = [_hash(images.rgb(index)) for index in range(len(images))]
         looks["shown"] = np.array([one is not None for one in hashes])
         empty = np.zeros(_HASH_SIZE**2 // 8, np.uint8)
         looks["bits"] = np.stack([empty if one is None else one for one in hashes])
@@ -52,7 +58,7 @@ def looks_of(images: Any, tokens: np.ndarray | None = None) -> dict[str, np.ndar
     return looks
 
 
-def looks_in_fit(images: Any, stimuli: Any) -> dict[str, np.ndarray]:
+def looks_in_fit(images: Any, stimuli: "Stimuli") -> dict[str, np.ndarray]:
     """Describe what the distinct images of a fit look like, and what their tokens are.
 
     images: images, or tokens in their place.
@@ -138,7 +144,7 @@ def warn_of_far_tokens(tokens: np.ndarray, seen: dict[str, np.ndarray]) -> None:
         )
 
 
-def warn_of_placeholders(stimuli: Any, looks: dict[str, np.ndarray]) -> None:
+def warn_of_placeholders(stimuli: "Stimuli", looks: dict[str, np.ndarray]) -> None:
     """Warn where a fit has one image only, or many that show the same one colour.
 
     stimuli: the images of the fit.
@@ -163,11 +169,11 @@ def warn_of_placeholders(stimuli: Any, looks: dict[str, np.ndarray]) -> None:
             )
 
 
-def _hash(image: Any, index: int) -> np.ndarray | None:
+def _hash(image: "Image.Image") -> np.ndarray | None:
     """Return a perceptual hash, None for an image without anything on it."""
     import imagehash
 
-    grey = load_rgb(image, index).convert("L")
+    grey = image.convert("L")
     if np.asarray(grey).std() < 2:
         return None
     return np.packbits(imagehash.phash(grey, hash_size=_HASH_SIZE).hash)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._log import logger
-from .images import check_images, image_keys, image_name, refuse_unordered, unique_images
+from .images import ImageList, image_list, image_name, refuse_unordered, tell_apart, unique_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def load_tokens(images: Any) -> np.ndarray | None:
 def content_keys(images: list | np.ndarray) -> list[str]:
     """Hash what each image shows, or what its tokens are."""
     if load_tokens(images) is None:
-        return image_keys(images)
+        return image_list(images).content_keys()
     return [_token_key(row) for row in images]
 
 
@@ -95,13 +95,13 @@ def _token_key(row: np.ndarray) -> str:
     return hashlib.sha256(row.tobytes()).hexdigest()
 
 
-def indexable(images: Any) -> list | np.ndarray:
-    """Return tokens, or images as a list, without reading an image.
+def indexable(images: Any) -> ImageList | np.ndarray:
+    """Return tokens, or images as a list that reads each once, without reading an image.
 
     images: what the user gave as images.
     """
     tokens = load_tokens(images)
-    return check_images(images) if tokens is None else tokens
+    return image_list(images) if tokens is None else tokens
 
 
 def take_images(images: list | np.ndarray, rows: np.ndarray) -> list | np.ndarray:
@@ -111,7 +111,7 @@ def take_images(images: list | np.ndarray, rows: np.ndarray) -> list | np.ndarra
     """
     if len(rows) == len(images):
         return images
-    return images[rows] if isinstance(images, np.ndarray) else [images[row] for row in rows]
+    return images[rows] if isinstance(images, np.ndarray) else image_list(images).take(rows)
 
 
 def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> Stimuli:
@@ -128,15 +128,11 @@ def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> S
         if captions is not None:
             check_captions(captions, len(tokens))
         keys = content_keys(tokens)
-        first = {}
-        for row, key in enumerate(keys):
-            first.setdefault(key, row)
-        position = {key: index for index, key in enumerate(first)}
-        index = np.array([position[key] for key in keys])
+        first, index = tell_apart(keys)
         if len(first) < len(keys):
-            tokens = tokens[list(first.values())]
+            tokens = tokens[first]
         return Stimuli(tokens, index, keys, [""] * len(keys), captions)
-    images = check_images(images)
+    images = image_list(images)
     if embedder is None:
         raise ValueError(
             "This encoder has no embedder: it was fitted on tokens, or saved without its embedder. "
@@ -154,12 +150,11 @@ def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> S
                 "or use ClipEmbedder."
             )
         # the same image with two captions is two stimuli
-        pairs = list(zip(index.tolist(), texts, strict=True))
-        order = {pair: row for row, pair in enumerate(dict.fromkeys(pairs))}
-        distinct = [distinct[row] for row, _ in order]
-        index = np.array([order[pair] for pair in pairs])
-        keys = [keys[row] for row, _ in order]
-        arguments["captions"] = [text for _, text in order]
+        first, apart = tell_apart(list(zip(index.tolist(), texts, strict=True)))
+        distinct = distinct.take(index[first])
+        keys = [keys[row] for row in index[first]]
+        index = apart
+        arguments["captions"] = [texts[row] for row in first]
     elif hasattr(embedder, "captions") and (written := embedder.captions(distinct)) is not None:
         texts = [written[row] for row in index]
         if takes_captions:  # those that are returned are those embedded

@@ -25,7 +25,7 @@ from mne_img2brain.metrics import (
     time_mask,
     window_mean,
 )
-from mne_img2brain.stimulus.images import image_keys
+from mne_img2brain.stimulus.images import image_list
 
 NAMES = ["P7", "P3", "Pz", "P4", "P8", "O1", "Oz", "O2"]
 N_IMAGES, N_TRIALS, N_TIMES = 24, 8, 40
@@ -181,7 +181,7 @@ def test_large_requests_are_cut_and_their_noise_differs(
 
 
 def test_training_images_are_refused(truth, info, shown_images, epochs):
-    seen = image_keys(shown_images[3:5])
+    seen = image_list(shown_images[3:5]).content_keys()
     encoder = FakeEncoder(truth, info, seen)
     with pytest.raises(ValueError, match="2 of the 24 images .first at position 3.* in the fit of"):
         evaluate(encoder, shown_images, epochs, image_ids=IDS)

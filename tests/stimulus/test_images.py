@@ -11,7 +11,7 @@ from PIL import Image
 
 from mne_img2brain.stimulus.images import (
     check_images,
-    image_keys,
+    image_list,
     image_name,
     load_rgb,
     unique_images,
@@ -74,13 +74,16 @@ def test_equal_images_have_equal_keys(shown, tmp_path):
     other = shown.copy()
     other[0, 0, 0] += 1
     images = [tmp_path / "a.png", shown, str(tmp_path / "b.bmp"), other]
-    keys = image_keys(images)
+    keys = image_list(images).content_keys()
     assert keys[0] == keys[1] == keys[2] != keys[3]
     distinct, index, _ = unique_images(images)
     assert len(distinct) == 2
     assert index.tolist() == [0, 0, 0, 1]
     # the same pixels in another shape are another image
-    assert image_keys([shown])[0] != image_keys([shown.reshape(30, 20, 3)])[0]
+    assert (
+        image_list([shown]).content_keys()[0]
+        != image_list([shown.reshape(30, 20, 3)]).content_keys()[0]
+    )
 
 
 def test_a_path_is_read_once(shown, tmp_path, monkeypatch):
@@ -89,7 +92,7 @@ def test_a_path_is_read_once(shown, tmp_path, monkeypatch):
     opened = []
     original = Image.open
     monkeypatch.setattr(Image, "open", lambda p, *a, **k: opened.append(p) or original(p, *a, **k))
-    image_keys([path] * 10)
+    image_list([path] * 10).content_keys()
     assert len(opened) == 1
 
 
@@ -106,13 +109,13 @@ def test_what_is_no_image_is_named(shown, tmp_path):
     text = tmp_path / "text.png"
     text.write_text("no image")
     with pytest.raises(FileNotFoundError, match=r"images\[1\].*missing\.png"):
-        image_keys([path, tmp_path / "missing.png"])
+        image_list([path, tmp_path / "missing.png"]).content_keys()
     with pytest.raises(ValueError, match=r"images\[1\].*cut\.png.*damaged or cut off"):
-        image_keys([path, cut])
+        image_list([path, cut]).content_keys()
     with pytest.raises(ValueError, match=r"images\[0\].*text\.png.*not an image"):
-        image_keys([text])
+        image_list([text]).content_keys()
     with pytest.raises(ValueError, match="is a folder"):
-        image_keys([tmp_path])
+        image_list([tmp_path]).content_keys()
 
 
 @pytest.mark.parametrize(
