@@ -5,6 +5,7 @@ the parameter or file, and what was expected. Constructor parameters are in tria
 saved encoders in encoder/test_saving, pickles in datasets/test_restricted_pickle.
 """
 
+import io
 import json
 import os
 import pickle
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
+import mne
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +25,15 @@ from PIL import Image
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
-from mne_img2brain import GaborEmbedder, ImageToBrainEncoder, evaluate, read_encoder, viz
+from mne_img2brain import (
+    GaborEmbedder,
+    ImageToBrainEncoder,
+    evaluate,
+    read_encoder,
+    viz,
+    write_generated,
+)
+from mne_img2brain.baselines import RidgeGaussian
 from mne_img2brain.cli.main import main
 from mne_img2brain.datasets import simulate_epochs, simulate_images, things_eeg2, things_meg
 from mne_img2brain.stimulus.images import check_images, load_rgb
@@ -172,7 +182,21 @@ def test_image_files(there, name, error, match):
     assert name.split("\0")[0] in message
 
 
-@pytest.mark.parametrize("value", [None, 3, 1.5, {}, b"x.png", object()])
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (Image.new("RGB", (0, 5)), r"images\[3\]: 0 x 5 pixels are no image"),
+        (Image.fromarray(np.full((2, 2), np.nan, np.float32)), r"images\[3\] has pixels .*finite"),
+        (Image.fromarray(np.float32([[np.inf, 0]])), r"images\[3\] has pixels .*finite"),
+        ("q" * 300 + ".png", r"images\[3\], 'qqq.*too long"),
+        ("/dev/zero", "this is not a file"),
+    ],
+)
+def test_images_that_show_nothing(value, match):
+    assert_refused(lambda: load_rgb(value, 3), ValueError, match)
+
+
+@pytest.mark.parametrize("value", [None, 3, 1.5, {}, b"x.png", object(), io.BytesIO(b"x"), ["x"]])
 def test_what_is_no_image(value):
     assert_refused(lambda: load_rgb(value), TypeError, r"images\[0\] is a \w+; expected a path")
     assert_refused(
@@ -324,6 +348,15 @@ EVALUATE = [
     ("image_ids", "nothing", ValueError, "nothing"),
     ("captions", ["one"], ValueError, "1 captions for 4 images"),
     ("labels", [1, 2], ValueError, "2 labels for 4 images"),
+    ("labels", [[1], [2], [1], [2]], ValueError, r"labels has shape \(4, 1\); give one label"),
+    ("labels", [1, NAN, 2, 2], ValueError, r"labels\[1\] is nan"),
+    ("encoder", {3: "x"}, TypeError, "An encoder is named 3; give a name, a str"),
+    ("training_epochs", "x", TypeError, "training_epochs is a str; give mne.Epochs"),
+    ("random_state", np.random.default_rng(0), ValueError, "random_state=.*give an integer >= 0"),
+    ("captions", 3, TypeError, "captions is a int; give a list"),
+    ("image_ids", np.arange(8) / 2, ValueError, "whole numbers, but trial 1 has 0.5"),
+    ("images", b"x.png", TypeError, r"images\[0\] is a int"),
+    ("images", [], ValueError, "images is empty"),
 ]  # fmt: skip
 
 
@@ -382,6 +415,204 @@ def test_encoder(there, method, given, more, error, match):
     assert vars(there.encoder).keys() == state.keys()
     assert all(value is state[name] for name, value in vars(there.encoder).items())
     assert sorted(path.name for path in there.f.rglob("*")) == before
+
+
+def as_given(epochs, given):
+    """Epochs of some kind that are not what is asked for."""
+    data, info, table, bad = epochs.get_data(), epochs.info, epochs.metadata, epochs.copy()
+    bad.info["bads"] = bad.ch_names
+    kinds = {
+        "dropped": lambda: epochs.copy().drop(range(len(epochs)), verbose="error"),
+        "bads": lambda: bad,
+        "stim": lambda: mne.EpochsArray(data[:, :2], mne.create_info(2, 30.0, "stim")),
+        "one time": lambda: mne.EpochsArray(data[:, :, :1], info, tmin=0.1, metadata=table),
+        "one channel": lambda: epochs.copy().pick(["Oz"]),
+        "hilbert": lambda: epochs.copy().apply_hilbert(),
+        "tfr": lambda: epochs.compute_tfr("morlet", freqs=[6.0], n_cycles=2),
+        "psd": epochs.compute_psd,
+        "evoked": epochs.average,
+        "raw": lambda: mne.io.RawArray(data[0], info),
+        "path": lambda: "x-epo.fif",
+        "array": lambda: data,
+        "generator": lambda: iter([epochs]),
+        "set": lambda: {epochs},
+        "empty": list,
+        "nothing": dict,
+        "None": lambda: [None],
+        "dict of None": lambda: {"a": None},
+        "ragged": lambda: [epochs, epochs.copy().crop(0, 0.3)],
+        "slower": lambda: [epochs, epochs.copy().resample(15.0)],
+    }
+    with mne.use_log_level("error"):
+        return kinds[given]()
+
+
+OF_NO_KIND = "give mne.Epochs, mne.Evoked, a list of these"
+KINDS = [
+    ("dropped", ValueError, "epochs has 0 trials left|at least 1"),
+    (
+        "bads",
+        ValueError,
+        "No channel of epochs is left.*33 of them bad|is a good channel of epochs",
+    ),
+    ("stim", ValueError, "No channel of epochs is left|is a good channel of epochs"),
+    ("hilbert", ValueError, "epochs holds complex data"),
+    ("tfr", TypeError, f"epochs is a EpochsTFR; {OF_NO_KIND}"),
+    ("psd", TypeError, f"epochs is a EpochsSpectrum; {OF_NO_KIND}"),
+    (
+        "evoked",
+        ValueError,
+        "4 images, but 1 trials|epochs has 1 trial left|epochs.metadata is None",
+    ),
+    ("raw", TypeError, f"epochs is a RawArray; {OF_NO_KIND}"),
+    ("path", TypeError, f"epochs is a str; {OF_NO_KIND}"),
+    ("array", TypeError, f"epochs is a ndarray; {OF_NO_KIND}.*mne.EpochsArray"),
+    ("generator", TypeError, f"epochs is a list_iterator; {OF_NO_KIND}"),
+    ("set", TypeError, f"epochs is a set; {OF_NO_KIND}"),
+    ("empty", ValueError, "epochs is an empty list"),
+    ("nothing", ValueError, "epochs is an empty dict"),
+    ("None", TypeError, r"epochs\[0\] is a NoneType"),
+    ("dict of None", TypeError, r"epochs(\['a'\])? is a NoneType"),
+    ("ragged", ValueError, r"epochs\[1\] has 10 times"),
+    ("slower", ValueError, r"epochs\[1\] has a sampling rate of 15 Hz"),
+    ("one time", ValueError, "epochs has 1 times from 0.1 to 0.1 s.*use epochs.crop"),
+    ("one channel", ValueError, "32 of the 33 channels of the training data are missing in epochs"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:epochs._get_data")
+@pytest.mark.parametrize("method", ["fit", "score", "evaluate"])
+@pytest.mark.parametrize(("given", "error", "match"), KINDS)
+def test_what_are_no_epochs(there, method, given, error, match):
+    if method == "fit" and given.startswith("one "):
+        pytest.skip("one sensor, or one time, can be learnt")
+    epochs, new = as_given(there.test, given), there.new
+    call = {
+        "fit": lambda: there.blank.fit(new, epochs, image_ids="image_id"),
+        "score": lambda: there.encoder.score(new, epochs, image_ids="image_id"),
+        "evaluate": lambda: evaluate(there.encoder, new, epochs, image_ids="image_id", n_draws=0),
+    }
+    assert_refused(call[method], error, match)
+    assert not hasattr(there.blank, "regressor_")
+
+
+IDS = [
+    (lambda i: i + 0.5, "image_ids should hold whole numbers, but trial 0 has"),
+    (lambda i: np.where(i == 3, np.nan, i), "image_ids should hold whole numbers.*nan"),
+    (lambda i: i > 1, "image_ids has the type bool"),
+    (lambda i: i.astype(complex), "image_ids has the type complex128"),
+    (lambda i: i.astype("datetime64[s]"), "image_ids has the type datetime64"),
+    (lambda i: np.array([*i[:-1], "x"], dtype=object), "image_ids holds names .*not paths"),
+    (lambda i: [None] * len(i), "image_ids holds names .*not paths"),
+    (lambda i: i[:, None], r"image_ids has shape \(8, 1\), but there are 8 trials"),
+    (lambda i: iter(i), r"image_ids has shape \(\), but there are 8 trials"),
+    (lambda i: i - 1, "image_ids: -1 is out of range"),
+    (lambda i: {0: 1}, "image_ids is a dict, which has no order"),
+]
+
+
+@pytest.mark.parametrize("column", [False, True])
+@pytest.mark.parametrize(("made", "match"), IDS)
+def test_ids_that_are_none(there, made, match, column):
+    epochs, ids = there.test.copy(), made(there.test.metadata["image_id"].to_numpy())
+    if column:
+        if np.shape(ids) != (8,):
+            pytest.skip("no column of a table")
+        epochs.metadata = epochs.metadata.assign(image_id=ids)
+        ids, match = "image_id", "The metadata column 'image_id' |'image_id'"
+    error = (TypeError, ValueError)
+    assert_refused(lambda: there.blank.fit(there.new, epochs, image_ids=ids), error, match)
+
+
+PARTS = [
+    *(("embedder", value, "embedder is .*; give a transformer, such as ClipEmbedder")
+      for value in (3, "clip", GaborEmbedder, Ridge(), object())),
+    *(("regressor", value, "regressor is .*; give one, such as DiffusionRegressor")
+      for value in (3, "ridge", Ridge, GaborEmbedder(), object())),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "match"), PARTS)
+def test_parts_that_are_none(there, name, value, match):
+    parts = {"embedder": GaborEmbedder(size=32, n_scales=2), "regressor": Ridge(), name: value}
+    assert_refused(
+        lambda: ImageToBrainEncoder(**parts).fit(there.new, there.test), TypeError, match
+    )
+
+
+SAMPLE = [
+    *(("n_draws", value, ValueError, "n_draws=.*; give an integer >= 1")
+      for value in (0, -1, 1.5, True, "x", None, NAN, [2])),
+    *(("n_averaged", value, ValueError, "n_averaged=.*; give an integer >= 1")
+      for value in (0, 1.5, "x", None)),
+    *(("first_image", value, ValueError, "first_image=.*; give an integer >= 0")
+      for value in (-1, 1.5, "x", None)),
+    *(("random_state", value, ValueError, "random_state=.*give")
+      for value in (-1, 1.5, "x", [1], True, np.random)),
+    *(("guidance_scale", value, ValueError, "guidance_scale=.*leave it at 1.0")
+      for value in (NAN, "x", None, 2)),
+    *(("captions", value, (TypeError, ValueError), "captions") for value in (3, [], [None] * 4)),
+    *(("metadata", value, TypeError, "metadata is a .*; give a pandas.DataFrame")
+      for value in ({}, 3, pd.Series([1, 2, 3, 4]))),
+    ("metadata", pd.DataFrame({"a": [1]}), ValueError, "metadata has 1 rows, but there are 4"),
+    *(("event_id", value, (TypeError, ValueError), "event_id")
+      for value in (3, [], "x", ["a"], {"a": 1.5}, {"a": "b"}, {"a": 2**40}, [None] * 4,
+                    {"a", "b", "c", "d"})),
+    *(("subject", value, ValueError, "subject=.* was not in fit") for value in (3, "", "z", ["a"])),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drawing(there):
+    encoder = ImageToBrainEncoder(GaborEmbedder(size=32, n_scales=2), RidgeGaussian())
+    return encoder.fit(there.images, there.epochs, image_ids="image_id")
+
+
+@pytest.mark.parametrize(("name", "value", "error", "match"), SAMPLE)
+def test_sample(there, drawing, name, value, error, match):
+    assert_refused(lambda: drawing.sample(there.new, **{name: value}), error, match)
+
+
+def test_more_draws_than_memory_holds(there, drawing):
+    with pytest.raises(MemoryError, match="Unable to allocate"):
+        drawing.sample(there.new, 10**9)
+
+
+WRITE = [
+    *(("fname", value, TypeError, "fname is a") for value in (None, 3, b"x-epo.fif")),
+    *(("fname", value, ValueError, "fname=") for value in ("", "x.fif", "a\0-epo.fif")),
+    ("fname", "a file/x-epo.fif", OSError, "a file is a file"),
+    *(("encoder", value, TypeError, "encoder is .*; give a fitted ImageToBrainEncoder")
+      for value in (None, "x", ImageToBrainEncoder, Ridge())),
+    ("images", [], ValueError, "images is empty"),
+    ("images", ["nowhere.png"], FileNotFoundError, r"images\[0\], 'nowhere.png': there is no such"),
+    ("images", iter("ab"), ValueError, "n_images=None; images is an iterator"),
+    *(("n_draws", value, ValueError, "n_draws=") for value in (0, -1, 1.5, "x", True)),
+    ("n_draws", 10**12, ValueError, "a FIF file counts samples"),
+    ("n_images", 3, ValueError, "n_images=3, but there are 4 images"),
+    *(("part_size", value, ValueError, "part_size=") for value in (0, 1.5, "x")),
+    *(("n_jobs", value, ValueError, "n_jobs=") for value in (0, 1.5, "x")),
+    *(("fmt", value, ValueError, "fmt=") for value in ("x", None)),
+    ("captions", 3, TypeError, "captions is a int"),
+    ("subject", "z", ValueError, "subject='z' was not in fit"),
+    ("event_id", ["a"], ValueError, "event_id has 1 conditions"),
+    ("sharpness", 2, TypeError, "sharpness"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "error", "match"), WRITE)
+def test_write_generated(there, tmp_path, drawing, name, value, error, match, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a file").write_text("text")
+    given = {"fname": "x-epo.fif", "encoder": drawing, "images": there.new, name: value}
+    assert_refused(lambda: write_generated(**given), error, match)
+    assert os.listdir() == ["a file"]
+
+
+@pytest.mark.parametrize("value", [3, None, b"x", ""])
+def test_from_pretrained_of_no_name(value):
+    error = ValueError if value == "" else TypeError
+    assert_refused(lambda: ImageToBrainEncoder.from_pretrained(value), error, "repo_id")
 
 
 @pytest.mark.parametrize("method", ["predict", "score", "score_evoked", "save"])

@@ -194,6 +194,18 @@ def _table(tokens: np.ndarray, n_features: int | None = None) -> np.ndarray:
     return pool_tokens(tokens, last=last)
 
 
+def check_part(name: str, part: Any, method: str, expected: str) -> None:
+    """Raise a TypeError, that says what is expected, unless an object has a method.
+
+    name: what the parameter is called.
+    """
+    if isinstance(part, type) or not hasattr(part, method):
+        kind = (
+            f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
+        )
+        raise TypeError(f"{name} is {kind}; give {expected}.")
+
+
 def fit_regressor(
     regressor: "Regressor | None",
     tokens: np.ndarray,

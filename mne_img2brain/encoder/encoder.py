@@ -31,6 +31,7 @@ from ..stimulus.tokens import present
 from ..trials.checks import check_integers
 from .any_regressor import (
     can_sample,
+    check_part,
     fit_regressor,
     predict_regressor,
     sample_regressor,
@@ -300,6 +301,12 @@ class ImageToBrainEncoder(BaseEstimator):
             If images and epochs do not match, data are not finite or flat, or there are fewer than
             two trials. The previous fit is then kept.
         """
+        if self.embedder is not None:
+            check_part(
+                "embedder", self.embedder, "transform", "a transformer, such as ClipEmbedder()"
+            )
+        if self.regressor is not None:
+            check_part("regressor", self.regressor, "predict", "one, such as DiffusionRegressor()")
         recording = read_recording(epochs, self.picks)
         if not recording.times[-1] > 0:
             warn(

@@ -10,7 +10,7 @@ import mne
 import numpy as np
 from mne.io.constants import FIFF
 
-from .._files import write_text
+from .._files import as_path, write_text
 from .._log import logger, warn
 from .description import describe
 from .folder import ENCODER_FILES
@@ -97,7 +97,7 @@ def find_folder(
     token: str | None,
 ) -> Path:
     """Return the folder of an encoder: as given, or downloaded from the Hub."""
-    folder = Path(repo_id)
+    folder = as_path(repo_id, "repo_id")
     return folder if folder.is_dir() else _download(str(repo_id), revision, cache_dir, token)
 
 

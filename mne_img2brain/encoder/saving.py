@@ -16,6 +16,7 @@ from sklearn.model_selection import BaseCrossValidator
 from .. import __version__
 from .._files import as_path, check_fif
 from .._log import logger, warn
+from .any_regressor import check_part
 from .folder import ENCODER_FILES, FORMAT_VERSION, read_folder, write_folder
 
 if TYPE_CHECKING:
@@ -304,10 +305,9 @@ def restore_encoder(
     Raises ValueError if it is damaged or of a newer format.
     """
     fname = as_path(fname)
-    if embedder is not None and not hasattr(embedder, "transform"):
-        raise TypeError(
-            f"embedder is a {type(embedder).__name__}; give a fitted transformer, such as "
-            "ClipEmbedder()."
+    if embedder is not None:
+        check_part(
+            "embedder", embedder, "transform", "a fitted transformer, such as ClipEmbedder()"
         )
     structure, arrays, content = read_folder(fname, check_names)
     state = _state(structure, arrays, fname / _JSON)

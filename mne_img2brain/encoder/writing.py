@@ -24,6 +24,7 @@ from .._parameters import Integer
 from ..epochs import events_for
 from ..stimulus.images import image_name
 from ..stimulus.tokens import check_captions, indexable
+from .any_regressor import check_part
 from .saving import pack
 
 _PART_BYTES = 2**27  # of the file of a part that nobody chose the size of
@@ -154,13 +155,19 @@ def write_generated(
     fname = as_path(fname)
     if not fname.name.endswith(("-epo.fif", "_epo.fif")):
         raise ValueError(f"fname={str(fname)!r}; the name of epochs ends in -epo.fif.")
+    check_part("encoder", encoder, "push_to_hub", "a fitted ImageToBrainEncoder")
     check_is_fitted(encoder)
+    if n_jobs is not None and (n_jobs not in Integer(-1000) or n_jobs == 0):
+        raise ValueError(f"n_jobs={n_jobs!r}; give an integer that is not 0, or None.")
     if n_draws is not None and not hasattr(encoder, "sample"):
         raise ValueError(
             f"n_draws={n_draws!r}, but the {type(encoder.regressor_).__name__} of this encoder "
             "draws no trials; leave it out."
         )
     images, n_images = _counted(images, n_images)
+    for i, image in enumerate(images if isinstance(images, list) else ()):
+        if isinstance(image, (str, Path)) and not os.path.isfile(image):
+            raise FileNotFoundError(f"images[{i}], {str(image)!r}: there is no such file.")
     captions = None if captions is None else check_captions(captions, n_images)
     codes, event_id = events_for(
         n_images, event_id=event_id, metadata=metadata, known=encoder.event_id_

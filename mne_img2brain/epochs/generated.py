@@ -7,6 +7,7 @@ import mne
 import numpy as np
 import pandas as pd
 
+from .._parameters import Integer
 from .maps import start_at
 
 
@@ -191,6 +192,8 @@ def events_for(
             f"event_id is a {type(event_id).__name__}; give a list with the condition of each "
             "image, a column of metadata, or a dict of name to code."
         )
+    if None in list(event_id):
+        raise ValueError("event_id has None among the conditions; give one per image.")
     conditions = [str(value) for value in event_id]
     if len(conditions) != n_images:
         raise ValueError(
@@ -222,6 +225,9 @@ def _checked_metadata(metadata: Any, n_images: int) -> Any:
 
 def _codes_from_dict(event_id: dict, metadata: Any, n_images: int) -> tuple[np.ndarray, dict]:
     """Find the metadata column that says which of the user's conditions an image is."""
+    for name, code in event_id.items():
+        if code not in Integer(-(2**31), 2**31 - 1):
+            raise ValueError(f"event_id[{name!r}]={code!r}; give an event code, an integer.")
     columns = {} if metadata is None else {str(c): metadata[c].tolist() for c in metadata}
     # True is no code, though it equals 1
     columns = {c: v for c, v in columns.items() if v and not any(isinstance(x, bool) for x in v)}

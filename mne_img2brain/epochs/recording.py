@@ -92,6 +92,7 @@ def read_recording(
     *,
     ch_names: list[str] | None = None,
     min_trials: int = 2,
+    name: str = "epochs",
 ) -> Recording:
     """Read trials, sensors, events and subjects; the object passed is left as it was.
 
@@ -103,6 +104,7 @@ def read_recording(
         never taken.
     ch_names: leave out channels with other names, without asking that all of these be there.
     min_trials: fewer trials than this are an error.
+    name: what the parameter is called.
     Raises TypeError if ``epochs`` is none of the above.
     Raises ValueError if there are too few trials, no channels, NaN or infinite values, complex
         data, standard errors, flat channels, if the items of a list cannot be joined (what
@@ -119,10 +121,10 @@ def read_recording(
             parts.append(replace(part, subject=named))
         recording = union_of_sensors(parts, list(epochs)) if len(parts) > 1 else parts[0]
     else:
-        recording = _read_items(epochs, picks, ch_names, "epochs")
+        recording = _read_items(epochs, picks, ch_names, name)
     if recording.n_trials < min_trials:
         raise ValueError(
-            f"epochs has {recording.n_trials} trial{'' if recording.n_trials == 1 else 's'} left "
+            f"{name} has {recording.n_trials} trial{'' if recording.n_trials == 1 else 's'} left "
             f"(of {recording.n_events} events); at least {min_trials} are needed."
         )
     check_data(recording)

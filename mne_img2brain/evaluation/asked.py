@@ -16,6 +16,8 @@ def check_encoders(encoders: dict) -> None:
     if "recorded" in encoders:
         raise ValueError("An encoder is named 'recorded', as real trials are; give another name.")
     for name, encoder in encoders.items():
+        if not isinstance(name, str):
+            raise TypeError(f"An encoder is named {name!r}; give a name, a str.")
         if isinstance(encoder, type) or not hasattr(encoder, "predict"):
             raise TypeError(
                 f"encoder {name!r} is {encoder if isinstance(encoder, type) else 'a'} "

@@ -207,7 +207,7 @@ def evaluate(
         training = None
         if training_epochs is not None:
             names = list(recorded.info["ch_names"])
-            training = read_recording(training_epochs, ch_names=names)
+            training = read_recording(training_epochs, ch_names=names, name="training_epochs")
             training = material.take_channels(training, names)
         options = Options(draw_window, bands, classifiers, training, random_state)
         inside = time_mask(recorded.times, *window)

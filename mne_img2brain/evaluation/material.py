@@ -77,6 +77,8 @@ def gather(
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"There are {len(labels)} labels for {len(images)} images.")
     if labels is not None:
+        if np.ndim(labels) != 1:
+            raise ValueError(f"labels has shape {np.shape(labels)}; give one label per image.")
         refuse_missing(labels, "labels", "image")
     if captions is not None:
         captions = check_captions(captions, len(images))

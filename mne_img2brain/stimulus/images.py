@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import struct
 import warnings
 import zlib
@@ -249,7 +250,7 @@ def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Im
     _decode(image, where)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        return _from_deep_grey(image)
+        return _from_deep_grey(image, where)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         grey = Image.new("RGBA", image.size, (128, 128, 128, 255))
@@ -259,9 +260,9 @@ def load_rgb(image: str | Path | Image.Image | np.ndarray, index: int = 0) -> Im
 
 def _open(path: Path, where: str) -> Image.Image:
     """Open a file and read its pixels."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ValueError(f"{where}, is a folder; give the image's file.")
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError(f"{where}: this is not a file.")
     Image.init()
     try:
@@ -289,6 +290,8 @@ def _open(path: Path, where: str) -> Image.Image:
 def _decode(image: Any, where: str) -> Any:
     """Read the pixels, or say that they cannot be read."""
     width, height = image.size
+    if not width * height:
+        raise ValueError(f"{where}: {width} x {height} pixels are no image.")
     if width * height > _MAX_PIXELS:
         raise ValueError(
             f"{where}: {width} x {height} pixels are more than are read ({_MAX_PIXELS:,}); reduce "
@@ -300,9 +303,11 @@ def _decode(image: Any, where: str) -> Any:
         raise ValueError(f"{where}: the image is damaged or cut off ({error}).") from error
 
 
-def _from_deep_grey(image: Any) -> Any:
+def _from_deep_grey(image: Any, where: str) -> Any:
     """Bring grey of 16 or 32 bits to 8: 16-bit by its range, anything else by its extremes."""
     values = np.asarray(image, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{where} has pixels that are not finite.")
     low, high = 0.0, 65535.0
     if values.min() < 0 or values.max() > high or image.mode == "F":
         low, high = values.min(), max(values.max(), values.min() + 1e-12)

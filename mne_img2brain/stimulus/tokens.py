@@ -182,6 +182,8 @@ def check_captions(captions: list[str], n_images: int) -> list[str]:
             f"captions is one string for {n_images} images; give a list with one per image."
         )
     refuse_unordered(captions, "captions")
+    if not np.iterable(captions):
+        raise TypeError(f"captions is a {type(captions).__name__}; give a list of strings.")
     captions = list(captions)
     if len(captions) != n_images:
         raise ValueError(
