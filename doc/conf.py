@@ -82,7 +82,16 @@ _projects = {
 intersphinx_mapping = {name: (url, (None, f"_inv/{name}.inv")) for name, url in _projects.items()}
 intersphinx_timeout = 5
 
+# There is no index to install from: a notebook that was downloaded brings the name of the wheel that it needs.
+notebook_cell = f"""\
+try:
+    import mne_img2brain
+except ImportError:  # Colab or another hub: upload the wheel first (see the page Install)
+    %pip install mne_img2brain-{release}-py3-none-any.whl
+%matplotlib inline"""
+
 sphinx_gallery_conf = {
+    "first_notebook_cell": notebook_cell,
     "examples_dirs": ["../examples"],
     "gallery_dirs": ["auto_examples"],
     "capture_repr": ("_repr_html_",),

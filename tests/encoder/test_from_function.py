@@ -136,17 +136,25 @@ class Berg:
     def __init__(self, berg_dir):
         self.ch_names = ["Oz", "Pz", "Cz", "Fz"]
 
-    def get_encoding_model(self, model_id, subject, device="auto", selection=None):
-        assert model_id == "eeg-things_eeg_2-vit_b_32"
-        return {"subject": subject}
+    def get_encoding_model(self, model_id, device="auto", selection=None, *, subject):
+        assert model_id in {"eeg-things_eeg_2-vit_b_32", "meg-things_meg_1-vit_b_32"}
+        return model_id[:3]
 
-    def encode(self, model, stimulus, return_metadata=False, show_progress=True):
+    def get_model_metadata(self, model_id, *, subject):
+        assert model_id == "meg-things_meg_1-vit_b_32"
+        names = np.array(["MLC11", "MRC11", "MZO01"])
+        return {"meg": {"times": np.linspace(-0.1, 1.3, 281)}, "sensors": {"sensor_names": names}}
+
+    def encode(self, model, stimulus, return_metadata=False, *, show_progress=True):
         assert stimulus.shape[1:] == (3, 224, 224)
         assert stimulus.dtype.kind in "iu"
-        light = stimulus.mean(axis=(1, 2, 3))[:, None, None, None]
-        responses = light * np.linspace(0.5, 1.5, 4)[:, None, None] * np.ones((4, 4, 140))
+        light = stimulus.mean(axis=(1, 2, 3))
+        if model == "meg":
+            return light[:, None, None] * np.ones((3, 281))
+        repeats = np.linspace(0.5, 1.5, 4)[:, None, None]
+        responses = light[:, None, None, None] * repeats * np.ones((4, 4, 140))
         times = np.arange(-0.1, 0.6, 0.005)[:140]
-        metadata = {"eeg": {"ch_names": np.array(self.ch_names), "times": times}}
+        metadata = {"eeg": {"ch_names": self.ch_names, "times": times}}
         return (responses, metadata) if return_metadata else responses
 
 
@@ -154,7 +162,7 @@ def test_calls_of_berg_on_the_page(recording, monkeypatch):
     """The page's code runs on a stand-in with the signatures of BERG's documentation."""
     monkeypatch.setitem(sys.modules, "berg", types.SimpleNamespace(BERG=Berg))
     images = recording[0][:3]
-    theirs, *_, ours = blocks_of("BERG")
+    theirs, _, ours, of_meg = blocks_of("BERG")
     names = {"images": np.zeros((2, 3, 224, 224), np.uint8), "mne": mne, "test_images": images,
              "ImageToBrainEncoder": ImageToBrainEncoder, "test_epochs": None,
              "evaluate": lambda *given: None}  # fmt: skip
@@ -165,25 +173,42 @@ def test_calls_of_berg_on_the_page(recording, monkeypatch):
     assert len(expected.times) == 140
     light = expected.get_data()[:, 0, 0] / 1e-3
     np.testing.assert_allclose(light, images.mean(axis=(1, 2, 3)), rtol=0.02)
+    exec(of_meg, names)
+    expected = names["meg"].predict(images)
+    assert expected.ch_names == ["MLC11", "MRC11", "MZO01"]
+    np.testing.assert_allclose(expected.times[[0, -1]], [-0.1, 1.3])
+    np.testing.assert_allclose(expected.get_data()[:, 2, 9] * 1e15, light, rtol=1e-6)
 
 
-def test_calls_of_epfl_on_the_page(recording):
-    _, ours = blocks_of("EPFL's encoders")
+def test_calls_of_epfl_on_the_page(recording, monkeypatch):
+    load, ours = blocks_of("EPFL's encoders")
     info = mne.create_info(["Oz", "Pz"], 100, "eeg")
     meg_info = mne.create_info(["MLO11", "MRO11"], 100, "mag")
 
-    def predict(images, n_times=80):
+    class AutoModel:
+        @staticmethod
+        def from_pretrained(name, *, revision, trust_remote_code):
+            assert (revision, trust_remote_code) == ("v1", True)
+            return {"epfl-neuroai/encoder-things-eeg2": 80, "epfl-neuroai/encoder-things-meg": 130}[
+                name
+            ]
+
+    def predict(n_times, images):
         light = [np.asarray(image).mean() for image in images]
         return np.array(light)[:, None, None] * np.ones((2, n_times))
 
     from PIL import Image
 
+    monkeypatch.setitem(sys.modules, "transformers", types.SimpleNamespace(AutoModel=AutoModel))
     names = {"ImageToBrainEncoder": ImageToBrainEncoder, "Image": Image, "info": info,
              "meg_info": meg_info, "predict_eeg": predict, "predict_meg": predict,
              "sd_before_onset": np.array([1e-13, 2e-13])}  # fmt: skip
-    exec(ours, names)
+    exec(load + ours, names)
     images = recording[0][:2]
-    light = names["theirs"].predict(images).get_data()[:, 0, 0]
+    expected = names["theirs"].predict(images)
+    np.testing.assert_allclose(expected.times[[0, -1]], [0, 0.79])
+    np.testing.assert_allclose(names["meg"].times_[[0, -1]], [0, 1.29])
+    light = expected.get_data()[:, 0, 0]
     np.testing.assert_allclose(1e6 * light, images.mean(axis=(1, 2, 3)), rtol=0.02)
     of_meg = names["meg"].predict(images).get_data()[:, :, 0]
     np.testing.assert_allclose(of_meg[:, 1], 2 * of_meg[:, 0])
