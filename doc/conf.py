@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version as package_version
 from pathlib import Path
 
@@ -82,7 +83,15 @@ _projects = {
 intersphinx_mapping = {name: (url, (None, f"_inv/{name}.inv")) for name, url in _projects.items()}
 intersphinx_timeout = 5
 
-# There is no index to install from: a notebook that was downloaded brings the name of the wheel that it needs.
+
+def format_warning(message, category, *where):
+    """Show a warning of an example without the paths of this machine."""
+    return f"{category.__name__}: {message}\n"
+
+
+warnings.formatwarning = format_warning
+
+# There is no index to install from: a downloaded notebook brings the name of the wheel it needs.
 notebook_cell = f"""\
 try:
     import mne_img2brain

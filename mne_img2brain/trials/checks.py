@@ -115,7 +115,7 @@ def _check_padding(tokens: np.ndarray) -> None:
                 "padding tokens are NaN throughout, all others finite."
             )
         with np.errstate(invalid="ignore"):
-            large = np.argwhere(np.abs(some) > _LARGEST)
+            large = np.argwhere(np.abs(some) > np.float32(_LARGEST))
         if len(large):
             image, token, feature = large[0]
             raise ValueError(

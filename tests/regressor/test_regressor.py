@@ -352,6 +352,14 @@ def test_tokens_that_are_too_large_are_named(linear, size):
         make_regressor(**TINY).fit(size * tokens, y, image_index=image)
 
 
+def test_tokens_of_half_precision_are_no_warning(linear):
+    tokens, image, y = linear
+    half = make_regressor(**TINY).fit(tokens.astype(np.float16), y, image_index=image)
+    whole = make_regressor(**TINY).fit(tokens, y, image_index=image)
+    difference = half.predict(tokens) - whole.predict(tokens)
+    assert np.abs(difference).max() < 0.02 * whole.predict(tokens).std()
+
+
 def test_other_width_is_an_error(fitted):
     model, tokens = fitted
     with pytest.raises(ValueError, match="expecting 5 features"):
