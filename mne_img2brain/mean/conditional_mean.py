@@ -14,7 +14,7 @@ from ..trials.missing_sensors import fill_sensors
 from ..trials.pooling import pool_tokens
 from . import FewImagesRegressor, KernelMeanRegressor
 from .image_features import ImageFeatures
-from .kernel_mean import predict_together
+from .prediction import predict_together
 from .spatial_layer import SpatialLayer
 
 if TYPE_CHECKING:

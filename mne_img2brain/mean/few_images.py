@@ -12,7 +12,7 @@ from .._parameters import all_or_nothing
 from ..trials.pooling import pool_tokens
 from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import distinct_rows
-from .response_space import Whitener
+from .whitening import Whitener
 
 _RIDGE = 1e-3  # of the mean squared distance of images: they are met, and what lies between is
 

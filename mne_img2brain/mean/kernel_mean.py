@@ -1,10 +1,10 @@
 r"""The expected response: a mixture of kernel regressions that know what responses share."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .._log import logger, progress_bar
@@ -13,25 +13,19 @@ from ..metrics import cross_validated_r
 from ..trials.checks import check_image_index
 from ..trials.scores import ResponseScoreMixin
 from .image_features import ImageFeatures
-from .kernels import KERNELS, KernelMap, Views
-from .response_space import Whitener, average_trials, check_responses, find_spaces, weighted_mean
-from .stacking import (
-    correlation,
-    cross_validate,
-    expand,
-    judged_targets,
-    mix_left_out,
-    solve_model,
-    stack,
-)
+from .kernels import KERNELS
+from .prediction import get_state, predict_together, set_state
+from .response_space import average_trials, check_responses, find_spaces, weighted_mean
+from .stacking import cross_validate, judged_targets, mix_left_out, solve_model, weigh_models
+from .whitening import Whitener
 
 if TYPE_CHECKING:
-    from .._types import RandomState
+    from numpy.typing import ArrayLike
 
+    from .._types import RandomState
 
 __all__ = ["KernelMeanRegressor"]
 
-_BATCH = 512  # images looked at at a time
 _FEW = 100  # below this many images, errors are judged on whitened responses
 
 
@@ -154,12 +148,11 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         self.standardize = standardize
         self.random_state = random_state
 
-    # -------------------------------------------------------------------------------- fit
     @all_or_nothing
     def fit(
         self,
-        X: Any,
-        y: Any,
+        X: "ArrayLike",
+        y: "ArrayLike",
         sample_weight: np.ndarray | None = None,
         groups: np.ndarray | None = None,
         image_index: np.ndarray | None = None,
@@ -266,51 +259,26 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
                 name, images, responses, total, spaces, judged=judged, penalty=penalty, judge=judge
             )
             if models[-1].kind == "mixed":
-                solved[name] = solve_model(models[-1], images, everything.scores, total)
-        # The mean of a fold is low where what it leaves out is high: with it a model that adds
-        # little to others is left out (of 700 images r gains 0.003; of 100 it would lose 0.013, of
-        # 50 all models). The size of the mixture is that of what it adds to that mean.
-        target = responses[:, judged] - mean[judged]
-        guesses = [expand(m, spaces, fold, judged) - mean[judged] for m in models]
-        of_fold = np.stack([space.mean[judged] for space in spaces] or [mean[judged]])
-        centre = of_fold[fold] - mean[judged]
-        weights, scale = np.ones(len(models)), judge is None
-        judge = judge or (lambda values: values)
-        sparse = len(responses) >= 4 * _FEW
-        if len(models) > 1 and sparse:
-            weights = stack([judge(one) for one in (*guesses, target)], total, scale)
-        guesses, target = [guess - centre for guess in guesses], target - centre
-        if len(models) > 1 and not (sparse and weights.any()):
-            weights = stack([judge(one) for one in (*guesses, target)], total, scale)
-        mixture = sum(b * guess for b, guess in zip(weights, guesses, strict=True))
-        if len(models) > 1:
-            size = stack([judge(mixture), judge(target)], total, scale)
-            weights, mixture = size * weights, size * mixture
-
-        # Nothing of an earlier fit is left behind from here on.
+                solved[models[-1].label] = solve_model(models[-1], images, everything.scores, total)
+        weights, found = weigh_models(
+            models, responses, total, mean, spaces, fold, judged=judged, judge=judge
+        )
         self.views_, self.maps_, self.coef_, self.offset_ = images.views, {}, {}, {}
         self.x_ndim_, self.n_features_in_ = images.x_ndim, images.n_features
         self.mean_, self.colours_ = mean, everything.colours
         self.response_shape_ = tuple(y.shape[1:])
-        self.weights_, self.cv_score_ = {}, {}
-        for model, b, guess in zip(models, weights, guesses, strict=True):
-            label = f"{model.kind} {model.kernel}"
-            self.weights_[label] = float(b)
-            self.cv_score_[label] = correlation(guess, target)
+        labels = [model.label for model in models]
+        self.weights_ = dict(zip(labels, map(float, weights), strict=True))
+        self.cv_score_ = dict(zip([*labels, "mixture"], found, strict=True))
+        for model, b in zip(models, weights, strict=True):
             if model.kind == "ridge":
                 self.penalty_ = model.penalty
-        self.cv_score_["mixture"] = correlation(mixture, target)
-        del guesses, mixture, target, centre
-        for model, b in zip(models, weights, strict=True):
             if b > 0:
                 self.maps_[model.kernel] = images.maps[model.kernel]
-                coef, offset = (
-                    solved[model.kernel]
-                    if model.kind == "mixed"
-                    else solve_model(model, images, responses, total)
-                )
-                key = f"{model.kind} {model.kernel}"
-                self.coef_[key], self.offset_[key] = b * coef, b * offset
+                if model.kind == "ridge":
+                    solved[model.label] = solve_model(model, images, responses, total)
+                coef, offset = solved[model.label]
+                self.coef_[model.label], self.offset_[model.label] = b * coef, b * offset
         self._left_out = mix_left_out(models, weights, responses, mean, spaces, fold)
         found = cross_validated_r(responses, self._left_out, np.arange(len(fold)), fold, total)
         self.cross_validated_r_, self.cross_validated_p_ = found
@@ -321,7 +289,6 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             + ", ".join(f"{label} {r:.3f}" for label, r in self.cv_score_.items())
         )
 
-    # ---------------------------------------------------------------------------- predict
     @property
     def out_of_fold_(self) -> np.ndarray:
         """Prediction for each training row by models that did not see its group."""
@@ -331,7 +298,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             predicted[self._row_unit < 0] = self._unweighted.reshape(-1, predicted.shape[1])
         return predicted.reshape(-1, *self.response_shape_)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: "ArrayLike") -> np.ndarray:
         """Predict the expected response.
 
         Parameters
@@ -347,24 +314,6 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         """
         return predict_together([self], X)[0]
 
-    def _predict_some(self, X: np.ndarray, predicted: np.ndarray, seen: dict) -> None:
-        """Predict some images, into an array; ``seen`` holds what others have computed of them."""
-        # by its arrays, which regressors share that were read from a file
-        look = tuple(map(id, self.views_.get_arrays().values()))
-        if look not in seen:
-            seen[look] = self.views_.transform(X)
-        predicted[:] = self.mean_
-        shared = np.zeros((len(X), len(self.colours_)))
-        for name, kernel in self.maps_.items():
-            key = (*look, *map(id, kernel.landmarks_.values()), name)
-            if key not in seen:
-                seen[key] = kernel.compare(seen[look])
-            for kind, total in (("ridge", predicted), ("mixed", shared)):
-                if f"{kind} {name}" in self.coef_:
-                    total += seen[key] @ self.coef_[f"{kind} {name}"]
-                    total += self.offset_[f"{kind} {name}"]
-        predicted += shared @ self.colours_
-
     def pop_out_of_fold(self) -> np.ndarray:
         """Return ``out_of_fold_`` and forget it: it is as large as the responses.
 
@@ -379,7 +328,6 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         del self._left_out
         return predicted
 
-    # ------------------------------------------------------------------------------ state
     def get_state(self) -> dict:
         """Return what prediction needs, as arrays and JSON-able values.
 
@@ -389,26 +337,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             ``params`` and ``meta`` hold numbers, strings and lists; ``arrays`` holds arrays. Of
             a regressor that is not fitted, the parameter of another, there are ``params`` only.
         """
-        params = {key: value for key, value in self.get_params().items() if key != "random_state"}
-        if not hasattr(self, "coef_"):
-            return {"params": params}
-        arrays = {"mean": self.mean_, "colours": self.colours_} | self.views_.get_arrays()
-        for key in self.coef_:
-            arrays[f"coef/{key}"], arrays[f"offset/{key}"] = self.coef_[key], self.offset_[key]
-        for name, kernel in self.maps_.items():
-            arrays |= kernel.get_arrays(name)
-        meta = {
-            "response_shape": list(self.response_shape_),
-            "x_ndim": self.x_ndim_,
-            "n_features": self.n_features_in_,
-            "last": bool(self.views_.last_),
-            "plain": {name: bool(kernel.plain_) for name, kernel in self.maps_.items()},
-            "penalty": float(self.penalty_),
-            "weights": self.weights_,
-            "cv_score": self.cv_score_,
-            "cross_validated": [self.cross_validated_r_, self.cross_validated_p_],
-        }
-        return {"params": params, "meta": meta, "arrays": arrays}
+        return get_state(self)
 
     @classmethod
     def from_state(cls, state: dict) -> Self:
@@ -425,49 +354,27 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             It predicts as the saved one did; out-of-fold predictions are not saved.
         """
         self = cls(**state["params"])
-        if "meta" not in state:
-            return self
-        arrays, meta = state["arrays"], state["meta"]
-        self.mean_, self.colours_ = arrays["mean"], arrays["colours"]
-        self.response_shape_ = tuple(meta["response_shape"])
-        self.x_ndim_, self.n_features_in_ = meta["x_ndim"], meta["n_features"]
-        self.penalty_, self.weights_ = meta["penalty"], meta["weights"]
-        self.cv_score_ = meta["cv_score"]
-        # What early versions saved does not say.
-        found = meta.get("cross_validated", [np.nan, np.nan])
-        self.cross_validated_r_, self.cross_validated_p_ = found
-        self.views_ = Views.from_arrays(arrays, meta["last"])
-        self.maps_ = {
-            name: KernelMap.from_arrays(name, arrays, plain)
-            for name, plain in meta["plain"].items()
-        }
-        self.coef_ = {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith("coef/")}
-        self.offset_ = {k: arrays[f"offset/{k}"] for k in self.coef_}
+        set_state(self, state)
         return self
 
-    # ------------------------------------------------------------------------------ checks
     def _check_parameters(self) -> None:
-        """Complain of parameters out of range."""
-        if self.kernel not in ("auto", *KERNELS):
-            raise ValueError(f"kernel={self.kernel!r}; expected 'auto' or one of {list(KERNELS)}.")
-        if self.penalty != "auto" and self.penalty not in Number(0, closed="high"):
-            raise ValueError(f"penalty={self.penalty!r}; expected 'auto' or a number above 0.")
-        if self.n_folds not in Integer(2):
-            raise ValueError(f"n_folds={self.n_folds!r}; expected 2 or more.")
         check_parameters(
             self,
+            kernel=("auto", *KERNELS),
+            penalty=("auto", Number(0, closed="high")),
+            n_folds=Integer(2),
             n_components=Integer(0),
             n_landmarks=Integer(1),
             min_images=Integer(1),
             standardize=bool,
         )
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def _check_tokens(self, X: Any, fitted: bool = False) -> np.ndarray:
+    def _check_tokens(self, X: "ArrayLike", fitted: bool = False) -> np.ndarray:
         """Return tokens as a 2-D or 3-D array."""
         if getattr(X, "ndim", 2) not in (3, 4):
             X = validate_data(self, X, reset=not fitted)
@@ -483,22 +390,6 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
                 "input, as in fit."
             )
         return X
-
-
-def predict_together(regressors: list[KernelMeanRegressor], X: Any) -> list[np.ndarray]:
-    """Predict with several regressors; what they share of kernels is computed once."""
-    for regressor in regressors:
-        check_is_fitted(regressor, "coef_")
-        X = regressor._check_tokens(X, fitted=True)
-    predicted = [np.empty((len(X), len(regressor.mean_))) for regressor in regressors]
-    for start in range(0, len(X), _BATCH):
-        some, seen = slice(start, start + _BATCH), {}
-        for regressor, part in zip(regressors, predicted, strict=True):
-            regressor._predict_some(X[some], part[some], seen)
-    return [
-        part.reshape(-1, *regressor.response_shape_)
-        for regressor, part in zip(regressors, predicted, strict=True)
-    ]
 
 
 def _flat(y: np.ndarray, rows: np.ndarray) -> np.ndarray:

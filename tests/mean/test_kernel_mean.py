@@ -7,11 +7,12 @@ from scipy.signal import lfilter, resample
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mne_img2brain.mean import KernelMeanRegressor
+from mne_img2brain.mean import KernelMeanRegressor, whitening
 from mne_img2brain.mean.kernels import KERNELS, KernelMap, Views
 from mne_img2brain.mean.mixed_model import fit_mixed_model, project, rotate
-from mne_img2brain.mean.response_space import SignalPrior, Whitener, find_spaces
+from mne_img2brain.mean.response_space import find_spaces
 from mne_img2brain.mean.stacking import stack
+from mne_img2brain.mean.whitening import SignalPrior, Whitener
 from mne_img2brain.trials.splits import distinct_rows
 
 
@@ -225,14 +226,16 @@ def test_weight_zero_is_left_out(rng):
     np.testing.assert_array_equal(ours.out_of_fold_[image >= 30], ours.predict(x[image >= 30]))
 
 
-def test_whitener(rng):
+def test_whitener(rng, monkeypatch):
+    monkeypatch.setattr(whitening, "_FLOOR", 1e-8)
     noise = _noise(rng, 4000)
-    whitener = Whitener((6, 25), floor=1e-8).fit(noise.reshape(4000, -1))
+    whitener = Whitener((6, 25)).fit(noise.reshape(4000, -1))
     white = whitener.whiten(noise.reshape(4000, -1))
     # By construction the noise is a Kronecker product; sampling error of a correlation is 0.016.
     assert np.abs(np.corrcoef(white.T) - np.eye(150)).max() < 0.1
     np.testing.assert_allclose(whitener.colour(white), noise.reshape(4000, -1), atol=1e-9)
-    diagonal = Whitener((1, 150), max_dense=10).fit(noise.reshape(4000, -1))
+    monkeypatch.setattr(whitening, "_MAX_DENSE", 10)
+    diagonal = Whitener((1, 150)).fit(noise.reshape(4000, -1))
     spread = diagonal.whiten(noise.reshape(4000, -1)).std(axis=0)
     np.testing.assert_allclose(spread, spread[0], rtol=1e-2)
 
@@ -241,7 +244,9 @@ def test_signal_prior_keeps_where_signal_is(rng):
     x = rng.standard_normal((300, 10))
     signal = _responses(rng, x, 6, 60)
     white = (signal + rng.standard_normal(signal.shape)).reshape(300, -1)
-    prior = SignalPrior((6, 60)).fit(white - white.mean(axis=0))
+    white = (white - white.mean(axis=0)).reshape(300, 6, 60)
+    space, time = (np.tensordot(white, white, axes=((0, k), (0, k))) for k in (2, 1))
+    prior = SignalPrior((6, 60)).fit(space, time, 300, (6, 60))
     assert prior.time_.shape[1] < 20
     kept = prior.expand(prior.reduce(signal.reshape(300, -1)))
     assert np.sum((kept - signal.reshape(300, -1)) ** 2) < 0.1 * np.sum(signal**2)
@@ -264,7 +269,7 @@ def test_signal_prior_of_resampled_responses(seed):
         white = whitener.whiten(signal + noise)
         white = (white - white.mean(axis=0)).reshape(300, 6, -1)
         space, time = (np.tensordot(white, white, axes=((0, k), (0, k))) for k in (2, 1))
-        prior = SignalPrior((6, 60 * up)).fit_moments(space, time, 300, whitener.rank())
+        prior = SignalPrior((6, 60 * up)).fit(space, time, 300, whitener.rank())
         kept.append(prior.time_.shape[1])
         assert 0.1 < np.median(prior.gain_) < 0.9
         seen = whitener.whiten(signal)
@@ -378,9 +383,9 @@ def test_views_of_a_flat_feature():
 def test_errors(rng):
     x, y = rng.standard_normal((20, 4)), rng.standard_normal((20, 2, 3))
     for params, match in [
-        ({"kernel": "cubic"}, "kernel='cubic'; expected 'auto' or one of"),
-        ({"penalty": -1}, "penalty=-1; expected 'auto' or a number above 0"),
-        ({"n_folds": 1}, "n_folds=1; expected 2 or more"),
+        ({"kernel": "cubic"}, "kernel='cubic'; give 'auto' or 'linear'"),
+        ({"penalty": -1}, "penalty=-1; give 'auto' or a number > 0"),
+        ({"n_folds": 1}, "n_folds=1; give an integer >= 2"),
         ({"kernel": "local"}, "'local' compares tokens place by place"),
     ]:
         with pytest.raises(ValueError, match=match):
