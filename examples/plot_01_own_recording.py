@@ -70,18 +70,14 @@ assert len(events) == len(shown) == 600
 # %%
 # Epochs that know their image
 # ----------------------------
-# The path of the image goes into the metadata, one row for each event. From here on, an epoch that
-# is dropped takes its row along, and no list of images can come out of step with the trials.
+# The name of the image's file goes into the metadata, one row for each event. From here on, an
+# epoch that is dropped takes its row along, and no list of images can come out of step with the
+# trials.
 #
 # *What can go wrong*: dropping epochs first and attaching the list afterwards. Give ``metadata`` to
 # :class:`mne.Epochs`, which drops both.
 
-metadata = pd.DataFrame(
-    {
-        "image": [str(folder / "images" / name) for name in shown["image"]],
-        "concept": shown["image"].str.split("_").str[0],
-    }
-)
+metadata = shown.assign(concept=shown["image"].str.split("_").str[0])
 epochs = mne.Epochs(
     raw, events, tmin=-0.1, tmax=0.6, metadata=metadata, reject={"eeg": 100e-6}, preload=True
 )
@@ -104,11 +100,12 @@ assert not set(train.metadata["image"]) & set(test.metadata["image"])
 # %%
 # Fit
 # ---
-# ``"image"`` names the column that holds the paths. Each file is read and embedded once, however
-# many trials it has. Here the embedder is Gabor filters, which download nothing;
-# ``ImageToBrainEncoder()`` takes CLIP, which is better for photographs of objects.
+# A folder, and ``image_ids``, the column that holds the names in it; where a column holds whole
+# paths, ``fit("image", epochs)`` does. Each file is read and embedded once, however many trials it
+# has. Here the embedder is Gabor filters, which download nothing; ``ImageToBrainEncoder()`` takes
+# CLIP, which is better for photographs of objects.
 #
-# *What can go wrong*: a path that is not there is an error that names it. On a recording of your
+# *What can go wrong*: a file that is not there is an error that names it. On a recording of your
 # own leave out ``max_iter=0``, which skips the transformer.
 
 encoders = {
@@ -116,7 +113,7 @@ encoders = {
     "ridge": ImageToBrainEncoder(GaborEmbedder(), RidgeGaussian()),
 }
 for encoder in encoders.values():
-    encoder.fit("image", train)
+    encoder.fit(folder / "images", train, image_ids="image")
 encoders["default"]
 
 # %%
@@ -129,7 +126,10 @@ encoders["default"]
 # *What can go wrong*: with one trial of an image there is no noise ceiling, and with a ceiling near
 # zero nothing can be said; look at it before you look at r.
 
-result = evaluate(encoders, "image", test, n_draws=4, n_splits=20, n_bootstrap=200, random_state=0)
+result = evaluate(
+    encoders, folder / "images", test, image_ids="image",
+    n_draws=4, n_splits=20, n_bootstrap=200, random_state=0,
+)  # fmt: skip
 print(result.compare().round(2).to_string())
 assert result.value("r", "default") > 0.2
 

@@ -16,6 +16,8 @@ learns such rhythms from a recording, compares them with the truth, and asks
 # differs between images: an SD of 4 and 5 dB. How much it changes for each image is in the
 # metadata of the truth.
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
@@ -118,7 +120,7 @@ judged = evaluate(
     classifiers={},
     random_state=0,
 )
-print(judged.sentence)
+print(fill(judged.sentence, 88))
 rows = judged.table[judged.table["metric"].str.contains("induced|coherence")]
 print(rows[["encoder", "metric", "value", "ci_low", "ci_high", "ceiling"]].round(2).to_string())
 

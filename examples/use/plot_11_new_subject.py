@@ -116,7 +116,9 @@ axes[0].legend()
 figure
 
 # %%
-# The shaded bands are 95 % intervals over the hundred images. In numbers, with 100 images:
+# The warnings come from fits to few trials of the new subject alone: nothing about images can be
+# learnt from these. The shaded bands are 95 % intervals over the hundred images. In numbers, with
+# 100 images to learn from:
 
 for name, curve in curves.items():
     (error, r), interval = curve[100]

@@ -347,7 +347,7 @@ class Evaluation:
                 "more, an encoder that can draw, four trials or more of three images, and epochs "
                 "that hold two cycles of a band."
             )
-        figure, axes = viz.canvas.get_axes(axes, 4, figsize=(14, 3))
+        figure, axes = viz.canvas.get_axes(axes, 4, n_rows=2, figsize=(9, 6.2))
         recorded, generated = (self.tfr[name]["power"] for name in ("recorded", encoder))
         viz.plot_time_frequency(recorded, generated, picks=picks, axes=axes[:3], show=False)
         power = self.curves[encoder]["power"]

@@ -285,7 +285,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         self._row_unit, self._unweighted = np.full(len(y), -1), None
         self._row_unit[rows] = images.unit
         logger.info(
-            f"Mean regressor: {images.n_images} images, cross-validated r "
+            f"Regression on {images.n_images} images: cross-validated r "
             + ", ".join(f"{label} {r:.3f}" for label, r in self.cv_score_.items())
         )
 

@@ -90,6 +90,7 @@ class InducedPower:
         components, logs = _log_power(residuals, subject, np.random.default_rng(seed))
         n_scores = min(_MOST_SCORES, n_units // 10, len(logs), logs[0].size)
         axes = randomized_svd(logs.reshape(len(logs), -1), n_scores, random_state=0)[2]
+        logger.info("Log power of rhythms is regressed on the images too.")
         model, predicted = regress(logs.reshape(len(logs), -1) @ axes.T)
         predicted = predicted - predicted.mean(axis=0)
         axes = axes.reshape(-1, *logs.shape[1:])

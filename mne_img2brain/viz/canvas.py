@@ -38,15 +38,18 @@ def styles(names: dict | list[str]) -> dict:
     }
 
 
-def get_axes(axes: Any, n: int, **layout: Any) -> tuple[Any, np.ndarray]:
+def get_axes(axes: Any, n: int, n_rows: int = 1, **layout: Any) -> tuple[Any, np.ndarray]:
     """Return ``n`` axes and their figure, new ones where none are given.
 
     axes: what the user gave.
     n: how many are needed.
+    n_rows: in how many rows new ones are, all of the same length.
     Returns axes (n,): the axes.
     """
     if axes is None:
-        figure, axes = plt.subplots(1, n, squeeze=False, layout="constrained", **layout)
+        figure, axes = plt.subplots(
+            n_rows, n // n_rows, squeeze=False, layout="constrained", **layout
+        )
         return figure, axes.ravel()
     axes = np.atleast_1d(np.array(axes, dtype=object)).ravel()
     if len(axes) != n:
