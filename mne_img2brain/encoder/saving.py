@@ -16,6 +16,7 @@ from sklearn.model_selection import BaseCrossValidator
 from .. import __version__
 from .._files import as_path, check_fif
 from .._log import logger, warn
+from ..epochs import ChannelScaler
 from .any_regressor import check_part
 from .folder import ENCODER_FILES, FORMAT_VERSION, read_folder, write_folder
 
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
 _INFO, _JSON = ENCODER_FILES[1:]
 
 _DEPTH = 100
+_PARTS = 100_000
 # What a fitted encoder is of, at least.
-_NEEDED = (
-    "embedder_", "regressor_", "scaler_", "times_", "tmin_", "baseline_", "ch_names_", "regions_",
-    "basis_", "left_out_", "subjects_", "n_training_subjects_", "training_image_keys_",
-    "n_trials_", "image_ids_", "image_id_form_", "event_id_", "picks", "sfreq",
-    "projectors",
-)  # fmt: skip
+_NEEDED: dict[str, Any] = {
+    "embedder_": object, "regressor_": object, "scaler_": ChannelScaler, "times_": np.ndarray,
+    "tmin_": float, "baseline_": tuple | None, "ch_names_": list, "regions_": np.ndarray,
+    "basis_": np.ndarray, "left_out_": list, "subjects_": list, "n_training_subjects_": int,
+    "training_image_keys_": list, "n_trials_": int, "image_ids_": dict,
+    "image_id_form_": str | None, "event_id_": dict, "picks": object, "sfreq": float,
+    "projectors": list,
+}  # fmt: skip
 # Numbers by which memory or time is taken, and the most that they can sensibly be.
 _AT_MOST = {
     "batch_size": 2**20, "depth": 1000, "grid": 4096, "hidden_size": 2**16, "n_average_": 2**16,
@@ -167,9 +171,12 @@ def check_names(packed: Any) -> None:
     Raises ValueError if it names a class that is not in the closed table, holds something that
         :func:`pack` does not write, or asks for more memory than any encoder needs.
     """
-    waiting = [(packed, 0)]
+    waiting, n_parts = [(packed, 0)], 0
     while waiting:
         item, depth = waiting.pop()
+        n_parts += isinstance(item, dict)
+        if n_parts > _PARTS:
+            raise ValueError(f"it has more than {_PARTS} parts")
         if depth > _DEPTH:
             raise ValueError(f"it is nested more than {_DEPTH} deep")
         children: list = []
@@ -324,7 +331,7 @@ def restore_encoder(
     encoder.info_ = _read_info(content, fname / _INFO)
     if encoder.info_["ch_names"] != encoder.ch_names_:
         raise ValueError(f"{fname / _INFO} is damaged: its channels are not those of {_JSON}.")
-    if not (isinstance(sfreq, float) and np.isclose(sfreq, encoder.info_["sfreq"], rtol=1e-6)):
+    if not np.isclose(sfreq, encoder.info_["sfreq"], rtol=1e-6):
         raise ValueError(f"{fname / _INFO} is damaged: its sampling rate is not that of {_JSON}.")
     _exactly(encoder.info_, projectors, fname / _INFO)
     with encoder.info_._unlock():
@@ -346,7 +353,8 @@ def _state(structure: dict, arrays: dict, label: Path) -> dict:
     """Make what a fitted encoder is of."""
     try:
         state = dict(unpack(structure["encoder"], arrays) or {})
-        missing = [name for name in _NEEDED if name not in state]
+        missing = [name for name, kind in _NEEDED.items()
+                   if name not in state or not isinstance(state[name], kind)]  # fmt: skip
     except Exception as error:
         # whatever a class finds wrong in a state that somebody made up
         raise ValueError(f"{label} is damaged: {type(error).__name__}, {error}.") from error
