@@ -1,5 +1,6 @@
 """A training that can go on: all that it is of, in one file that is whole or not there."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -14,10 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .. import __version__
 from .._files import as_path, whole_file, write_text
 from .._log import logger, warn
 
 _EVERY = 60.0
+_DAMAGED = (SafetensorError, ValueError, KeyError, TypeError, OSError)
 
 
 def kept_seed(folder: str | os.PathLike, seed: int) -> int:
@@ -70,16 +73,28 @@ class Checkpoint:
             damaged.
         """
         if not self.path.is_file():
+            self._warn_of_others()
             return None
         try:
             with safe_open(self.path, framework="pt", device="cpu") as stored:
                 numbers = json.loads(stored.metadata()["numbers"])
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+        except _DAMAGED as error:
             warn(f"The checkpoint {self.path} is damaged ({error}); training begins anew.")
             return None
         logger.info(f"Training goes on after {numbers['n_made']} gradient steps ({self.path}).")
         return numbers, tensors
+
+    def _warn_of_others(self) -> None:
+        """Say where somebody may have thought that a training would go on."""
+        for other in sorted(self.path.parent.glob("denoiser-*.safetensors")):
+            with contextlib.suppress(*_DAMAGED), safe_open(other, framework="pt") as stored:
+                numbers = json.loads(stored.metadata()["numbers"])
+                if not numbers["done"]:
+                    warn(
+                        f"{other} is a training that was stopped after {numbers['n_made']} steps, "
+                        "of other data, parameters or versions: this one begins anew."
+                    )
 
 
 def identify(settings: dict, model: Any, arrays: Iterable) -> str:
@@ -87,7 +102,8 @@ def identify(settings: dict, model: Any, arrays: Iterable) -> str:
 
     arrays: what it is trained on.
     """
-    found = hashlib.sha256(json.dumps([settings, torch.__version__], sort_keys=True).encode())
+    settings = {**settings, "versions": [__version__, torch.__version__]}
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     weights = [value.detach().cpu().numpy() for value in model.state_dict().values()]
     for array in itertools.chain(weights, arrays):
         found.update(b"none" if array is None else repr((array.shape, array.dtype)).encode())

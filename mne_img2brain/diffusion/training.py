@@ -192,11 +192,12 @@ def train_denoiser(
     model.train()
     running, order, waited, n_made = [], np.empty(0, np.intp), 0, 0
 
-    def note() -> None:
+    def note(done: bool) -> None:
         """Write where the training is to the checkpoint."""
         numbers = {
-            "n_made": n_made, "waited": waited, "best_loss": best_loss, "order": order.tolist(),
-            "history": dataclasses.asdict(history), "rng": rng.bit_generator.state,
+            "done": done, "n_made": n_made, "waited": waited, "best_loss": best_loss,
+            "order": order.tolist(), "history": dataclasses.asdict(history),
+            "rng": rng.bit_generator.state,
         }  # fmt: skip
         if keep is not None and processes.rank == 0:
             keep.save(numbers, snapshot(model, average, best, optimizer, running, place))
@@ -215,7 +216,7 @@ def train_denoiser(
         steps = range(n_made, last)
         for i in steps if processes.rank else progress_bar(steps, "Training the denoiser"):
             if keep is not None and keep.due():
-                note()
+                note(done=False)
             if len(order) < batch_size:
                 order = np.concatenate([order, rng.permutation(train_rows)])
             rows, order = order[:batch_size], order[batch_size:]
@@ -255,7 +256,7 @@ def train_denoiser(
                 history.best_iter = i + 1
             if waited >= n_iter_no_change:
                 break
-        note()
+        note(done=True)
     if judge is None:
         best, history.best_iter = average.state_dict(), n_made
     model.load_state_dict(best)

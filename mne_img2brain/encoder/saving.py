@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _INFO, _JSON = ENCODER_FILES[1:]
 
 _DEPTH = 100
-_PARTS = 100_000
+_PARTS = 20_000
 # What a fitted encoder is of, at least.
 _NEEDED: dict[str, Any] = {
     "embedder_": object, "regressor_": object, "scaler_": ChannelScaler, "times_": np.ndarray,

@@ -15,7 +15,7 @@ from mne_img2brain.diffusion import BrainDiT, NoiseScheduler, train_denoiser
 OPTIONS = {"max_iter": 40, "eval_every": 8, "n_iter_no_change": 9, "batch_size": 16, "seed": 3}
 
 
-def train(rng, validation=True, **options):
+def train(rng, validation=True, n_images=6, last=1.0, **options):
     """Train a small network with dropout; return its history and weights."""
     with seeded_init(0):
         network = BrainDiT(
@@ -24,7 +24,8 @@ def train(rng, validation=True, **options):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 6, 50)
     x0 = rng.standard_normal((50, 2, 6))
-    tokens = np.linspace(-1, 1, 6, dtype=np.float32).reshape(6, 1, 1)
+    tokens = np.linspace(-1, 1, n_images, dtype=np.float32).reshape(-1, 1, 1)
+    image[-1], tokens[-1] = n_images - 1, last
     history = train_denoiser(
         network, x0 + tokens[image], tokens, image_index=image, scheduler=NoiseScheduler(),
         validation=np.arange(50) < 10 if validation else None, **{**OPTIONS, **options},
@@ -87,6 +88,33 @@ def test_it_goes_on_and_does_not_begin_anew(rng, tmp_path, monkeypatch):
     assert len(steps) == 41
     assert same(train(rng, checkpoint=tmp_path), alone)  # and when it is done, none
     assert len(steps) == 41
+
+
+@pytest.mark.parametrize("what", ["seed", "last image", "version"])
+def test_a_stopped_training_of_something_else_is_told(rng, tmp_path, monkeypatch, what):
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.nn.utils, "clip_grad_norm_", raising_at(6))
+        with pytest.raises(KeyboardInterrupt):
+            train(rng, n_images=300, checkpoint=tmp_path, checkpoint_every=0.0)
+    if what == "version":
+        monkeypatch.setattr("mne_img2brain.diffusion.checkpoint.__version__", "9.9")
+    given = {"seed": {"seed": 4}, "last image": {"last": 0.5}}.get(what, {})
+    with pytest.warns(RuntimeWarning, match="stopped after 5 steps, of other data, .*begins anew"):
+        other = train(rng, n_images=300, checkpoint=tmp_path, **given)
+    assert same(train(rng, n_images=300, **given), other)
+    train(rng, n_images=300, checkpoint=tmp_path, **given)  # which is done, and says nothing
+
+
+def raising_at(n_steps, clip=torch.nn.utils.clip_grad_norm_):
+    """Clip gradients; in that step, be interrupted."""
+    steps = iter(range(1, n_steps))
+
+    def clipped(*arguments):
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return clip(*arguments)
+
+    return clipped
 
 
 def test_another_training_does_not_go_on_from_it(rng, tmp_path):

@@ -58,6 +58,7 @@ def test_where_there_is_nothing_to_learn_the_gaussian_stays(rng):
     )  # fmt: skip
     assert history.best_iter == 0
     assert history.iterations[-1] < 300  # it did not wait for the end
+    assert history.iterations == list(range(0, history.iterations[-1] + 1, 30))
     # the loss of "zero" on white data is that of the velocity: 1 for every value
     assert_allclose(history.validation_losses[0], 1, atol=0.1)
     x = torch.ones(3, 2, 6)

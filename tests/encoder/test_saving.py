@@ -383,8 +383,8 @@ EMBEDDER = ("encoder", "dict", "embedder_", "state")
           for name in ("times_", "scaler_", "ch_names_", "basis_", "event_id_", "tmin_")),
         (put("encoder", "dict", "ch_names_", to={"strings": [], "shape": [0, 10**12]}),
          "an encoder without ch_names_"),
-        (put("encoder", "dict", "more_", to={"list": [{"float": "1"}] * 100_001}),
-         "more than 100000 parts"),
+        (put("encoder", "dict", "more_", to={"list": [{"float": "1"}] * 20_001}),
+         "more than 20000 parts"),
         (put("encoder", "dict", "times_", to={"list": 5}), "not what is saved"),
         (put("encoder", "dict", "times_", to=[[]]), "a bare list"),
         (put("encoder", "dict", "times_", to={"dtype": "O"}), "no type of numbers"),
@@ -405,11 +405,11 @@ def test_crafted_json(pair, tmp_path, change, match):
     (a, _), _ = pair
     a.save(tmp_path / "e")
     sealed(tmp_path / "e", change)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ValueError, match=match) as caught:
         read_encoder(tmp_path / "e")
     assert "e/" in str(caught.value)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_deep_json(pair, tmp_path):
