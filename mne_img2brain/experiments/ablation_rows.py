@@ -82,8 +82,8 @@ _CHOICES = {
 def _parameters(regressor: DiffusionRegressor) -> dict:
     """Return the parameters of a regressor and of its denoiser, in one dict."""
     own = regressor.get_params(deep=False)
-    n_steps = 50 if regressor.noise.prediction_type == "noise" else 25  # what sample does
-    network = regressor.noise.get_params(deep=False)
+    network = regressor.get_params()["noise"].get_params(deep=False)
+    n_steps = 50 if network["prediction_type"] == "noise" else 25  # what sample does
     return {**network, **own, "max_iter": network["max_iter"], "n_steps": n_steps}
 
 

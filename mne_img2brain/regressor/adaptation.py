@@ -15,6 +15,7 @@ from ..noise.whitening import SpaceTimeWhitener
 from ..trials.checks import TrialArrays
 from ..trials.missing_sensors import fill_sensors
 from ..trials.splits import SplitPlan, plan_splits
+from .fitting import asked_denoiser, is_gaussian
 
 if TYPE_CHECKING:
     from .regressor import DiffusionRegressor
@@ -35,7 +36,7 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     Returns: the number of the new subject.
     """
     rng = np.random.default_rng(seed_from(regressor.random_state))
-    asked = regressor._denoiser()
+    asked = asked_denoiser(regressor)
     data, plan = plan_splits(
         data, regressor.min_images, regressor.n_folds, asked.validation_fraction, rng
     )
@@ -57,7 +58,7 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     own = whitener.fit_one(residuals, groups, weight)
     code = len(mean.parts_)
     if not isinstance(noise, Denoiser):
-        if own is not None and regressor._gaussian:
+        if own is not None and is_gaussian(regressor):
             own = own.without_trials()
         whitener.own.append(own)
         mean.parts_.append(part)

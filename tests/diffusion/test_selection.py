@@ -146,7 +146,7 @@ def test_what_was_tried_is_told(monkeypatch, gain):
             "accuracy_without": 0.5,
         }  # fmt: skip
 
-    monkeypatch.setattr("mne_img2brain.regressor.regressor.compare_draws", judge)
+    monkeypatch.setattr("mne_img2brain.regressor.fitting.compare_draws", judge)
     model.fit(**loud())
     assert asked == [True]
     found, kept = model.noise_summary_, gain > 0

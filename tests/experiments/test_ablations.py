@@ -13,6 +13,7 @@ from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.experiments import ablate, ablation_rows
 from mne_img2brain.experiments.ablation_rows import changed
 from mne_img2brain.metrics import mse, pearson, r_map, sd_ratio, time_mask, window_mean
+from mne_img2brain.regressor.fitting import asked_denoiser
 
 # the function has the name of its module
 ablations = importlib.import_module("mne_img2brain.experiments.ablations")
@@ -298,7 +299,7 @@ def test_standard_rows_change_one_thing_each():
         for changes in rows.values():
             assert changes != {}
             if "prediction_type" in changes:
-                changed(regressor, changes)._denoiser()
+                asked_denoiser(changed(regressor, changes))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from mne_img2brain.encoder.saving import pack, unpack
 from mne_img2brain.mean import image_features
 from mne_img2brain.mean.kernels import KernelMap
 from mne_img2brain.mean.mixed_model import rotate
+from mne_img2brain.regressor.drawing import means_of
 
 N_IMAGES, N_TRIALS, C, T = 120, 4, 4, 64
 TIME = np.arange(T) / T
@@ -186,7 +187,7 @@ def test_mean_and_power_look_at_images_once(monkeypatch):
     )
     for one in (model, unpack(packed, arrays)):
         compared.clear()
-        expected, scores = one._means(tokens[:7, None], None)
+        expected, scores = means_of(one, tokens[:7, None], None)
         used = one.mean_.shared_.maps_.keys() | one.power_.regressor_.shared_.maps_.keys()
         assert len(compared) == len(used)
         assert_array_equal(expected, one.predict(tokens[:7]))

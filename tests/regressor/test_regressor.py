@@ -53,7 +53,7 @@ def fitted(linear, monkeypatch):
 
     monkeypatch.setattr(Denoiser, "fit", learnt)
     better = {"gain": 1, "gain_error": 0, "threshold": 0, "accuracy": 0, "accuracy_without": 0}
-    monkeypatch.setattr("mne_img2brain.regressor.regressor.compare_draws", lambda *_: better)
+    monkeypatch.setattr("mne_img2brain.regressor.fitting.compare_draws", lambda *_: better)
     model = make_regressor(Ridge(1.0), **TINY, random_state=0)
     model.fit(tokens, y, image_index=image, regions=np.array([0, 0, 1, 1]))
     with torch.no_grad():

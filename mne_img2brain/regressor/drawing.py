@@ -1,0 +1,100 @@
+"""What a fitted DiffusionRegressor expects, and the single trials it draws."""
+
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._log import progress
+from .._parameters import Integer, Number
+from .._torch import seed_from
+from ..diffusion import DrawNoise
+from ..diffusion.denoiser import N_TIMESTEPS, SOLVERS
+from ..trials.checks import check_integers
+
+if TYPE_CHECKING:
+    from .._types import RandomState
+    from .regressor import DiffusionRegressor
+
+__all__ = ["draw_responses", "expected_response", "means_of"]
+
+_MOST_GUIDANCE = 100  # times the effect of an image: more is a slip of the keyboard
+
+
+def expected_response(
+    regressor: "DiffusionRegressor", tokens: np.ndarray, subjects: np.ndarray | None
+) -> np.ndarray:
+    """Return the expected response to every image: (n_images, n_channels, n_times)."""
+    if not getattr(regressor.noise_, "mean_weight_", 0):
+        return regressor.mean_.predict(tokens, subjects)
+    expected, power = means_of(regressor, tokens, subjects)
+    own = regressor.noise_.mean(tokens, subjects)
+    return expected + _own_mean(regressor, own, power, subjects)
+
+
+def draw_responses(
+    regressor: "DiffusionRegressor",
+    tokens: np.ndarray,
+    subjects: np.ndarray | None,
+    n_draws: int,
+    *,
+    random_state: "RandomState",
+    guidance_scale: float,
+    n_averaged: int,
+    n_steps: int | None,
+    solver: str | None,
+    eta: float,
+    first_image: int,
+) -> np.ndarray:
+    """Draw responses; parameters as of :meth:`DiffusionRegressor.sample`."""
+    check_integers(n_draws=(n_draws, 1), n_averaged=(n_averaged, 1), first_image=(first_image, 0))
+    if not isinstance(guidance_scale, Real) or not abs(guidance_scale) <= _MOST_GUIDANCE:
+        raise ValueError(
+            f"guidance_scale={guidance_scale!r}; give a number within {_MOST_GUIDANCE}: 0 "
+            "ignores the image, 1 is no guidance, 2 doubles its effect."
+        )
+    if solver not in (None, *SOLVERS):
+        raise ValueError(f"solver={solver!r}; give one of {sorted(SOLVERS)}, or None.")
+    if n_steps is not None and n_steps not in Integer(1, N_TIMESTEPS):
+        raise ValueError(f"n_steps={n_steps!r}; give {Integer(1, N_TIMESTEPS)} or None.")
+    if eta not in Number(0, 1):
+        raise ValueError(f"eta={eta!r}; give {Number(0, 1)}.")
+    if eta > 0 and solver == "dpm":
+        raise ValueError(f"eta={eta!r}, but 'dpm' is deterministic; give solver='ddim' or 0.")
+    expected, power = means_of(regressor, tokens, subjects)
+    own = regressor.noise_.mean(tokens, subjects)
+    if guidance_scale != 1:
+        average = regressor.average_response_
+        expected = average + guidance_scale * (expected - average)
+    if own is not None:
+        expected = expected + _own_mean(regressor, own, power, subjects)
+    noise = DrawNoise(seed_from(random_state), n_draws, expected.shape[1:], first_image)
+    image = np.repeat(np.arange(len(tokens)), n_draws)
+    result = np.empty((len(image), *expected.shape[1:]))
+    done = progress(len(image), "Drawing")
+    # draws have the mean zero: the mean of what is returned is predict
+    for draws, scatter in regressor.noise_.draw(
+        tokens, image, noise, subject=subjects, own_mean=own, n_steps=n_steps, solver=solver,
+        eta=eta, guidance_scale=guidance_scale,
+    ):  # fmt: skip
+        scatter = regressor.power_.multiply(scatter, power, image[draws], guidance_scale)
+        scatter = scatter * np.sqrt(regressor.residual_averaged_ / n_averaged)
+        result[draws] = expected[image[draws]] + scatter
+        done(len(draws))
+    return result.reshape(len(tokens), n_draws, *regressor.target_shape_)
+
+
+def means_of(
+    regressor: "DiffusionRegressor", tokens: np.ndarray, subjects: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean regressor's prediction, and the scores of power that follows images."""
+    expected, power = regressor.mean_.predict_with(regressor.power_.regressor_, tokens, subjects)
+    return expected, np.zeros((len(tokens), 0)) if power is None else power[:, 0]
+
+
+def _own_mean(
+    regressor: "DiffusionRegressor", own: np.ndarray, power: np.ndarray, subjects: np.ndarray | None
+) -> np.ndarray:
+    """Return what the transformer's own mean adds to the response."""
+    added = regressor.noise_.mean_response(own, subjects)
+    return regressor.power_.multiply(added, power, np.arange(len(own)))
