@@ -159,7 +159,8 @@ def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
         return {"object": type(obj).__name__, "state": packed}
     known = ", ".join(sorted(name for name, home in _HOMES.items() if home.startswith("sklearn")))
     raise TypeError(
-        f"{path} is a {type(obj).__name__}, which cannot be saved. What can: this library's "
+        f"{path} is a {type(obj).__name__} of {type(obj).__module__.partition('.')[0]}, which "
+        "cannot be saved. What can: this library's "
         f"estimators, {known} of scikit-learn, numbers, strings and arrays. Nothing was written."
     )
 

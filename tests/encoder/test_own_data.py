@@ -79,7 +79,7 @@ def test_what_cannot_be_saved_or_draw_says_so(recording, tmp_path):
         RuntimeWarning, match="encoder cannot be saved: regressor_ is a PLSRegression"
     ):
         encoder = new_encoder(PLSRegression(2)).fit(folder, epochs, image_ids="stim_file")
-    with pytest.raises(TypeError, match="is a PLSRegression, which cannot be saved"):
+    with pytest.raises(TypeError, match="is a PLSRegression of sklearn, which cannot be saved"):
         encoder.save(tmp_path / "encoder")
     assert not hasattr(encoder, "sample")
     with pytest.raises(AttributeError, match="no attribute 'sample'") as error:
