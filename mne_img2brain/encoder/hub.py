@@ -279,8 +279,8 @@ def _download(repo_id: str, revision: str | None, cache_dir: Any, token: Any) ->
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise FileNotFoundError(
             f"{repo_id!r} is no folder here, and the Hugging Face Hub did not give it "
-            f"({str(error).splitlines()[0]}). Give a folder that ImageToBrainEncoder.save made, or "
-            "'user/name' of a repository that you may read; without a network it must have been "
-            "downloaded before."
+            f"({str(error).partition(chr(10))[0]}). Give a folder that ImageToBrainEncoder.save "
+            "made, or 'user/name' of a repository that you may read; without a network it must "
+            "have been downloaded before."
         ) from error
     return Path(folder)

@@ -270,10 +270,10 @@ def _checked_size(
         size = size // _ROUND * _ROUND or size
     size = min(size, n_images)
     if size * each + 16 * n_epochs > _MOST_BYTES:
+        most = (_MOST_BYTES - 16 * n_epochs) // each
         raise ValueError(
             f"{size} images in a file take {size * each / 2**30:.1f} GiB, and a FIF file less than "
-            f"2; give part_size={max(1, (_MOST_BYTES - 16 * n_epochs) // each)}"
-            + (" or fewer draws." if each > _MOST_BYTES // 2 else ".")
+            f"2; give {f'part_size={most}' if most > 0 else 'fewer draws'}."
         )
     return size
 

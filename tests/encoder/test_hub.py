@@ -369,3 +369,15 @@ def test_the_description_in_numbers(fitted):
     assert sum(int(part.split()[0]) for part in regions) == 32
     assert lines["baseline"] == "-0.1 to 0 s"
     assert lines["subjects"] == "not told apart"
+
+
+@pytest.mark.parametrize("said", ["first line\nsecond line", ""])
+def test_why_the_hub_did_not_give_it(monkeypatch, said):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def fails(*args, **kwargs):
+        raise LocalEntryNotFoundError(said)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
+    with pytest.raises(FileNotFoundError, match=r"Hub did not give it \((first line)?\)\. Give"):
+        ImageToBrainEncoder.from_pretrained("somebody/something")

@@ -1,10 +1,13 @@
 """Generated epochs on disk, part by part: the same numbers, whole, in little memory, on resume."""
 
+import copy
 import os
+import re
 import subprocess
 import sys
 import time
 import tracemalloc
+from types import SimpleNamespace
 
 import mne
 import numpy as np
@@ -164,8 +167,10 @@ def test_parts_of_another_call_are_not_taken(tmp_path, images, encoder):
     other = ImageToBrainEncoder(encoder.embedder, DiffusionRegressor(max_iter=0, random_state=0))
     epochs, _ = simulate_epochs(images[:50], n_trials=2, random_state=1)
     other.fit(images[:50], epochs, image_ids="image_id")
+    alike = copy.deepcopy(encoder)  # but for the numbers that it has learnt
+    alike.basis_ = 0.5 * alike.basis_
     changes = [{"random_state": 1}, {"n_draws": 3}, {"images": images[1:33]}, {"guidance_scale": 2}]
-    for encoder_, change in [(other, {}), *((encoder, change) for change in changes)]:
+    for encoder_, change in [(other, {}), (alike, {}), *((encoder, change) for change in changes)]:
         with pytest.raises(FileExistsError, match="not of this call"):
             write_generated(fname, encoder_, **{**call, **change})
     before = stamps(tmp_path.iterdir())
@@ -251,7 +256,7 @@ def test_a_killed_process_leaves_whole_parts(tmp_path, encoder):
         ({"fmt": "half"}, "give 'single' or 'double'"),
         ({"n_draws": 2, "random_state": None}, "so that a call that was stopped can go on"),
         ({"n_draws": 10**8}, "at most"),
-        ({"n_draws": 3 * 10**5, "part_size": 1}, "or fewer draws"),
+        ({"n_draws": 3 * 10**5, "part_size": 1}, "give fewer draws"),
         ({"n_images": 3}, "n_images=3, but there are 20"),
         ({"captions": ["a"]}, "1 captions for 20 images"),
         ({"images": iter([])}, "say how many images it gives"),
@@ -263,3 +268,20 @@ def test_what_cannot_be_is_said_at_once(tmp_path, images, encoder, change, messa
     call = {"fname": "a-epo.fif", "images": images[:20], **change}
     with pytest.raises(ValueError, match=message):
         write_generated(tmp_path / call.pop("fname"), encoder, **call)
+
+
+def test_the_part_size_that_is_advised_is_the_largest():
+    encoder = SimpleNamespace(_shape=(64, 250))
+
+    def checked(n_draws, size):
+        return writing._checked_size(encoder, 100_000, n_draws, 0, size, "single")
+
+    with pytest.raises(ValueError, match="100000 images in a file take 6.0 GiB") as caught:
+        checked(None, 100_000)
+    most = int(re.search(r"give part_size=(\d+)\.", str(caught.value))[1])
+    assert checked(None, most) == most
+    with pytest.raises(ValueError, match=f"give part_size={most}"):
+        checked(None, most + 1)
+    encoder._shape = (10_000, 2)
+    with pytest.raises(ValueError, match="1 images in a file take .* give fewer draws"):
+        checked(10_000, 1)
