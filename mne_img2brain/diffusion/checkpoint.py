@@ -19,7 +19,7 @@ from .. import __version__
 from .._files import as_path, whole_file, write_text
 from .._log import logger, warn
 
-_EVERY = 60.0
+_EVERY = 60.0  # seconds between two writes
 _DAMAGED = (SafetensorError, ValueError, KeyError, TypeError, OSError)
 
 
@@ -46,18 +46,15 @@ class Checkpoint:
 
     folder: the folder; of each training there is one file.
     identity: what tells this training from others.
-    every: seconds between two writes; ``None`` is a minute.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike, identity: str, every: float | None = None
-    ) -> None:
+    def __init__(self, folder: str | os.PathLike, identity: str) -> None:
         self.path: Path = as_path(folder, "checkpoint") / f"denoiser-{identity[:24]}.safetensors"
-        self.every, self._last = _EVERY if every is None else every, time.monotonic()
+        self._last = time.monotonic()
 
     def due(self) -> bool:
         """Tell whether it is time to write."""
-        return time.monotonic() - self._last >= self.every
+        return time.monotonic() - self._last >= _EVERY
 
     def save(self, numbers: dict, tensors: dict[str, torch.Tensor]) -> None:
         """Write where the training is."""

@@ -10,12 +10,12 @@ import torch
 from sklearn.base import BaseEstimator
 
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
-from .._torch import accelerated, evaluating, resolve_device, seeded_init
+from .._torch import resolve_device, seeded_init
 from ..trials.scaled_tokens import ScaledTokens
-from .dit import CONDITIONINGS, POSITIONS, TOKENS, BrainDiT
-from .sampling import ddim, dpm_solver, guided
+from .dit import CONDITIONINGS, POSITIONS, TOKENS, BrainDiT, check_size
+from .drawing import draw_whitened, mean_residuals
 from .scheduler import PREDICTIONS, SCHEDULES, NoiseScheduler
-from .training import train_denoiser
+from .training import TrainingHistory, train_denoiser
 
 if TYPE_CHECKING:
     from ..noise.by_subject import SubjectWhitener
@@ -27,7 +27,9 @@ _LEAST_STEPS = 1500
 _PASSES = 12
 _EVALUATIONS = 20  # of a training; by default a quarter of them without a gain ends it
 _LEAST_BETWEEN = 100  # gradient steps
-SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
+_OF_NETWORK = (
+    "hidden_size", "n_layers", "n_heads", "conditioning", "position", "tokens", "dropout",
+)  # fmt: skip
 
 
 class Denoiser(BaseEstimator):
@@ -180,12 +182,12 @@ class Denoiser(BaseEstimator):
             ``validation`` chooses when to stop.
         whitener : SubjectWhitener
             Fitted on the residuals.
-        seed : int
+        seed : int, default 0
             Of the initial weights and of the training noise.
-        device : str
+        device : str, default "auto"
             Where the network runs.
-        checkpoint : path-like | None
-            A folder to keep the training in, as in :func:`~mne_img2brain.diffusion.train_denoiser`.
+        checkpoint : path-like | None, default None
+            A folder to keep the training in.
 
         Returns
         -------
@@ -198,15 +200,9 @@ class Denoiser(BaseEstimator):
             "n_times": data.y.shape[2],
             "regions": [int(region) for region in data.regions],
             "n_features": data.tokens.shape[2],
-            "hidden_size": self.hidden_size,
-            "n_layers": self.n_layers,
-            "n_heads": self.n_heads,
+            **{name: getattr(self, name) for name in _OF_NETWORK},
             "patch_length": min(self.patch_length, data.y.shape[2]),
-            "conditioning": self.conditioning,
-            "position": self.position,
-            "tokens": self.tokens,
             "n_subjects": 0 if data.subject is None else int(data.subject.max()) + 1,
-            "dropout": self.dropout,
         }
         self.scaled_ = ScaledTokens.fit(data.tokens)
         self._build(seed)
@@ -224,27 +220,16 @@ class Denoiser(BaseEstimator):
     def train(
         self, network: BrainDiT, whitened: np.ndarray, data: "TrialArrays", plan: "SplitPlan",
         **options: Any,
-    ) -> Any:  # fmt: skip
+    ) -> TrainingHistory:  # fmt: skip
         """Train a network of this denoiser on whitened residuals: its TrainingHistory."""
         tokens = self.scaled_.of(data.tokens)
         return train_denoiser(
-            network,
-            whitened,
-            tokens,
-            image_index=data.image_index,
-            scheduler=self.scheduler_,
-            token_mask=tokens.mask,
-            subjects=data.subject,
-            y_mask=data.y_mask,
-            validation=plan.validation,
-            batch_size=self.batch_size,
-            ema_decay=self.ema_decay,
-            condition_dropout=self.condition_dropout,
-            n_iter_no_change=self.n_iter_no_change,
-            interrupt=self.interrupt,
-            device=resolve_device(self.device_),
-            **options,
-        )
+            network, whitened, tokens, image_index=data.image_index, scheduler=self.scheduler_,
+            token_mask=tokens.mask, subjects=data.subject, y_mask=data.y_mask,
+            validation=plan.validation, batch_size=self.batch_size, ema_decay=self.ema_decay,
+            condition_dropout=self.condition_dropout, n_iter_no_change=self.n_iter_no_change,
+            interrupt=self.interrupt, device=resolve_device(self.device_), **options,
+        )  # fmt: skip
 
     def steps_for(self, n_trials: int) -> int:
         """Return the gradient steps at most: ``max_iter``, or what so many trials want."""
@@ -300,13 +285,6 @@ class Denoiser(BaseEstimator):
             self.network_ = BrainDiT(**self.architecture_)
         self.network_.to(resolve_device(self.device_)).eval()
 
-    def _condition(self, tokens: np.ndarray) -> Any:
-        """Project the images to keys and values, once."""
-        scaled = self.scaled_.of(tokens)
-        device = next(self.network_.parameters()).device
-        parts = torch.as_tensor(scaled[np.arange(len(tokens))], device=device)
-        return self.network_.encode_condition(parts, torch.as_tensor(scaled.mask))
-
     def mean(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         r"""Return the mean of the model's whitened residuals, in one pass.
 
@@ -318,7 +296,7 @@ class Denoiser(BaseEstimator):
         ----------
         tokens : array, shape (n_images, n_tokens, n_features)
             The images; NaN pads.
-        subject : array of int, shape (n_images,) | None
+        subject : array of int, shape (n_images,) | None, default None
             Whose residuals; ``None`` is the average subject.
 
         Returns
@@ -326,36 +304,7 @@ class Denoiser(BaseEstimator):
         array, shape (n_images, n_channels, n_times)
             In whitened space.
         """
-        shape = self.shape_
-        means = np.zeros((len(tokens), *shape), dtype=np.float32)
-        if not self.scheduler_.zero_terminal_snr:
-            return self._mean_of_draws(tokens, subject)
-        last = self.scheduler_.n_timesteps - 1
-        with evaluating(self.network_):
-            for rows in _batches(len(tokens), self.batch_size):
-                condition = self._condition(tokens[rows])
-                device = next(self.network_.parameters()).device
-                # The expected input at pure noise is zero; the prediction there is the mean.
-                x = torch.zeros(len(rows), *shape, device=device)
-                timestep = torch.full((len(rows),), last, device=device)
-                output = self.network_(x, timestep, condition, _rows(subject, rows, device))
-                x0, _ = self.scheduler_.predict_x0_noise(output, x, last)
-                means[rows] = x0.cpu().numpy()
-        return means
-
-    def _mean_of_draws(
-        self, tokens: np.ndarray, subject: Any, n_draws: int = 8, n_steps: int = 50
-    ) -> np.ndarray:
-        """Average draws from noise that is the same for every image: in whitened space."""
-        rng = np.random.default_rng(0)
-        start = rng.standard_normal((n_draws, *self.shape_), dtype=np.float32)
-        image = np.repeat(np.arange(len(tokens)), n_draws)
-        means = np.zeros((len(tokens), *self.shape_), dtype=np.float32)
-        for draws, drawn in self._draw_whitened(
-            tokens, image, lambda draws, step: start[draws % n_draws], subject, n_steps, "ddim"
-        ):
-            np.add.at(means, image[draws], drawn / n_draws)
-        return means
+        return mean_residuals(self, tokens, subject)
 
     def draw(
         self,
@@ -370,7 +319,7 @@ class Denoiser(BaseEstimator):
         guidance_scale: float = 1.0,
         own_mean: np.ndarray | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Draw residuals of single trials.
+        """Draw residuals of single trials, a batch at a time.
 
         Parameters
         ----------
@@ -379,79 +328,26 @@ class Denoiser(BaseEstimator):
         image_index : array of int, shape (n_draws,)
             Which image each draw is for, in ascending order.
         noise : callable
-            ``noise(draws, step)`` returns an array, shape (n_batch, n_channels, n_times): the
-            standard normal numbers that draws start from (``step`` 0) and meet later (if
-            ``eta`` > 0), as :class:`~mne_img2brain.diffusion.DrawNoise` does.
-        subject : array of int, shape (n_images,) | None
-            Whose residuals; ``None`` is the average subject.
-        n_steps, solver, eta, guidance_scale
-            As in :meth:`mne_img2brain.DiffusionRegressor.sample`.
-        own_mean : array, shape (n_images, n_channels, n_times) | None
+            ``noise(draws, step)`` returns the standard normal numbers, shape (n_batch, n_channels,
+            n_times), that draws start from (``step`` 0) and meet later (if ``eta`` > 0).
+        subject, n_steps, solver, eta, guidance_scale
+            As in :meth:`mean` and :meth:`mne_img2brain.DiffusionRegressor.sample`.
+        own_mean : array, shape (n_images, n_channels, n_times) | None, default None
             What :meth:`mean` returned: taken off, so that draws have the mean zero.
 
         Yields
         ------
-        draws : array of int, shape (n_batch,)
-            Which draws these are.
-        residuals : array, shape (n_batch, n_channels, n_times)
-            In the unit of the residuals.
+        draws, residuals : array, shape (n_batch,) and (n_batch, n_channels, n_times)
+            Which draws these are; in the unit of the residuals.
         """
-        for draws, drawn in self._draw_whitened(
-            tokens, image_index, noise, subject, n_steps, solver, eta, guidance_scale
+        for draws, drawn in draw_whitened(
+            self, tokens, image_index, noise, subject, n_steps, solver, eta, guidance_scale
         ):
             image = image_index[draws]
             if own_mean is not None:
                 drawn = drawn - own_mean[image]
             whose = None if subject is None else subject[image]
             yield draws, self.whitener_.inverse_transform(drawn, whose)
-
-    def _draw_whitened(
-        self,
-        tokens: np.ndarray,
-        image_index: np.ndarray,
-        noise: Callable,
-        subject: np.ndarray | None,
-        n_steps: int | None = None,
-        solver: str | None = None,
-        eta: float = 0.0,
-        guidance_scale: float = 1.0,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Draw in whitened space, batch by batch."""
-        paper = self.scheduler_.prediction_type == "noise"
-        solver = solver or ("ddim" if paper else "dpm")
-        n_steps = n_steps or (50 if solver == "ddim" else 25)
-        device = next(self.network_.parameters()).device
-        timesteps = self.scheduler_.timesteps(n_steps, min_signal=0.1 if paper else 0.0)
-        network = accelerated(self.network_)
-        with evaluating(self.network_):
-            nothing = self.network_.null_condition(1)
-            # a few images at a time: they are projected once, for all draws and steps
-            for images in _batches(len(tokens), self.batch_size):
-                condition = self._condition(tokens[images])
-                first, last = np.searchsorted(image_index, [images[0], images[-1] + 1])
-                for rows in _batches(last - first, self.batch_size):
-                    draws = first + rows
-                    given = torch.as_tensor(image_index[draws] - images[0], device=device)
-                    denoiser = _guide(
-                        network,
-                        condition[given],
-                        nothing[torch.zeros_like(given)],
-                        _rows(subject, image_index[draws], device),
-                        guidance_scale,
-                    )
-
-                    def later(step: int, draws: np.ndarray = draws) -> torch.Tensor:
-                        return torch.as_tensor(noise(draws, step + 1), device=device)
-
-                    x = SOLVERS[solver](
-                        denoiser,
-                        torch.as_tensor(noise(draws, 0), device=device),
-                        self.scheduler_,
-                        timesteps,
-                        eta=eta,
-                        noise=later if eta > 0 else None,
-                    )
-                    yield draws, x.cpu().numpy()
 
     def mean_response(self, own_mean: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Return what :meth:`mean` adds to the prediction, in the unit of the residuals."""
@@ -469,13 +365,7 @@ class Denoiser(BaseEstimator):
         return bare
 
     def get_state(self) -> dict:
-        """Return what prediction needs, weights as arrays.
-
-        Returns
-        -------
-        dict
-            For :meth:`from_state`.
-        """
+        """Return what prediction needs, weights as arrays."""
         if not hasattr(self, "network_"):
             return dict(vars(self))
         state = {name: value for name, value in vars(self).items() if name != "network_"}
@@ -487,22 +377,12 @@ class Denoiser(BaseEstimator):
 
     @classmethod
     def from_state(cls, state: dict) -> Self:
-        """Make a fitted model from what :meth:`get_state` returned.
-
-        Parameters
-        ----------
-        state : dict
-            The state.
-
-        Returns
-        -------
-        Denoiser
-        """
-        self: Any = cls.__new__(cls)
+        """Make a fitted model from what :meth:`get_state` returned."""
+        self = cls.__new__(cls)
         weights = state.pop("weights", None)
-        vars(self).update(state)
+        self.__dict__.update(state)
         if weights is not None:
-            _check_architecture(self.architecture_, weights)
+            check_size(self.architecture_, weights)
             self._build()
             self.network_.load_state_dict({k: torch.as_tensor(v) for k, v in weights.items()})
         return self
@@ -512,55 +392,8 @@ class Denoiser(BaseEstimator):
         """Shape of one response: (n_channels, n_times)."""
         return len(self.architecture_["regions"]), self.architecture_["n_times"]
 
-    def to(self, device: Any) -> Self:
+    def to(self, device: str) -> Self:
         """Move the denoiser; later calls run there."""
         self.device_ = device
         self.network_.to(resolve_device(device))
         return self
-
-
-def _guide(
-    network: Callable,
-    of_image: Any,
-    of_nothing: Any,
-    subject: torch.Tensor | None,
-    guidance_scale: float,
-) -> Callable:
-    """Return a network as a callable of noisy responses and timestep, guided."""
-    if guidance_scale == 1:
-        return lambda x, timestep: network(x, timestep, of_image, subject)
-    condition = of_image.join(of_nothing)
-    subjects = None if subject is None else torch.cat([subject, subject])
-
-    def both(x: torch.Tensor, timestep: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Denoise with and without the image, in one call."""
-        doubled = torch.cat([x, x]), torch.cat([timestep, timestep])
-        return network(*doubled, condition, subjects).chunk(2)
-
-    return guided(both, guidance_scale)
-
-
-def _check_architecture(architecture: dict, weights: dict[str, np.ndarray]) -> None:
-    """Refuse a denoiser that is larger than its weights before it takes memory."""
-    n_numbers = sum(value.size for value in weights.values())
-    hidden = architecture["hidden_size"]
-    for name, size in architecture.items():
-        largest = size if isinstance(size, int) else np.max(size) if name == "regions" else 0
-        if largest > n_numbers or (
-            name in ("n_features", "n_subjects", "patch_length") and largest * hidden > n_numbers
-        ):
-            raise ValueError(f"a denoiser with {name}={largest} and {n_numbers} weights")
-    if architecture["n_layers"] * hidden**2 > n_numbers:
-        raise ValueError(
-            f"a denoiser of {architecture['n_layers']} layers of {hidden} with {n_numbers} weights"
-        )
-
-
-def _batches(n: int, batch_size: int) -> list[np.ndarray]:
-    return [np.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
-
-
-def _rows(
-    subject: np.ndarray | None, rows: np.ndarray, device: torch.device
-) -> torch.Tensor | None:
-    return None if subject is None else torch.as_tensor(subject[rows], device=device)

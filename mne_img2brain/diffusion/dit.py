@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -264,3 +265,19 @@ class BrainDiT(nn.Module):
             h = block(h, time, key_value, mask)
         grid = (self.patches.n_regions, self.patches.n_patches)
         return torch.stack(layers).unflatten(3, grid)  # (l, b, head, r, p, t)
+
+
+def check_size(architecture: dict, weights: dict[str, np.ndarray]) -> None:
+    """Refuse a denoiser that is larger than its weights before it takes memory."""
+    n_numbers = sum(value.size for value in weights.values())
+    hidden = architecture["hidden_size"]
+    for name, size in architecture.items():
+        largest = size if isinstance(size, int) else np.max(size) if name == "regions" else 0
+        if largest > n_numbers or (
+            name in ("n_features", "n_subjects", "patch_length") and largest * hidden > n_numbers
+        ):
+            raise ValueError(f"a denoiser with {name}={largest} and {n_numbers} weights")
+    if architecture["n_layers"] * hidden**2 > n_numbers:
+        raise ValueError(
+            f"a denoiser of {architecture['n_layers']} layers of {hidden} with {n_numbers} weights"
+        )

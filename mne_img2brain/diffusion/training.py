@@ -6,25 +6,28 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from .._log import logger, progress_bar, warn
-from .._torch import accelerated, evaluating, rows_on, seeded_init
+from .._torch import evaluating, seeded_init
 from ..trials.checks import check_integers
 from .checkpoint import Checkpoint, identify, restore, snapshot
+from .loss import Batches, HeldOut, Loss
 from .processes import Processes
 
 if TYPE_CHECKING:
+    from ..trials.scaled_tokens import ScaledTokens
+    from .dit import BrainDiT
     from .scheduler import NoiseScheduler
 
-_N_VALIDATION_TIMESTEPS = 8
-_MAX_VALIDATION = 512
+_WARMUP = 100  # gradient steps, at most a tenth of all
+_LARGEST_GRADIENT = 1.0  # its norm
 _WARM_STEPS = 5  # before steps are timed, and that are
 
 
@@ -45,9 +48,9 @@ class TrainingHistory:
 
 
 def train_denoiser(
-    model: Any,
+    model: "BrainDiT",
     x0: np.ndarray,
-    tokens: Any,
+    tokens: "ScaledTokens | np.ndarray",
     *,
     image_index: np.ndarray,
     scheduler: "NoiseScheduler",
@@ -59,16 +62,13 @@ def train_denoiser(
     batch_size: int = 64,
     learning_rate: float = 1e-3,
     weight_decay: float = 0.05,
-    warmup: int = 100,
     ema_decay: float = 0.999,
     condition_dropout: float = 0.1,
     eval_every: int = 100,
     n_iter_no_change: int = 5,
-    gradient_clip: float = 1.0,
     seed: int = 0,
     device: str | torch.device = "cpu",
     checkpoint: str | os.PathLike | None = None,
-    checkpoint_every: float | None = None,
     interrupt: str = "raise",
 ) -> TrainingHistory:
     r"""Train a denoiser on responses, in place.
@@ -92,18 +92,15 @@ def train_denoiser(
     y_mask (n_trials, n_channels) | None: which sensors count in the loss.
     validation (n_trials,) | None: the trials held out. ``None`` trains for ``max_iter`` steps.
     max_iter: gradient steps at most; 0 leaves the denoiser as it is.
-    learning_rate: peak rate of AdamW; a linear warm-up of ``warmup`` steps, then a cosine to zero.
+    learning_rate: peak rate of AdamW; a linear warm-up, then a cosine to zero.
     weight_decay: of AdamW, on matrices only.
-    warmup: steps of the warm-up, at most a tenth of ``max_iter``.
     ema_decay: decay of the average of weights; smaller at first, ``(1 + i) / (10 + i)``.
     condition_dropout: probability of training without the image.
     n_iter_no_change: evaluations without improvement before training stops.
-    gradient_clip: largest norm of the gradient.
     seed: seed of batches, timesteps and noise.
     checkpoint: a folder to keep the training in while it runs. A training of the same network,
         data and parameters goes on where the last one was stopped, and ends with the same weights,
         on one CPU thread to the last bit.
-    checkpoint_every: seconds between two writes to it; ``None`` is a minute.
     interrupt: what Ctrl-C does: ``"keep"`` ends the training with the best weights so far.
     Raises ValueError if a number of steps or trials is out of range, responses are not finite, or
         ``validation`` is not one bool for each trial or holds out all of them; or a batch has
@@ -116,17 +113,8 @@ def train_denoiser(
     )  # fmt: skip
     rng = np.random.default_rng(seed)
     model.to(device)
-    x0 = np.ascontiguousarray(x0, dtype=np.float32)
-    image_index = np.asarray(image_index)
-    if not np.isfinite(x0).all():
-        raise ValueError("x0 holds NaN or infinity; leave those trials out.")
-    held = np.zeros(len(x0), bool) if validation is None else np.asarray(validation)
-    if held.shape != (len(x0),) or held.dtype != bool or held.all():
-        raise ValueError(
-            f"validation has shape {held.shape} and type {held.dtype} and holds out {held.sum()} "
-            f"of {len(x0)} trials; give one bool for each trial, and leave some to train on."
-        )
-    train_rows, processes = np.flatnonzero(~held), Processes()
+    x0, held = _checked(x0, validation)
+    image_index, train_rows, processes = np.asarray(image_index), np.flatnonzero(~held), Processes()
     if min(batch_size, len(train_rows)) < processes.count:
         raise ValueError(
             f"batch_size={batch_size} and {len(train_rows)} training trials are shared by "
@@ -134,69 +122,43 @@ def train_denoiser(
         )
     seed = processes.share(seed)
     own = slice(processes.rank, None, processes.count)
-    network = accelerated(model, reduced=True)
-    x0_of, tokens_of = rows_on(device, x0), rows_on(device, tokens)
-    normal = _Normal(rng, torch.device(device))
-    judge = _Judge(np.flatnonzero(held), rng, x0.shape[1:], scheduler) if held.any() else None
-
-    def batch(
-        rows: np.ndarray,
-        timestep: torch.Tensor,
-        noise: torch.Tensor,
-        drop: np.ndarray | None = None,
-    ) -> torch.Tensor:
-        """Return the squared error of some trials: a tensor without dimensions."""
-        images, where = np.unique(image_index[rows], return_inverse=True)
-        mask = None if token_mask is None else torch.as_tensor(token_mask[images])
-        condition = model.encode_condition(tokens_of(images), mask)
-        if drop is not None and drop.any():
-            condition = condition.join(model.null_condition())
-            where = np.where(drop, len(images), where)
-        condition = condition[torch.as_tensor(where, device=device)]
-        clean, noise, timestep = x0_of(rows), noise.to(device), timestep.to(device)
-        noisy = scheduler.add_noise(clean, noise, timestep)
-        whose = None if subjects is None else torch.as_tensor(subjects[rows], device=device)
-        output = network(noisy, timestep, condition, whose)
-        error = (output - scheduler.target(clean, noise, timestep)).square()
-        if y_mask is None:
-            return error.mean()
-        keep = torch.as_tensor(y_mask[rows], device=device)[:, :, None]
-        return (error * keep).sum() / (keep.sum() * error.shape[2]).clamp(min=1)
-
-    matrices, others = _sort_parameters(model)
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": weight_decay}, {"params": others}],
-        lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.99),
+    place = torch.device(device)
+    loss_of = Loss(
+        model, x0, tokens, image_index, scheduler, token_mask=token_mask, subjects=subjects,
+        y_mask=y_mask, device=place,
     )  # fmt: skip
-    warmup = max(1, min(warmup, max_iter // 10))
+    judge = HeldOut(np.flatnonzero(held), rng, x0.shape[1:], scheduler) if held.any() else None
+    batches = Batches(
+        train_rows, batch_size, x0.shape[1:], scheduler.n_timesteps, condition_dropout, rng, place
+    )
+    optimizer = _optimizer(model, learning_rate, weight_decay)
     average = copy.deepcopy(model).eval()
-    history = TrainingHistory()
-    place, keep = torch.device(device), None
+    history, keep = TrainingHistory(), None
     if checkpoint is not None:
         settings = {
             "max_iter": max_iter, "batch_size": batch_size, "learning_rate": learning_rate,
-            "weight_decay": weight_decay, "warmup": warmup, "ema_decay": ema_decay,
+            "weight_decay": weight_decay, "ema_decay": ema_decay, "seed": seed,
             "condition_dropout": condition_dropout, "eval_every": eval_every,
-            "n_iter_no_change": n_iter_no_change, "gradient_clip": gradient_clip, "seed": seed,
+            "n_iter_no_change": n_iter_no_change,
             "scheduler": {name: str(value) for name, value in vars(scheduler).items()},
         }  # fmt: skip
         arrays = [x0, image_index, token_mask, subjects, y_mask, held]
         images = np.arange(image_index.max() + 1)
         given = (tokens[images[start : start + 256]] for start in range(0, len(images), 256))
         identity = identify(settings, model, itertools.chain(arrays, given))
-        keep = Checkpoint(checkpoint, identity, checkpoint_every)
+        keep = Checkpoint(checkpoint, identity)
     best, best_loss = copy.deepcopy(average.state_dict()), math.inf
     if judge is not None:
-        best_loss = _evaluate(history, 0, judge, model, average, batch, processes)
+        best_loss = _evaluate(history, 0, judge, model, average, loss_of, processes)
         logger.info(f"Denoiser, held-out loss untrained: {best_loss:.4f}.")
     model.train()
-    running, order, waited, n_made = [], np.empty(0, np.intp), 0, 0
+    running, waited, n_made = [], 0, 0
 
     def note(done: bool) -> None:
         """Write where the training is to the checkpoint."""
         numbers = {
             "done": done, "n_made": n_made, "waited": waited, "best_loss": best_loss,
-            "order": order.tolist(), "history": dataclasses.asdict(history),
+            "order": batches.order.tolist(), "history": dataclasses.asdict(history),
             "rng": rng.bit_generator.state,
         }  # fmt: skip
         if keep is not None and processes.rank == 0:
@@ -209,7 +171,8 @@ def train_denoiser(
             numbers, tensors = found
             best, running = restore(tensors, model, average, optimizer, place)
             n_made, waited, best_loss = (numbers[k] for k in ("n_made", "waited", "best_loss"))
-            history, order = TrainingHistory(**numbers["history"]), np.array(numbers["order"], int)
+            history = TrainingHistory(**numbers["history"])
+            batches.order = np.array(numbers["order"], int)
             rng.bit_generator.state = numbers["rng"]
         last = n_made if waited >= n_iter_no_change else max_iter  # or it had come to its end
         first = n_made
@@ -217,24 +180,15 @@ def train_denoiser(
         for i in steps if processes.rank else progress_bar(steps, "Training the denoiser"):
             if keep is not None and keep.due():
                 note(done=False)
-            if len(order) < batch_size:
-                order = np.concatenate([order, rng.permutation(train_rows)])
-            rows, order = order[:batch_size], order[batch_size:]
-            rate = min((i + 1) / warmup, 0.5 * (1 + math.cos(math.pi * i / max_iter)))
+            rows, timestep, noise, drop = batches.take()
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * rate
-            # one timestep from each slice of the schedule: less variance than uniform draws
-            uniform = (rng.permutation(len(rows)) + rng.random(len(rows))) / len(rows)
-            timestep = torch.as_tensor((uniform * scheduler.n_timesteps).astype(np.int64))
-            noise = normal((len(rows), *x0.shape[1:]))
-            drop = rng.random(len(rows)) < condition_dropout
-            counts = np.ones(len(rows)) if y_mask is None else y_mask[rows].sum(axis=1)
-            share = float(counts[own].sum() / max(counts.sum(), 1))
-            loss = share * batch(rows[own], timestep[own], noise[own], drop[own])
+                group["lr"] = learning_rate * _rate(i, max_iter)
+            loss = loss_of(rows[own], timestep[own], noise[own], drop[own])
+            loss = loss_of.share(rows, own) * loss
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             loss = processes.add_gradients(list(model.parameters()), loss.detach())
-            torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
             optimizer.step()
             _update_average(average, model, min(ema_decay, (1 + i) / (10 + i)))
             running.append(loss)
@@ -249,7 +203,7 @@ def train_denoiser(
             running = []
             if judge is None:
                 continue
-            loss = _evaluate(history, i + 1, judge, model, average, batch, processes)
+            loss = _evaluate(history, i + 1, judge, model, average, loss_of, processes)
             waited += 1
             if loss < best_loss:
                 best, best_loss, waited = copy.deepcopy(average.state_dict()), loss, 0
@@ -267,6 +221,20 @@ def train_denoiser(
             "gradient steps."
         )
     return history
+
+
+def _checked(x0: np.ndarray, validation: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return responses in single precision, and which of them are held out."""
+    x0 = np.ascontiguousarray(x0, dtype=np.float32)
+    if not np.isfinite(x0).all():
+        raise ValueError("x0 holds NaN or infinity; leave those trials out.")
+    held = np.zeros(len(x0), bool) if validation is None else np.asarray(validation)
+    if held.shape != (len(x0),) or held.dtype != bool or held.all():
+        raise ValueError(
+            f"validation has shape {held.shape} and type {held.dtype} and holds out {held.sum()} "
+            f"of {len(x0)} trials; give one bool for each trial, and leave some to train on."
+        )
+    return x0, held
 
 
 @contextlib.contextmanager
@@ -289,79 +257,37 @@ def _tell_duration(seconds: float, n_steps: int) -> None:
         )
 
 
-def _sort_parameters(model: Any) -> tuple[Any, Any]:
-    """Return the matrices, which are decayed, and biases, gains and embeddings, which are not."""
+def _optimizer(model: "BrainDiT", learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """Return AdamW, which decays matrices, and neither biases, gains nor embeddings."""
     vectors = ("bias", "position", "subject", "no_image")
-    matrices: list[torch.nn.Parameter] = []
-    others: list[torch.nn.Parameter] = []
+    matrices, others = [], []
     for name, parameter in model.named_parameters():
         is_matrix = parameter.ndim > 1 and not any(vector in name for vector in vectors)
         (matrices if is_matrix else others).append(parameter)
-    return matrices, others
+    groups: list[dict] = [{"params": matrices, "weight_decay": weight_decay}, {"params": others}]
+    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
 
 
-class _Normal:
-    """Standard normal numbers for training: made on the device, from a seed for every step.
-
-    On a CPU they are those of the generator itself. An accelerator would otherwise wait for them
-    longer than it computes.
-    """
-
-    def __init__(self, rng: np.random.Generator, device: torch.device) -> None:
-        self.rng, self.device = rng, device
-        self.generator: Any = None if device.type == "cpu" else torch.Generator(device)
-
-    def __call__(self, shape: tuple) -> torch.Tensor:
-        if self.generator is None:
-            return torch.as_tensor(self.rng.standard_normal(shape, dtype=np.float32))
-        self.generator.manual_seed(int(self.rng.integers(2**63)))
-        return torch.randn(shape, generator=self.generator, device=self.device)
-
-
-class _Judge:
-    """Held-out trials with fixed timesteps and noise: the same question at every evaluation."""
-
-    def __init__(
-        self, rows: np.ndarray, rng: np.random.Generator, shape: Any, scheduler: "NoiseScheduler"
-    ) -> None:
-        if len(rows) > _MAX_VALIDATION:
-            rows = np.sort(rng.choice(rows, _MAX_VALIDATION, replace=False))
-        n = _N_VALIDATION_TIMESTEPS
-        grid = ((np.arange(n) + 0.5) / n * scheduler.n_timesteps).astype(np.int64)
-        self.rows = rows
-        self.timesteps = [
-            torch.as_tensor(np.roll(np.resize(grid, len(rows)), shift)) for shift in range(2)
-        ]
-        self.noise = [
-            torch.as_tensor(rng.standard_normal((len(rows), *shape), dtype=np.float32))
-            for _ in self.timesteps
-        ]
-
-    def loss(self, batch: Callable, processes: Processes, size: int = 64) -> float:
-        """Return the mean loss over trials, the same in all processes."""
-        total = torch.zeros(1, dtype=torch.float64)
-        parts = itertools.product(range(len(self.noise)), range(0, len(self.rows), size))
-        for k, start in itertools.islice(parts, processes.rank, None, processes.count):
-            part = slice(start, start + size)
-            rows = self.rows[part]
-            total += float(batch(rows, self.timesteps[k][part], self.noise[k][part])) * len(rows)
-        return float(processes.add(total)) / (len(self.noise) * len(self.rows))
+def _rate(i: int, max_iter: int) -> float:
+    """Return the learning rate of a gradient step, as a part of the largest."""
+    warmup = max(1, min(_WARMUP, max_iter // 10))
+    return min((i + 1) / warmup, 0.5 * (1 + math.cos(math.pi * i / max_iter)))
 
 
 def _evaluate(
     history: TrainingHistory,
     iteration: int,
-    judge: _Judge,
-    model: Any,
-    average: Any,
-    batch: Callable,
+    judge: HeldOut,
+    model: "BrainDiT",
+    average: "BrainDiT",
+    loss_of: Loss,
     processes: Processes,
 ) -> float:
     """Judge the averaged weights and note the result."""
     own = copy.deepcopy(model.state_dict())
     model.load_state_dict(average.state_dict())
     with evaluating(model):
-        loss = judge.loss(batch, processes)
+        loss = judge.loss(loss_of, processes)
     model.load_state_dict(own)
     history.iterations.append(iteration)
     history.validation_losses.append(loss)
@@ -369,6 +295,6 @@ def _evaluate(
 
 
 @torch.no_grad()
-def _update_average(average: Any, model: Any, decay: float) -> None:
+def _update_average(average: "BrainDiT", model: "BrainDiT", decay: float) -> None:
     """Move the averaged weights towards the current ones."""
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)

@@ -9,7 +9,8 @@ from .._log import progress
 from .._parameters import Integer, Number
 from .._torch import seed_from
 from ..diffusion import DrawNoise
-from ..diffusion.denoiser import N_TIMESTEPS, SOLVERS
+from ..diffusion.denoiser import N_TIMESTEPS
+from ..diffusion.drawing import SOLVERS
 from ..trials.checks import check_integers
 
 if TYPE_CHECKING:

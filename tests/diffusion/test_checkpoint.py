@@ -12,6 +12,12 @@ import torch
 from mne_img2brain._torch import seeded_init
 from mne_img2brain.diffusion import BrainDiT, NoiseScheduler, train_denoiser
 
+
+@pytest.fixture(autouse=True)
+def _written_at_every_step(monkeypatch):
+    monkeypatch.setattr("mne_img2brain.diffusion.checkpoint._EVERY", 0.0)
+
+
 OPTIONS = {"max_iter": 40, "eval_every": 8, "n_iter_no_change": 9, "batch_size": 16, "seed": 3}
 
 
@@ -50,7 +56,7 @@ def test_killed_at_any_time_it_ends_with_the_same_weights(rng, tmp_path, validat
         child = os.fork()
         if child == 0:
             try:
-                train(rng, validation, checkpoint=tmp_path / "c", checkpoint_every=0.0)
+                train(rng, validation, checkpoint=tmp_path / "c")
             finally:
                 os._exit(0)
         time.sleep(wait)
@@ -62,7 +68,7 @@ def test_killed_at_any_time_it_ends_with_the_same_weights(rng, tmp_path, validat
         if not killed:  # it came to its end: once more from the beginning
             shutil.rmtree(tmp_path / "c")
     assert n_killed == 20
-    went_on = train(rng, validation, checkpoint=tmp_path / "c", checkpoint_every=0.0)
+    went_on = train(rng, validation, checkpoint=tmp_path / "c")
     assert same(went_on, alone)
     assert [path.suffix for path in (tmp_path / "c").iterdir() if path.name[0] != "."] == [
         ".safetensors"
@@ -83,8 +89,8 @@ def test_it_goes_on_and_does_not_begin_anew(rng, tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", counted)
     with pytest.raises(KeyboardInterrupt):
-        train(rng, checkpoint=tmp_path, checkpoint_every=0.0)
-    assert same(train(rng, checkpoint=tmp_path, checkpoint_every=0.0), alone)
+        train(rng, checkpoint=tmp_path)
+    assert same(train(rng, checkpoint=tmp_path), alone)
     assert len(steps) == 41
     assert same(train(rng, checkpoint=tmp_path), alone)  # and when it is done, none
     assert len(steps) == 41
@@ -95,7 +101,7 @@ def test_a_stopped_training_of_something_else_is_told(rng, tmp_path, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(torch.nn.utils, "clip_grad_norm_", raising_at(6))
         with pytest.raises(KeyboardInterrupt):
-            train(rng, n_images=300, checkpoint=tmp_path, checkpoint_every=0.0)
+            train(rng, n_images=300, checkpoint=tmp_path)
     if what == "version":
         monkeypatch.setattr("mne_img2brain.diffusion.checkpoint.__version__", "9.9")
     given = {"seed": {"seed": 4}, "last image": {"last": 0.5}}.get(what, {})

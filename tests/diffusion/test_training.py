@@ -193,7 +193,7 @@ def test_ctrl_c_ends_the_fit_or_keeps_the_best_so_far(rng, monkeypatch, held):
         history = train_denoiser(
             denoiser, x0, np.array([[[-1.0]], [[1.0]]], np.float32), image_index=image,
             scheduler=NoiseScheduler(), validation=np.arange(200) < 50 if held else None,
-            eval_every=20, learning_rate=3e-3, warmup=1, max_iter=400, **options,
+            eval_every=20, learning_rate=3e-3, max_iter=400, **options,
         )  # fmt: skip
         return denoiser, history
 
@@ -202,6 +202,7 @@ def test_ctrl_c_ends_the_fit_or_keeps_the_best_so_far(rng, monkeypatch, held):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "progress_bar", stopped)
+    monkeypatch.setattr(training, "_WARMUP", 1)
     with pytest.raises(KeyboardInterrupt):
         train()
     with pytest.warns(RuntimeWarning, match="best weights so far"):

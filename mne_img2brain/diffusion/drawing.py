@@ -1,0 +1,145 @@
+"""What a trained denoiser makes of noise: its mean, and draws, a batch at a time."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .._torch import accelerated, evaluating
+from .sampling import ddim, dpm_solver, guided
+
+if TYPE_CHECKING:
+    from .denoiser import Denoiser
+    from .dit import Condition
+
+__all__ = ["SOLVERS", "draw_whitened", "mean_residuals"]
+
+SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
+
+
+def mean_residuals(
+    denoiser: "Denoiser", tokens: np.ndarray, subject: np.ndarray | None
+) -> np.ndarray:
+    """Return the mean of whitened residuals; see :meth:`Denoiser.mean`."""
+    if not denoiser.scheduler_.zero_terminal_snr:
+        return _mean_of_draws(denoiser, tokens, subject)
+    shape = denoiser.shape_
+    means = np.zeros((len(tokens), *shape), dtype=np.float32)
+    last = denoiser.scheduler_.n_timesteps - 1
+    with evaluating(denoiser.network_):
+        for rows in _batches(len(tokens), denoiser.batch_size):
+            condition = _condition(denoiser, tokens[rows])
+            device = next(denoiser.network_.parameters()).device
+            # The expected input at pure noise is zero; the prediction there is the mean.
+            x = torch.zeros(len(rows), *shape, device=device)
+            timestep = torch.full((len(rows),), last, device=device)
+            output = denoiser.network_(x, timestep, condition, _rows(subject, rows, device))
+            x0, _ = denoiser.scheduler_.predict_x0_noise(output, x, last)
+            means[rows] = x0.cpu().numpy()
+    return means
+
+
+def _mean_of_draws(
+    denoiser: "Denoiser", tokens: np.ndarray, subject: np.ndarray | None, n_draws: int = 8
+) -> np.ndarray:
+    """Average draws from noise that is the same for every image: in whitened space."""
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal((n_draws, *denoiser.shape_), dtype=np.float32)
+    image = np.repeat(np.arange(len(tokens)), n_draws)
+    means = np.zeros((len(tokens), *denoiser.shape_), dtype=np.float32)
+
+    def noise(draws: np.ndarray, step: int) -> np.ndarray:
+        return start[draws % n_draws]
+
+    for draws, drawn in draw_whitened(denoiser, tokens, image, noise, subject, 50, "ddim"):
+        np.add.at(means, image[draws], drawn / n_draws)
+    return means
+
+
+def draw_whitened(
+    denoiser: "Denoiser",
+    tokens: np.ndarray,
+    image_index: np.ndarray,
+    noise: Callable,
+    subject: np.ndarray | None,
+    n_steps: int | None = None,
+    solver: str | None = None,
+    eta: float = 0.0,
+    guidance_scale: float = 1.0,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Draw in whitened space, batch by batch."""
+    paper = denoiser.scheduler_.prediction_type == "noise"
+    solver = solver or ("ddim" if paper else "dpm")
+    n_steps = n_steps or (50 if solver == "ddim" else 25)
+    device = next(denoiser.network_.parameters()).device
+    timesteps = denoiser.scheduler_.timesteps(n_steps, min_signal=0.1 if paper else 0.0)
+    network = accelerated(denoiser.network_)
+    with evaluating(denoiser.network_):
+        nothing = denoiser.network_.null_condition(1)
+        # a few images at a time: they are projected once, for all draws and steps
+        for images in _batches(len(tokens), denoiser.batch_size):
+            condition = _condition(denoiser, tokens[images])
+            first, last = np.searchsorted(image_index, [images[0], images[-1] + 1])
+            for rows in _batches(last - first, denoiser.batch_size):
+                draws = first + rows
+                given = torch.as_tensor(image_index[draws] - images[0], device=device)
+                call = _guide(
+                    network,
+                    condition[given],
+                    nothing[torch.zeros_like(given)],
+                    _rows(subject, image_index[draws], device),
+                    guidance_scale,
+                )
+
+                def later(step: int, draws: np.ndarray = draws) -> torch.Tensor:
+                    return torch.as_tensor(noise(draws, step + 1), device=device)
+
+                x = SOLVERS[solver](
+                    call,
+                    torch.as_tensor(noise(draws, 0), device=device),
+                    denoiser.scheduler_,
+                    timesteps,
+                    eta=eta,
+                    noise=later if eta > 0 else None,
+                )
+                yield draws, x.cpu().numpy()
+
+
+def _condition(denoiser: "Denoiser", tokens: np.ndarray) -> "Condition":
+    """Project the images to keys and values, once."""
+    scaled = denoiser.scaled_.of(tokens)
+    device = next(denoiser.network_.parameters()).device
+    parts = torch.as_tensor(scaled[np.arange(len(tokens))], device=device)
+    return denoiser.network_.encode_condition(parts, torch.as_tensor(scaled.mask))
+
+
+def _guide(
+    network: Callable,
+    of_image: "Condition",
+    of_nothing: "Condition",
+    subject: torch.Tensor | None,
+    guidance_scale: float,
+) -> Callable:
+    """Return a network as a callable of noisy responses and timestep, guided."""
+    if guidance_scale == 1:
+        return lambda x, timestep: network(x, timestep, of_image, subject)
+    condition = of_image.join(of_nothing)
+    subjects = None if subject is None else torch.cat([subject, subject])
+
+    def both(x: torch.Tensor, timestep: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Denoise with and without the image, in one call."""
+        doubled = torch.cat([x, x]), torch.cat([timestep, timestep])
+        return network(*doubled, condition, subjects).chunk(2)
+
+    return guided(both, guidance_scale)
+
+
+def _batches(n: int, batch_size: int) -> list[np.ndarray]:
+    return [np.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+
+
+def _rows(
+    subject: np.ndarray | None, rows: np.ndarray, device: torch.device
+) -> torch.Tensor | None:
+    return None if subject is None else torch.as_tensor(subject[rows], device=device)
