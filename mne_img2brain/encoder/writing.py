@@ -185,10 +185,9 @@ def write_generated(
     ]  # fmt: skip
     with use_log_level(verbose):
         try_folder(fname.parent)
-        found = {file: _read_label(file) for file in files if file.exists()}
         if not overwrite:
-            for file, label in found.items():
-                if label[: _LABEL // 2] != run[: _LABEL // 2]:
+            for file in files:
+                if file.exists() and not _read_label(file).startswith(run[: _LABEL // 2]):
                     raise FileExistsError(_other(file))
 
         def parts() -> Iterator[_Part]:
@@ -207,9 +206,10 @@ def write_generated(
                     "",
                 )
                 part = part._replace(label=run[: _LABEL // 2] + _content(part)[: _LABEL // 2])
-                if found.get(part.path) == part.label:
+                found = _read_label(part.path) if part.path.exists() else None
+                if found == part.label:
                     continue
-                if part.path in found and not overwrite:
+                if found is not None and not overwrite:
                     raise FileExistsError(_other(part.path))
                 yield part
 
@@ -223,6 +223,9 @@ def write_generated(
         )
         if isinstance(images, Iterator) and next(images, None) is not None:
             raise ValueError(f"images goes on after n_images={n_images}; only those were written.")
+        for file in files:
+            if not (file.exists() and _read_label(file).startswith(run[: _LABEL // 2])):
+                raise FileExistsError(f"Meanwhile another call wrote to {file}; give another name.")
         more = f" and {len(files) - 1} files after it" if len(files) > 1 else ""
         logger.info(f"{total} epochs are in {fname}{more}.")
     return files

@@ -285,3 +285,23 @@ def test_the_part_size_that_is_advised_is_the_largest():
     encoder._shape = (10_000, 2)
     with pytest.raises(ValueError, match="1 images in a file take .* give fewer draws"):
         checked(10_000, 1)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_two_calls_that_write_to_one_name_are_told(
+    tmp_path, images, encoder, monkeypatch, overwrite
+):
+    """The other one begins when the first has looked, and is done before the first is."""
+    fname, real, steps = tmp_path / "a-epo.fif", writing._write_part, []
+    other = {"n_draws": 3, "part_size": 16, "overwrite": True}
+
+    def slow(*arguments):
+        steps.append(len(steps))
+        if steps[-1] == overwrite:  # before the first part, or between its parts
+            write_generated(fname, encoder, images[:32], **other)
+        real(*arguments)
+
+    monkeypatch.setattr(writing, "_write_part", slow)
+    match = "Meanwhile another call wrote to .*a-epo.fif;" if overwrite else "a-epo-1.fif is there"
+    with pytest.raises(FileExistsError, match=match):
+        write_generated(fname, encoder, images[:32], 2, part_size=16, overwrite=overwrite)
