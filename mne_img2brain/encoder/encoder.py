@@ -1,6 +1,5 @@
 """ImageToBrainEncoder: images and epochs in, generated epochs out."""
 
-import dataclasses
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -9,49 +8,28 @@ from typing import TYPE_CHECKING, Any, Self
 import mne
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._log import verbose, warn
-from ..epochs import (
-    ChannelScaler,
-    check_units,
-    events_for,
-    generated_metadata,
-    make_epochs,
-    project,
-    read_recording,
-    signal_basis,
-)
-from ..epochs.regions import assign_regions
-from ..stimulus.near_copies import looks_in_fit, warn_of_far_tokens, warn_of_placeholders
-from ..stimulus.tokens import present
+from .._log import verbose
 from ..trials.checks import check_integers
-from .any_regressor import (
-    can_sample,
-    check_part,
-    fit_regressor,
-    predict_regressor,
-    sample_regressor,
-    tells_subjects,
-)
+from .any_regressor import can_sample, predict_regressor, sample_regressor
 from .description import html_table
+from .fitting import fit_encoder
 from .function import wrap_function
+from .generating import as_epochs, embed_images
 from .hub import find_folder, push
-from .learnt import check_learnt
 from .new_subject import can_adapt, learn_subject, subject_codes
-from .pairing import NAME_FORMS, number_subjects, pair_trials, trial_groups, user_ids
 from .power import draw_alike, expected_power
-from .saving import restore_encoder, warn_if_unsavable, write_encoder
+from .saving import restore_encoder, write_encoder
 from .scoring import score_map
 
 if TYPE_CHECKING:
     from .._types import Embedder, Images, Regressor, Responses
     from ..diffusion.selection import NoiseSummary
     from ..evaluation import Evaluation
-    from ..stimulus.tokens import Stimuli
 
 
 def _can_sample(encoder: "ImageToBrainEncoder") -> bool:
@@ -236,20 +214,9 @@ class ImageToBrainEncoder(BaseEstimator):
         >>> len(encoder.predict(np.zeros((3, 32, 32, 3), np.uint8)))
         3
         """
-        embedder, regressor, scaler, times = wrap_function(
-            predict, info, tmin, layout=layout, unit=unit, baseline=baseline, size=size
+        return wrap_function(
+            cls, predict, info, tmin, layout=layout, unit=unit, baseline=baseline, size=size
         )
-        encoder = cls(embedder)
-        encoder.embedder_, encoder.regressor_ = embedder, regressor
-        encoder.scaler_, encoder.info_, encoder.times_ = scaler, info.copy(), times
-        encoder.tmin_ = float(tmin)
-        encoder.baseline_, encoder.ch_names_ = baseline, list(info["ch_names"])
-        encoder.regions_ = assign_regions(info)
-        encoder.basis_ = np.eye(len(info["ch_names"]))
-        encoder.left_out_, encoder.subjects_, encoder.n_training_subjects_ = [], [], 0
-        encoder.training_image_keys_, encoder.image_ids_, encoder.image_id_form_ = [], {}, None
-        encoder.event_id_, encoder.n_trials_ = {}, 0
-        return encoder
 
     @verbose
     def fit(
@@ -301,83 +268,8 @@ class ImageToBrainEncoder(BaseEstimator):
             If images and epochs do not match, data are not finite or flat, or there are fewer than
             two trials. The previous fit is then kept.
         """
-        if self.embedder is not None:
-            check_part(
-                "embedder", self.embedder, "transform", "a transformer, such as ClipEmbedder()"
-            )
-        if self.regressor is not None:
-            check_part("regressor", self.regressor, "predict", "one, such as DiffusionRegressor()")
-        recording = read_recording(epochs, self.picks)
-        if not recording.times[-1] > 0:
-            warn(
-                f"The last time of epochs is {recording.times[-1]:g} s, not after image onset "
-                "(0 s): there is no response to an image to learn."
-            )
-        check_units(recording)
-        images, row, captions = pair_trials(recording, images, image_ids, captions)
-        if groups is not None:
-            groups = trial_groups(recording, groups)
-        embedder = self._new_embedder(images)
-        stimuli = present(images, embedder, captions)
-        looks = looks_in_fit(images, stimuli)
-        warn_of_placeholders(stimuli, looks)
-        del images  # which holds what it decoded
-        image = stimuli.index[row]
-        ids, form = user_ids(recording, image_ids, stimuli, row)
-        scaler = ChannelScaler().fit(recording.data, recording.ch_types)
-        basis = signal_basis(recording.data, recording.info, scaler)
-        y = scaler.transform(recording.data, recording.ch_types)
-        # what is in volts is not needed any more, and is as large
-        recording = dataclasses.replace(recording, data=y)
-        names, subjects = number_subjects(recording.subject)
-        if len(names) > 1 and not isinstance(epochs, dict) and not tells_subjects(self.regressor):
-            warn(  # nobody asked for the column
-                f"The metadata column 'subject' names {len(names)} subjects, which "
-                f"{type(self.regressor).__name__} cannot tell apart: they are learnt as one. Fit "
-                "one encoder a subject, or use DiffusionRegressor."
-            )
-            names, subjects = [], None
-        regions = assign_regions(recording.info)
-        given: dict[str, Any] = {
-            "sample_weight": recording.n_averaged,
-            "groups": trial_groups(recording, groups, image),
-            "regions": np.unique(regions, return_inverse=True)[1],
-        }
-        regressor = fit_regressor(
-            self.regressor,
-            stimuli.tokens,
-            image,
-            y,
-            subjects=subjects,
-            y_mask=None if recording.channel_mask.all() else recording.channel_mask,
-            checkpoint=checkpoint,
-            **given,
-        )
-        warn_if_unsavable(regressor)
-        found = check_learnt(regressor, stimuli.tokens, image, y, **given)
-        self.embedder_, self.regressor_, self.scaler_ = embedder, regressor, scaler
-        self.info_, self.times_ = recording.info, recording.times
-        self.tmin_, self.baseline_ = recording.tmin, recording.baseline
-        self.ch_names_ = list(recording.info["ch_names"])
-        self.regions_, self.basis_, self.left_out_ = regions, basis, list(recording.left_out)
-        self.subjects_, self.n_training_subjects_ = names, len(names)
-        self.training_image_keys_ = sorted(set(stimuli.keys))
-        self.training_looks_ = looks
-        self.image_ids_, self.image_id_form_ = ids, form
-        self.event_id_ = {name: int(code) for name, code in recording.event_id.items()}
-        self.n_trials_ = round(recording.n_averaged.sum())
-        self.cross_validated_r_ = found.r
+        fit_encoder(self, images, epochs, image_ids, captions, groups, checkpoint)
         return self
-
-    def _new_embedder(self, images: list | np.ndarray) -> Any:
-        """Return a fitted embedder; None for tokens, where the user gave none."""
-        if self.embedder is not None:
-            return clone(self.embedder).fit(images)
-        if isinstance(images, np.ndarray) and images.dtype.kind == "f":
-            return None
-        from ..stimulus import ClipEmbedder
-
-        return ClipEmbedder().fit(images)
 
     @verbose
     def predict(
@@ -428,10 +320,10 @@ class ImageToBrainEncoder(BaseEstimator):
             If tokens have another width than in fit, or the subject is not known.
         """
         check_is_fitted(self)
-        stimuli = self._present(images, captions)
+        stimuli = embed_images(self, images, captions)
         codes = subject_codes(self, subject, len(stimuli.tokens))
         expected = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
-        return self._generated(expected[stimuli.index], stimuli, None, subject, metadata, event_id)
+        return as_epochs(self, expected[stimuli.index], stimuli, None, subject, metadata, event_id)
 
     @available_if(_can_sample)
     @verbose
@@ -440,7 +332,7 @@ class ImageToBrainEncoder(BaseEstimator):
         images: list | np.ndarray,
         n_draws: int = 1,
         *,
-        captions: list[str] | str | None = None,
+        captions: list[str] | None = None,
         subject: str | None = None,
         metadata: pd.DataFrame | None = None,
         event_id: dict[str, int] | list[str] | str | None = None,
@@ -491,7 +383,7 @@ class ImageToBrainEncoder(BaseEstimator):
         """
         check_is_fitted(self)
         check_integers(n_draws=(n_draws, 1))
-        stimuli = self._present(images, captions)
+        stimuli = embed_images(self, images, captions)
         # every position has its own noise, so repeated images are drawn apart
         tokens = stimuli.tokens[stimuli.index]
         drawn = sample_regressor(
@@ -509,7 +401,7 @@ class ImageToBrainEncoder(BaseEstimator):
             subjects=subject_codes(self, subject, len(tokens)),
         )
         drawn = drawn.reshape(-1, *self._shape)
-        return self._generated(drawn, stimuli, n_draws, subject, metadata, event_id, n_averaged)
+        return as_epochs(self, drawn, stimuli, n_draws, subject, metadata, event_id, n_averaged)
 
     @available_if(_can_sample)
     @verbose
@@ -564,11 +456,11 @@ class ImageToBrainEncoder(BaseEstimator):
         """
         check_is_fitted(self)
         check_integers(n_draws=(n_draws, 2))
-        stimuli = self._present(images, captions)
+        stimuli = embed_images(self, images, captions)
         codes = subject_codes(self, subject, len(stimuli.tokens))
         expected = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)
-        expected = self._generated(
-            expected[stimuli.index], stimuli, None, subject, metadata, event_id
+        expected = as_epochs(
+            self, expected[stimuli.index], stimuli, None, subject, metadata, event_id
         )
         draws = draw_alike(self, stimuli, codes, n_draws)
         return expected_power(expected, draws, freqs, n_cycles, decim=decim, total=total)
@@ -706,60 +598,6 @@ class ImageToBrainEncoder(BaseEstimator):
     @property
     def _shape(self) -> tuple[int, int]:
         return len(self.ch_names_), len(self.times_)
-
-    def _present(self, images: Any, captions: Any) -> "Stimuli":
-        """Embed images, or take tokens, and say where they are unlike those of the fit."""
-        stimuli = present(images, self.embedder_, captions)
-        warn_of_far_tokens(stimuli.tokens, getattr(self, "training_looks_", {}))
-        return stimuli
-
-    def _generated(
-        self,
-        data: np.ndarray,
-        stimuli: "Stimuli",
-        n_draws: int | None,
-        subject: str | None,
-        metadata: Any,
-        event_id: dict | list[str] | str | None,
-        n_averaged: int = 1,
-    ) -> mne.EpochsArray:
-        """Give standardised responses their unit, rank, events and metadata."""
-        frame = generated_metadata(
-            len(stimuli),
-            image_ids=self._ids_of(stimuli),
-            names=stimuli.names,
-            captions=stimuli.captions,
-            subject=subject or (self.subjects_[0] if self.n_training_subjects_ == 1 else None),
-            n_draws=n_draws,
-            n_averaged=n_averaged,
-            metadata=metadata,
-        )
-        codes, event_id = events_for(
-            len(stimuli), event_id=event_id, metadata=metadata, known=self.event_id_
-        )
-        codes = np.repeat(codes, n_draws or 1)
-        return make_epochs(
-            self._in_units(data),
-            self.info_,
-            tmin=self.tmin_,
-            baseline=self.baseline_,
-            metadata=frame,
-            event_id=event_id,
-            event_codes=codes,
-        )
-
-    def _ids_of(self, stimuli: "Stimuli") -> list | None:
-        """Return what the user calls images; None counts them."""
-        if all(key in self.image_ids_ for key in stimuli.keys):
-            return [self.image_ids_[key] for key in stimuli.keys]
-        if self.image_id_form_ is not None and all(stimuli.names):
-            return [NAME_FORMS[self.image_id_form_](name) for name in stimuli.names]
-        return None
-
-    def _in_units(self, data: np.ndarray) -> np.ndarray:
-        """Give standardised responses the rank and the units of the training data."""
-        types = self.info_.get_channel_types()
-        return self.scaler_.inverse_transform(project(data, self.basis_), types)
 
     def save(self, fname: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Save the fitted encoder to a folder: JSON, safetensors and the Info; no pickle.

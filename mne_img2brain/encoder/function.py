@@ -9,11 +9,12 @@ from PIL import Image, ImageOps
 from sklearn.base import BaseEstimator
 
 from ..epochs import ChannelScaler
+from ..epochs.regions import assign_regions
 from ..stimulus.images import image_list
 
 if TYPE_CHECKING:
     from .._types import Images
-
+    from . import ImageToBrainEncoder
 
 _UNITS = {
     "V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9,
@@ -90,6 +91,7 @@ class _AsPredicted(BaseEstimator):
 
 
 def wrap_function(
+    cls: type["ImageToBrainEncoder"],
     predict: Callable[[np.ndarray], Any],
     info: mne.Info,
     tmin: float,
@@ -98,13 +100,8 @@ def wrap_function(
     unit: str | float | np.ndarray,
     baseline: tuple | None,
     size: int,
-) -> tuple[FunctionEmbedder, _AsPredicted, ChannelScaler, np.ndarray]:
-    """Check what a function predicts for two images of random pixels.
-
-    Returns embedder, regressor: fitted parts of an encoder.
-    Returns scaler: of these predictions; units are compared by it.
-    Returns times (n_times,): seconds from image onset.
-    """
+) -> "ImageToBrainEncoder":
+    """Check what a function predicts for two images of random pixels; make an encoder of it."""
     if not callable(predict):
         raise ValueError(f"predict={predict!r}; give a function of an array of images.")
     if not isinstance(info, mne.Info):
@@ -140,4 +137,14 @@ def wrap_function(
     scaler = ChannelScaler().fit(response, info.get_channel_types())
     scales = np.array([scaler.scales_[kind] for kind in info.get_channel_types()])
     embedder.shape, embedder.scale = shape, np.broadcast_to(scale, (n_channels,)) / scales
-    return embedder, _AsPredicted(), scaler, times
+    encoder = cls(embedder)
+    encoder.embedder_, encoder.regressor_ = embedder, _AsPredicted()
+    encoder.scaler_, encoder.info_, encoder.times_ = scaler, info.copy(), times
+    encoder.tmin_ = float(tmin)
+    encoder.baseline_, encoder.ch_names_ = baseline, list(info["ch_names"])
+    encoder.regions_ = assign_regions(info)
+    encoder.basis_ = np.eye(n_channels)
+    encoder.left_out_, encoder.subjects_, encoder.n_training_subjects_ = [], [], 0
+    encoder.training_image_keys_, encoder.image_ids_, encoder.image_id_form_ = [], {}, None
+    encoder.event_id_, encoder.n_trials_ = {}, 0
+    return encoder

@@ -9,6 +9,7 @@ import numpy as np
 from ..epochs.wavelets import choose_wavelets, wavelet_matrices
 from ..trials.checks import check_integers
 from .any_regressor import sample_regressor
+from .generating import in_units
 
 if TYPE_CHECKING:
     from ..stimulus.tokens import Stimuli
@@ -35,7 +36,7 @@ def draw_alike(
             random_state=0,
             subjects=None if codes is None else codes[[row]],
         )
-        yield encoder._in_units(drawn[0])
+        yield in_units(encoder, drawn[0])
 
 
 def expected_power(

@@ -17,6 +17,7 @@ from ..epochs import (
 from ..metrics import r_map
 from ..stimulus.near_copies import warn_of_copies
 from .any_regressor import predict_regressor
+from .generating import embed_images, in_units
 from .new_subject import subject_codes
 from .pairing import pair_trials
 
@@ -39,7 +40,7 @@ def score_map(
     check_like_fit(recording, encoder)
     data = take_channels(recording, encoder.ch_names_)
     images, row, captions = pair_trials(recording, images, image_ids, captions)
-    stimuli = encoder._present(images, captions)
+    stimuli = embed_images(encoder, images, captions)
     # images are the same where their content is, wherever they stand in the list
     image, n_images = stimuli.index[row], len(stimuli.tokens)
     distinct = set(stimuli.keys)
@@ -61,5 +62,5 @@ def score_map(
     predicted = predict_regressor(encoder.regressor_, stimuli.tokens, encoder._shape, codes)
     good = np.isfinite(recorded).all(axis=(0, 2))
     r = np.full(encoder._shape, np.nan)
-    r[good] = r_map(recorded[:, good], encoder._in_units(predicted)[:, good])
+    r[good] = r_map(recorded[:, good], in_units(encoder, predicted)[:, good])
     return to_evoked_map(r, encoder.info_, tmin=encoder.tmin_, comment="r across images")

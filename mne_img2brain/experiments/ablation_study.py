@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from ..encoder import ImageToBrainEncoder
+from ..encoder.fitting import new_embedder
 from ..encoder.pairing import pair_trials, trial_groups
 from ..epochs import read_recording
 from ..epochs.regions import LOBES, assign_regions, lobe_of
@@ -104,7 +105,7 @@ def prepare(
             "at a time: epochs[epochs.metadata['subject'] == ...]."
         )
     images, row, captions = pair_trials(recording, images, image_ids, captions)
-    embedder = ImageToBrainEncoder(embedder)._new_embedder(images)
+    embedder = new_embedder(ImageToBrainEncoder(embedder), images)
     stimuli = present(images, embedder, captions)
     image = stimuli.index[row]
     tokens = stimuli.tokens

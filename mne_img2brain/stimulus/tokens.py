@@ -4,12 +4,15 @@ import dataclasses
 import hashlib
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._log import logger
 from .images import ImageList, image_list, image_name, refuse_unordered, tell_apart, unique_images
+
+if TYPE_CHECKING:
+    from .._types import Embedder, Images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +117,9 @@ def take_images(images: list | np.ndarray, rows: np.ndarray) -> list | np.ndarra
     return images[rows] if isinstance(images, np.ndarray) else image_list(images).take(rows)
 
 
-def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> Stimuli:
+def present(
+    images: "Images", embedder: "Embedder | None", captions: list[str] | None = None
+) -> Stimuli:
     """Embed every distinct image once.
 
     images: images, or tokens in their place.
@@ -126,7 +131,7 @@ def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> S
     tokens = load_tokens(images)
     if tokens is not None:
         if captions is not None:
-            check_captions(captions, len(tokens))
+            captions = check_captions(captions, len(tokens))
         keys = content_keys(tokens)
         first, index = tell_apart(keys)
         if len(first) < len(keys):
@@ -171,7 +176,7 @@ def present(images: list | np.ndarray, embedder: Any, captions: Any = None) -> S
     return Stimuli(tokens, index, [keys[row] for row in index], names, texts)
 
 
-def check_captions(captions: list[str], n_images: int) -> list[str]:
+def check_captions(captions: list[str] | str, n_images: int) -> list[str]:
     """Return captions as a list, one string per image.
 
     n_images: how many images there are.

@@ -1,0 +1,80 @@
+"""From new images to tokens, and from responses to epochs as the training epochs are."""
+
+from typing import TYPE_CHECKING
+
+import mne
+import numpy as np
+
+from ..epochs import events_for, generated_metadata, make_epochs, project
+from ..stimulus.near_copies import warn_of_far_tokens
+from ..stimulus.tokens import present
+from .pairing import NAME_FORMS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .._types import Images
+    from ..stimulus.tokens import Stimuli
+    from . import ImageToBrainEncoder
+
+__all__ = ["as_epochs", "embed_images", "in_units"]
+
+
+def embed_images(
+    encoder: "ImageToBrainEncoder", images: "Images", captions: list[str] | None
+) -> "Stimuli":
+    """Embed images, or take tokens, and say where they are unlike those of the fit."""
+    stimuli = present(images, encoder.embedder_, captions)
+    warn_of_far_tokens(stimuli.tokens, getattr(encoder, "training_looks_", {}))
+    return stimuli
+
+
+def as_epochs(
+    encoder: "ImageToBrainEncoder",
+    data: np.ndarray,
+    stimuli: "Stimuli",
+    n_draws: int | None,
+    subject: str | None,
+    metadata: "pd.DataFrame | None",
+    event_id: dict | list[str] | str | None,
+    n_averaged: int = 1,
+) -> mne.EpochsArray:
+    """Give standardised responses their unit, rank, events and metadata."""
+    frame = generated_metadata(
+        len(stimuli),
+        image_ids=_ids_of(encoder, stimuli),
+        names=stimuli.names,
+        captions=stimuli.captions,
+        subject=subject or (encoder.subjects_[0] if encoder.n_training_subjects_ == 1 else None),
+        n_draws=n_draws,
+        n_averaged=n_averaged,
+        metadata=metadata,
+    )
+    codes, event_id = events_for(
+        len(stimuli), event_id=event_id, metadata=metadata, known=encoder.event_id_
+    )
+    codes = np.repeat(codes, n_draws or 1)
+    return make_epochs(
+        in_units(encoder, data),
+        encoder.info_,
+        tmin=encoder.tmin_,
+        baseline=encoder.baseline_,
+        metadata=frame,
+        event_id=event_id,
+        event_codes=codes,
+    )
+
+
+def in_units(encoder: "ImageToBrainEncoder", data: np.ndarray) -> np.ndarray:
+    """Give standardised responses the rank and the units of the training data."""
+    types = encoder.info_.get_channel_types()
+    return encoder.scaler_.inverse_transform(project(data, encoder.basis_), types)
+
+
+def _ids_of(encoder: "ImageToBrainEncoder", stimuli: "Stimuli") -> list | None:
+    """Return what the user calls images; None counts them."""
+    if all(key in encoder.image_ids_ for key in stimuli.keys):
+        return [encoder.image_ids_[key] for key in stimuli.keys]
+    if encoder.image_id_form_ is not None and all(stimuli.names):
+        return [NAME_FORMS[encoder.image_id_form_](name) for name in stimuli.names]
+    return None
