@@ -58,7 +58,8 @@ def fit_encoder(
     ids, form = user_ids(recording, image_ids, stimuli, row)
     scaler = ChannelScaler().fit(recording.data, recording.ch_types)
     basis = signal_basis(recording.data, recording.info, scaler)
-    y = scaler.transform(recording.data, recording.ch_types)
+    # as exact as files of epochs, in half the memory and time
+    y = scaler.transform(recording.data, recording.ch_types, np.float32)
     # what is in volts is not needed any more, and is as large
     recording = dataclasses.replace(recording, data=y)
     names, subjects = number_subjects(recording.subject)

@@ -79,7 +79,7 @@ def _standardised(
     """Return responses at the sensors of fit, in its scale, and which sensors there are."""
     place = {name: i for i, name in enumerate(encoder.ch_names_)}
     where = np.array([place[name] for name in recording.ch_names])
-    y = np.full((recording.n_trials, len(place), len(encoder.times_)), np.nan)
+    y = np.full((recording.n_trials, len(place), len(encoder.times_)), np.nan, np.float32)
     y[:, where] = encoder.scaler_.transform(recording.data, recording.ch_types)
     there = np.zeros(len(place), bool)
     there[where] = True

@@ -49,14 +49,18 @@ class ChannelScaler:
         self.scales_ = scales
         return self
 
-    def transform(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> np.ndarray:
+    def transform(
+        self, data: np.ndarray, ch_types: Sequence | np.ndarray, dtype: type = np.float64
+    ) -> np.ndarray:
         """Divide by the scales.
 
         data (..., n_channels, n_times): in SI units.
         ch_types (n_channels,): the type of each channel.
+        dtype: of the result.
         Returns (..., n_channels, n_times): without units, a new array.
         """
-        return data / self._column(data, ch_types)
+        scaled = np.empty(np.shape(data), dtype)
+        return np.divide(data, self._column(data, ch_types), out=scaled, casting="same_kind")
 
     def inverse_transform(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> np.ndarray:
         """Multiply by the scales.
