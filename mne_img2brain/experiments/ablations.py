@@ -11,6 +11,7 @@ import filelock
 import mne
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from sklearn.base import clone
 
 from .._files import whole_file, write_text
@@ -63,6 +64,7 @@ def ablate(
     n_bootstrap: int = 1000,
     level: float = 0.95,
     random_state: int = 0,
+    n_jobs: int | None = None,
     verbose: bool | str | int | None = None,
 ) -> pd.DataFrame:
     """Measure what each part of the method is worth: the ablation table of Xu et al. [1]_.
@@ -126,6 +128,9 @@ def ablate(
         The content of confidence intervals.
     random_state : int, default 0
         The seed of the split and of the resamples, and the first of fits and draws.
+    n_jobs : int | None, default None
+        How many rows are fitted at a time, by :mod:`joblib`: in processes, or wherever the backend
+        of :class:`joblib.parallel_config` is. Each holds the recording. ``None`` is one.
     verbose : bool | str | int | None, default None
         As everywhere in MNE.
 
@@ -217,7 +222,8 @@ def ablate(
             write_text(folder / "split.csv", study.split.to_csv(index=False))
             rows, skipped = _possible(rows, study)
             write_json(folder / "skipped.json", skipped)
-            return _run(rows, folder, study, regressor, judge, n_seeds, random_state)
+            seeds = range(random_state, random_state + n_seeds)
+            return _run(rows, folder, study, regressor, judge, seeds, n_jobs)
         finally:
             lock.release()
 
@@ -244,27 +250,53 @@ def _run(
     study: "Study",
     regressor: DiffusionRegressor,
     judge: Judge,
-    n_seeds: int,
-    random_state: int,
+    seeds: range,
+    n_jobs: int | None,
 ) -> Any:
     """Run the rows that are not there, and put all together."""
     done = {name: _read_row(folder / "rows", name, changes) for name, changes in rows.items()}
     done = {name: row for name, row in done.items() if row is not None}
-    to_do = [name for name in rows if name not in done]
+    to_do = {name: changes for name, changes in rows.items() if name not in done}
     logger.info("%d of %d rows are there already.", len(done), len(rows))
-    seeds = range(random_state, random_state + n_seeds)
-    fits = {}
-    started = time.perf_counter()
-    for number, name in enumerate(to_do, start=1):
-        logger.info("Row %d of %d: %s.", number, len(to_do), name)
-        done[name] = _run_row(
-            name, rows[name], folder / "rows", study, regressor, judge, seeds, fits
-        )
+    started, n_before = time.perf_counter(), len(done)
+    table = None
+    run = delayed(_run_rows)
+    for found in Parallel(n_jobs=n_jobs, return_as="generator")(
+        run(some, folder / "rows", study, regressor, judge, seeds) for some in _units(to_do)
+    ):
+        done |= found
         table = _present({row: done[row] for row in rows if row in done}, folder, judge.level)
-        spent = time.perf_counter() - started
-        left = spent / number * (len(to_do) - number)
-        logger.info("Done in %.0f s so far; about %.0f s are left.", spent, left)
+        spent, n_done = time.perf_counter() - started, len(done) - n_before
+        logger.info(
+            "%d of %d rows in %.0f s; about %.0f s are left.",
+            n_done, len(to_do), spent, spent / n_done * (len(to_do) - n_done),
+        )  # fmt: skip
     return table if to_do else _present(done, folder, judge.level)
+
+
+def _units(rows: dict) -> list[dict]:
+    """Part rows into what can be run on its own: those that share the reference's fit are one."""
+    units: dict = {}
+    for name, changes in rows.items():
+        needs_fit = split_changes(changes)[2]
+        units.setdefault(name if needs_fit else None, {})[name] = changes
+    return list(units.values())
+
+
+def _run_rows(
+    rows: dict,
+    folder: Path,
+    study: "Study",
+    regressor: DiffusionRegressor,
+    judge: Judge,
+    seeds: range,
+) -> dict:
+    """Fit and score rows, one after another, and write each."""
+    fits: dict = {}
+    return {
+        name: _run_row(name, changes, folder, study, regressor, judge, seeds, fits)
+        for name, changes in rows.items()
+    }
 
 
 def _run_row(
@@ -281,6 +313,7 @@ def _run_row(
     parameters, others, needs_fit = split_changes(changes)
     captions, lobe = others["captions"], others["sensors"]
     tables, resamples, about = [], [], []
+    logger.info("Row %r.", name)
     for seed in seeds:
         began = time.perf_counter()
         own = changed(regressor, {**parameters, "random_state": seed})

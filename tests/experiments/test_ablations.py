@@ -177,6 +177,14 @@ def test_a_second_call_fits_nothing(done, tokens, epochs, counted):
     assert again.fillna({"setting": ""})[keys].equals(table[keys])
 
 
+def test_rows_in_two_processes_are_those_of_one(done, tokens, epochs, tmp_path):
+    folder, table, arguments = done
+    together = ablate(tokens, epochs, tmp_path, n_jobs=2, **arguments)
+    pd.testing.assert_frame_equal(together, table, rtol=1e-6)
+    names = {file.name for file in (folder / "rows").iterdir()}
+    assert {file.name for file in (tmp_path / "rows").iterdir()} == names
+
+
 def test_it_goes_on_where_it_was(tokens, epochs, tmp_path, counted, monkeypatch):
     arguments = {**FAST, "reference": REFERENCE, "rows": ["position"], "n_draws": 0}
     interrupted = ImageToBrainEncoder.fit
