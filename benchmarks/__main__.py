@@ -11,7 +11,7 @@ from .data import simulate
 from .machine import ceilings, describe
 
 PEERS = ("himalaya_kernel", "himalaya_kernel_tokens", "himalaya_ridge", "pca_ols")
-ROWS = ("fit", "mapped", "evaluate", "write", "slopes")
+ROWS = ("fit", "mapped", "trials", "evaluate", "write", "slopes")
 
 
 def run(case: str, **arguments: object) -> dict | None:
@@ -67,6 +67,10 @@ def main() -> None:
             paths = simulate(folder, args.mapped_images, nave=4, **sizes)
             what = f"fit, {args.mapped_images} images, memory-mapped"
             report(what, run("ours", paths=paths, nave=4, mapped=True))
+        if "trials" in rows:
+            paths = simulate(folder, args.mapped_images, n_trials=4, nave=1, **sizes)
+            what = f"fit, {args.mapped_images} images x 4 trials, memory-mapped"
+            report(what, run("ours", paths=paths, nave=1, mapped=True))
         if "evaluate" in rows:
             n_images, n_trials, n_draws = args.judged
             paths = simulate(folder, 2 * n_images, n_trials=n_trials, nave=1, **sizes)

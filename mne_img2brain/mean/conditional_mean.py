@@ -16,6 +16,7 @@ from . import FewImagesRegressor, KernelMeanRegressor
 from .image_features import ImageFeatures
 from .prediction import predict_together
 from .spatial_layer import SpatialLayer
+from .stacking import LeftOut
 
 if TYPE_CHECKING:
     from .._types import Regressor
@@ -65,13 +66,13 @@ class ConditionalMean:
 
     def fit(
         self, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures] | None = None
-    ) -> np.ndarray:
+    ) -> LeftOut:
         """Fit the mean and predict every trial by a model that has not seen its group.
 
         data: trials and their images.
         plan: ``fold`` holds trials out, ``group`` is what no fold parts.
         kept: empty; gets what :meth:`regress` would have to compute again.
-        Returns out_of_fold (n_trials, n_channels, n_times): the predictions.
+        Returns out_of_fold: the predictions.
         """
         tokens, y_mask = data.tokens, data.y_mask
         # Padding means captions, and the last token of a caption stands for all of it.
@@ -84,11 +85,14 @@ class ConditionalMean:
         found = self._cross_validate(filled, plan, out_of_fold)
         self.cross_validated_r_, self.cross_validated_p_ = found
         self.parts_: list[Part] = []
+        if data.subject is not None:  # trials of one image have their own from here on
+            out_of_fold = LeftOut(out_of_fold.unfold(), np.arange(len(data.y)))
         for one in [] if data.subject is None else range(data.subject.max() + 1):
             rows = np.flatnonzero(data.subject == one)
-            part, added = self._fit_subject(data.take(rows), plan.take(rows), out_of_fold[rows])
+            base = out_of_fold.values[rows]
+            part, added = self._fit_subject(data.take(rows), plan.take(rows), base)
             self.parts_.append(part)
-            out_of_fold[rows] += added
+            out_of_fold.values[rows] += added
         self.n_average_ = len(self.parts_)
         return out_of_fold
 
@@ -110,7 +114,7 @@ class ConditionalMean:
         other.parts_, other.n_average_, other.response_shape_ = [], 0, (1, values.shape[1])
         trials = dataclasses.replace(data, y=values[:, None], weight=np.ones(len(values)))
         other.shared_, out_of_fold = self._fit_part(trials, plan, kept)
-        return other, out_of_fold[:, 0]
+        return other, out_of_fold.unfold()[:, 0]
 
     @property
     def cross_validated_(self) -> CrossValidated:
@@ -119,14 +123,15 @@ class ConditionalMean:
         return CrossValidated(*(getattr(self, name, np.nan) for name in names))
 
     def _cross_validate(
-        self, data: "TrialArrays", plan: "SplitPlan", out_of_fold: np.ndarray
+        self, data: "TrialArrays", plan: "SplitPlan", out_of_fold: LeftOut
     ) -> CrossValidated:
         """Say how far predictions of left-out images follow the responses."""
         if self.regressor is None:
             return CrossValidated(np.nan, np.nan)
         if isinstance(self.shared_, KernelMeanRegressor):  # it deals folds of its own
             return CrossValidated(self.shared_.cross_validated_r_, self.shared_.cross_validated_p_)
-        return cross_validated_r(data.y, out_of_fold, data.image_index, plan.fold, data.weight)
+        predicted = out_of_fold.unfold()
+        return cross_validated_r(data.y, predicted, data.image_index, plan.fold, data.weight)
 
     def fit_new_subject(self, data: "TrialArrays", plan: "SplitPlan") -> tuple[Part, np.ndarray]:
         """Fit the part of a subject that was not in :meth:`fit`.
@@ -153,19 +158,20 @@ class ConditionalMean:
         if self.regressor is None or not several:
             return (layer, None), added
         target = y - base - added
-        rest, of_rest = self._fit_part(dataclasses.replace(data, y=target), plan)
+        rest, left_out = self._fit_part(dataclasses.replace(data, y=target), plan)
+        of_rest = left_out.unfold()
         if not _helps(of_rest, target, image_index, data.weight):
             return (layer, None), added
         return (layer, rest), added + of_rest
 
     def _fit_part(
         self, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures] | None = None
-    ) -> tuple[Any, np.ndarray]:
+    ) -> tuple[Any, LeftOut]:
         """Fit one regressor on all trials, and predict each by one that has not seen it."""
         y, weight, image_index = data.y, data.weight, data.image_index
         if self.regressor is None:
             mean = np.average(y, axis=0, weights=weight)
-            return mean, np.broadcast_to(mean, y.shape).copy()
+            return mean, LeftOut(mean[None], np.zeros(len(y), np.intp))
         if isinstance(self.regressor, str) and self.by_trial:
             return self._fit_few(data.tokens[image_index], y, weight, plan.fold)
         if isinstance(self.regressor, str):
@@ -192,19 +198,20 @@ class ConditionalMean:
             images, rows = np.unique(image_index[held], return_inverse=True)
             predicted = np.asarray(part.predict(pooled[images]))
             out_of_fold[held] = predicted.reshape(len(images), *y.shape[1:])[rows]
-        return fitted, out_of_fold
+        return fitted, LeftOut(out_of_fold, np.arange(len(y)))
 
     @staticmethod
     def _fit_few(
         X: np.ndarray, y: np.ndarray, weight: np.ndarray, fold: np.ndarray
-    ) -> tuple[FewImagesRegressor, np.ndarray]:
+    ) -> tuple[FewImagesRegressor, LeftOut]:
         """Fit on a handful of images; predict trials by models that have not seen them."""
         out_of_fold = np.empty_like(y)
         for one in np.unique(fold):
             held, kept = fold == one, fold != one
             part = FewImagesRegressor().fit(X[kept], y[kept], weight[kept])
             out_of_fold[held] = part.predict(X[held])
-        return FewImagesRegressor().fit(X, y, weight), out_of_fold
+        few = FewImagesRegressor().fit(X, y, weight)
+        return few, LeftOut(out_of_fold, np.arange(len(y)))
 
     def _pool(self, tokens: np.ndarray) -> np.ndarray:
         return tokens[:, 0] if tokens.shape[1] == 1 else pool_tokens(tokens, last=self.pool_last_)

@@ -16,7 +16,14 @@ from .image_features import ImageFeatures
 from .kernels import KERNELS
 from .prediction import get_state, predict_together, set_state
 from .response_space import average_trials, check_responses, find_spaces, weighted_mean
-from .stacking import cross_validate, judged_targets, mix_left_out, solve_model, weigh_models
+from .stacking import (
+    LeftOut,
+    cross_validate,
+    judged_targets,
+    mix_left_out,
+    solve_model,
+    weigh_models,
+)
 from .whitening import Whitener
 
 if TYPE_CHECKING:
@@ -314,19 +321,17 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         """
         return predict_together([self], X)[0]
 
-    def pop_out_of_fold(self) -> np.ndarray:
-        """Return ``out_of_fold_`` and forget it: it is as large as the responses.
+    def pop_out_of_fold(self) -> LeftOut:
+        """Return the out-of-fold predictions, and forget them: they are as large as averages.
 
         Returns
         -------
-        array, shape of ``y``
+        LeftOut
+            Of rows with a weight above 0; rows that share a prediction share its memory.
         """
-        if self._unweighted is None and np.array_equal(self._row_unit, range(len(self._left_out))):
-            predicted = self._left_out.reshape(-1, *self.response_shape_)
-        else:
-            predicted = self.out_of_fold_
+        values = self._left_out.reshape(-1, *self.response_shape_)
         del self._left_out
-        return predicted
+        return LeftOut(values, self._row_unit)
 
     def get_state(self) -> dict:
         """Return what prediction needs, as arrays and JSON-able values.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import linalg, optimize
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .image_features import ImageFeatures
 
 __all__ = [
+    "LeftOut",
     "Model",
     "cross_validate",
     "deal_units",
@@ -26,6 +27,7 @@ __all__ = [
     "weigh_models",
 ]
 
+_BLOCK = 500  # trials at a time
 _PENALTIES = np.geomspace(1e-3, 1e4, 22)
 _MANY = 400  # from so many rows on, models that add little to others are left out
 _MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen,
@@ -73,6 +75,28 @@ def deal_units(
     pairs, unit = np.unique(np.stack([image, part], axis=1), axis=0, return_inverse=True)
     _, fold = np.unique(pairs[:, 1], return_inverse=True)
     return unit.ravel(), pairs[:, 0], fold
+
+
+class LeftOut(NamedTuple):
+    """Out-of-fold predictions, one for all trials that share it.
+
+    values (n_units, ...): the predictions.
+    unit (n_trials,): which of them is that of each trial.
+    """
+
+    values: np.ndarray
+    unit: np.ndarray
+
+    def unfold(self) -> np.ndarray:
+        """Return the prediction of each trial."""
+        return self.values[self.unit]
+
+    def subtract_from(self, y: np.ndarray) -> np.ndarray:
+        """Return what it leaves of responses, in their place."""
+        for start in range(0, len(y), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            y[rows] -= self.values[self.unit[rows]]
+        return y
 
 
 @dataclass

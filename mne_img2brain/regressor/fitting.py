@@ -65,8 +65,9 @@ def fit_regressor(
     )
     if said:
         warn(said)
-    # responses are not needed any more, and are large: residuals take the place of predictions
-    residuals = np.subtract(data.y, out_of_fold, out=out_of_fold)
+    # responses are not needed any more, and are large: residuals take their place
+    residuals = out_of_fold.subtract_from(data.y)
+    del out_of_fold
     # 3. an average over n trials varies by 1 / sqrt(n) of a trial; without a mean regressor
     # the response to the image is in the residuals too, and does not
     weight, averaged = data.weight, 1.0

@@ -58,7 +58,11 @@ def plan_splits(
     keys = (image,) if data.subject is None else (image, data.subject)
     data = data.take(order := canonical_order(data.y, *keys))
     used, image = np.unique(image[order], return_inverse=True)
-    data = dataclasses.replace(data, tokens=data.tokens[first[used]], image_index=image)
+    tokens, place = data.tokens, first[used]
+    if len(used) < len(tokens):
+        tokens, place = tokens[place], np.arange(len(used))
+    # where every image is used once tokens stay where they are: in a mapped file, say
+    data = dataclasses.replace(data, tokens=tokens, image_index=place[image])
     by_trial = len(used) < min_images
     if by_trial:
         group = np.arange(len(image))
