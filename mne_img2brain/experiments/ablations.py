@@ -11,8 +11,8 @@ import filelock
 import mne
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from sklearn.base import clone
+from sklearn.utils.parallel import Parallel, delayed
 
 from .._files import whole_file, write_text
 from .._log import logger, use_log_level, warn
@@ -129,8 +129,8 @@ def ablate(
     random_state : int, default 0
         The seed of the split and of the resamples, and the first of fits and draws.
     n_jobs : int | None, default None
-        How many rows are fitted at a time, by :mod:`joblib`: in processes, or wherever the backend
-        of :class:`joblib.parallel_config` is. Each holds the recording. ``None`` is one.
+        How many rows are fitted at a time: in processes, or where ``joblib.parallel_config`` says,
+        which also takes a cluster. Each holds the recording. ``None`` is one.
     verbose : bool | str | int | None, default None
         As everywhere in MNE.
 
