@@ -26,8 +26,8 @@ import numpy as np
 
 from .._files import as_path
 from .._log import logger
-from .restricted_pickle import TensorInsideError, read_npy, read_torch_zip
 from .streamed import ArrayTrials, Preparation
+from .things_eeg2_arrays import READERS, sessions_of
 from .things_eeg2_images import (
     ACCESS,
     check_lists,
@@ -36,7 +36,6 @@ from .things_eeg2_images import (
     image_table,
     locate_images,
     read_image_metadata,
-    read_json,
     ubp_table,
 )
 from .things_eeg2_raw import load_raw
@@ -206,34 +205,34 @@ def _load_arrays(
     options: dict,
 ) -> tuple[list, Any]:
     """Read a file that holds conditions x repetitions x channels x times."""
-    data, ch_names, times, named, sessions, mapped = _READERS[family](file, split)
-    n_leading = 2 if family == "neurobridge" else 1
-    ch_names = check_names(ch_names, str(file))
+    found = READERS[family](file)
+    data, n_leading = found.data, 2 if family == "neurobridge" else 1
+    ch_names = check_names(found.ch_names, str(file))
     check_shape(data, n_leading, ch_names, str(file))
     kind = _preprocessed_kind(variant, ch_names, file) if family == "preprocessed" else family
     n_conditions = int(np.prod(data.shape[:-3]))
     if family == "preprocessed":
         _check_partner(file, split, ch_names, data.shape[-1])
-    if named is not None:
-        table = ubp_table(named, split, n_conditions, str(file))
+    if found.images is not None:
+        table = ubp_table(found.images, split, n_conditions, str(file))
     else:
         lists = _metadata(metadata, path, images_dir)
         table = image_table(lists, split, n_conditions, str(file))
     table = locate_images(table, split, path, images_dir)
     rows = channel_rows(ch_names, options.pop("channels"), str(file))
     preparation = Preparation(
-        align_times(times, data.shape[-1], str(file)),
+        align_times(found.times, data.shape[-1], str(file)),
         baseline=None if baseline == "auto" else baseline,
         **options,
     )
     unit = unit_by_scale(data, str(file))
     trials = trial_metadata(table, name, unit, data.shape[-3])
-    if sessions is not None:
-        trials["session"] = _sessions(sessions, data.shape, str(file))
+    if found.sessions is not None:
+        trials["session"] = sessions_of(found.sessions, data.shape, str(file))
     # the others cut their baseline off
     made_with = (-0.2, 0.0) if kind == "gifford" else None
     return build_epochs(
-        ArrayTrials(data, rows, mapped),
+        ArrayTrials(data, rows, found.mapped),
         trials,
         eeg_info([str(ch_names[row]) for row in rows], preparation.sfreq),
         preparation,
@@ -327,16 +326,16 @@ def _check_partner(file: Path, split: str, ch_names: list[str], n_times: int) ->
     if not other.is_file():
         return
     try:
-        partner, partner_names, *_ = _read_dict(other, split)
-        partner_names = check_names(partner_names, str(other))
+        partner = READERS["preprocessed"](other)
+        partner_names = check_names(partner.ch_names, str(other))
     except ValueError as error:
         logger.info("The other split cannot be read: %s", error)
         return
-    if set(map(str, partner_names)) != set(map(str, ch_names)) or partner.shape[-1] != n_times:
+    if set(map(str, partner_names)) != set(map(str, ch_names)) or partner.data.shape[-1] != n_times:
         raise ValueError(
             f"Variants are mixed: {file} has {len(ch_names)} channels and {n_times} samples, "
-            f"{other.name} beside it {len(partner_names)} and {partner.shape[-1]}. Fetch both from "
-            "one source."
+            f"{other.name} beside it {len(partner_names)} and {partner.data.shape[-1]}. Fetch both "
+            "from one source."
         )
 
 
@@ -347,82 +346,3 @@ def _metadata(metadata: Any, path: Path, images_dir: Any) -> dict:
     if metadata is not None and not as_path(metadata, "metadata").is_file():
         raise FileNotFoundError(f"metadata={str(metadata)!r} is not a file. {ACCESS}")
     return read_image_metadata(metadata or find_image_metadata(path, images_dir))
-
-
-def _entries(found: dict, keys: list[str], file: Path) -> list:
-    """Take entries out of a dict, or say which are missing."""
-    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
-    if missing:
-        there = list(found) if isinstance(found, dict) else type(found).__name__
-        raise ValueError(f"{file} lacks {', '.join(missing)}; it holds {there}.")
-    return [found[key] for key in keys]
-
-
-def _read_dict(file: Path, split: str) -> tuple[np.ndarray, list, np.ndarray, None, None, Any]:
-    """Gifford, NICE, ATM: a dict, in an object array or pickled bare."""
-    found, mapped = read_npy(file)
-    data, names, times = _entries(found, ["preprocessed_eeg_data", "ch_names", "times"], file)
-    return data, names, times, None, None, mapped
-
-
-def _read_neurobridge(
-    file: Path, split: str
-) -> tuple[np.ndarray, list, list | np.ndarray, None, None, Any]:
-    """NeuroBridge: an array with info.json beside it, or a dict."""
-    found, mapped = read_npy(file)
-    if isinstance(found, dict):
-        data, names, times = _entries(found, ["data", "ch_names", "times"], file)
-        return data, names, times, None, None, mapped
-    beside = [folder / "info.json" for folder in (file.parent, file.parent.parent)]
-    info = next((place for place in beside if place.is_file()), None)
-    if info is None:
-        raise FileNotFoundError(
-            f"There is no info.json beside {file} or one folder up; it names channels and times, "
-            "whose order nothing else tells."
-        )
-    names, times = _entries(read_json(info), ["ch_names", "times"], info)
-    return found, names, times, None, None, mapped
-
-
-def _read_ubp(
-    file: Path, split: str
-) -> tuple[np.ndarray, list, np.ndarray, Any, np.ndarray | None, Any]:
-    """UBP: arrays, which NumPy can map, or tensors, which torch maps."""
-    try:
-        found, mapped = read_torch_zip(file)
-    except TensorInsideError:
-        found, mapped = _read_tensors(file), None
-    data, names, times, images = _entries(found, ["eeg", "ch_names", "times", "img"], file)
-    return data, names, times, images, found.get("session"), mapped
-
-
-def _read_tensors(file: Path) -> dict:
-    """Let torch read tensors, and nothing else."""
-    import torch
-
-    try:
-        found = torch.load(file, weights_only=True, mmap=True, map_location="cpu")
-        return {
-            key: value.numpy() if isinstance(value, torch.Tensor) else value
-            for key, value in found.items()
-        }
-    except Exception as error:
-        # torch raises errors of many kinds, and advises to read what may run anything
-        raise ValueError(
-            f"{file} is not a whole file of tensors, arrays and builtin containers "
-            f"({type(error).__name__}); nothing else is read, because it can run any code."
-        ) from None
-
-
-def _sessions(sessions: np.ndarray, shape: tuple[int, int, int, int], file: str) -> np.ndarray:
-    """Return the session of every trial, counted from 1."""
-    sessions = np.asarray(sessions, dtype=float)
-    if sessions.shape != shape[:2]:
-        raise ValueError(
-            f"{file}: 'session' has shape {sessions.shape}, the trials have {shape[:2]}."
-        )
-    # the file counts sessions from 0, in floats
-    return sessions.ravel().astype(int) + 1
-
-
-_READERS = {"preprocessed": _read_dict, "neurobridge": _read_neurobridge, "ubp": _read_ubp}

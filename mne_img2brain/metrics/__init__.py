@@ -4,9 +4,8 @@ from .accuracy import difference_wave, difference_wave_r, mse, normalized_r, pea
 from .calibration import coverage, crps, energy_score, rank_histogram
 from .components import Peak, component_peak
 from .cross_validated import CrossValidated, cross_validated_r
+from .equivalent_trials import EquivalentTrials, equivalent_trials
 from .identification import (
-    EquivalentTrials,
-    equivalent_trials,
     identification_curve,
     identification_ranks,
     n_way_accuracy,

@@ -1,13 +1,7 @@
 """Figures: predicted against recorded responses, scores over time, calibration."""
 
-from .curves import (
-    plot_calibration,
-    plot_identification,
-    plot_r_time,
-    plot_rsa,
-    plot_spectra,
-    plot_trial_sd,
-)
+from .curves import plot_identification, plot_r_time, plot_rsa
+from .draws import plot_calibration, plot_spectra, plot_trial_sd
 from .phosphenes import plot_phosphenes
 from .rhythms import plot_power_calibration, plot_time_frequency
 from .topography import plot_prediction, plot_score_joint

@@ -139,3 +139,8 @@ def time_axis(axis: Any, times: np.ndarray, window: tuple[float, float] | None =
     if window is not None:
         axis.axvspan(*window, color="0.93", zorder=-5, lw=0, label="window of the scores")
     tidy(axis)
+
+
+def as_named(values: dict | mne.Evoked | np.ndarray) -> dict:
+    """Return a dict with one entry where there is only one thing to draw."""
+    return values if isinstance(values, dict) else {"prediction": values}
