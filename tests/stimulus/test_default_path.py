@@ -50,4 +50,4 @@ def test_captions_from_the_metadata(tiny_clip, tmp_path, rng):
     by_list = encoder.fit(images, epochs, image_ids="shown", captions=words)
     np.testing.assert_allclose(by_list.predict(images, captions=words).get_data(), a)
     without = encoder.fit(images, epochs, image_ids="shown")
-    assert not np.allclose(without.predict(images).get_data(), a)
+    assert np.abs(without.predict(images).get_data() - a).max() > 0.1 * np.abs(a).max()
