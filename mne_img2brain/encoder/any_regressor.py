@@ -194,6 +194,21 @@ def _table(tokens: np.ndarray, n_features: int | None = None) -> np.ndarray:
     return pool_tokens(tokens, last=last)
 
 
+def check_memory(n_values: int) -> None:
+    """Raise where draws and a copy of them are more than the machine's memory, before it is full.
+
+    n_values: how many numbers the draws have.
+    """
+    names = getattr(os, "sysconf_names", ())  # not on Windows
+    if "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if 16 * n_values > there > 0:
+            raise MemoryError(
+                f"The draws take {16 * n_values / 2**30:.0f} GiB and this machine has "
+                f"{there / 2**30:.0f}; draw less at a time, or to disk with write_generated."
+            )
+
+
 def check_part(name: str, part: Any, method: str, expected: str) -> None:
     """Raise a TypeError, that says what is expected, unless an object has a method.
 

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._log import verbose
 from ..trials.checks import check_integers
-from .any_regressor import can_sample, predict_regressor, sample_regressor
+from .any_regressor import can_sample, check_memory, predict_regressor, sample_regressor
 from .description import html_table
 from .fitting import fit_encoder
 from .function import wrap_function
@@ -384,6 +384,7 @@ class ImageToBrainEncoder(BaseEstimator):
         check_is_fitted(self)
         check_integers(n_draws=(n_draws, 1))
         stimuli = embed_images(self, images, captions)
+        check_memory(len(stimuli) * n_draws * math.prod(self._shape))
         # every position has its own noise, so repeated images are drawn apart
         tokens = stimuli.tokens[stimuli.index]
         drawn = sample_regressor(
