@@ -496,6 +496,15 @@ def test_what_are_no_epochs(there, method, given, error, match):
     assert not hasattr(there.blank, "regressor_")
 
 
+def test_one_time_can_be_learnt_and_not_judged(there):
+    epochs = as_given(there.epochs, "one time")
+    encoder = ImageToBrainEncoder(GaborEmbedder(size=32, n_scales=2), Ridge())
+    encoder.fit(there.images, epochs, image_ids="image_id")
+    given = {"image_ids": "image_id", "allow_training_images": True}
+    call = lambda: evaluate(encoder, there.images, epochs, **given)  # noqa: E731
+    assert_refused(call, ValueError, "epochs has one time; judging needs at least two")
+
+
 IDS = [
     (lambda i: i + 0.5, "image_ids should hold whole numbers, but trial 0 has"),
     (lambda i: np.where(i == 3, np.nan, i), "image_ids should hold whole numbers.*nan"),

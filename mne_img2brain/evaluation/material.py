@@ -71,6 +71,8 @@ def gather(
         check_like_fit(
             recording, encoder, label="fit" if len(encoders) == 1 else f"fit of {name!r}"
         )
+    if len(recording.times) < 2:
+        raise ValueError("epochs has one time; judging needs at least two.")
     images = indexable(named_images(recording, images, image_ids))
     row = align(images, recording, image_ids)
     refuse_unordered(labels, "labels")

@@ -191,6 +191,7 @@ def test_scale_whitener(rng):
     white = whitener.transform(noise)
     np.testing.assert_allclose(np.mean(white**2, axis=(0, 2)), 1)
     np.testing.assert_allclose(whitener.inverse_transform(white), noise)
+    assert whitener.n_stored_trials == 0
 
 
 def test_what_only_draws_has_no_covariance(rng):
