@@ -226,6 +226,9 @@ def _reproduce(arguments: Any) -> None:
     try_folder(arguments.out)
     both = arguments.within == arguments.cross
     tokens = arguments.tokens
+    named = arguments.embedder or {"paper": "clip", "small": "gabor"}[arguments.scale]
+    if named == "clip" and tokens is None:
+        _ask_for_weights(arguments, "", arguments.captions)
     reproduce(
         arguments.dataset,
         arguments.data_dir,
@@ -235,10 +238,11 @@ def _reproduce(arguments: Any) -> None:
         cross=arguments.cross or both,
         ablations=arguments.ablations,
         scale=arguments.scale,
-        embedder=_embedder(arguments),
+        embedder=None if arguments.embedder is None else _embedder(arguments),
         captions=arguments.captions,
         tokens=None if tokens is None else dict(zip(("train", "test"), tokens, strict=True)),
         reader=dict(arguments.reader or []),
+        device=arguments.device or "auto",
         random_state=arguments.seed,
     )
     logger.info("Tables and figures are in %s.", arguments.out)

@@ -89,7 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
             type=_at_least(0),
             default=0,
             metavar="N",
-            help="of all random numbers (default 0)",
+            help="the number that all random numbers follow from (default 0)",
         )
         one.add_argument(
             "--cache-dir",
@@ -107,13 +107,16 @@ def make_parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("images", metavar="IMAGES", help=_IMAGES_HELP)
     fit.add_argument("epochs", metavar="EPOCHS", help=_EPOCHS_HELP)
-    fit.add_argument("--out", type=Path, required=True, metavar="ENCODER", help="folder to make")
-    fit.add_argument("--picks", nargs="+", help="sensors: types or names (default all good ones)")
+    fit.add_argument("--out", type=Path, required=True, metavar="ENCODER", help="folder to write")
+    fit.add_argument(
+        "--picks", nargs="+", metavar="SENSOR", help="types or names (default: all good sensors)"
+    )
     fit.add_argument(
         "--checkpoint",
         type=Path,
         metavar="FOLDER",
-        help="keep the training here while it runs; the same command goes on after a stop",
+        help="keep the training here while it runs; the same command goes on after a stop "
+        "(default: nowhere)",
     )
     _add_pairing(fit, subjects=True)
     _add_model(fit, "default", ["ridge"])
@@ -135,13 +138,17 @@ def make_parser() -> argparse.ArgumentParser:
         type=_at_least(0),
         default=0,
         metavar="N",
-        help="draws of each image (default: the expected response)",
+        help="single trials of each image (default 0: the expected response)",
     )
     predict.add_argument(
         "--subject", metavar="NAME", help="whose response (default: the average subject)"
     )
     predict.add_argument(
-        "--guidance-scale", type=_number, default=1.0, metavar="X", help="of draws (default 1)"
+        "--guidance-scale",
+        type=_number,
+        default=1.0,
+        metavar="X",
+        help="how far draws follow the image; 1 as it was learnt, 0 not at all (default 1)",
     )
     _add_captions(predict)
     _add_device(predict)
@@ -169,10 +176,12 @@ def make_parser() -> argparse.ArgumentParser:
         type=_at_least(0),
         default=50,
         metavar="N",
-        help="draws of each image; 0 judges predictions alone (default 50)",
+        help="single trials of each image; 0 judges predictions alone (default 50)",
     )
     judge.add_argument(
-        "--subject", metavar="NAME", help="which of the encoders' subjects the epochs are of"
+        "--subject",
+        metavar="NAME",
+        help="which of the encoders' subjects the epochs are of (default: the average subject)",
     )
     judge.add_argument(
         "--window",
@@ -206,23 +215,25 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="ROW",
         help="captions, position, conditioning, sensors, 'guidance scale', steps, "
         "prediction, 'mean regressor', or one row such as 'position: region' "
-        "(default all)",
+        "(default: all)",
     )
     count = {"type": _at_least(1), "metavar": "N"}
     ablation.add_argument("--seeds", **count, default=3, help="fits of each row (default 3)")
-    ablation.add_argument("--draws", **count, default=10, help="of each test image (default 10)")
+    ablation.add_argument(
+        "--draws", **count, default=10, help="single trials of each test image (default 10)"
+    )
     ablation.add_argument(
         "--test-fraction",
         type=_number,
         default=0.2,
         metavar="X",
-        help="of the images, to test on (default 0.2)",
+        help="share of the images that is tested on (default 0.2)",
     )
     ablation.add_argument(
         "--image-tokens",
         type=_at_least(0),
         metavar="N",
-        help="for a .npy file: how many tokens come before the caption's",
+        help="for a .npy file: tokens of an image before those of its caption (default: all)",
     )
     _add_pairing(ablation)
     _add_model(ablation, "xu2025")
@@ -241,7 +252,9 @@ def make_parser() -> argparse.ArgumentParser:
     paper.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="for tables and figures"
     )
-    paper.add_argument("--subjects", nargs="+", metavar="N", help="default: all there are")
+    paper.add_argument(
+        "--subjects", nargs="+", metavar="N", help="numbers of subjects (default: all)"
+    )
     protocol = paper.add_mutually_exclusive_group()
     protocol.add_argument("--within", action="store_true", help="within-subject only")
     protocol.add_argument("--cross", action="store_true", help="cross-subject only")
@@ -252,58 +265,104 @@ def make_parser() -> argparse.ArgumentParser:
         default="small",
         help="a run of hours on few data, or the paper's sizes (default small)",
     )
-    paper.add_argument("--embedder", choices=["clip", "gabor"], help="default: by the scale")
     paper.add_argument(
-        "--captions", type=Path, metavar="FILE.json", help="captions by file name of the image"
+        "--embedder",
+        choices=["clip", "gabor"],
+        help="what makes tokens of images (default: gabor where small, clip at the paper's size)",
+    )
+    paper.add_argument("--yes", action="store_true", help="download weights without asking")
+    paper.add_argument(
+        "--captions",
+        type=Path,
+        metavar="FILE.json",
+        help="captions by file name of the image (default: the embedder's)",
     )
     paper.add_argument(
         "--tokens",
         type=Path,
         nargs=2,
         metavar=("TRAIN.npy", "TEST.npy"),
-        help="in place of images, in the order of image_id",
+        help="arrays of tokens, in the order of image_id (default: the embedder makes them)",
     )
     paper.add_argument(
         "--reader",
         type=_key_and_value,
         nargs="+",
         metavar="KEY=VALUE",
-        help="more arguments of the reader, such as resample=100",
+        help="more arguments of the reader, such as resample=100 (Hz) or tmax=0.6 (seconds; "
+        "default: as it has them)",
     )
+    _add_device(paper)
     return parser
 
 
 def _add_pairing(parser: Any, subjects: bool = False, groups: bool = True) -> None:
     """Add what says which image, group and subject an epoch has."""
     add = parser.add_argument
-    add("--image-ids", metavar="COLUMN", help="metadata: image of each epoch, position or name")
+    add(
+        "--image-ids",
+        metavar="COLUMN",
+        help="column of the metadata with the image of each epoch, its position or name "
+        "(default: images are in the order of the epochs)",
+    )
     _add_captions(parser)
     if groups:
-        add("--groups", metavar="COLUMN", help="metadata: what splits keep together (concept)")
+        add(
+            "--groups",
+            metavar="COLUMN",
+            help="column of the metadata with what splits keep together (default: concept, where "
+            "there is such a column, else the image)",
+        )
     if subjects:
-        add("--subject-column", metavar="COLUMN", help="metadata: whose each epoch is (subject)")
+        add(
+            "--subject-column",
+            metavar="COLUMN",
+            help="column of the metadata with the person of each epoch (default: subject, where "
+            "there is such a column)",
+        )
 
 
 def _add_model(parser: Any, preset: str, more: list[str] | tuple = ()) -> None:
     """Add what says which model is fitted."""
     add = parser.add_argument
-    add("--embedder", choices=["clip", "gabor"], help="default clip, which downloads weights")
-    add("--no-captions", action="store_true", help="CLIP without a captioner")
+    add(
+        "--embedder",
+        choices=["clip", "gabor"],
+        help="what makes tokens of images: CLIP, which downloads weights, or Gabor filters, which "
+        "do not (default clip)",
+    )
+    add("--no-captions", action="store_true", help="CLIP without captions, 4.4 GB less to download")
     add("--yes", action="store_true", help="download weights without asking")
-    add("--preset", choices=["default", "xu2025", *more], default=preset, help=f"default {preset}")
-    add("--max-iter", type=_at_least(0), metavar="N", help="gradient steps of the denoiser")
+    ridge = ", or ridge regression with Gaussian noise" if more else ""
+    add(
+        "--preset",
+        choices=["default", "xu2025", *more],
+        default=preset,
+        help=f"the model: this library's, the paper's{ridge} (default {preset})",
+    )
+    add(
+        "--max-iter",
+        type=_at_least(0),
+        metavar="N",
+        help="gradient steps of the transformer; 0 trains none (default: as the model has it)",
+    )
     _add_device(parser)
 
 
 def _add_captions(parser: Any) -> None:
     parser.add_argument(
-        "--captions", type=Path, metavar="FILE", help="one caption a line, for each image"
+        "--captions",
+        type=Path,
+        metavar="FILE",
+        help="text file, a line for each image (default: the captioner's)",
     )
 
 
 def _add_device(parser: Any) -> None:
     parser.add_argument(
-        "--device", metavar="NAME", help="auto, cpu, cuda or mps (default auto: what there is)"
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda or mps (default auto: an accelerator where there is one)",
     )
 
 

@@ -47,7 +47,8 @@ def align(
         raise ValueError(
             f"There are {n_images} images, but {n_trials} trials (of {n_events} events before "
             "any was dropped). Give one image per trial, one per event, or image_ids= with the "
-            "position in images of each trial's image."
+            "position in images of each trial's image, or the metadata column that holds it or "
+            "the name of its file."
         )
     label, ids = _all_ids(recording, image_ids)
     of_trials = _of_trials(ids, recording)
@@ -162,6 +163,7 @@ def named_images(recording: "Recording", images: "Images", image_ids: "ImageIds"
     image_ids: as given; the column leaves nothing for them to say.
     Returns: images, one for each epoch where they come from a column.
     Raises ValueError if both are given.
+    Raises FileNotFoundError if the first path of a column is relative and not there.
     """
     if not isinstance(images, str) or images.endswith(".npy"):
         return images
@@ -173,7 +175,13 @@ def named_images(recording: "Recording", images: "Images", image_ids: "ImageIds"
             f"images={images!r} names a metadata column, which tells the image of every "
             "epoch; leave image_ids out."
         )
-    return images_from_metadata(recording, images)
+    paths = images_from_metadata(recording, images)
+    if not (Path(paths[0]).is_absolute() or Path(paths[0]).exists()):
+        raise FileNotFoundError(
+            f"The metadata column {images!r} names {paths[0]!r}, which is not there, seen from "
+            f"{Path.cwd()}. Give the folder of the images in its place, and image_ids={images!r}."
+        )
+    return paths
 
 
 def images_from_metadata(recording: "Recording", column: str) -> list[str]:

@@ -179,7 +179,10 @@ def events_for(
     elif isinstance(event_id, str):
         if metadata is None or event_id not in metadata:
             there = "there is no metadata" if metadata is None else f"it has {list(metadata)}"
-            raise ValueError(f"event_id={event_id!r} is not a column of metadata: {there}.")
+            raise ValueError(
+                f"event_id={event_id!r} is not a column of metadata: {there}. Names of conditions "
+                "are a list, one for each image."
+            )
         missing = np.flatnonzero(metadata[event_id].isna())
         if len(missing):
             raise ValueError(

@@ -9,6 +9,7 @@ import mne
 import numpy as np
 
 from .. import viz
+from .._log import logger
 from .ceilings import NOTHING
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def make_report(evaluation: "Evaluation") -> mne.Report:
     """Put an evaluation's table and figures on one page."""
+    logger.info("Drawing the report.")
     report = mne.Report(title="Images to brain responses: evaluation", verbose="error")
     report.add_html(summary_html(evaluation), title="Table", tags=("table",))
     for title, figure, caption in _figures(evaluation):

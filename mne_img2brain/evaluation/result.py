@@ -96,11 +96,12 @@ class Evaluation:
         rows = self.table[self.table["metric"] == "r"].set_index("encoder")
         row = rows.loc[first]
         if row["ci_low"] > 0 or (np.isnan(row["ci_low"]) and row["value"] > 0):
-            said = f"{first} predicts how responses to images differ: r = {row['value']:.2f}"
+            said = f"{first} predicts how responses to images differ"
+        elif self.distinguished is False:
+            said = f"These recordings do not tell whether {first} predicts how images differ"
         else:
-            said = (
-                f"{first} does not predict how responses to images differ: r = {row['value']:.2f}"
-            )
+            said = f"{first} does not predict how responses to images differ"
+        said += f": r = {row['value']:.2f}"
         if np.isfinite(row["ci_low"]):
             said += f" ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
         if np.isfinite(row["ceiling"]):

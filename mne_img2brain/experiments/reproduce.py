@@ -12,6 +12,7 @@ import pandas as pd
 
 from .._files import write_text
 from .._log import logger, use_log_level
+from .._torch import resolve_device
 from ..trials.checks import check_integers
 from .ablation_study import count_image_tokens
 from .ablations import ablate
@@ -20,6 +21,7 @@ from .embedding import check_captions, given_tokens, read_captions, shared_token
 from .recordings import Recordings
 from .settings import (
     SCALES,
+    Scale,
     check_parameters,
     fingerprint,
     new_regressors,
@@ -49,6 +51,7 @@ def reproduce(
     captions: dict | str | os.PathLike | None = None,
     tokens: dict | None = None,
     reader: dict | None = None,
+    device: str = "auto",
     random_state: int = 0,
     verbose: bool | str | int | None = None,
 ) -> dict:
@@ -104,6 +107,9 @@ def reproduce(
         of shape (n_images, n_tokens, n_features), in the order of ``image_id``.
     reader : dict | None, default None
         More arguments of the reader, for example ``{"resample": 100}`` or ``{"variant": "ubp"}``.
+    device : str, default "auto"
+        Where the diffusion models, and CLIP where the scale chooses it, run: ``"auto"``, ``"cpu"``,
+        ``"cuda"`` or ``"mps"``. A run can go on with another.
     random_state : int, default 0
         The seed of every fit, draw, split and resample.
     verbose : bool | str | int | None, default None
@@ -150,18 +156,20 @@ def reproduce(
     if tokens is not None and embedder is not None:
         raise ValueError("Both embedder and tokens were given; tokens are what an embedder makes.")
     with use_log_level(verbose):
-        recordings = Recordings(dataset, data_dir, SCALES[scale], reader)
+        resolve_device(device)
+        sizes = {name: size for name, size in vars(SCALES[scale]).items() if name != "device"}
+        recordings = Recordings(dataset, data_dir, Scale(**sizes, device=device), reader)
         subjects = recordings.subjects(subjects)
         units = plan_units(subjects, within, cross)
         captions = read_captions(captions)
         if embedder is None and tokens is None:
-            embedder = _default_embedder(scale)
+            embedder = _default_embedder(scale, device)
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(out / ".lock"):
             parameters = {
                 "dataset": dataset, "data_dir": str(Path(data_dir).resolve()),
-                "subjects": subjects, "scale": scale, "sizes": vars(SCALES[scale]),
+                "subjects": subjects, "scale": scale, "sizes": sizes,
                 "embedder": fingerprint(embedder), "captions": fingerprint(captions),
                 "tokens": fingerprint(tokens), "reader": fingerprint(recordings.reader),
                 "random_state": int(random_state),
@@ -187,11 +195,11 @@ def reproduce(
             return _present(out, tables, images, captions, embedder)
 
 
-def _default_embedder(scale: str) -> Any:
+def _default_embedder(scale: str, device: str) -> Any:
     """Return the embedder of a scale."""
     from ..stimulus import ClipEmbedder, GaborEmbedder
 
-    return ClipEmbedder() if scale == "paper" else GaborEmbedder()
+    return ClipEmbedder(device=device) if scale == "paper" else GaborEmbedder()
 
 
 def _run(

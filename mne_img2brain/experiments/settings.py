@@ -31,6 +31,7 @@ class Scale:
     n_draws: draws of each test image.
     network: parameters of both diffusion models that differ from their defaults.
     n_seeds: fits of each row of the ablation table.
+    device: where diffusion models run; results do not depend on it.
     """
 
     n_images: int | None
@@ -38,6 +39,7 @@ class Scale:
     n_draws: int
     network: dict
     n_seeds: int
+    device: str = "auto"
 
 
 SCALES = {
@@ -57,11 +59,12 @@ def new_regressors(scale: Scale, random_state: int) -> dict:
     from ..diffusion import Denoiser
     from ..regressor import DiffusionRegressor
 
+    where = {"device": scale.device, "random_state": random_state}
     return {
         "mean response": MeanResponse(),
         "ridge + Gaussian": RidgeGaussian(),
-        "default": DiffusionRegressor(noise=Denoiser(**scale.network), random_state=random_state),
-        "xu2025": DiffusionRegressor.xu2025(**scale.network, random_state=random_state),
+        "default": DiffusionRegressor(noise=Denoiser(**scale.network), **where),
+        "xu2025": DiffusionRegressor.xu2025(**scale.network, **where),
     }
 
 

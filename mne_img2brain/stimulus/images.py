@@ -72,6 +72,8 @@ def check_images(images: Any) -> list:
         )
     if isinstance(images, Image.Image):
         raise TypeError("images is one image; give a list of images, here [image].")
+    if hasattr(images, "get_data"):
+        raise TypeError(f"images is a {type(images).__name__}, which is a recording; give images.")
     refuse_unordered(images, "images")
     if isinstance(images, np.ndarray):
         _check_array_of_images(images)

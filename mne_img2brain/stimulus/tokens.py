@@ -164,7 +164,8 @@ def present(
         texts = [written[row] for row in index]
         if takes_captions:  # those that are returned are those embedded
             arguments["captions"] = written
-    logger.info(f"Embedding {len(distinct)} distinct images ({len(images)} given).")
+    more = f" ({len(images)} given)" if len(images) > len(distinct) else ""
+    logger.info(f"Embedding {len(distinct)} distinct images{more}.")
     tokens = np.asarray(embedder.transform(distinct, **arguments))
     if tokens.ndim < 2 or len(tokens) != len(distinct) or tokens.dtype.kind != "f":
         raise ValueError(

@@ -140,11 +140,22 @@ def test_reproduce_passes_on_what_it_is_given(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "reproduce", lambda *given, **kw: seen.update(kw, given=given))
     main(["reproduce", "things-eeg2", "--data-dir", str(tmp_path), "--out",
           str(tmp_path / "o"), "--subjects", "1", "3", "--cross",
-          "--reader", "resample=100", "variant=ubp"])  # fmt: skip
+          "--reader", "resample=100", "variant=ubp", "--device", "cpu"])  # fmt: skip
     assert seen["given"] == ("things-eeg2", tmp_path, tmp_path / "o")
     assert [str(subject) for subject in seen["subjects"]] == ["1", "3"]
     assert (seen["within"], seen["cross"]) == (False, True)
     assert seen["reader"] == {"resample": 100, "variant": "ubp"}
+    assert (seen["device"], seen["embedder"]) == ("cpu", None)
+
+
+def test_every_flag_has_a_help_text_and_says_its_default():
+    commands = make_parser()._subparsers._group_actions[0].choices
+    assert set(commands) == {"fit", "predict", "evaluate", "ablate", "reproduce"}
+    for name, command in commands.items():
+        for action in command._actions:
+            assert action.help, (name, action.dest)
+            switch = action.nargs == 0 or action.required
+            assert switch or "default" in action.help, (name, action.dest)
 
 
 @pytest.mark.parametrize(

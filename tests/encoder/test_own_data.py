@@ -62,6 +62,19 @@ def test_a_column_is_not_taken_for_a_folder_of_its_name(recording, tmp_path, mon
     assert len(encoder.training_image_keys_) == N_IMAGES
 
 
+def test_names_without_their_folder_are_told_where_it_goes(recording):
+    folder, names, epochs = recording
+    with pytest.raises(FileNotFoundError, match="Give the folder .* image_ids='stim_file'"):
+        new_encoder().fit("stim_file", epochs)
+    with pytest.raises(ValueError, match="or the metadata column that holds it or the name"):
+        new_encoder().fit(folder, epochs)
+    encoder = new_encoder().fit(folder, epochs, image_ids="stim_file")
+    with pytest.raises(TypeError, match="images is a EpochsArray, which is a recording"):
+        encoder.predict(epochs)
+    with pytest.raises(ValueError, match="Names of conditions are a list, one for each image"):
+        encoder.predict(folder, event_id="face")
+
+
 def test_na_is_no_image(recording):
     folder, _, epochs = recording
     epochs = epochs.copy()

@@ -1,3 +1,4 @@
+import dataclasses
 import gc
 import importlib.util
 import json
@@ -197,6 +198,16 @@ def test_no_more_than_one_subject_is_in_memory(eeg_folder, tmp_path, monkeypatch
         "things-eeg2", eeg_folder, tmp_path, cross=False, scale="no draws", reader=EEG["reader"]
     )
     assert len(alive) == 2
+
+
+def test_models_run_on_the_device_that_was_asked_for(eeg_folder, tmp_path):
+    from mne_img2brain.experiments.settings import SCALES, new_regressors
+
+    asked = new_regressors(dataclasses.replace(SCALES["small"], device="cpu"), 3)
+    assert [asked[name].device for name in ("default", "xu2025")] == ["cpu", "cpu"]
+    with pytest.raises((RuntimeError, ValueError), match="nowhere"):
+        reproduce("things-eeg2", eeg_folder, tmp_path / "out", device="nowhere")
+    assert not (tmp_path / "out").exists()
 
 
 def test_figures(eeg, meg):
