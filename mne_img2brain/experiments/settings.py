@@ -59,7 +59,7 @@ def new_regressors(scale: Scale, random_state: int) -> dict:
     from ..diffusion import Denoiser
     from ..regressor import DiffusionRegressor
 
-    where = {"device": scale.device, "random_state": random_state}
+    where: dict[str, Any] = {"device": scale.device, "random_state": random_state}
     return {
         "mean response": MeanResponse(),
         "ridge + Gaussian": RidgeGaussian(),
