@@ -298,8 +298,12 @@ def check_fif(content: Any, name: str) -> None:
         fits = len(header) == 16 and 0 <= size <= len(content) - at - 16 and following >= -1
         if n_tags <= 2:
             fits = fits and kind == 99 + n_tags
-        if n_tags == 2 and int.from_bytes(content[at + 16 : at + 20], "big", signed=True) > 0:
-            return  # MNE takes the list
+        if n_tags == 2:
+            where = int.from_bytes(content[at + 16 : at + 20], "big", signed=True)
+            listed = content[where : where + 16] if where > 0 else b""
+            n_bytes = int.from_bytes(listed[8:12], "big")
+            if listed[:4] == b"\0\0\0\x66" and 0 < n_bytes <= len(content) - where - 16:
+                return  # MNE takes the list, and follows the tags where it finds none
         if not fits or 0 < following < at + 16 + size:
             raise ValueError(f"{name} is no FIF file, or damaged near byte {at}.")
         at = at + 16 + size if following == 0 else following

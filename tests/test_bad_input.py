@@ -34,6 +34,7 @@ from mne_img2brain import (
     write_generated,
 )
 from mne_img2brain.baselines import RidgeGaussian
+from mne_img2brain.cli.inputs import read_epochs
 from mne_img2brain.cli.main import main
 from mne_img2brain.datasets import simulate_epochs, simulate_images, things_eeg2, things_meg
 from mne_img2brain.stimulus.images import check_images, load_rgb
@@ -868,6 +869,19 @@ def test_things_meg_metadata_stays_in_its_folder():
     assert_refused(
         lambda: choose_trials(table, None, "train", "standard"), ValueError, "image_path"
     )
+
+
+@pytest.mark.parametrize("where", [0x64000000, 60])
+def test_tags_in_a_circle_behind_a_list_of_tags_that_is_none(there, tmp_path, where):
+    """MNE looks for the list, finds none, and follows the tags: for ever, until memory is full."""
+    content = bytearray((there.f / "test-epo.fif").read_bytes())
+    content[52:56] = where.to_bytes(4, "big")
+    (tmp_path / "x-epo.fif").write_bytes(content)
+    assert len(read_epochs(tmp_path / "x-epo.fif")) == 8  # as long as they lead to its end
+    content[68:72] = (36).to_bytes(4, "big")  # the third tag: the second is next
+    (tmp_path / "x-epo.fif").write_bytes(content)
+    match = r"x-epo\.fif' is no FIF file, or damaged near byte 56"
+    assert_refused(lambda: read_epochs(tmp_path / "x-epo.fif"), ValueError, match)
 
 
 # the command line --------------------------------------------------------------------------------
