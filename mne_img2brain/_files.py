@@ -15,7 +15,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 try:
     import fcntl
@@ -275,7 +274,7 @@ def check_fif_file(path: Path, label: str) -> None:
             check_fif(content, label)
 
 
-def check_fif(content: Any, name: str) -> None:
+def check_fif(content: bytes | mmap.mmap, name: str) -> None:
     """Refuse what MNE cannot read as a FIF file, or would read for ever.
 
     Each tag of a FIF file says where the next one is. MNE follows them: backwards too, without

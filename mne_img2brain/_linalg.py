@@ -4,7 +4,6 @@ import functools
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -14,7 +13,7 @@ _inside = threading.local()
 _controller = functools.cache(ThreadpoolController)
 
 
-def in_threads(function: Callable, items: Iterable) -> list[Any]:
+def in_threads(function: Callable, items: Iterable) -> list:
     """Return the result of a function for each item, in order, computed in threads.
 
     As many threads as BLAS would use, which is left with what is over: matrices of some hundred

@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mne.utils import ProgressBar, logger, use_log_level, verbose, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["logger", "progress", "progress_bar", "use_log_level", "verbose", "warn"]
 
 _DELAY = 2.0  # seconds: what is done sooner needs no bar
 
 
-def progress_bar(iterable: list | range, mesg: str) -> Any:
+def progress_bar(iterable: list | range, mesg: str) -> "Iterable":
     """Iterate with MNE's progress bar, once it takes long, where MNE's log level is INFO or lower.
 
     iterable: what is iterated over.

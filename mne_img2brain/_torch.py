@@ -4,10 +4,13 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from ._types import RandomState
 
 
 def resolve_device(device: str = "auto") -> torch.device:
@@ -39,7 +42,7 @@ def resolve_device(device: str = "auto") -> torch.device:
 
 
 @contextlib.contextmanager
-def evaluating(module: Any) -> Iterator[Any]:
+def evaluating(module: torch.nn.Module) -> Iterator[Any]:
     """Put ``module`` into evaluation mode without gradients, and back again."""
     was_training = module.training
     module.eval()
@@ -50,7 +53,7 @@ def evaluating(module: Any) -> Iterator[Any]:
         module.train(was_training)
 
 
-def accelerated(module: Any, *, reduced: bool = False) -> Callable:
+def accelerated(module: torch.nn.Module, *, reduced: bool = False) -> Callable:
     """Return a module as a function that is compiled on CUDA.
 
     Compilation costs half a minute and halves the time of a call there; on a CPU it costs as much
@@ -125,7 +128,7 @@ def seeded_init(seed: int, device: str | torch.device = "cpu") -> Iterator[None]
                 torch.mps.set_rng_state(before)
 
 
-def seed_from(random_state: Any) -> int:
+def seed_from(random_state: "RandomState") -> int:
     """Draw one 32-bit seed from what scikit-learn calls a ``random_state``.
 
     random_state: ``None`` is fresh entropy from the operating system, never the global generator.

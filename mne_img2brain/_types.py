@@ -1,6 +1,7 @@
 """What parameters may be: estimators of any library, and what stands for images and responses."""
 
 import os
+from collections.abc import Sequence as Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -15,6 +16,9 @@ Responses: TypeAlias = "mne.BaseEpochs | mne.Evoked | list | dict"
 ImageIds: TypeAlias = "np.ndarray | list | str | None"
 RandomState: TypeAlias = "int | np.random.Generator | np.random.RandomState | None"
 PathLike: TypeAlias = "str | os.PathLike"
+Picks: TypeAlias = "str | Sequence | np.ndarray | slice | None"
+Baseline: TypeAlias = "str | tuple[float | None, float | None] | None"
+AxesLike: TypeAlias = "Axes | list[Axes] | np.ndarray | None"
 
 
 class Regressor(Protocol):
@@ -41,3 +45,6 @@ class Embedder(Protocol):
 
     def transform(self, *args: Any, **kwargs: Any) -> np.ndarray:
         """Return tokens, shape (n_images, n_tokens, n_features)."""
+
+    def get_params(self, deep: bool = True) -> dict:
+        """Return the parameters."""

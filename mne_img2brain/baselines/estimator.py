@@ -1,7 +1,7 @@
 """What the baselines share: the arrays of ``DiffusionRegressor``, one model for each subject."""
 
 import dataclasses
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -13,6 +13,11 @@ from ..trials.pooling import pool_tokens
 from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import distinct_rows, plan_splits
 from .gaussian import GaussianResiduals
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+    from ..trials.checks import TrialArrays
 
 
 class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
@@ -106,7 +111,7 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         """Complain of parameters that make no sense."""
 
-    def _split(self, data: Any) -> tuple[Any, np.ndarray, np.ndarray, bool]:
+    def _split(self, data: "TrialArrays") -> tuple["TrialArrays", np.ndarray, np.ndarray, bool]:
         """Keep each image once; say which trials are held out together."""
         if self._needs_splits:
             # A fixed seed: folds are the same whenever the trials are.
@@ -172,7 +177,7 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
                 predicted[rows] = self.models_[subject].predict(table[rows])
         return np.reshape(predicted, (len(table), *self.target_shape_))
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.target_tags.multi_output = True
@@ -182,7 +187,9 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
 class Part:
     """The trials of one subject and their splits."""
 
-    def __init__(self, data: Any, fold: np.ndarray, group: np.ndarray, by_trial: bool) -> None:
+    def __init__(
+        self, data: "TrialArrays", fold: np.ndarray, group: np.ndarray, by_trial: bool
+    ) -> None:
         self.data, self.fold, self.group, self.by_trial = data, fold, group, by_trial
 
     def averages(

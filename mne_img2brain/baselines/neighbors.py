@@ -1,6 +1,6 @@
 """Baselines that learn nothing: the mean response, and that to the nearest training image."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -8,6 +8,11 @@ from sklearn.preprocessing import StandardScaler
 
 from .._parameters import Integer, check_parameters
 from .estimator import Baseline
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+    from .estimator import Part
 
 __all__ = ["MeanResponse", "NearestNeighbor"]
 
@@ -50,11 +55,11 @@ class MeanResponse(Baseline):
     True
     """
 
-    def _fit_part(self, table: np.ndarray, part: Any, keep: np.ndarray) -> _Constant:
+    def _fit_part(self, table: np.ndarray, part: "Part", keep: np.ndarray) -> _Constant:
         _, average, weight, _, _ = part.averages(keep)
         return _Constant(np.average(average, axis=0, weights=weight))
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True
         return tags
@@ -100,7 +105,7 @@ class NearestNeighbor(Baseline):
     def _check_parameters(self) -> None:
         check_parameters(self, n_neighbors=Integer(1), metric=("cosine", "euclidean"))
 
-    def _fit_part(self, table: np.ndarray, part: Any, keep: np.ndarray) -> "_Neighbors":
+    def _fit_part(self, table: np.ndarray, part: "Part", keep: np.ndarray) -> "_Neighbors":
         images, average, _, _, _ = part.averages(keep)
         return _Neighbors(table[images], average, self.n_neighbors, self.metric)
 

@@ -1,6 +1,6 @@
 """Ridge regression, and ridge regression with Gaussian noise."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
@@ -13,6 +13,9 @@ from .._torch import seed_from
 from ..trials.checks import check_integers
 from .estimator import Baseline
 from .gaussian import draw_generators
+
+if TYPE_CHECKING:
+    from .estimator import Part
 
 __all__ = ["RidgeBaseline", "RidgeGaussian"]
 
@@ -113,7 +116,7 @@ class RidgeBaseline(Baseline):
             return np.asarray(tokens, float).reshape(len(tokens), -1)
         return super()._pool(tokens)
 
-    def _fit_part(self, table: np.ndarray, part: Any, keep: np.ndarray) -> Any:
+    def _fit_part(self, table: np.ndarray, part: "Part", keep: np.ndarray) -> Any:
         images, average, weight, fold, group = part.averages(keep)
         alone = len(np.unique(group)) == len(group) and not part.by_trial
         even = np.allclose(weight, weight[0])

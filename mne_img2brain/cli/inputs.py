@@ -1,7 +1,6 @@
 """What the command line is given: images, epochs, encoders."""
 
 from pathlib import Path
-from typing import Any
 
 import mne
 import numpy as np
@@ -95,7 +94,7 @@ def _resolved(names: list[str], path: Path) -> list[str]:
     return [str(one) for one in found]
 
 
-def read_captions(path: Any, images: list[str] | str) -> list[str] | None:
+def read_captions(path: Path | None, images: list[str] | str) -> list[str] | None:
     """Read captions, one a line.
 
     Raises ValueError if there is not one per image.
@@ -138,7 +137,7 @@ def read_epochs(path: str, subject_column: str | None = None) -> mne.BaseEpochs:
     return epochs
 
 
-def split_subjects(epochs: mne.BaseEpochs) -> Any:
+def split_subjects(epochs: mne.BaseEpochs) -> mne.BaseEpochs | dict[str, mne.BaseEpochs]:
     """Give each subject its epochs.
 
     epochs: of one or more subjects.

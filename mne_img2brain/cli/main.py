@@ -5,7 +5,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mne
 
@@ -22,7 +22,11 @@ from .inputs import (
 from .parser import make_parser
 
 if TYPE_CHECKING:
-    from .._types import Images
+    import argparse
+
+    from .._types import Embedder, Images
+    from ..encoder import ImageToBrainEncoder
+    from ..regressor import DiffusionRegressor
 
 
 __all__ = ["main"]
@@ -85,7 +89,7 @@ def _in_flags(error: Exception) -> str:
     return text
 
 
-def _fit(arguments: Any) -> None:
+def _fit(arguments: "argparse.Namespace") -> None:
     """Fit an encoder and save it."""
     from ..encoder import ImageToBrainEncoder
     from ..encoder.folder import check_destination
@@ -108,7 +112,7 @@ def _fit(arguments: Any) -> None:
     logger.info("Fitted to %d epochs; saved in %s.", len(epochs), arguments.out)
 
 
-def _save(encoder: Any, arguments: Any) -> None:
+def _save(encoder: "ImageToBrainEncoder", arguments: "argparse.Namespace") -> None:
     """Save an encoder, somewhere else where it does not go: a fit may have taken hours."""
     try:
         encoder.save(arguments.out, overwrite=arguments.overwrite)
@@ -123,7 +127,7 @@ def _save(encoder: Any, arguments: Any) -> None:
         raise
 
 
-def _predict(arguments: Any) -> None:
+def _predict(arguments: "argparse.Namespace") -> None:
     """Predict or draw responses and save them as epochs."""
     from ..encoder import write_generated
 
@@ -141,7 +145,7 @@ def _predict(arguments: Any) -> None:
     )  # fmt: skip
 
 
-def _evaluate(arguments: Any) -> None:
+def _evaluate(arguments: "argparse.Namespace") -> None:
     """Judge encoders; write the page and the tables."""
     from ..evaluation import evaluate
 
@@ -193,7 +197,7 @@ def _evaluate(arguments: Any) -> None:
     logger.info("The page is %s, the table %s.", out / "report.html", out / "table.csv")
 
 
-def _ablate(arguments: Any) -> None:
+def _ablate(arguments: "argparse.Namespace") -> None:
     """Run the ablations of a data set."""
     from ..experiments.ablations import ablate
 
@@ -219,7 +223,7 @@ def _ablate(arguments: Any) -> None:
     logger.info("The table is %s.", arguments.out / "ablations.csv")
 
 
-def _reproduce(arguments: Any) -> None:
+def _reproduce(arguments: "argparse.Namespace") -> None:
     """Run the paper's experiments."""
     from ..experiments.reproduce import reproduce
 
@@ -248,7 +252,7 @@ def _reproduce(arguments: Any) -> None:
     logger.info("Tables and figures are in %s.", arguments.out)
 
 
-def _read_encoder(folder: str, device: str | None) -> Any:
+def _read_encoder(folder: str, device: str | None) -> "ImageToBrainEncoder":
     """Read an encoder, onto a device where one is named."""
     from .._torch import resolve_device
     from ..encoder import read_encoder
@@ -265,7 +269,9 @@ def _read_encoder(folder: str, device: str | None) -> Any:
     return encoder
 
 
-def _images(arguments: Any, metadata: bool = True) -> tuple[list[str] | str, list[str] | None]:
+def _images(
+    arguments: "argparse.Namespace", metadata: bool = True
+) -> tuple[list[str] | str, list[str] | None]:
     """Read the images and their captions."""
     images, captions = read_images(arguments.images)
     if not metadata and arguments.images.startswith("metadata:"):
@@ -274,7 +280,7 @@ def _images(arguments: Any, metadata: bool = True) -> tuple[list[str] | str, lis
     return images, captions if given is None else given
 
 
-def _embedder(arguments: Any) -> Any:
+def _embedder(arguments: "argparse.Namespace") -> "Embedder | None":
     """Make the embedder that was asked for; None leaves it to the library."""
     from ..stimulus import ClipEmbedder, GaborEmbedder
 
@@ -286,7 +292,9 @@ def _embedder(arguments: Any) -> Any:
     return ClipEmbedder(**words) if arguments.embedder == "clip" or words else None
 
 
-def _ask_for_weights(arguments: Any, images: "Images", captions: Any) -> None:
+def _ask_for_weights(
+    arguments: "argparse.Namespace", images: "Images", captions: list[str] | None
+) -> None:
     """Ask before some GB are downloaded; where nobody can be asked, --yes has to say so."""
     from ..stimulus.clip import ClipEmbedder
     from ..stimulus.weights import clip_repo, missing_bytes
@@ -307,7 +315,7 @@ def _ask_for_weights(arguments: Any, images: "Images", captions: Any) -> None:
         raise ValueError("Nothing was downloaded; --embedder gabor needs no weights.")
 
 
-def _regressor(arguments: Any) -> Any:
+def _regressor(arguments: "argparse.Namespace") -> "DiffusionRegressor":
     """Make the regressor of a preset."""
     from ..baselines import RidgeGaussian
     from ..experiments.ablation_rows import reference_regressor
@@ -326,7 +334,7 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         raise FileExistsError(f"--out: {path} is there already; give another name or --overwrite.")
 
 
-def _write_arguments(arguments: Any, name: str) -> None:
+def _write_arguments(arguments: "argparse.Namespace", name: str) -> None:
     """Write what a folder was made with."""
     given = {
         key: str(value) if isinstance(value, Path) else value

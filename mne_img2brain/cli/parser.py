@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 
@@ -74,7 +73,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mne_img2brain {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, summary: str, example: str, notes: str = _IMAGES) -> Any:
+    def command(
+        name: str, summary: str, example: str, notes: str = _IMAGES
+    ) -> argparse.ArgumentParser:
         one = commands.add_parser(
             name,
             help=summary,
@@ -217,7 +218,7 @@ def make_parser() -> argparse.ArgumentParser:
         "prediction, 'mean regressor', or one row such as 'position: region' "
         "(default: all)",
     )
-    count = {"type": _at_least(1), "metavar": "N"}
+    count: dict = {"type": _at_least(1), "metavar": "N"}
     ablation.add_argument("--seeds", **count, default=3, help="fits of each row (default 3)")
     ablation.add_argument(
         "--draws", **count, default=10, help="single trials of each test image (default 10)"
@@ -296,7 +297,9 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_pairing(parser: Any, subjects: bool = False, groups: bool = True) -> None:
+def _add_pairing(
+    parser: argparse.ArgumentParser, subjects: bool = False, groups: bool = True
+) -> None:
     """Add what says which image, group and subject an epoch has."""
     add = parser.add_argument
     add(
@@ -322,7 +325,7 @@ def _add_pairing(parser: Any, subjects: bool = False, groups: bool = True) -> No
         )
 
 
-def _add_model(parser: Any, preset: str, more: list[str] | tuple = ()) -> None:
+def _add_model(parser: argparse.ArgumentParser, preset: str, more: list[str] | tuple = ()) -> None:
     """Add what says which model is fitted."""
     add = parser.add_argument
     add(
@@ -349,7 +352,7 @@ def _add_model(parser: Any, preset: str, more: list[str] | tuple = ()) -> None:
     _add_device(parser)
 
 
-def _add_captions(parser: Any) -> None:
+def _add_captions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--captions",
         type=Path,
@@ -358,7 +361,7 @@ def _add_captions(parser: Any) -> None:
     )
 
 
-def _add_device(parser: Any) -> None:
+def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         metavar="NAME",
@@ -366,5 +369,5 @@ def _add_device(parser: Any) -> None:
     )
 
 
-def _add_overwrite(parser: Any) -> None:
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import mne
 import numpy as np
@@ -262,7 +261,11 @@ def _baseline(data: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def _as_epochs(
-    data: np.ndarray, info: mne.Info, times: np.ndarray, metadata: Any, category: Any
+    data: np.ndarray,
+    info: mne.Info,
+    times: np.ndarray,
+    metadata: pd.DataFrame,
+    category: Sequence | np.ndarray | None,
 ) -> mne.BaseEpochs:
     """Make epochs with one event code per category, or per image."""
     if category is None:

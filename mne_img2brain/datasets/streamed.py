@@ -188,7 +188,7 @@ class StreamedEpochs(mne.BaseEpochs):
         self._do_baseline, self._bad_dropped = False, True
         self.baseline = baseline
 
-    def _get_epoch_from_raw(self, idx: int, verbose: Any = None) -> np.ndarray:
+    def _get_epoch_from_raw(self, idx: int, verbose: bool | str | int | None = None) -> np.ndarray:
         """Read one epoch; ``selection`` is its place among all that there were at first."""
         return self._stream.read(self.selection[idx])[self.picks]
 

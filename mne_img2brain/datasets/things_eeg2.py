@@ -19,7 +19,7 @@ object recognition. NeuroImage 264, 119754.
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import mne
 import numpy as np
@@ -53,6 +53,9 @@ from .things_layout import (
     trial_metadata,
     unit_by_scale,
 )
+
+if TYPE_CHECKING:
+    from .._types import Baseline, PathLike
 
 __all__ = ["fetch_image_metadata", "load", "read_image_metadata"]
 
@@ -167,7 +170,7 @@ def load(
     path = check_folder(path).absolute()
     name = _subject_name(subject)
     family, files = _find_variant(path, name, variant, split)
-    options: dict[str, Any] = {
+    options: dict = {
         "channels": channels,
         "tmin": tmin,
         "tmax": tmax,
@@ -199,11 +202,11 @@ def _load_arrays(
     name: str,
     split: str,
     average: bool,
-    baseline: Any,
-    metadata: Any,
-    images_dir: Any,
+    baseline: "Baseline",
+    metadata: "PathLike | dict | None",
+    images_dir: "PathLike | None",
     options: dict,
-) -> tuple[list, Any]:
+) -> tuple[list, mne.BaseEpochs]:
     """Read a file that holds conditions x repetitions x channels x times."""
     found = READERS[family](file)
     data, n_leading = found.data, 2 if family == "neurobridge" else 1
@@ -222,7 +225,7 @@ def _load_arrays(
     rows = channel_rows(ch_names, options.pop("channels"), str(file))
     preparation = Preparation(
         align_times(found.times, data.shape[-1], str(file)),
-        baseline=None if baseline == "auto" else baseline,
+        baseline=None if isinstance(baseline, str) else baseline,
         **options,
     )
     unit = unit_by_scale(data, str(file))
@@ -339,7 +342,9 @@ def _check_partner(file: Path, split: str, ch_names: list[str], n_times: int) ->
         )
 
 
-def _metadata(metadata: Any, path: Path, images_dir: Any) -> dict:
+def _metadata(
+    metadata: "PathLike | dict | None", path: Path, images_dir: "PathLike | None"
+) -> dict:
     """Return the lists of images."""
     if isinstance(metadata, dict):
         return check_lists(metadata, "metadata")

@@ -113,7 +113,7 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is no JSON file ({error}).") from error
 
 
-def check_lists(found: Any, label: str) -> dict[str, list[str]]:
+def check_lists(found: dict, label: str) -> dict[str, list[str]]:
     """Return the six lists of images.
 
     found: what may hold them.

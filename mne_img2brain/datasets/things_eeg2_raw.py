@@ -152,7 +152,7 @@ def _cut(
 
 
 def _metadata(
-    sessions: list[_Session], trials: _RawTrials, images: Any, name: str, unit: str
+    sessions: list[_Session], trials: _RawTrials, images: pd.DataFrame, name: str, unit: str
 ) -> Any:
     """Make one row per trial that lies within its recording, in the order of presentation."""
     parts = []
@@ -183,7 +183,7 @@ def _fit_whiteners(
     sessions: list[_Session],
     preparation: Preparation,
     split: str,
-    channels: Any,
+    channels: list[str] | None,
 ) -> None:
     """Fit one whitener per session on its training trials."""
     for number, session in enumerate(sessions):

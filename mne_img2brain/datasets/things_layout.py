@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -17,6 +17,10 @@ from .._log import logger
 from .._parameters import Number, check_parameters
 from ..epochs.regions import site_montage
 from .streamed import Stream, StreamedEpochs
+
+if TYPE_CHECKING:
+    from .._types import Baseline
+    from .streamed import Preparation, Trials
 
 # A scalp potential above 1 mV, or whitened data below 0.001, would both be broken files.
 _MAX_VOLTS = 1e-3
@@ -50,7 +54,7 @@ def check_folder(path: str | os.PathLike) -> Path:
     return path
 
 
-def check_asked(**asked: Any) -> None:
+def check_asked(**asked: object) -> None:
     """Raise unless what a reader was asked for is of the kinds it takes.
 
     **asked: ``average``, ``mvnn``, ``tmin``, ``tmax``, ``resample``.
@@ -67,7 +71,7 @@ def check_asked(**asked: Any) -> None:
     check_parameters(SimpleNamespace(**asked), **{name: kinds[name] for name in asked})
 
 
-def check_baseline(baseline: Any) -> None:
+def check_baseline(baseline: "Baseline") -> None:
     """Raise unless a baseline is "auto", None or two times.
 
     baseline: What the user gave.
@@ -173,7 +177,7 @@ def check_shape(array: np.ndarray, n_leading: int, ch_names: Sequence[str], labe
         raise ValueError(f"{label} holds data of shape {shape}: there are no trials in it.")
 
 
-def check_names(names: Any, label: str) -> list[str]:
+def check_names(names: Sequence, label: str) -> list[str]:
     """Return the names of channels as a list.
 
     names: As the file lists them.
@@ -295,10 +299,10 @@ def average_metadata(metadata: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndar
 
 
 def build_epochs(
-    trials: Any,
+    trials: "Trials",
     metadata: pd.DataFrame,
     info: mne.Info,
-    preparation: Any,
+    preparation: "Preparation",
     *,
     average: bool,
     description: str,

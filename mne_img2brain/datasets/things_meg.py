@@ -25,7 +25,7 @@ datasets for investigating object representations in human brain and behavior. e
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import mne
 import numpy as np
@@ -54,6 +54,9 @@ from .things_meg_images import (
     image_lists,
     locate_images,
 )
+
+if TYPE_CHECKING:
+    from .._types import PathLike
 
 __all__ = ["load"]
 
@@ -192,9 +195,9 @@ def _load_fif(
     average: bool,
     channels: list[str] | None,
     options: dict,
-    metadata: Any,
-    images_dir: Any,
-) -> tuple[list, Any]:
+    metadata: "PathLike | None",
+    images_dir: "PathLike | None",
+) -> tuple[list, mne.BaseEpochs]:
     """Read MNE's split files."""
     epochs = _read_fif(file)
     if epochs.metadata is None:
@@ -249,11 +252,11 @@ def _load_pickle(
     split: str,
     protocol: str,
     average: bool,
-    channels: Any,
+    channels: list[str] | None,
     options: dict,
-    metadata: Any,
-    images_dir: Any,
-) -> tuple[list, Any]:
+    metadata: "PathLike | None",
+    images_dir: "PathLike | None",
+) -> tuple[list, mne.BaseEpochs]:
     """Read ATM's pickles."""
     found, mapped = read_pickle(file)
     keys = ("meg_data", "ch_names", "times")

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,9 @@ import pandas as pd
 from .._files import as_path
 from .._log import logger
 from .things_layout import check_plain, concept_of_file, find_files
+
+if TYPE_CHECKING:
+    from .._types import PathLike
 
 CATCH_CODE = 999999
 _COLUMNS = ("trial_type", "session_nr", "run_nr", "image_path")
@@ -168,7 +171,7 @@ def _concept(path: str) -> str:
     return parts[-2] if len(parts) > 2 else concept_of_file(parts[-1])
 
 
-def _in_order(frame: Any) -> Any:
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Return one row per image, ordered by concept and file."""
     unique = frame[["concept", "image"]].drop_duplicates("image")
     keys = [(c, Path(i).name) for c, i in zip(unique["concept"], unique["image"], strict=True)]
@@ -176,7 +179,7 @@ def _in_order(frame: Any) -> Any:
     return unique.iloc[order].reset_index(drop=True)
 
 
-def _attributes(path: Path, number: int, metadata: Any) -> Any:
+def _attributes(path: Path, number: int, metadata: "PathLike | None") -> np.ndarray | None:
     """Read the list of trials of a subject, if it is there."""
     name = f"sample_attributes_P{number}.csv"
     if metadata is None:
@@ -204,7 +207,7 @@ def _attributes(path: Path, number: int, metadata: Any) -> Any:
     return table
 
 
-def _folder_of(path: Path, images_dir: Any, name: str) -> Path | None:
+def _folder_of(path: Path, images_dir: "PathLike | None", name: str) -> Path | None:
     """Find a folder of images."""
     if images_dir is not None:
         given = Path(images_dir)

@@ -1,10 +1,13 @@
 """Transformer blocks: adaLN-Zero, self-attention, cross-attention to the image."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def split_heads(x: torch.Tensor, n_heads: int) -> torch.Tensor:
@@ -94,7 +97,7 @@ class Block(nn.Module):
         self,
         x: torch.Tensor,
         modulation: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        branch: Any,
+        branch: "Callable",
     ) -> torch.Tensor:
         """Add a branch of the normalised, shifted and scaled input, times its gate."""
         shift, scale, gate = modulation

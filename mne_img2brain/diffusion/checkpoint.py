@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +93,7 @@ class Checkpoint:
                     )
 
 
-def identify(settings: dict, model: Any, arrays: Iterable) -> str:
+def identify(settings: dict, model: torch.nn.Module, arrays: Iterable) -> str:
     """Hash what a training depends on.
 
     arrays: what it is trained on.
@@ -110,7 +109,12 @@ def identify(settings: dict, model: Any, arrays: Iterable) -> str:
 
 
 def snapshot(
-    model: Any, average: Any, best: dict, optimizer: Any, running: list, device: torch.device
+    model: torch.nn.Module,
+    average: torch.nn.Module,
+    best: dict,
+    optimizer: torch.optim.Optimizer,
+    running: list,
+    device: torch.device,
 ) -> dict[str, torch.Tensor]:
     """Gather the tensors of a training by name.
 
@@ -132,7 +136,11 @@ def snapshot(
 
 
 def restore(
-    tensors: dict[str, torch.Tensor], model: Any, average: Any, optimizer: Any, device: torch.device
+    tensors: dict[str, torch.Tensor],
+    model: torch.nn.Module,
+    average: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
 ) -> tuple[dict, list]:
     """Undo :func:`snapshot`.
 

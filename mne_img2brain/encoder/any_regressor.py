@@ -209,7 +209,7 @@ def check_memory(n_values: int) -> None:
             )
 
 
-def check_part(name: str, part: Any, method: str, expected: str) -> None:
+def check_part(name: str, part: object, method: str, expected: str) -> None:
     """Raise a TypeError, that says what is expected, unless an object has a method.
 
     name: what the parameter is called.
@@ -231,7 +231,7 @@ def fit_regressor(
     groups: np.ndarray | None,
     regions: np.ndarray,
     subjects: np.ndarray | None,
-    y_mask: Any,
+    y_mask: np.ndarray | None,
     checkpoint: str | os.PathLike | None = None,
 ) -> Any:
     """Clone a regressor and fit it.
@@ -246,7 +246,7 @@ def fit_regressor(
 
         regressor = DiffusionRegressor()
     regressor = clone(regressor)
-    given: dict[str, Any] = {"sample_weight": sample_weight, "groups": groups, "regions": regions}
+    given: dict = {"sample_weight": sample_weight, "groups": groups, "regions": regions}
     if checkpoint is not None:
         if not has_fit_parameter(regressor, "checkpoint"):
             raise ValueError(

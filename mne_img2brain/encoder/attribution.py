@@ -1,7 +1,7 @@
 """Looking inside: which parts of an image the denoiser looks at, and which drive a response."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from ..stimulus.tokens import present
 from ..trials.checks import check_integers
 
 if TYPE_CHECKING:
+    from ..noise.whitening import ScaleWhitener, SpaceTimeWhitener
     from . import ImageToBrainEncoder
 
 __all__ = ["Attention", "attention_maps", "attribute_tokens"]
@@ -283,7 +284,11 @@ def _pure_noise(
     return x, torch.full((n,), last, device=like.device)
 
 
-def _pull_back(encoder: "ImageToBrainEncoder", whitener: Any, weights: np.ndarray) -> np.ndarray:
+def _pull_back(
+    encoder: "ImageToBrainEncoder",
+    whitener: "ScaleWhitener | SpaceTimeWhitener",
+    weights: np.ndarray,
+) -> np.ndarray:
     """Carry weights on the response back to weights on whitened residuals: the adjoint.
 
     Units, rank and whitening are linear, W = U P D S with U and D diagonal, P and S symmetric; so

@@ -3,13 +3,15 @@
 import collections
 import html
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..epochs.regions import lobe_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from . import ImageToBrainEncoder
 
 _KINDS = {"eeg": "EEG", "mag": "magnetometers", "grad": "gradiometers"}
@@ -59,7 +61,7 @@ def html_table(encoder: "ImageToBrainEncoder") -> str:
     return f'<table style="border-collapse:collapse;margin:0.5em 0">{rows}</table>'
 
 
-def _counts(values: Any) -> str:
+def _counts(values: "Iterable") -> str:
     """Count equal values, the most frequent first."""
     counts = collections.Counter(str(value) for value in values).most_common()
     return ", ".join(f"{count} {value}" for value, count in counts)

@@ -156,7 +156,7 @@ class ImageToBrainEncoder(BaseEstimator):
     @classmethod
     def from_function(
         cls,
-        predict: Callable[[np.ndarray], Any],
+        predict: Callable,
         info: mne.Info,
         tmin: float,
         *,
@@ -775,7 +775,9 @@ class ImageToBrainEncoder(BaseEstimator):
         return f"<div>{diagram}{html_table(self)}</div>" if fitted else diagram
 
 
-def read_encoder(fname: str | os.PathLike, *, embedder: "Embedder | None" = None) -> Any:
+def read_encoder(
+    fname: str | os.PathLike, *, embedder: "Embedder | None" = None
+) -> ImageToBrainEncoder:
     """Read a saved encoder.
 
     Parameters

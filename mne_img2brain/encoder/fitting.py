@@ -1,7 +1,7 @@
 """How an encoder is fitted: images and trials paired, embedded, scaled, and regressed."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
@@ -71,7 +71,7 @@ def fit_encoder(
         )
         names, subjects = [], None
     regions = assign_regions(recording.info)
-    given: dict[str, Any] = {
+    given: dict = {
         "sample_weight": recording.n_averaged,
         "groups": trial_groups(recording, groups, image),
         "regions": np.unique(regions, return_inverse=True)[1],

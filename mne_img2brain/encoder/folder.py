@@ -10,12 +10,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
 from .._files import as_path, digest, holds_nothing, places, write_together
+
+if TYPE_CHECKING:
+    import mne
 
 FORMAT_VERSION = 2
 # The last says of what the others are, and is the last to be replaced.
@@ -47,7 +50,11 @@ def check_destination(fname: str | os.PathLike, overwrite: bool = False) -> Path
 
 
 def write_folder(
-    fname: str | os.PathLike, structure: dict, arrays: dict, info: Any, overwrite: bool = False
+    fname: str | os.PathLike,
+    structure: dict,
+    arrays: dict,
+    info: "mne.Info",
+    overwrite: bool = False,
 ) -> None:
     """Write the files of an encoder: all of them, or none.
 
@@ -88,7 +95,7 @@ def _checksum(structure: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_folder(fname: str | os.PathLike, check: Callable[[Any], None]) -> tuple[dict, dict, bytes]:
+def read_folder(fname: str | os.PathLike, check: Callable) -> tuple[dict, dict, bytes]:
     """Read what :func:`write_folder` wrote, and check it.
 
     Of a folder that is written to at the same time, what was there before is read, or what is
@@ -127,7 +134,7 @@ def read_folder(fname: str | os.PathLike, check: Callable[[Any], None]) -> tuple
     return structure, found, info
 
 
-def _names(folder: Path) -> Any:
+def _names(folder: Path) -> list[tuple]:
     """Which files are under the names of an encoder now."""
     found = []
     for place, *_ in places(folder):
@@ -140,7 +147,7 @@ def _names(folder: Path) -> Any:
     return found
 
 
-def _read_once(fname: Path, check: Callable[[Any], None]) -> tuple[dict, bytes, bytes]:
+def _read_once(fname: Path, check: Callable) -> tuple[dict, bytes, bytes]:
     """Read the first set of files that is whole."""
     problem: Exception = FileNotFoundError(
         f"{fname} holds no saved encoder: there is no encoder.json. Give the folder that "
@@ -162,7 +169,7 @@ def _read_once(fname: Path, check: Callable[[Any], None]) -> tuple[dict, bytes, 
     raise problem
 
 
-def _read_json(path: Path, label: Path, check: Callable[[Any], None]) -> dict:
+def _read_json(path: Path, label: Path, check: Callable) -> dict:
     """Read the description, as far as it is one."""
     try:
         structure = json.loads(_read(path, label))

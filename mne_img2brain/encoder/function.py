@@ -1,7 +1,7 @@
 """Models of others as encoders: a function from images to arrays."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import mne
 import numpy as np
@@ -32,9 +32,9 @@ class FunctionEmbedder(BaseEstimator):
 
     def __init__(
         self,
-        predict: Callable[[np.ndarray], Any],
+        predict: Callable,
         layout: Sequence[str],
-        scale: Any,
+        scale: np.ndarray,
         size: int,
         shape: tuple[int, int] | None = None,
     ) -> None:
@@ -92,7 +92,7 @@ class _AsPredicted(BaseEstimator):
 
 def wrap_function(
     cls: type["ImageToBrainEncoder"],
-    predict: Callable[[np.ndarray], Any],
+    predict: Callable,
     info: mne.Info,
     tmin: float,
     *,

@@ -4,7 +4,7 @@ import copy
 import os
 import tempfile
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -17,7 +17,11 @@ from .folder import ENCODER_FILES
 from .saving import write_encoder
 
 if TYPE_CHECKING:
-    from .._types import Embedder
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from .._types import Embedder, PathLike
     from ..evaluation import Evaluation
     from . import ImageToBrainEncoder
 
@@ -102,7 +106,7 @@ def find_folder(
 
 
 def model_card(
-    encoder: Any,
+    encoder: "ImageToBrainEncoder",
     repo_id: str,
     evaluation: "Evaluation | None" = None,
     data: str | None = None,
@@ -153,7 +157,7 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _n_stored_trials(encoder: Any) -> int:
+def _n_stored_trials(encoder: "ImageToBrainEncoder") -> int:
     """Tell how many recorded trials an encoder holds."""
     return getattr(encoder.regressor_, "n_stored_trials_", 0)
 
@@ -197,14 +201,14 @@ def _scores(evaluation: "Evaluation | None") -> str:
     return f"{text}\n\n{_table(head, rows)}"
 
 
-def _table(head: list[str], rows: Any) -> str:
+def _table(head: list[str], rows: "Iterable[tuple]") -> str:
     """Write a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _ceiling(row: Any) -> str:
+def _ceiling(row: "pd.Series") -> str:
     """Write a ceiling, or the bounds that it is between."""
     if np.isnan(row.ceiling_low):
         return _number(row.ceiling)
@@ -216,7 +220,7 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.3g}"
 
 
-def _without_persons(encoder: Any) -> Any:
+def _without_persons(encoder: "ImageToBrainEncoder") -> "ImageToBrainEncoder":
     """Return a copy that does not tell who was recorded, nor where on this machine files are."""
     shared = copy.copy(encoder)
     shared.info_ = _impersonal(encoder.info_)
@@ -263,7 +267,9 @@ def _reads_no_file(embedder: "Embedder") -> bool:
     return not any(text.startswith("local-dir:") or os.path.exists(text) for text in texts)
 
 
-def _download(repo_id: str, revision: str | None, cache_dir: Any, token: Any) -> Path:
+def _download(
+    repo_id: str, revision: str | None, cache_dir: "PathLike | None", token: str | None
+) -> Path:
     """Fetch the files of an encoder from the Hub and return their folder."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -272,7 +278,7 @@ def _download(repo_id: str, revision: str | None, cache_dir: Any, token: Any) ->
         folder = snapshot_download(
             repo_id,
             revision=revision,
-            cache_dir=cache_dir,
+            cache_dir=None if cache_dir is None else Path(cache_dir),
             token=token,
             allow_patterns=list(ENCODER_FILES),
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -140,7 +140,7 @@ NAME_FORMS: dict[str, Callable] = {
 }
 
 
-def _plain(value: Any) -> int | str:
+def _plain(value: float | str) -> int | str:
     """Return an id as JSON can hold it."""
     if isinstance(value, (int, float)) and value == int(value):
         return int(value)

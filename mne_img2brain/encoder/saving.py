@@ -21,6 +21,8 @@ from .any_regressor import check_part
 from .folder import ENCODER_FILES, FORMAT_VERSION, read_folder, write_folder
 
 if TYPE_CHECKING:
+    import mne
+
     from .._types import Embedder, Regressor
     from . import ImageToBrainEncoder
 
@@ -29,7 +31,7 @@ _INFO, _JSON = ENCODER_FILES[1:]
 _DEPTH = 100
 _PARTS = 20_000
 # What a fitted encoder is of, at least.
-_NEEDED: dict[str, Any] = {
+_NEEDED: dict = {
     "embedder_": object, "regressor_": object, "scaler_": ChannelScaler, "times_": np.ndarray,
     "tmin_": float, "baseline_": tuple | None, "ch_names_": list, "regions_": np.ndarray,
     "basis_": np.ndarray, "left_out_": list, "subjects_": list, "n_training_subjects_": int,
@@ -90,14 +92,14 @@ def _home(name: str) -> Any:
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
-def _listed(obj: Any) -> bool:
+def _listed(obj: object) -> bool:
     """Tell whether an object's class, not only its name, is in the closed table."""
     name = type(obj).__name__
     home = _HOMES.get(name)
     return home is not None and type(obj).__module__.startswith(home) and type(obj) is _home(name)
 
 
-def is_savable(obj: Any) -> bool:
+def is_savable(obj: object) -> bool:
     """Tell whether :func:`pack` takes an object.
 
     obj: Anything.
@@ -213,7 +215,7 @@ def check_names(packed: Any) -> None:
         waiting.extend((child, depth + 1) for child in children)
 
 
-def _are_strings(value: Any) -> bool:
+def _are_strings(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
@@ -366,7 +368,7 @@ def _state(structure: dict, arrays: dict, label: Path) -> dict:
     return state
 
 
-def _read_info(content: bytes, label: Path) -> Any:
+def _read_info(content: bytes, label: Path) -> "mne.Info":
     """Read the Info from bytes that were checked, not from a file that may be another by now."""
     from mne.io import read_info
 

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ from ..stimulus.tokens import check_captions, indexable
 from .any_regressor import check_part
 from .saving import pack
 
+if TYPE_CHECKING:
+    from . import ImageToBrainEncoder
+
 _PART_BYTES = 2**27  # of the file of a part that nobody chose the size of
 _MOST_BYTES = 2**31 - 2**24  # of a tag in a FIF file, and something for all that is no data
 _MOST_PARTS = 100  # as in MNE: each says which epochs are in the others
@@ -41,7 +44,7 @@ class _Part(NamedTuple):
     following: str | None
     number: int
     first: int
-    images: Any
+    images: list | np.ndarray
     captions: list | None
     metadata: pd.DataFrame | None
     codes: np.ndarray
@@ -50,7 +53,7 @@ class _Part(NamedTuple):
 
 def write_generated(
     fname: str | os.PathLike,
-    encoder: Any,
+    encoder: "ImageToBrainEncoder",
     images: Iterable,
     n_draws: int | None = None,
     *,
@@ -247,7 +250,12 @@ def _counted(images: Any, n_images: int | None) -> tuple[Any, int]:
 
 
 def _checked_size(
-    encoder: Any, n_images: int, n_draws: int | None, seed: Any, size: int | None, fmt: str
+    encoder: "ImageToBrainEncoder",
+    n_images: int,
+    n_draws: int | None,
+    seed: int,
+    size: int | None,
+    fmt: str,
 ) -> int:
     """Return the number of images in a part."""
     if n_draws is not None and n_draws not in Integer(1):
@@ -291,7 +299,7 @@ def _take(images: Any, rows: slice, n_images: int) -> Any:
     return taken
 
 
-def _identify(encoder: Any) -> str:
+def _identify(encoder: "ImageToBrainEncoder") -> str:
     """Hash what an encoder has learnt; one that cannot be saved is like no other."""
     arrays: dict[str, np.ndarray] = {}
     state = {k: v for k, v in vars(encoder).items() if k.endswith("_") and k != "info_"}
@@ -322,7 +330,13 @@ def _content(part: _Part) -> str:
 
 
 def _write_part(
-    encoder: Any, part: _Part, n_parts: int, total: int, event_id: dict, fmt: str, options: dict
+    encoder: "ImageToBrainEncoder",
+    part: _Part,
+    n_parts: int,
+    total: int,
+    event_id: dict,
+    fmt: str,
+    options: dict,
 ) -> None:
     """Generate the epochs of a part and write them."""
     given = {"captions": part.captions, "metadata": part.metadata, **options}
@@ -346,7 +360,7 @@ def _write_part(
         _append(path, part)
 
 
-def _with_ids(encoder: Any, part: _Part) -> pd.DataFrame:
+def _with_ids(encoder: "ImageToBrainEncoder", part: _Part) -> pd.DataFrame:
     """Return metadata by which images are told across parts."""
     n_images = len(part.images)
     frame = pd.DataFrame(index=range(n_images)) if part.metadata is None else part.metadata

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -155,7 +155,7 @@ def metadata_column(recording: "Recording", column: str) -> np.ndarray:
     return values.to_numpy()
 
 
-def named_images(recording: "Recording", images: "Images", image_ids: "ImageIds") -> Any:
+def named_images(recording: "Recording", images: "Images", image_ids: "ImageIds") -> "Images":
     """Return images as given, or read from the metadata column that they name.
 
     images: images or tokens; a str that is neither a ``.npy`` file nor a folder names a column.
@@ -296,7 +296,7 @@ def _positions_by_name(ids: np.ndarray, images: Sequence | np.ndarray, label: st
     return np.array([found[str(value)] for value in ids])
 
 
-def _parts(path: Any) -> tuple:
+def _parts(path: object) -> tuple:
     """Return the parts of a path, whichever system wrote it."""
     text = str(path)
     return (PureWindowsPath(text) if "\\" in text else Path(text)).parts or ("",)

@@ -1,7 +1,6 @@
 """Arrays back to MNE objects: generated epochs with their events and metadata."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import mne
 import numpy as np
@@ -214,7 +213,7 @@ def events_for(
     return codes, {name: code_of[name] for name in safe.values()}
 
 
-def _checked_metadata(metadata: Any, n_images: int) -> Any:
+def _checked_metadata(metadata: pd.DataFrame | None, n_images: int) -> pd.DataFrame:
     """Check that there is one row per image."""
     if not isinstance(metadata, pd.DataFrame):
         raise TypeError(f"metadata is a {type(metadata).__name__}; give a pandas.DataFrame.")
@@ -226,7 +225,9 @@ def _checked_metadata(metadata: Any, n_images: int) -> Any:
     return metadata.reset_index(drop=True)
 
 
-def _codes_from_dict(event_id: dict, metadata: Any, n_images: int) -> tuple[np.ndarray, dict]:
+def _codes_from_dict(
+    event_id: dict, metadata: pd.DataFrame | None, n_images: int
+) -> tuple[np.ndarray, dict]:
     """Find the metadata column that says which of the user's conditions an image is."""
     for name, code in event_id.items():
         if code not in Integer(-(2**31), 2**31 - 1):

@@ -1,7 +1,5 @@
 """Whose trials they are, and of how many each is the average."""
 
-from typing import Any
-
 import mne
 import numpy as np
 import pandas as pd
@@ -39,7 +37,7 @@ def trials_averaged(evoked: mne.Evoked, label: str) -> float:
     return float(evoked.nave)
 
 
-def averaged_column(column: Any, label: str) -> np.ndarray:
+def averaged_column(column: pd.Series, label: str) -> np.ndarray:
     """Check the metadata column that says of how many trials a row is the average.
 
     What is missing is 1: concatenation with recordings without that column makes it so.
@@ -67,7 +65,7 @@ def averaged_column(column: Any, label: str) -> np.ndarray:
     return counts
 
 
-def subject_name(value: Any) -> str | None:
+def subject_name(value: object) -> str | None:
     """Return the name of a subject.
 
     value: a cell of a table, or the key of a dict.

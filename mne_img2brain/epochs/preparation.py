@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from .._log import warn
 
 if TYPE_CHECKING:
+    import mne
+
     from .recording import Recording
 
 # runs are joined as MNE joins them; compared data are of the same sensors; subjects differ in head
@@ -31,7 +33,7 @@ class Preparation:
     fitted_scales: of a fit, the SD of each channel type over time, in SI units.
     """
 
-    info: Any
+    info: "mne.Info"
     baseline: tuple | None
     times: np.ndarray
     data: np.ndarray | None

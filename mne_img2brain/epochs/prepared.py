@@ -4,7 +4,7 @@ What cannot be right is an error, what may be intended a warning. Data have the 
 can: a recording that was referenced without a projector is the same as one with an applied one.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from .preparation import Mode, Preparation, limits, preparation, sizes, warn_of
 from .projections import check_projectors, check_reference
 
 if TYPE_CHECKING:
+    from ..encoder import ImageToBrainEncoder
     from .recording import Recording
 
 # between the sizes of two recordings: averages of 1,000 trials are 30 times as small as trials,
@@ -25,7 +26,7 @@ _SMALLEST = {"eeg": 3e-11, "ecog": 3e-11, "seeg": 3e-11, "dbs": 3e-11, "mag": 1e
 
 def check_like_fit(
     recording: "Recording",
-    encoder: Any,
+    encoder: "ImageToBrainEncoder",
     mode: Mode = "compared",
     *,
     label: str = "fit",

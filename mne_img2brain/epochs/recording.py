@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -20,6 +20,9 @@ from .labels import (
 from .preparation import preparation
 from .prepared import check_alike
 from .union import check_same_times, join_events, join_metadata, union_of_sensors
+
+if TYPE_CHECKING:
+    from .._types import Picks, Responses
 
 _OUTLIER = 10_000  # times the span of the median trial: more than an artefact makes
 
@@ -169,7 +172,9 @@ def check_data(recording: Recording) -> None:
         )
 
 
-def _read_items(value: Any, picks: Any, ch_names: list[str] | None, label: str) -> Recording:
+def _read_items(
+    value: "Responses", picks: "Picks", ch_names: list[str] | None, label: str
+) -> Recording:
     """Read one object or a list of them."""
     if not isinstance(value, (list, tuple)):
         return _read_one(value, picks, ch_names, label)
@@ -186,8 +191,8 @@ def _read_items(value: Any, picks: Any, ch_names: list[str] | None, label: str) 
 
 
 def _read_one(
-    inst: Any,
-    picks: Any,
+    inst: mne.BaseEpochs | mne.Evoked,
+    picks: "Picks",
     ch_names: list[str] | None,
     label: str,
     bads: set | tuple = (),
@@ -251,8 +256,8 @@ def _read_one(
 
 
 def _picked(
-    inst: Any,
-    picks: Any,
+    inst: mne.BaseEpochs | mne.Evoked,
+    picks: "Picks",
     ch_names: list[str] | None,
     label: str,
     bads: set | tuple,

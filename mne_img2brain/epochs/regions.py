@@ -2,7 +2,6 @@
 
 import functools
 import re
-from typing import Any
 
 import mne
 import numpy as np
@@ -114,7 +113,7 @@ def region_of_site(name: str) -> str | None:
     return f"{side} {lobe}"
 
 
-def site_montage() -> Any:
+def site_montage() -> mne.channels.DigMontage:
     """Return the 10-05 sites on MNE's template head.
 
     Returns: in head coordinates once set on an info.

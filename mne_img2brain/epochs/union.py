@@ -1,7 +1,7 @@
 """Several recordings as one: times that agree, joint events, sensors united by name."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -12,9 +12,12 @@ from .preparation import preparation
 from .prepared import check_alike
 from .projections import same_projector
 
+if TYPE_CHECKING:
+    from .recording import Recording
+
 
 def check_same_times(
-    part: Any, first: Any, name: str, first_name: str, *, atol: float = 1e-8
+    part: "Recording", first: "Recording", name: str, first_name: str, *, atol: float = 1e-8
 ) -> None:
     """Raise where two recordings differ in sampling rate or times."""
     if not np.isclose(part.sfreq, first.sfreq, rtol=1e-6):
@@ -50,7 +53,7 @@ def join_events(parts: list) -> tuple[np.ndarray, dict]:
     return np.concatenate(codes).astype(int), code_of
 
 
-def join_metadata(parts: list) -> Any:
+def join_metadata(parts: list) -> "pd.DataFrame | None":
     """Stack the metadata; None where none of the recordings has any."""
     if all(part.metadata is None for part in parts):
         return None
@@ -61,7 +64,7 @@ def join_metadata(parts: list) -> Any:
     return pd.concat(frames, ignore_index=True)
 
 
-def union_of_sensors(parts: list, names: list) -> Any:
+def union_of_sensors(parts: list, names: list) -> "Recording":
     """Join the recordings of several subjects; NaN where a subject lacks a channel."""
     first = parts[0]
     info = _union_info([part.info for part in parts])
@@ -140,7 +143,7 @@ def _union_info(infos: list[mne.Info]) -> mne.Info:
     return united
 
 
-def _has_projector(info: mne.Info, wanted: Any) -> bool:
+def _has_projector(info: mne.Info, wanted: mne.Projection) -> bool:
     """Tell whether ``info`` has the same projector in the same state."""
     return any(
         proj["active"] == wanted["active"] and same_projector(proj, wanted)

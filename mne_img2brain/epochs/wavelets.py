@@ -1,7 +1,5 @@
 """Morlet wavelets that fit into an epoch, as matrices over its times."""
 
-from typing import Any
-
 import mne
 import numpy as np
 
@@ -26,7 +24,7 @@ def wavelet_matrices(
 
 
 def choose_wavelets(
-    freqs: Any, n_cycles: Any, info: mne.Info, n_times: int
+    freqs: np.ndarray | None, n_cycles: float | np.ndarray | None, info: mne.Info, n_times: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return frequencies and cycles: those given, or such that wavelets fit into an epoch."""
     sfreq = info["sfreq"]

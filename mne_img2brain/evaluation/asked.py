@@ -34,7 +34,13 @@ def check_windows(**windows: Any) -> None:
             raise ValueError(f"{name}={window!r}; give its first and its last second.")
 
 
-def check_options(level: Any, allow: Any, components: Any, bands: Any, classifiers: Any) -> None:
+def check_options(
+    level: object,
+    allow: object,
+    components: dict | None,
+    bands: dict | None,
+    classifiers: dict | None,
+) -> None:
     """Raise unless the further parameters of evaluate are what they may be."""
     check_parameters(
         SimpleNamespace(level=level, allow_training_images=allow),
@@ -63,7 +69,7 @@ def check_options(level: Any, allow: Any, components: Any, bands: Any, classifie
             raise ValueError(f"classifiers[{name!r}]={classifier!r}; give an estimator.")
 
 
-def check_by_subject(epochs: dict, **others: Any) -> None:
+def check_by_subject(epochs: dict, **others: object) -> None:
     """Raise unless there are subjects, and what else is a dict is of the same ones."""
     if not epochs:
         raise ValueError("epochs is an empty dict; give {subject: epochs}.")

@@ -1,6 +1,6 @@
 """What a model that knows the noise-free response would get from these recordings."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def within_images(recorded: "Recorded", scale: np.ndarray) -> tuple[float, float
     return float(variance.mean() * left.mean()), _root_of_share(noise.sum(), squares.sum())
 
 
-def difference_wave(recorded: "Recorded", inside: Any) -> float:
+def difference_wave(recorded: "Recorded", inside: slice) -> float:
     """Return r of the noise-free with the recorded difference of two classes, or NaN."""
     if max(len(of_image) for of_image in recorded.trials) < 2:
         return np.nan
@@ -93,8 +93,8 @@ def _sums_of_squares(
     recorded: "Recorded",
     responses: np.ndarray,
     weights: np.ndarray,
-    scale: Any,
-    inside: Any = slice(None),
+    scale: np.ndarray | float,
+    inside: slice | np.ndarray = slice(None),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how much of the variation over sensors and times is noise, and how much there is."""
     # responses (n, n_channels, n_times) are sums of image means with weights (n, n_images)
@@ -111,7 +111,7 @@ def _root_of_share(noise: float, squares: float) -> float:
     return float(np.sqrt(1 - noise / squares)) if squares > noise else np.nan
 
 
-def identification(recorded: "Recorded", inside: Any, seed: int) -> dict[str, float]:
+def identification(recorded: "Recorded", inside: slice, seed: int) -> dict[str, float]:
     """Identify half of each image's trials by the other half: a bound from below."""
     found = []
     for halves in half_means(recorded, seed):

@@ -1,12 +1,15 @@
 """A small convolutional network that tells trials apart."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class TrialConvNet(ClassifierMixin, BaseEstimator):
@@ -178,7 +181,7 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
         return self.classes_[(self.decision_function(X) > 0).astype(int)]
 
 
-def _network(n_channels: int, n_times: int, n_filters: int, length: int) -> Any:
+def _network(n_channels: int, n_times: int, n_filters: int, length: int) -> "nn.Module":
     """Build the network: (n, n_channels, n_times) -> (n, 1).
 
     No dropout: it would draw from the global generator.

@@ -1,6 +1,6 @@
 """Train on draws, test on real trials, within an evaluation."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -17,7 +17,7 @@ def judge_usefulness(
     draws: np.ndarray,
     trials: list[np.ndarray],
     labels: np.ndarray,
-    estimator: "Regressor",
+    estimator: "Regressor | None",
     n_repeats: int,
     seed: int,
 ) -> None:
@@ -69,7 +69,7 @@ def _by_image(
     return split[0], *sides[0], *sides[1]
 
 
-def _by_trial(trials: Any, labels: Any, seed: Any) -> Any:
+def _by_trial(trials: list[np.ndarray], labels: np.ndarray, seed: int) -> list:
     """Return the same with the trials of every image in folds."""
     X = np.concatenate(trials)
     y = np.repeat(labels, [len(of_image) for of_image in trials])

@@ -1,6 +1,6 @@
 """Rows on draws."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import t as student
@@ -20,6 +20,7 @@ from ..metrics.variability import within_image_variance
 from .material import span
 
 if TYPE_CHECKING:
+    from .judging import Options
     from .material import Recorded
     from .rows import Rows
 
@@ -64,7 +65,7 @@ def judge_draws(
     draws: np.ndarray,
     prediction: np.ndarray,
     real: Real,
-    options: Any,
+    options: "Options",
 ) -> tuple[dict[str, np.ndarray], dict]:
     """Add the rows on one encoder's draws, and return their maps and curves."""
     times, trials = recorded.times, real.trials
@@ -117,7 +118,7 @@ def judge_draws(
 
 
 def add_sd_ratio(
-    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], inside: Any
+    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], inside: slice | np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Add the SD of draws over that of trials; return its map and both SDs."""
     generated, real = within_image_variance(draws), within_image_variance(trials)
@@ -150,7 +151,7 @@ def _spectra(
     trials: list[np.ndarray],
     scale: np.ndarray,
     sfreq: float,
-    bands: Any,
+    bands: dict[str, tuple] | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Add the log ratio of power in bands, and return both spectra in decibel."""
     freqs, generated = spectra(draws, sfreq)
@@ -186,7 +187,11 @@ def _scores(rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Rea
 
 
 def _tell_apart(
-    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Real, options: Any
+    rows: "Rows",
+    draws: np.ndarray,
+    trials: list[np.ndarray],
+    real: Real,
+    options: "Options",
 ) -> None:
     """Add the two-sample test, real against real as its ceiling."""
     accuracy = classifier_two_sample(

@@ -1,6 +1,6 @@
 """Rows on induced power: rhythms around the average response, and whether they follow the image."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import mne
 import numpy as np
@@ -11,6 +11,7 @@ from ..metrics import EEG_BANDS, ceiling_of_r, halves_agree, r_map
 from ..metrics.noise_ceiling import random_halves
 
 if TYPE_CHECKING:
+    from .judging import Options
     from .material import Recorded
     from .rows import Rows
 
@@ -58,7 +59,9 @@ class Rhythms(NamedTuple):
         return [*self.halves[:, :, band]]
 
 
-def make_plan(recorded: "Recorded", scale: np.ndarray, window: Any, bands: Any) -> Plan | None:
+def make_plan(
+    recorded: "Recorded", scale: np.ndarray, window: tuple, bands: dict[str, tuple] | None
+) -> Plan | None:
     """Choose wavelets that fit into the epochs; None where none does, or no band holds one."""
     times, sfreq = recorded.times, recorded.sfreq
     try:
@@ -95,7 +98,7 @@ def make_plan(recorded: "Recorded", scale: np.ndarray, window: Any, bands: Any) 
     return Plan(info, kept, inside, freqs, masks, phi, scale[:, None])
 
 
-def measure(trials: Any, plan: Plan, seed: int, what: str) -> Rhythms:
+def measure(trials: list[np.ndarray] | np.ndarray, plan: Plan, seed: int, what: str) -> Rhythms:
     """Return the rhythms of the trials of each image, four or more."""
     halves = random_halves([len(of_image) for of_image in trials], np.random.default_rng(seed))
     n_times, n_freqs = len(plan.times), len(plan.freqs)
@@ -130,7 +133,7 @@ def measure(trials: Any, plan: Plan, seed: int, what: str) -> Rhythms:
 class RealRhythms:
     """Induced power of the real trials, once for all encoders."""
 
-    def __init__(self, recorded: "Recorded", scale: np.ndarray, options: Any) -> None:
+    def __init__(self, recorded: "Recorded", scale: np.ndarray, options: "Options") -> None:
         self.keep = [i for i, t in enumerate(recorded.trials) if len(t) >= LEAST_TRIALS]
         self.plan, self.differ = None, {}
         if len(self.keep) >= 3:
@@ -264,7 +267,7 @@ def _pairs(x: np.ndarray) -> np.ndarray:
     return np.tensordot(weights, np.sort(x, axis=0), axes=1)
 
 
-def _root(square: Any) -> Any:
+def _root(square: np.ndarray) -> np.ndarray:
     """Return the root of unbiased estimates of squares, of which some are below zero."""
     return np.sqrt(np.clip(square, 0, None))
 

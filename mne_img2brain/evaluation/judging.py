@@ -1,7 +1,7 @@
 """evaluate: encoders against recordings, in one table on the same split."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -23,7 +23,11 @@ from .rows import Rows, frame
 from .subjects import combine
 
 if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+    from .._types import Regressor, Responses
     from ..encoder import ImageToBrainEncoder
+    from .ceilings import Ceilings
     from .material import Recorded
 
 
@@ -51,10 +55,10 @@ def evaluate(
     draw_window: tuple[float, ...] = (0.0, 0.6),
     components: dict[str, tuple] | None = None,
     bands: dict[str, tuple] | None = None,
-    classifiers: dict[str, Any] | None = None,
+    classifiers: "dict[str, BaseEstimator] | None" = None,
     training_epochs: mne.BaseEpochs | list | None = None,
     labels: np.ndarray | None = None,
-    decoder: Any = None,
+    decoder: "Regressor | None" = None,
     n_splits: int = 100,
     n_bootstrap: int = 1000,
     level: float = 0.95,
@@ -173,7 +177,7 @@ def evaluate(
     if n_draws == 1:
         raise ValueError("n_draws=1: draws are judged by how they vary; give 2 or more, or 0.")
     if isinstance(epochs, dict):
-        arguments = {
+        arguments: dict = {
             "captions": captions, "n_draws": n_draws, "window": window,
             "draw_window": draw_window, "components": components, "bands": bands,
             "classifiers": classifiers, "labels": labels, "decoder": decoder,
@@ -274,7 +278,7 @@ def _known_subject(encoder: "ImageToBrainEncoder", name: str, subject: str | Non
     return None
 
 
-def _of_subject(training_epochs: Any, subject: str) -> Any:
+def _of_subject(training_epochs: "Responses | None", subject: str) -> "Responses | None":
     """Return the training epochs of one subject."""
     return training_epochs[subject] if isinstance(training_epochs, dict) else training_epochs
 
@@ -289,7 +293,7 @@ def _can_judge_draws(recorded: "Recorded") -> bool:
     return recorded.n_averaged is not None and repeated >= 3
 
 
-def _recorded_maps(recorded: "Recorded", ceiling: Any) -> dict:
+def _recorded_maps(recorded: "Recorded", ceiling: "Ceilings | None") -> dict:
     """Return the maps that do not depend on an encoder."""
     maps = {"recorded": recorded.mean.mean(axis=0)}
     if ceiling is not None:

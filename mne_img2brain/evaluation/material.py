@@ -52,7 +52,7 @@ class Recorded:
 
 
 def gather(
-    encoders: dict[str, Any],
+    encoders: "dict[str, ImageToBrainEncoder]",
     images: list | np.ndarray | str,
     epochs: mne.BaseEpochs | list,
     image_ids: "ImageIds" = None,
@@ -124,7 +124,9 @@ def gather(
     )
 
 
-def _check_one_each(what: str, values: Any, used: np.ndarray, distinct: np.ndarray) -> None:
+def _check_one_each(
+    what: str, values: list | np.ndarray | None, used: np.ndarray, distinct: np.ndarray
+) -> None:
     """Raise where an image that was given more than once has different labels or captions."""
     for image, other in zip(used, used[distinct], strict=True):
         if values is not None and values[other] != values[image]:
@@ -214,7 +216,7 @@ def draws(
 
 def _given(recorded: Recorded, subject: str | None) -> dict:
     """Return the arguments that only some encoders know."""
-    given: dict[str, Any] = {}
+    given: dict = {}
     if recorded.captions is not None:
         given["captions"] = recorded.captions
     if subject is not None:

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import mne
@@ -13,6 +13,9 @@ from .._log import logger
 from .ceilings import NOTHING
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from .._types import Figure
     from . import Evaluation
 
 
@@ -27,7 +30,7 @@ def make_report(evaluation: "Evaluation") -> mne.Report:
     return report
 
 
-def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, Any, str]]:
+def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure", str]]:
     """Yield title, figure and caption of everything there is to show."""
     maps, curves = evaluation.maps, evaluation.curves
     names = evaluation.encoders
@@ -72,7 +75,7 @@ def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, Any, str]]:
     yield from _figures_of_draws(evaluation)
 
 
-def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, Any, str]]:
+def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure", str]]:
     """Yield the figures on draws, if there are draws."""
     curves = evaluation.curves
     drawing = [name for name in evaluation.encoders if "ranks" in curves[name]]
@@ -167,7 +170,7 @@ def summary_html(evaluation: "Evaluation") -> str:
     )
 
 
-def format_ceiling(row: Any) -> str:
+def format_ceiling(row: "pd.Series") -> str:
     """Format the ceiling of a row: a number, the bounds it is between, or nothing."""
     if np.isnan(row.ceiling_low):
         return _number(row.ceiling)

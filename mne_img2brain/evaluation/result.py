@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -14,6 +14,8 @@ from .ceilings import NOTHING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from .._types import AxesLike
 
 
 @dataclasses.dataclass(repr=False)
@@ -245,7 +247,7 @@ class Evaluation:
         """
         return self.table.copy()
 
-    def plot_r_time(self, *, axes: Any = None, show: bool = True) -> "Figure":
+    def plot_r_time(self, *, axes: "AxesLike" = None, show: bool = True) -> "Figure":
         """Draw r over time beside the noise ceiling.
 
         Parameters
@@ -264,7 +266,7 @@ class Evaluation:
         ceiling = self.maps.get("ceiling of r")
         return viz.plot_r_time(r, ceiling, window=self.window, axes=axes, show=show)
 
-    def plot_identification(self, *, axes: Any = None, show: bool = True) -> "Figure":
+    def plot_identification(self, *, axes: "AxesLike" = None, show: bool = True) -> "Figure":
         """Draw how well images are identified, over time and among fewer candidates.
 
         Parameters
@@ -286,7 +288,7 @@ class Evaluation:
             show=show,
         )
 
-    def plot_calibration(self, *, axes: Any = None, show: bool = True) -> "Figure":
+    def plot_calibration(self, *, axes: "AxesLike" = None, show: bool = True) -> "Figure":
         """Draw where real trials are among the draws.
 
         Parameters
@@ -315,7 +317,12 @@ class Evaluation:
         return viz.plot_calibration(ranks, axes=axes, show=show)
 
     def plot_power(
-        self, encoder: str | None = None, *, picks: Any = None, axes: Any = None, show: bool = True
+        self,
+        encoder: str | None = None,
+        *,
+        picks: str | list | None = None,
+        axes: "AxesLike" = None,
+        show: bool = True,
     ) -> "Figure":
         """Draw induced power over time and frequency, and of images against that of their draws.
 

@@ -1,7 +1,7 @@
 """Representational similarity through rsatoolbox, an extra."""
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def time_course(recorded: "Recorded", prediction: np.ndarray) -> tuple[np.ndarra
     return centres, np.array(values)
 
 
-def find_ceilings(recorded: "Recorded", inside: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def find_ceilings(recorded: "Recorded", inside: slice, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the ceiling, (3,), and lower and upper end of those of the time course, (2, n)."""
     _, spans = windows(recorded.times)
     total, course = [], []

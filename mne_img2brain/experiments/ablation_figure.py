@@ -1,12 +1,19 @@
 """The figure of an ablation."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from .._files import whole_file
 from ..viz.canvas import COLORS, REFERENCE, tidy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from .._types import Axes
 
 __all__ = ["draw_ablations"]
 
@@ -20,7 +27,7 @@ _PANELS = {
 }
 
 
-def draw_ablations(table: Any, by_seed: Any, file: Any) -> None:
+def draw_ablations(table: "pd.DataFrame", by_seed: "pd.DataFrame", file: "Path") -> None:
     """Draw how far each row is from the reference, with intervals over test images, and seeds.
 
     table: as :func:`~mne_img2brain.experiments.ablate` returns it.
@@ -51,7 +58,7 @@ def draw_ablations(table: Any, by_seed: Any, file: Any) -> None:
     plt.close(figure)
 
 
-def _labels(table: Any, everything: int) -> list[str]:
+def _labels(table: "pd.DataFrame", everything: int) -> list[str]:
     """Name rows; those on some sensors only tell of how many."""
     return [
         ": ".join(part for part in (row.ablation, row.setting) if part)
@@ -60,7 +67,7 @@ def _labels(table: Any, everything: int) -> list[str]:
     ]
 
 
-def _panel(axis: Any, table: Any, by_seed: Any, metric: str) -> None:
+def _panel(axis: "Axes", table: "pd.DataFrame", by_seed: "pd.DataFrame", metric: str) -> None:
     """Draw one metric."""
     ratio = table["better"].eq("ceiling").any()
     names = ("value", "ci_low", "ci_high") if ratio else (

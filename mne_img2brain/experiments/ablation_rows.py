@@ -1,7 +1,6 @@
 """What each row of an ablation table changes."""
 
 import re
-from typing import Any
 
 from sklearn.base import clone
 
@@ -13,10 +12,10 @@ __all__ = ["REFERENCE", "ablation_rows", "file_name", "reference_regressor", "sp
 
 REFERENCE = "reference"
 # What ``sample`` reads: a row that changes nothing else needs no fit of its own.
-_SAMPLING: dict[str, Any] = {"guidance_scale": 1.0, "n_steps": None, "solver": None, "eta": 0.0}
+_SAMPLING: dict = {"guidance_scale": 1.0, "n_steps": None, "solver": None, "eta": 0.0}
 # What a row may change beside parameters of the regressor and its denoiser.
-_OTHERS: dict[str, Any] = {"captions": True, "sensors": None, **_SAMPLING}
-_PRESETS: dict[str, Any] = {"xu2025": DiffusionRegressor.xu2025, "default": DiffusionRegressor}
+_OTHERS: dict = {"captions": True, "sensors": None, **_SAMPLING}
+_PRESETS: dict = {"xu2025": DiffusionRegressor.xu2025, "default": DiffusionRegressor}
 
 
 def ablation_rows(reference: str | DiffusionRegressor = "xu2025") -> dict[str, dict]:

@@ -1,7 +1,7 @@
 """Scores of an ablation's rows, and their differences from the reference."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -50,7 +50,7 @@ class Judge:
         sensors: dict,
         draw_seed: int,
         sampling: dict | None = None,
-    ) -> tuple[Any, np.ndarray]:
+    ) -> tuple[pd.DataFrame, np.ndarray]:
         """Score a fitted encoder.
 
         recorded: test trials of the encoder's sensors.
@@ -121,7 +121,7 @@ class Judge:
             )
 
 
-def _of_sensors(recorded: "Recorded", rows: list[int]) -> Any:
+def _of_sensors(recorded: "Recorded", rows: list[int]) -> "Recorded":
     """Return some sensors of real trials."""
     if len(rows) == len(recorded.info["ch_names"]):
         return recorded
@@ -133,7 +133,7 @@ def _of_sensors(recorded: "Recorded", rows: list[int]) -> Any:
     )
 
 
-def summarize(rows: dict, reference: str, level: float) -> tuple[Any, Any]:
+def summarize(rows: dict, reference: str, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compare rows with the reference, on the same test images and the same sensors.
 
     rows: by name, of rows that are done: the table with a row per seed, set of sensors and metric,
@@ -173,7 +173,7 @@ def summarize(rows: dict, reference: str, level: float) -> tuple[Any, Any]:
     return pd.DataFrame(table), pd.DataFrame(by_seed)
 
 
-def _by_key(table: Any, resampled: np.ndarray) -> dict:
+def _by_key(table: pd.DataFrame, resampled: np.ndarray) -> dict:
     """Look results up by sensors, metric and seed."""
     keys = zip(table["sensors"], table["metric"], table["seed"], strict=True)
     records = zip(table.to_dict("records"), resampled, strict=True)

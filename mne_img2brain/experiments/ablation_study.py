@@ -21,7 +21,7 @@ from ..trials.splits import held_out_groups, merge_groups
 from .settings import fingerprint
 
 if TYPE_CHECKING:
-    from .._types import ImageIds, Images, Regressor, Responses
+    from .._types import Embedder, ImageIds, Images, Regressor, Responses
 
 
 __all__ = ["Study", "count_image_tokens", "prepare"]
@@ -73,7 +73,7 @@ class Study:
         tokens = self.tokens if captions else self.tokens[:, : self.n_image_tokens]
         return tokens[used], self.epochs[rows], image, self.group[rows]
 
-    def recorded(self, encoder: ImageToBrainEncoder, captions: bool) -> Any:
+    def recorded(self, encoder: ImageToBrainEncoder, captions: bool) -> material.Recorded:
         """Gather the test trials of an encoder's sensors by image."""
         tokens, epochs, image, _ = self._part(self.test, captions)
         encoders = {"row": encoder}
@@ -86,9 +86,9 @@ def prepare(
     images: "Images",
     epochs: "Responses",
     image_ids: "ImageIds",
-    captions: Any,
-    groups: Any,
-    embedder: Any,
+    captions: list[str] | str | None,
+    groups: np.ndarray | str | None,
+    embedder: "Embedder | None",
     n_image_tokens: int | None,
     test_fraction: float,
     seed: int,
@@ -159,13 +159,16 @@ def _digest(content: bytes | np.ndarray) -> str:
 
 
 def count_image_tokens(
-    embedder: Any, images: list | np.ndarray, tokens: np.ndarray, captions: Any
+    embedder: "Embedder | None",
+    images: list | np.ndarray,
+    tokens: np.ndarray,
+    captions: object,
 ) -> int:
     """Ask the embedder how many tokens an image has without its caption."""
-    takes = embedder is not None and (
-        "captions" in inspect.signature(embedder.transform).parameters
-    )
-    if captions is None or not takes or "captioner" not in embedder.get_params(deep=False):
+    if embedder is None or captions is None:
+        return tokens.shape[1]
+    takes = "captions" in inspect.signature(embedder.transform).parameters
+    if not takes or "captioner" not in embedder.get_params(deep=False):
         return tokens.shape[1]
     without = clone(embedder).set_params(captioner=None).fit(images[:1])
     return without.transform(images[:1]).shape[1]

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import filelock
 import mne
@@ -252,7 +252,7 @@ def _run(
     judge: Judge,
     seeds: range,
     n_jobs: int | None,
-) -> Any:
+) -> pd.DataFrame:
     """Run the rows that are not there, and put all together."""
     done = {name: _read_row(folder / "rows", name, changes) for name, changes in rows.items()}
     done = {name: row for name, row in done.items() if row is not None}
@@ -308,7 +308,7 @@ def _run_row(
     judge: Judge,
     seeds: range,
     fits: dict,
-) -> tuple[Any, np.ndarray]:
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Fit and score one row with every seed, and write it."""
     parameters, others, needs_fit = split_changes(changes)
     captions, lobe = others["captions"], others["sensors"]
@@ -371,7 +371,7 @@ def _run_row(
     return table, resamples
 
 
-def _read_row(folder: Path, name: str, changes: dict) -> tuple[Any, np.ndarray] | None:
+def _read_row(folder: Path, name: str, changes: dict) -> tuple[pd.DataFrame, np.ndarray] | None:
     """Read a row that is done; None where it is not."""
     file = folder / f"{file_name(name)}.csv"
     if not file.is_file():
@@ -386,7 +386,7 @@ def _read_row(folder: Path, name: str, changes: dict) -> tuple[Any, np.ndarray] 
     return pd.read_csv(file), np.load(file.with_suffix(".npy"), allow_pickle=False)
 
 
-def _present(done: dict, folder: Path, level: float) -> Any:
+def _present(done: dict, folder: Path, level: float) -> pd.DataFrame:
     """Write the tables and the figure of the rows that are done."""
     table, by_seed = summarize(done, REFERENCE, level)
     write_text(folder / "by_seed.csv", by_seed.to_csv(index=False))

@@ -10,6 +10,8 @@ from .._log import logger
 from .embedding import captions_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .._types import Embedder
 
 
@@ -17,8 +19,8 @@ __all__ = ["score_captions"]
 
 
 def score_captions(
-    file: Any, images: dict, captions: dict | None, embedder: "Embedder | None"
-) -> tuple[Any, str | None]:
+    file: "Path", images: dict, captions: dict | None, embedder: "Embedder | None"
+) -> tuple[pd.DataFrame | None, str | None]:
     """Score captions against their images, once.
 
     file: the table; it is read where it is there.

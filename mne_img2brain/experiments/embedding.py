@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from .._log import logger
 from ..stimulus.cache import Cache
 from ..stimulus.tokens import load_tokens
 from .settings import write_json
+
+if TYPE_CHECKING:
+    from .._types import Embedder
 
 __all__ = ["captions_of", "check_captions", "given_tokens", "read_captions", "shared_tokens"]
 
@@ -178,7 +181,7 @@ def _check_there(images: list[str]) -> None:
 
 
 def _embed_missing(
-    kept: Cache, split: str, images: list[str], embedder: Any, captions: list[str] | None
+    kept: Cache, split: str, images: list[str], embedder: "Embedder", captions: list[str] | None
 ) -> list[str]:
     """Embed the images whose tokens are not kept yet; return the keys of all."""
     texts = [""] * len(images) if captions is None else captions

@@ -1,6 +1,6 @@
 """Figures of an experiment, from the results of its units."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +9,14 @@ from .. import viz
 from .._files import whole_file
 from ..viz.canvas import REAL, REFERENCE, styles, tidy
 from .tables import AVERAGE, CEILING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import mne
+    import pandas as pd
+
+    from .._types import Figure
 
 __all__ = ["draw_accuracy", "draw_clip_scores", "draw_units"]
 
@@ -21,7 +29,7 @@ _AXES = {
 }
 
 
-def draw_units(results: dict, folder: Any) -> list:
+def draw_units(results: dict, folder: "Path") -> list:
     """Draw responses, scores over time and topographies of all units.
 
     results: what :func:`mne_img2brain.experiments.units.read_unit` returned, by unit.
@@ -59,7 +67,7 @@ def draw_units(results: dict, folder: Any) -> list:
     return written
 
 
-def _draw_r(units: list[dict], protocol: str, file: Any) -> Any:
+def _draw_r(units: list[dict], protocol: str, file: "Path") -> "Path":
     """Draw r over time, the mean over subjects."""
     names = [name.removesuffix(": r") for name in units[0] if name.endswith(": r")]
     r = {
@@ -77,7 +85,7 @@ def _draw_r(units: list[dict], protocol: str, file: Any) -> Any:
     return _save(figure, file)
 
 
-def draw_accuracy(table: Any, protocol: str, file: Any) -> Any:
+def draw_accuracy(table: "pd.DataFrame", protocol: str, file: "Path") -> "Path":
     """Draw MSE, PCC and r of every method and subject, with the noise ceilings.
 
     protocol: which.
@@ -126,7 +134,7 @@ def draw_accuracy(table: Any, protocol: str, file: Any) -> Any:
     return _save(figure, file)
 
 
-def draw_clip_scores(scores: Any, file: Any) -> Any:
+def draw_clip_scores(scores: "pd.DataFrame", file: "Path") -> "Path":
     """Draw the distribution of CLIP scores between images and captions.
 
     file: where it is written.
@@ -156,7 +164,7 @@ def draw_clip_scores(scores: Any, file: Any) -> Any:
     return _save(figure, file)
 
 
-def mean_evoked(evokeds: list) -> Any:
+def mean_evoked(evokeds: list) -> "mne.Evoked":
     """Average responses over subjects, on the sensors that all have.
 
     Returns: with the sensors in the order of the first.
@@ -168,7 +176,7 @@ def mean_evoked(evokeds: list) -> Any:
     return result
 
 
-def _save(figure: Any, file: Any) -> Any:
+def _save(figure: "Figure", file: "Path") -> "Path":
     """Write a figure and close it."""
     with whole_file(file) as part:
         figure.savefig(part, dpi=120)

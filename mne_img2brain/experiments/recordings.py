@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from ..datasets import things_eeg2, things_meg
 from ..datasets.things_layout import find_files
 
 if TYPE_CHECKING:
+    import mne
+
     from .settings import Scale
 
 __all__ = ["DATASETS", "Recordings"]
@@ -80,7 +82,9 @@ class Recordings:
             raise ValueError(f"subject {subject!r}; give a number or {_NAMES[self.dataset]!r}.")
         return _NAMES[self.dataset].format(int(match[1]))
 
-    def _load(self, subject: int | str, split: str, *, average: bool) -> tuple[list, Any]:
+    def _load(
+        self, subject: int | str, split: str, *, average: bool
+    ) -> "tuple[list[str], mne.BaseEpochs]":
         module = DATASETS[self.dataset]
         return module.load(self.path, subject, split, average=average, **self.reader)
 
@@ -104,7 +108,7 @@ class Recordings:
         wanted = min(self.scale.n_images or n_images, n_images)
         return np.unique(np.linspace(0, n_images - 1, wanted).round().astype(int))
 
-    def training(self, subject: str) -> Any:
+    def training(self, subject: str) -> "tuple[list[str], mne.BaseEpochs]":
         """Read the averages that a subject's models learn from.
 
         Returns: one epoch for each chosen image, in their order.
@@ -113,7 +117,7 @@ class Recordings:
         rows = self.chosen(len(epochs))
         return epochs if len(rows) == len(epochs) else epochs[rows]
 
-    def test(self, subject: str) -> Any:
+    def test(self, subject: str) -> "tuple[list[str], mne.BaseEpochs]":
         """Read the single trials that predictions are judged by.
 
         Returns: the trials of all test images; ``image_id`` is in the metadata.

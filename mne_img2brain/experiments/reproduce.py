@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import filelock
 import pandas as pd
@@ -31,6 +31,8 @@ from .tables import accuracy_table, draws_table, long_table
 from .units import plan_units, read_unit, run_unit
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .._types import Embedder
 
 
@@ -195,7 +197,7 @@ def reproduce(
             return _present(out, tables, images, captions, embedder)
 
 
-def _default_embedder(scale: str, device: str) -> Any:
+def _default_embedder(scale: str, device: str) -> "Embedder":
     """Return the embedder of a scale."""
     from ..stimulus import ClipEmbedder, GaborEmbedder
 
@@ -240,10 +242,10 @@ def _ablate(
     folder: Path,
     recordings: Recordings,
     subjects: list[str],
-    tokens: Any,
+    tokens: "np.ndarray",
     n_image_tokens: int,
     random_state: int,
-) -> Any:
+) -> pd.DataFrame:
     """Run the ablations of every subject, one table each."""
     parts = []
     for subject in _claim(folder, subjects, lambda name: (folder / name / ".done").is_file()):
@@ -301,7 +303,7 @@ def _present(
     return tables
 
 
-def _costs(results: dict) -> Any:
+def _costs(results: dict) -> pd.DataFrame:
     """Return what each unit cost."""
     rows = []
     for name, (about, _, _) in results.items():

@@ -1,7 +1,5 @@
 """Tables of an experiment, from the results of its units."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -26,7 +24,7 @@ _PREDICTION = (
 _WITH_CEILING = ("mse", "pcc", "r", "rsa")
 
 
-def long_table(results: dict) -> Any:
+def long_table(results: dict) -> pd.DataFrame:
     """Put the tables of units below each other.
 
     results: what :func:`mne_img2brain.experiments.units.read_unit` returned, by unit.
@@ -44,7 +42,7 @@ def long_table(results: dict) -> Any:
     return pd.concat(parts, ignore_index=True)
 
 
-def accuracy_table(long: Any, protocol: str) -> Any:
+def accuracy_table(long: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Make the paper's table of one protocol: methods by subject, and their average.
 
     protocol: which.
@@ -75,7 +73,7 @@ def accuracy_table(long: Any, protocol: str) -> Any:
     return whole.reset_index()
 
 
-def draws_table(long: Any) -> Any:
+def draws_table(long: pd.DataFrame) -> pd.DataFrame:
     """Make the table of single-trial draws against real trials, averaged over subjects.
 
     Returns: one row per protocol, metric and method: the mean and the standard deviation over

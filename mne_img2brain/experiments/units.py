@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -20,6 +20,8 @@ from ..metrics import default_classifiers
 from .settings import new_regressors, versions, write_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .._types import Embedder
     from .recordings import Recordings
 
@@ -71,7 +73,7 @@ def plan_units(subjects: list[str], within: bool, cross: bool) -> list:
 
 def run_unit(
     unit: Unit,
-    folder: Any,
+    folder: "Path",
     recordings: "Recordings",
     tokens: dict,
     embedder: "Embedder | None",
@@ -183,7 +185,7 @@ def peak_memory() -> float | None:
     return round(peak / (2**30 if sys.platform == "darwin" else 2**20), 3)
 
 
-def read_unit(folder: Any) -> tuple[dict, Any, dict]:
+def read_unit(folder: "Path") -> tuple[dict, "pd.DataFrame", dict]:
     """Read the results of a unit.
 
     Returns about: what is in ``unit.json``.

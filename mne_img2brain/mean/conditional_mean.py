@@ -289,8 +289,12 @@ def _helps(
 
 
 def _fit_averages(
-    model: Any, pooled: np.ndarray, image_index: np.ndarray, y: np.ndarray, weight: np.ndarray
-) -> Any:
+    model: "Regressor",
+    pooled: np.ndarray,
+    image_index: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+) -> "Regressor":
     """Fit on the average of every image's trials; on trials where weights are not understood."""
     flat = y.reshape(len(y), -1)
     images, rows = np.unique(image_index, return_inverse=True)

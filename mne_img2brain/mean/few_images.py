@@ -1,6 +1,6 @@
 """The expected response where there are a handful of images with many trials each."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy import linalg
@@ -13,6 +13,9 @@ from ..trials.pooling import pool_tokens
 from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import distinct_rows
 from .whitening import Whitener
+
+if TYPE_CHECKING:
+    pass
 
 _RIDGE = 1e-3  # of the mean squared distance of images: they are met, and what lies between is
 

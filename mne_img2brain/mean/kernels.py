@@ -1,10 +1,13 @@
 """How alike two images are: kernels on pooled tokens and on tokens place by place."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from ..trials.pooling import pool_tokens
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 __all__ = ["KERNELS", "KernelMap", "Views", "rounding"]
 
@@ -84,7 +87,7 @@ class Views:
             )
         return views
 
-    def transform(self, x: np.ndarray, dtype: Any = np.float64) -> dict:
+    def transform(self, x: np.ndarray, dtype: "DTypeLike" = np.float64) -> dict:
         """Return the views.
 
         x (n_images, n_features) | (n_images, n_tokens, n_features): features or tokens.

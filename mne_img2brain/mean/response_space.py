@@ -1,6 +1,6 @@
 """Where responses live: trials to averages, white noise, and the components that carry signal."""
 
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from scipy import linalg, sparse
@@ -9,6 +9,9 @@ from sklearn.utils.validation import check_array
 
 from .._linalg import in_threads
 from .whitening import SignalPrior, Whitener, blocks_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["Space", "average_trials", "check_responses", "find_spaces", "weighted_mean"]
 
@@ -30,7 +33,7 @@ class Space(NamedTuple):
 
 
 def check_responses(
-    y: Any, sample_weight: Any, n_rows: int, name: str
+    y: "ArrayLike | None", sample_weight: "ArrayLike | None", n_rows: int, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return responses and the weight of each row."""
     if y is None:

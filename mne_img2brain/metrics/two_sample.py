@@ -190,7 +190,7 @@ class MostDifferent(SelectorMixin, BaseEstimator):
         return self.support_
 
 
-def default_classifiers(random_state: int = 0) -> dict[str, Any]:
+def default_classifiers(random_state: int = 0) -> dict[str, BaseEstimator]:
     """Return the classifiers of the two-sample test: a linear and a boosted one.
 
     Parameters
@@ -235,7 +235,7 @@ def flatten_trials(trials: np.ndarray) -> np.ndarray:
     return np.reshape(trials, (len(trials), -1))
 
 
-def taking_trials(estimator: Any) -> Any:
+def taking_trials(estimator: BaseEstimator) -> BaseEstimator:
     """Put a step that flattens trials before an estimator of scikit-learn's own."""
     first = estimator.steps[0][1] if isinstance(estimator, Pipeline) else estimator
     if type(first).__module__.startswith("sklearn.") and not isinstance(first, FunctionTransformer):
@@ -289,7 +289,7 @@ def classifier_two_sample(
     draws: np.ndarray | list[np.ndarray],
     trials: np.ndarray | list[np.ndarray],
     *,
-    classifiers: dict[str, Any] | None = None,
+    classifiers: dict[str, BaseEstimator] | None = None,
     n_folds: int = 5,
     max_trials: int = 2000,
     random_state: int = 0,
@@ -370,7 +370,7 @@ def classifier_two_sample(
     return {name: np.bincount(image, of) / np.bincount(image) for name, of in right.items()}
 
 
-def _table(classifier: Any, chosen: list, tables: dict) -> tuple[np.ndarray, Any]:
+def _table(classifier: BaseEstimator, chosen: list, tables: dict) -> tuple[np.ndarray, Any]:
     """Return what a classifier is given, made once for all that are given the same, and it."""
     features, key = None, ""
     if isinstance(classifier, Pipeline) and isinstance(classifier[0], TrialFeatures):

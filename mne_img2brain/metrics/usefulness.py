@@ -1,7 +1,7 @@
 """Whether draws serve in place of real trials, and whether they are new."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -12,6 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .two_sample import flatten_trials, taking_trials
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 __all__ = ["TrainOnGenerated", "nearest_distance", "train_on_generated"]
 
@@ -54,7 +57,7 @@ def train_on_generated(
     test: np.ndarray,
     y_test: np.ndarray,
     *,
-    estimator: Any = None,
+    estimator: "BaseEstimator | None" = None,
     scoring: str | Callable = "roc_auc",
     n_repeats: int = 10,
     n_per_class: int | None = None,

@@ -2,11 +2,14 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from .._log import logger
+
+if TYPE_CHECKING:
+    from .whitening import ScaleWhitener, SpaceTimeWhitener
 
 _BATCH = 256  # draws at once
 _LEAST_TRIALS = 40  # a covariance over sensors and times is not learnt from fewer
@@ -23,7 +26,7 @@ class SubjectWhitener:
     own: of each subject the whitener, or None.
     """
 
-    def __init__(self, pooled: Any) -> None:
+    def __init__(self, pooled: "ScaleWhitener | SpaceTimeWhitener") -> None:
         self.pooled = pooled
         self.own = []
 

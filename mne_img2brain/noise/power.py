@@ -63,7 +63,7 @@ class InducedPower:
         self,
         residuals: np.ndarray,
         image_index: np.ndarray,
-        regress: Callable[[np.ndarray], tuple[Any, np.ndarray]],
+        regress: Callable[[np.ndarray], tuple[object, np.ndarray]],
         *,
         by_trial: bool = False,
         subject: np.ndarray | None = None,

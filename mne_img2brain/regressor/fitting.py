@@ -85,7 +85,7 @@ def fit_regressor(
         )  # fmt: skip
     kept.clear()
     data = dataclasses.replace(data, y=residuals)
-    whitener: Any = ScaleWhitener()
+    whitener: ScaleWhitener | SpaceTimeWhitener = ScaleWhitener()
     if denoiser.whitening == "covariance":
         whitener = SpaceTimeWhitener(draws_only=not _trains(denoiser, regressor, data))
     groups = None if plan.by_trial else data.image_index
@@ -114,10 +114,10 @@ def _choose_noise(
     denoiser: Denoiser,
     data: TrialArrays,
     plan: SplitPlan,
-    noise: Any,
+    noise: SubjectWhitener,
     seed: int,
     checkpoint: "PathLike | None",
-) -> tuple[Any, NoiseSummary]:
+) -> tuple[SubjectWhitener | Denoiser, NoiseSummary]:
     """Train the transformer where it can win, and return what draws: it, or ``noise``."""
     summary = NoiseSummary(
         kept="trial clusters" if noise.n_stored_trials else "one Gaussian",

@@ -3,11 +3,16 @@
 import contextlib
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .weights import announce, clip_repo
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from PIL import Image
 
 WITHOUT = "GaborEmbedder works without weights, and tokens can be given in place of images."
 
@@ -43,7 +48,7 @@ class ClipModel:
             ) from error
         self.model = model.eval()
 
-    def image_tokens(self, images: list[Any]) -> np.ndarray:
+    def image_tokens(self, images: "list[Image.Image]") -> np.ndarray:
         """Return projected tokens of images: float32 array, (n_images, n_tokens, n_features).
 
         The first is what ``encode_image`` returns; then come the patches, each through the last
@@ -106,7 +111,7 @@ class ClipModel:
             return (ids == eos).argmax(axis=1)
         return ids.argmax(axis=1) if kind == "argmax" else np.full(len(ids), ids.shape[1] - 1)
 
-    def _precision(self) -> Any:
+    def _precision(self) -> "AbstractContextManager":
         """Half precision where it pays: on accelerators."""
         import torch
 

@@ -5,12 +5,15 @@ import json
 import os
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pooch
 
 from .._log import warn
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 ENVIRONMENT = "MNE_IMG2BRAIN_CACHE"
 _ALIGN = 64  # bytes: an array starts where any processor likes to read one
@@ -45,7 +48,7 @@ class Cache:
         self.folder = cache_folder(cache_dir) / f"{kind}-{digest}"
         self._entries: dict[str, dict] = {}
         self._read = 0  # bytes of the index
-        self._map: Any = np.empty(0, np.uint8)
+        self._map: np.ndarray = np.empty(0, np.uint8)
         self._complained = False
 
     def get_array(self, key: str) -> np.ndarray | None:
@@ -67,7 +70,7 @@ class Cache:
             self._entries.pop(digest, None)  # another process may enter a sound one
         return array
 
-    def put_array(self, key: str, array: np.ndarray, dtype: Any = np.float16) -> None:
+    def put_array(self, key: str, array: np.ndarray, dtype: "DTypeLike" = np.float16) -> None:
         """Keep an array. A disk that cannot be written is a warning.
 
         key: what it is of.
@@ -78,7 +81,7 @@ class Cache:
             kept = np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("<"))
         if np.isinf(kept).any():
             return
-        entry: dict[str, Any] = {
+        entry: dict = {
             "key": _digest(key),
             "dtype": kept.dtype.str,
             "shape": list(kept.shape),

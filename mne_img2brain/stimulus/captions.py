@@ -66,7 +66,7 @@ class Captioner:
         self.device = device
         self._loaded: Any = None
 
-    def load(self) -> tuple[Any, Any]:
+    def load(self) -> tuple:
         """Load model and processor, once.
 
         Returns
@@ -134,7 +134,7 @@ class Captioner:
         return [" ".join(answer.split()) for answer in texts]
 
 
-def _shrink(image: Any) -> Any:
+def _shrink(image: Image.Image) -> Image.Image:
     """Bring the longer side down to what a caption needs."""
     scale = MAX_SIDE / max(image.size)
     if scale >= 1:
@@ -143,5 +143,5 @@ def _shrink(image: Any) -> Any:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _first_line(error: Any) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

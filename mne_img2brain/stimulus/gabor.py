@@ -1,6 +1,6 @@
 """GaborEmbedder: a model of early vision, without weights and without a download."""
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -156,7 +156,7 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
                 filters.append(2 * np.exp(-envelope / 2))
         return np.array(filters, dtype=np.float32)
 
-    def _embed(self, image: Any, filters: np.ndarray) -> np.ndarray:
+    def _embed(self, image: Image.Image, filters: np.ndarray) -> np.ndarray:
         """Embed one image: (1 + grid * grid, n_features)."""
         small = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
         red, green, blue = np.moveaxis(np.asarray(small, dtype=np.float32) / 255, 2, 0)

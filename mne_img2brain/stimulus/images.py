@@ -8,12 +8,15 @@ import warnings
 import zlib
 from collections.abc import KeysView, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .._log import logger
+
+if TYPE_CHECKING:
+    from .._types import Images
 
 # Of what Pillow reads: what needs no other program, and whose decoders come to an end.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")
@@ -113,7 +116,7 @@ def _images_in(folder: Path) -> list:
     return [str(path) for path in found]
 
 
-def refuse_unordered(values: Any, name: str) -> None:
+def refuse_unordered(values: object, name: str) -> None:
     """Raise where values come in no order, or not as values: sets, dicts, tables, tensors.
 
     values: what the user gave.
@@ -138,7 +141,7 @@ def refuse_unordered(values: Any, name: str) -> None:
         raise TypeError(f"{name} is a {kind}.{hint}")
 
 
-def refuse_missing(values: Any, name: str, unit: str) -> None:
+def refuse_missing(values: object, name: str, unit: str) -> None:
     """Raise where labels are None or NaN, which are equal to no other label.
 
     values (n,): the labels.
@@ -155,7 +158,7 @@ def refuse_missing(values: Any, name: str, unit: str) -> None:
         )
 
 
-def _array_hint(values: Any) -> str:
+def _array_hint(values: object) -> str:
     """Say how a tensor becomes an array."""
     if not hasattr(values, "numpy") or not hasattr(values, "ndim"):
         return ""
@@ -289,7 +292,7 @@ def _open(path: Path, where: str) -> Image.Image:
         raise ValueError(f"{where}: the image is damaged or cut off ({error}).") from error
 
 
-def _decode(image: Any, where: str) -> Any:
+def _decode(image: Image.Image, where: str) -> None:
     """Read the pixels, or say that they cannot be read."""
     width, height = image.size
     if not width * height:
@@ -305,7 +308,7 @@ def _decode(image: Any, where: str) -> Any:
         raise ValueError(f"{where}: the image is damaged or cut off ({error}).") from error
 
 
-def _from_deep_grey(image: Any, where: str) -> Any:
+def _from_deep_grey(image: Image.Image, where: str) -> Image.Image:
     """Bring grey of 16 or 32 bits to 8: 16-bit by its range, anything else by its extremes."""
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
@@ -375,12 +378,12 @@ class ImageList(list):
         return self._keys
 
 
-def image_list(images: Any) -> ImageList:
+def image_list(images: "Images") -> ImageList:
     """Return checked images as a list that reads each file once."""
     return images if isinstance(images, ImageList) else ImageList(check_images(images))
 
 
-def unique_images(images: Sequence | np.ndarray) -> tuple[ImageList, np.ndarray, list[str]]:
+def unique_images(images: "Images") -> tuple[ImageList, np.ndarray, list[str]]:
     """Find the distinct images.
 
     images: images, some of them perhaps many times.

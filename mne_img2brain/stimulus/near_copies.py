@@ -1,6 +1,6 @@
 """Images that are copies of others but for their size, their compression or a few pixels."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +9,8 @@ from .images import image_list
 from .tokens import take_images
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from PIL import Image
 
     from .tokens import Stimuli
@@ -35,7 +37,7 @@ _SHARE = 0.25
 _FAR = 10.0
 
 
-def looks_of(images: Any, tokens: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def looks_of(images: list | np.ndarray, tokens: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Describe what images look like, and what their tokens are, in a few bytes each.
 
     images: images, or tokens in their place.
@@ -58,7 +60,7 @@ def looks_of(images: Any, tokens: np.ndarray | None = None) -> dict[str, np.ndar
     return looks
 
 
-def looks_in_fit(images: Any, stimuli: "Stimuli") -> dict[str, np.ndarray]:
+def looks_in_fit(images: list | np.ndarray, stimuli: "Stimuli") -> dict[str, np.ndarray]:
     """Describe what the distinct images of a fit look like, and what their tokens are.
 
     images: images, or tokens in their place.
@@ -95,7 +97,11 @@ def near_copies(looks: dict[str, np.ndarray], of: dict[str, np.ndarray]) -> np.n
 
 
 def warn_of_copies(
-    images: Any, keys: list[str], seen: dict[str, np.ndarray], seen_keys: Any, name: str
+    images: list | np.ndarray,
+    keys: list[str],
+    seen: dict[str, np.ndarray],
+    seen_keys: "Iterable[str]",
+    name: str,
 ) -> None:
     """Warn where images are near copies of those in a fit, without being the same.
 

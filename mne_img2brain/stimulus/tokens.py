@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Stimuli:
         return len(self.index)
 
 
-def load_tokens(images: Any) -> np.ndarray | None:
+def load_tokens(images: "Images") -> np.ndarray | None:
     """Return tokens where the user gave tokens in place of images, else None.
 
     Tokens are an array of floats with two to four dimensions (images first), or the name of a
@@ -98,7 +98,7 @@ def _token_key(row: np.ndarray) -> str:
     return hashlib.sha256(row.tobytes()).hexdigest()
 
 
-def indexable(images: Any) -> ImageList | np.ndarray:
+def indexable(images: "Images") -> ImageList | np.ndarray:
     """Return tokens, or images as a list that reads each once, without reading an image.
 
     images: what the user gave as images.

@@ -1,9 +1,12 @@
 """How well a regressor predicts, as scikit-learn asks."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import r2_score
+
+if TYPE_CHECKING:
+    pass
 
 
 class ResponseScoreMixin:
@@ -11,7 +14,7 @@ class ResponseScoreMixin:
 
     predict: Any
 
-    def score(self, X: Any, y: Any, sample_weight: np.ndarray | None = None) -> float:
+    def score(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
         r"""Return :math:`R^2`, the mean over sensors and times.
 
         Parameters

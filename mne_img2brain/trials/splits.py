@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -99,7 +99,7 @@ def distinct_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, index
 
 
-def canonical_order(y: np.ndarray, *keys: Any) -> np.ndarray:
+def canonical_order(y: np.ndarray, *keys: np.ndarray) -> np.ndarray:
     """Sort trials by keys and then by their own values, whatever order they came in.
 
     Values are compared through one fixed random projection, so that differences of rounding do

@@ -1,10 +1,13 @@
 """Axes, colours and windows that figures share."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
+
+if TYPE_CHECKING:
+    from .._types import Axes, AxesLike, Figure
 
 # Okabe and Ito (2008): told apart in the common forms of colour blindness. Black is for what is
 # real, grey for ceilings and chance.
@@ -38,7 +41,9 @@ def styles(names: dict | list[str]) -> dict:
     }
 
 
-def get_axes(axes: Any, n: int, n_rows: int = 1, **layout: Any) -> tuple[Any, np.ndarray]:
+def get_axes(
+    axes: "AxesLike", n: int, n_rows: int = 1, **layout: Any
+) -> tuple["Figure", np.ndarray]:
     """Return ``n`` axes and their figure, new ones where none are given.
 
     axes: what the user gave.
@@ -57,7 +62,7 @@ def get_axes(axes: Any, n: int, n_rows: int = 1, **layout: Any) -> tuple[Any, np
     return axes[0].figure, axes
 
 
-def check_evoked(**given: Any) -> None:
+def check_evoked(**given: object) -> None:
     """Raise unless every ``name=value`` is an Evoked with numbers in it.
 
     **given: what the user gave.
@@ -72,7 +77,7 @@ def check_evoked(**given: Any) -> None:
             raise ValueError(f"{name} has values at no sensor and time; there is nothing to draw.")
 
 
-def check_named(name: str, values: Any) -> dict:
+def check_named(name: str, values: object) -> dict:
     """Return what is drawn by its names, which there must be.
 
     name: what the parameter is called.
@@ -87,7 +92,7 @@ def check_named(name: str, values: Any) -> dict:
     return values
 
 
-def check_numbers(name: str, values: Any, n: int | None = None) -> np.ndarray:
+def check_numbers(name: str, values: object, n: int | None = None) -> np.ndarray:
     """Return a row of numbers.
 
     name: what it is called.
@@ -106,7 +111,7 @@ def check_numbers(name: str, values: Any, n: int | None = None) -> np.ndarray:
     return array
 
 
-def check_window(window: Any, name: str = "window") -> None:
+def check_window(window: tuple | None, name: str = "window") -> None:
     """Raise unless a window is None or two numbers in rising order.
 
     window: what the user gave.
@@ -119,19 +124,19 @@ def check_window(window: Any, name: str = "window") -> None:
             raise ValueError(f"{name}={tuple(window)}; give its first and its last second.")
 
 
-def finish(figure: Any, show: bool) -> Any:
+def finish(figure: "Figure", show: bool) -> "Figure":
     """Show a figure where that was asked for, and return it."""
     if show:
         plt.show(block=False)
     return figure
 
 
-def tidy(axis: Any) -> None:
+def tidy(axis: "Axes") -> None:
     """Take off the frame's top and right sides."""
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def time_axis(axis: Any, times: np.ndarray, window: tuple[float, float] | None = None) -> None:
+def time_axis(axis: "Axes", times: np.ndarray, window: tuple[float, float] | None = None) -> None:
     """Label a time axis, mark image onset and shade the window that counts."""
     axis.set(xlabel="Time from image onset (s)", xlim=(times[0], times[-1]))
     if times[0] < 0 < times[-1]:

@@ -1,6 +1,6 @@
 """Figures of how predictions follow recordings: over time, and among candidates."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -20,6 +20,9 @@ from .canvas import (
     time_axis,
 )
 
+if TYPE_CHECKING:
+    from .._types import Axes, AxesLike
+
 
 def _check_pairs(name: str, values: dict) -> None:
     """Raise unless each entry is two rows of numbers of one length."""
@@ -35,7 +38,7 @@ def plot_r_time(
     ceiling: mne.Evoked | None = None,
     *,
     window: tuple | None = None,
-    axes: Any = None,
+    axes: "AxesLike" = None,
     show: bool = True,
 ) -> Figure:
     """Draw r over time, the mean over sensors, with its noise ceiling.
@@ -107,7 +110,7 @@ def plot_r_time(
 
 
 def plot_identification(
-    over_time: dict, n_way: dict, *, axes: Any = None, show: bool = True
+    over_time: dict, n_way: dict, *, axes: "AxesLike" = None, show: bool = True
 ) -> Figure:
     """Draw how well images are identified, over time and against the number of candidates.
 
@@ -182,7 +185,7 @@ def plot_identification(
 
 
 def plot_rsa(
-    values: dict, ceiling: np.ndarray | None = None, *, axes: Any = None, show: bool = True
+    values: dict, ceiling: np.ndarray | None = None, *, axes: "AxesLike" = None, show: bool = True
 ) -> Figure:
     """Draw the similarity of predicted and recorded dissimilarities over time.
 
@@ -249,7 +252,7 @@ def _mean_of_known(data: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
-def _grey_out(axis: Any, times: np.ndarray, unknown: np.ndarray) -> None:
+def _grey_out(axis: "Axes", times: np.ndarray, unknown: np.ndarray) -> None:
     """Grey what nothing reliable can be said of."""
     if not unknown.any():
         return

@@ -1,6 +1,6 @@
 """Figures of how like real trials draws are: ranks, spectra, standard deviation."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,8 +19,13 @@ from .canvas import (
     time_axis,
 )
 
+if TYPE_CHECKING:
+    from .._types import AxesLike
 
-def plot_calibration(ranks: np.ndarray | dict, *, axes: Any = None, show: bool = True) -> Figure:
+
+def plot_calibration(
+    ranks: np.ndarray | dict, *, axes: "AxesLike" = None, show: bool = True
+) -> Figure:
     """Draw the rank histogram of real values among draws, and the coverage of their intervals.
 
     Flat on the left and on the diagonal on the right is calibrated. A U on the left and a curve
@@ -103,7 +108,7 @@ def plot_spectra(
     real: np.ndarray,
     *,
     fmax: float | None = None,
-    axes: Any = None,
+    axes: "AxesLike" = None,
     show: bool = True,
 ) -> Figure:
     """Draw the spectrum of draws and of real trials.
@@ -180,7 +185,7 @@ def plot_trial_sd(
     real: np.ndarray,
     *,
     window: tuple | None = None,
-    axes: Any = None,
+    axes: "AxesLike" = None,
     show: bool = True,
 ) -> Figure:
     """Draw the trial-to-trial standard deviation over time, the mean over sensors.

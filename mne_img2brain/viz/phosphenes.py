@@ -1,6 +1,6 @@
 """Figures of artificial vision: what is seen, and the response that it should evoke."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,14 +18,17 @@ from .canvas import (
     unit_of,
 )
 
+if TYPE_CHECKING:
+    from .._types import AxesLike
+
 
 def plot_phosphenes(
-    images: Any,
+    images: dict[str, np.ndarray],
     responses: dict | None = None,
     *,
     picks: str | list[str] | None = None,
     title: str | None = None,
-    axes: Any = None,
+    axes: "AxesLike" = None,
     show: bool = True,
 ) -> Figure:
     """Draw an image beside its prosthetic percepts, and the predicted response below each.
@@ -96,7 +99,7 @@ def plot_phosphenes(
     return finish(figure, show)
 
 
-def _strip(axes: Any, n_images: int, n_rows: int) -> tuple[Figure, np.ndarray]:
+def _strip(axes: "AxesLike", n_images: int, n_rows: int) -> tuple[Figure, np.ndarray]:
     """Return axes, row by row."""
     if axes is not None:
         return get_axes(axes, n_images * n_rows)

@@ -1,6 +1,6 @@
 """Figures of rhythms: power and phase over time and frequency, and power against power."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import mne
 import numpy as np
@@ -9,14 +9,17 @@ from matplotlib.ticker import NullFormatter
 
 from .canvas import REFERENCE, check_named, check_numbers, finish, get_axes, styles, tidy
 
+if TYPE_CHECKING:
+    from .._types import AxesLike, Picks
+
 
 def plot_time_frequency(
     recorded: mne.time_frequency.AverageTFR,
     generated: mne.time_frequency.AverageTFR,
     *,
     kind: Literal["power", "coherence"] = "power",
-    picks: Any = None,
-    axes: Any = None,
+    picks: "Picks" = None,
+    axes: "AxesLike" = None,
     show: bool = True,
 ) -> Figure:
     """Draw recorded trials, draws and their difference over time and frequency.
@@ -114,7 +117,7 @@ def plot_time_frequency(
 
 
 def plot_power_calibration(
-    power: dict, *, differ: dict | None = None, axes: Any = None, show: bool = True
+    power: dict, *, differ: dict | None = None, axes: "AxesLike" = None, show: bool = True
 ) -> Figure:
     """Draw recorded induced power of images against that of their draws.
 

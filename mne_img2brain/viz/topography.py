@@ -1,6 +1,6 @@
 """Figures of sensors and times: responses and scores with topographies."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import mne
@@ -12,6 +12,9 @@ from scipy.signal import find_peaks
 
 from .canvas import REAL, REFERENCE, UNITS, check_evoked, finish, get_axes, time_axis, unit_of
 
+if TYPE_CHECKING:
+    from .._types import AxesLike
+
 
 def plot_prediction(
     predicted: mne.Evoked,
@@ -21,7 +24,7 @@ def plot_prediction(
     ch_type: str | None = None,
     labels: tuple = ("Recorded", "Predicted"),
     title: str | None = None,
-    axes: Any = None,
+    axes: "AxesLike" = None,
     show: bool = True,
 ) -> Figure:
     """Draw a predicted beside a recorded response, with topographies and their difference.
@@ -121,7 +124,7 @@ def plot_score_joint(
     times: np.ndarray | list[float] | str = "peaks",
     ch_type: str | None = None,
     title: str | None = None,
-    axes: Any = None,
+    axes: "AxesLike" = None,
     show: bool = True,
 ) -> Figure:
     """Draw r of every sensor over time, with topographies; r has no unit.
@@ -255,7 +258,9 @@ def _front_to_back(info: mne.Info) -> np.ndarray:
     return plt.get_cmap("cividis")(0.9 * (y - y.min()) / span)
 
 
-def _times(evoked: mne.Evoked, times: Any, strength: np.ndarray | None = None) -> np.ndarray:
+def _times(
+    evoked: mne.Evoked, times: str | np.ndarray | list, strength: np.ndarray | None = None
+) -> np.ndarray:
     """Return when topographies are drawn: as asked for, or at the largest peaks after onset."""
     if not isinstance(times, str):
         when = np.atleast_1d(np.asarray(times, float))
@@ -279,7 +284,7 @@ def _times(evoked: mne.Evoked, times: Any, strength: np.ndarray | None = None) -
     return np.sort(evoked.times[after[peaks]])
 
 
-def _grid(axes: Any, n_times: int) -> tuple[Figure, np.ndarray]:
+def _grid(axes: "AxesLike", n_times: int) -> tuple[Figure, np.ndarray]:
     """Return two axes for time courses and three rows for topographies."""
     if axes is None:
         figure = plt.figure(
