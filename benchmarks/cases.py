@@ -219,6 +219,16 @@ def slopes(paths: dict, nave: int, steps: int = 10) -> dict:
         model = DiffusionRegressor(max_iter=0, random_state=0)
         return model.fit(data["tokens"], data["y"][:, :n], image_index=data["image_index"])
 
+    def fit_subjects(n: int) -> None:
+        rows = np.tile(np.arange(len(data["y"])), n)
+        noise = rng.standard_normal((len(rows), n_channels, n_times), np.float32)
+        DiffusionRegressor(max_iter=0, random_state=0).fit(
+            data["tokens"],
+            data["y"][rows] + noise,
+            image_index=data["image_index"][rows],
+            subjects=np.repeat(np.arange(n), len(data["y"])),
+        )
+
     def transform(n_draws: int, n_steps: int) -> None:
         model = BrainDiT(n_times, [0] * n_channels, data["tokens"].shape[2]).eval()
         noise = torch.as_tensor(rng.standard_normal((n_draws, n_channels, n_times), np.float32))
@@ -236,6 +246,7 @@ def slopes(paths: dict, nave: int, steps: int = 10) -> dict:
         "draws, sample": [lambda n=n: whole.sample(new, n) for n in (8, 16)],
         "channels, sample": [lambda m=m: m.sample(new, 8) for m in (half, whole)],
         "channels, predict": [lambda m=m: m.predict(new) for m in (half, whole)],
+        "subjects, fit": [lambda n=n: fit_subjects(n) for n in (3, 6)],
         "draws, transformer": [lambda n=n: transform(n, steps) for n in (32, 64)],
         "steps, transformer": [lambda n=n: transform(32, n) for n in (steps, 2 * steps)],
     }
