@@ -11,7 +11,7 @@ __all__ = ["CrossValidated", "cross_validated_r", "dependence", "images_at_fault
 
 #: Above this probability under chance nothing counts as learnt.
 LEVEL = 0.01
-_BATCH = 2000
+_BATCH = 500
 _MOST_IMAGES = 500
 
 

@@ -15,6 +15,7 @@ from ..diffusion import Denoiser, kept_seed
 from ..diffusion.processes import Processes
 from ..diffusion.selection import LEAST_TRIALS, NoiseSummary, compare_draws
 from ..mean.conditional_mean import ConditionalMean
+from ..mean.response_space import weighted_mean
 from ..metrics.cross_validated import images_at_fault
 from ..noise.by_subject import SubjectWhitener
 from ..noise.power import InducedPower
@@ -180,7 +181,8 @@ def asked_denoiser(regressor: "DiffusionRegressor") -> Denoiser:
 def _average(data: TrialArrays) -> np.ndarray:
     """Return the average response, of each sensor over the trials that have it."""
     if data.y_mask is None:
-        return np.tensordot(data.weight, data.y, axes=1) / data.weight.sum()
+        flat = data.y.reshape(len(data.y), -1)
+        return weighted_mean(flat, data.weight).astype(float).reshape(data.y.shape[1:])
     weight = data.weight[:, None] * data.y_mask
     total = np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
     return np.einsum("ic,ict->ct", weight, data.y) / total[:, None]
