@@ -1,52 +1,30 @@
 """The M/EEG response to an image: images and epochs in, generated epochs out."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what __getattr__ finds when it is asked
-    from . import baselines, datasets, metrics, stimulus, viz
+import lazy_loader
+
+if TYPE_CHECKING:
+    from . import baselines, datasets, experiments, metrics, stimulus, viz
     from ._sys_info import sys_info
     from .diffusion import Denoiser
-    from .encoder import ImageToBrainEncoder, read_encoder, write_generated
+    from .encoder import ImageToBrainEncoder, attribution, read_encoder, write_generated
     from .evaluation import evaluate
     from .regressor import DiffusionRegressor
     from .stimulus import ClipEmbedder, GaborEmbedder
 
 __version__ = "0.1.0"
 
-# Public name -> module that holds it. Read on first use, so that importing the package imports
-# neither torch nor transformers nor matplotlib.
-_HOME = {
-    "ClipEmbedder": "stimulus.clip",
-    "Denoiser": "diffusion",
-    "DiffusionRegressor": "regressor",
-    "GaborEmbedder": "stimulus.gabor",
-    "ImageToBrainEncoder": "encoder",
-    "evaluate": "evaluation",
-    "read_encoder": "encoder",
-    "sys_info": "_sys_info",
-    "write_generated": "encoder",
-}
-_MODULES = {
-    "attribution": "encoder.attribution",
-    **{
-        name: name
-        for name in ("baselines", "datasets", "experiments", "metrics", "stimulus", "viz")
+# Read on first use, so that importing the package imports neither torch nor matplotlib.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["baselines", "datasets", "experiments", "metrics", "stimulus", "viz"],
+    submod_attrs={
+        "_sys_info": ["sys_info"],
+        "diffusion": ["Denoiser"],
+        "encoder": ["ImageToBrainEncoder", "attribution", "read_encoder", "write_generated"],
+        "evaluation": ["evaluate"],
+        "regressor": ["DiffusionRegressor"],
+        "stimulus": ["ClipEmbedder", "GaborEmbedder"],
     },
-}
-
-__all__ = ["__version__", *sorted([*_HOME, *_MODULES])]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+)

@@ -264,15 +264,6 @@ def mark_unit(info: mne.Info, description: str, unit: str) -> None:
     info["description"] = f"{description}; {_NO_UNIT if unit == '' else f'unit {unit}'}"
 
 
-def has_unit(info: mne.Info) -> bool:
-    """Tell whether the data of an Info have units, or were whitened or z-scored.
-
-    info: Of epochs that a reader made, or that were saved since.
-    Returns: false where ``info["description"]`` says that there is none.
-    """
-    return _NO_UNIT not in (info["description"] or "")
-
-
 def concept_of_file(name: str) -> str:
     """Return the concept in the name of a THINGS file: ``coat_rack_13s.jpg`` is a coat_rack.
 

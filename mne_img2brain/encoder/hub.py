@@ -1,4 +1,9 @@
-"""Encoders on the Hugging Face Hub, with a model card written from the fit."""
+"""Encoders on the Hugging Face Hub, with a model card written from the fit.
+
+``huggingface_hub.ModelHubMixin`` would replace three calls (``create_repo``, ``upload_folder``,
+``snapshot_download``), and records parameters as the constructor is called, which ``set_params``
+and :func:`sklearn.base.clone` go past.
+"""
 
 import copy
 import os

@@ -71,19 +71,6 @@ class ChannelScaler:
         """
         return np.asarray(data, dtype=np.float64) * self._column(data, ch_types)
 
-    def to_dict(self) -> dict:
-        """Return the state as a dict that JSON can hold."""
-        return {"scales": dict(self.scales_)}
-
-    @classmethod
-    def from_dict(cls, state: dict) -> Self:
-        """Make a fitted scaler from :meth:`to_dict`."""
-        scaler = cls()
-        scaler.scales_ = {str(name): float(scale) for name, scale in state["scales"].items()}
-        if not all(scale > 0 and np.isfinite(scale) for scale in scaler.scales_.values()):
-            raise ValueError(f"Scales must be positive, got {scaler.scales_}.")
-        return scaler
-
     def _column(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> np.ndarray:
         """Scales as a column, one row per channel."""
         ch_types = _check_types(data, ch_types)

@@ -1,26 +1,15 @@
 """Images to tokens: loading, captions, embedders, one cache on disk."""
 
-import importlib
-from collections.abc import Callable
+import lazy_loader
 
 # Read on first use: a Gabor embedder needs neither torch nor transformers.
-_HOME = {
-    "Captioner": "captions",
-    "ClipEmbedder": "clip",
-    "GaborEmbedder": "gabor",
-    "check_images": "images",
-    "clip_score": "caption_score",
-    "load_rgb": "images",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Callable | type:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "caption_score": ["clip_score"],
+        "captions": ["Captioner"],
+        "clip": ["ClipEmbedder"],
+        "gabor": ["GaborEmbedder"],
+        "images": ["check_images", "load_rgb"],
+    },
+)

@@ -1,4 +1,3 @@
-import json
 from dataclasses import FrozenInstanceError
 
 import mne
@@ -412,8 +411,6 @@ def test_one_scale_per_type(rng):
     assert scaler.scales_ == pytest.approx(expected, rel=0.02, abs=0)
     standard = scaler.transform(data, types)
     np.testing.assert_allclose(scaler.inverse_transform(standard, types), data, rtol=1e-14)
-    again = ChannelScaler.from_dict(json.loads(json.dumps(scaler.to_dict())))
-    np.testing.assert_array_equal(again.transform(data, types), standard)
     # other units: the same standardised data, the other units back
     large = ChannelScaler().fit(1e6 * data, types)
     np.testing.assert_allclose(large.transform(1e6 * data, types), standard, rtol=1e-12)
@@ -431,8 +428,6 @@ def test_scaler_errors(rng):
         scaler.transform(data, ["eeg", "mag"])
     with pytest.raises(ValueError, match="type 'eeg' do not vary"):
         ChannelScaler().fit(np.ones((5, 2, 10)), ["eeg"] * 2)
-    with pytest.raises(ValueError, match="must be positive"):
-        ChannelScaler.from_dict({"scales": {"eeg": 0}})
 
 
 def _average_reference(epochs):
