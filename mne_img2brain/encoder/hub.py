@@ -2,7 +2,7 @@
 
 ``huggingface_hub.ModelHubMixin`` would replace three calls (``create_repo``, ``upload_folder``,
 ``snapshot_download``), and records parameters as the constructor is called, which ``set_params``
-and :func:`sklearn.base.clone` go past.
+and ``clone`` of scikit-learn go past.
 """
 
 import copy
