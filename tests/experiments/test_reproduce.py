@@ -459,7 +459,7 @@ def test_clip_scores(eeg_folder, tmp_path, monkeypatch):
         pairs = zip(images, captions, strict=True)
         return np.array([float(c.endswith(i.split("/")[-1])) for i, c in pairs])
 
-    monkeypatch.setattr("mne_img2brain.stimulus.caption_score.clip_score", ends_match)
+    monkeypatch.setattr("mne_img2brain.stimulus.clip_score", ends_match)
     scores = reproduce("things-eeg2", eeg_folder, tmp_path, **options)["clip_scores"]
     assert scores["split"].value_counts().to_dict() == {"train": 20, "test": 6}
     assert (scores["clip_score"] == 1).all()
@@ -467,7 +467,7 @@ def test_clip_scores(eeg_folder, tmp_path, monkeypatch):
     assert (tmp_path / "figures" / "clip-scores.png").stat().st_size > 5000
     assert json.loads((tmp_path / "skipped.json").read_text()) == {}
     # they are not computed again
-    monkeypatch.setattr("mne_img2brain.stimulus.caption_score.clip_score", None)
+    monkeypatch.setattr("mne_img2brain.stimulus.clip_score", None)
     again = reproduce("things-eeg2", eeg_folder, tmp_path, **options)["clip_scores"]
     pd.testing.assert_frame_equal(again, scores)
 
