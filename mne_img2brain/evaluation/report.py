@@ -1,7 +1,8 @@
 """The page of an evaluation."""
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -9,7 +10,7 @@ import mne
 import numpy as np
 
 from .. import viz
-from .._log import logger
+from .._log import progress_bar
 from .ceilings import NOTHING
 
 if TYPE_CHECKING:
@@ -21,29 +22,29 @@ if TYPE_CHECKING:
 
 def make_report(evaluation: "Evaluation") -> mne.Report:
     """Put an evaluation's table and figures on one page."""
-    logger.info("Drawing the report.")
     report = mne.Report(title="Images to brain responses: evaluation", verbose="error")
     report.add_html(summary_html(evaluation), title="Table", tags=("table",))
-    for title, figure, caption in _figures(evaluation):
+    for title, draw, caption in progress_bar(list(_figures(evaluation)), "Drawing the report"):
+        figure = draw()
         report.add_figure(figure, title=title, caption=caption, image_format="png")
         plt.close(figure)
     return report
 
 
-def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure", str]]:
-    """Yield title, figure and caption of everything there is to show."""
+def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, Callable[[], "Figure"], str]]:
+    """Yield title, what draws the figure, and caption of everything there is to show."""
     maps, curves = evaluation.maps, evaluation.curves
     names = evaluation.encoders
     for name in names:
         yield (
             f"{name}: evoked responses",
-            viz.plot_prediction(maps[f"{name}: predicted"], maps["recorded"], show=False),
+            partial(viz.plot_prediction, maps[f"{name}: predicted"], maps["recorded"], show=False),
             "Mean over images of the recorded and the predicted response, and their difference.",
         )
     r = {name: maps[f"{name}: r"] for name in names}
     yield (
         "r over time",
-        evaluation.plot_r_time(show=False),
+        partial(evaluation.plot_r_time, show=False),
         "Correlation across images with the mean of all trials. The ceiling is what the noise-free "
         "response would reach; in grey are times at which the recordings do not distinguish the "
         "images. Shaded: the window of the table.",
@@ -52,12 +53,14 @@ def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure", str]]:
         if np.isfinite(r[name].data).any() and np.abs(np.nan_to_num(r[name].data)).max() > 0:
             yield (
                 f"{name}: r of every sensor",
-                viz.plot_score_joint(r[name], title=f"{name}: r across images", show=False),
+                partial(
+                    viz.plot_score_joint, r[name], title=f"{name}: r across images", show=False
+                ),
                 "Correlation across images of every sensor.",
             )
     yield (
         "Identification",
-        evaluation.plot_identification(show=False),
+        partial(evaluation.plot_identification, show=False),
         "How often the predicted response of the right image is the one most like the recorded "
         "response.",
     )
@@ -65,7 +68,8 @@ def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure", str]]:
     if with_rsa:
         yield (
             "Representational similarity",
-            viz.plot_rsa(
+            partial(
+                viz.plot_rsa,
                 {name: course[:2] for name, course in with_rsa.items()},
                 next(iter(with_rsa.values()))[2],
                 show=False,
@@ -75,7 +79,9 @@ def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure", str]]:
     yield from _figures_of_draws(evaluation)
 
 
-def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure", str]]:
+def _figures_of_draws(
+    evaluation: "Evaluation",
+) -> Iterator[tuple[str, Callable[[], "Figure"], str]]:
     """Yield the figures on draws, if there are draws."""
     curves = evaluation.curves
     drawing = [name for name in evaluation.encoders if "ranks" in curves[name]]
@@ -84,7 +90,8 @@ def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure",
     times, _, real = curves[drawing[0]]["sd"]
     yield (
         "Trial-to-trial variability",
-        viz.plot_trial_sd(
+        partial(
+            viz.plot_trial_sd,
             times,
             {name: curves[name]["sd"][1] for name in drawing},
             real,
@@ -97,7 +104,8 @@ def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure",
     freqs, _, real = curves[drawing[0]]["spectrum"]
     yield (
         "Spectra",
-        viz.plot_spectra(
+        partial(
+            viz.plot_spectra,
             freqs,
             {name: curves[name]["spectrum"][1] for name in drawing},
             real,
@@ -107,7 +115,7 @@ def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure",
     )
     yield (
         "Calibration",
-        evaluation.plot_calibration(show=False),
+        partial(evaluation.plot_calibration, show=False),
         "Ranks of real single-trial values among the draws, and how many are inside the draws' "
         "central intervals.",
     )
@@ -116,7 +124,7 @@ def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure",
             continue
         yield (
             f"{name}: induced power",
-            evaluation.plot_power(name, show=False),
+            partial(evaluation.plot_power, name, show=False),
             "Power of single trials after the average of the image's trials is taken off, the mean "
             "over images and sensors: recorded trials and draws against their baseline, draws "
             "against recorded trials; and power of images, over sensors and times, against that "
@@ -125,7 +133,7 @@ def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, "Figure",
         recorded, generated = (evaluation.tfr[one]["coherence"] for one in ("recorded", name))
         yield (
             f"{name}: inter-trial coherence",
-            viz.plot_time_frequency(recorded, generated, kind="coherence", show=False),
+            partial(viz.plot_time_frequency, recorded, generated, kind="coherence", show=False),
             "How alike the phases of an image's trials are, free of the bias of few trials.",
         )
 
