@@ -11,7 +11,7 @@ from .data import simulate
 from .machine import ceilings, describe
 
 PEERS = ("himalaya_kernel", "himalaya_kernel_tokens", "himalaya_ridge", "pca_ols")
-ROWS = ("fit", "mapped", "trials", "evaluate", "write", "slopes")
+ROWS = ("fit", "mapped", "trials", "network", "evaluate", "write", "slopes")
 
 
 def run(case: str, **arguments: object) -> dict | None:
@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=250)
     parser.add_argument("--tokens", type=int, default=17)
     parser.add_argument("--features", type=int, default=768)
+    parser.add_argument("--width", type=int, default=512, help="of the transformer")
+    parser.add_argument("--batch", type=int, default=256, help="of its training")
     parser.add_argument("--judged", type=int, nargs=3, default=[200, 20, 8],
                         metavar=("IMAGES", "TRIALS", "DRAWS"))  # fmt: skip
     parser.add_argument("--folder", type=Path, help="for simulated data; temporary by default")
@@ -71,6 +73,9 @@ def main() -> None:
             paths = simulate(folder, args.mapped_images, n_trials=4, nave=1, **sizes)
             what = f"fit, {args.mapped_images} images x 4 trials, memory-mapped"
             report(what, run("ours", paths=paths, nave=1, mapped=True))
+        if "network" in rows:
+            found = run("network", width=args.width, batch=args.batch, **sizes) or {}
+            print(", ".join(f"{k} {v:.3g}" if k != "device" else v for k, v in found.items()))
         if "evaluate" in rows:
             n_images, n_trials, n_draws = args.judged
             paths = simulate(folder, 2 * n_images, n_trials=n_trials, nave=1, **sizes)

@@ -255,6 +255,13 @@ def slopes(paths: dict, nave: int, steps: int = 10) -> dict:
     }
 
 
+def network(**sizes: int) -> dict:
+    """Training and sampling of the transformer beside a bare loop."""
+    from .network import network
+
+    return network(**sizes)
+
+
 if __name__ == "__main__":
     import warnings
 
