@@ -360,6 +360,24 @@ def test_tokens_of_half_precision_are_no_warning(linear):
     assert np.abs(difference).max() < 0.02 * whole.predict(tokens).std()
 
 
+def test_defaults_of_sampling_and_what_eta_adds(fitted):
+    """25 steps of the second-order solver, 50 of DDIM; with eta, noise at every step."""
+    model, tokens = fitted
+
+    def sample(**options):
+        return model.sample(tokens[:3], 4, random_state=0, **options)
+
+    assert_allclose(sample(), sample(solver="dpm", n_steps=25), rtol=0)
+    ddim = sample(solver="ddim")
+    assert_allclose(ddim, sample(solver="ddim", n_steps=50), rtol=0)
+    scale = ddim.std()
+    assert np.abs(ddim - sample(solver="ddim", n_steps=25)).max() > 1e-4 * scale
+    stirred = sample(solver="ddim", eta=1.0)
+    assert_allclose(stirred, sample(solver="ddim", eta=1.0), rtol=0)
+    assert np.abs(stirred - ddim).max() > 0.1 * scale
+    assert stirred.std() == pytest.approx(scale, rel=0.3)
+
+
 def test_other_width_is_an_error(fitted):
     model, tokens = fitted
     with pytest.raises(ValueError, match="expecting 5 features"):
