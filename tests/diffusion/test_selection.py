@@ -22,14 +22,17 @@ class Identity:
 def drawing(make, shape):
     """Make a denoiser whose draws are ``make(tokens of each draw, white noise)``."""
 
+    asked = []
+
     def draw(tokens, image_index, noise, subject=None, own_mean=None):
+        asked.append(subject)
         assert np.all(np.diff(image_index) >= 0)
         for draws in np.array_split(np.arange(len(image_index)), 3):
             yield draws, make(tokens[image_index[draws]], noise(draws, 0))
 
     return types.SimpleNamespace(
         draw=draw, mean=lambda tokens, subject: np.zeros((len(tokens), *shape)),
-        whitener_=Identity(),
+        whitener_=Identity(), asked=asked,
     )  # fmt: skip
 
 
@@ -41,7 +44,7 @@ def recording(make, seed, n_images=120, shape=(4, 32), subject=None, by_trial=Fa
     y = make(tokens[image], rng.standard_normal((len(image), *shape)))
     n = len(image)
     data = TrialArrays(
-        tokens, image, y, np.ones(n), np.zeros(shape[0], int), subject, None, None, shape
+        tokens, image, y, np.ones(n), np.zeros(shape[0], int), None, subject, None, shape
     )
     held = image % 3 > 0
     return data, SplitPlan(np.arange(n) if by_trial else image, image % 5, held, by_trial)
@@ -110,8 +113,13 @@ def test_few_images_and_subjects():
     assert found["gain"] == found["gain_error"] == 0
     # subjects have their own draws
     data, plan = recording(louder, 0, subject=np.arange(480) % 2)
-    found = compare_draws(drawing(louder, (4, 32)), data, plan, 0)
+    model = drawing(louder, (4, 32))
+    found = compare_draws(model, data, plan, 0)
     assert found["gain"] > found["threshold"]
+    assert set(model.asked[0]) == {0, 1}
+    model = drawing(white, (4, 32))
+    compare_draws(model, *recording(white, 0), 0)
+    assert model.asked == [None]
 
 
 @pytest.mark.parametrize("n_times", [1, 2, 3])
