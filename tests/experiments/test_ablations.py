@@ -330,6 +330,15 @@ def test_wrong_arguments(arguments, error, message, tokens, epochs, tmp_path):
         ablate(tokens, given.pop("epochs"), tmp_path / "out", **given)
 
 
+def test_too_few_images_to_judge_are_told_before_a_fit(tokens, epochs, tmp_path, counted):
+    few = epochs[epochs.metadata["image_id"] < 4]
+    few.metadata = few.metadata.drop(columns="concept")
+    with pytest.raises(ValueError, match="1 of 4 images are for test, and judging needs three"):
+        ablate(tokens[:4], few, tmp_path, **FAST)
+    assert counted == []
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_subject_at_a_time(tokens, epochs, tmp_path):
     two = epochs.copy()
     two.metadata = two.metadata.assign(subject=np.arange(len(two)) % 2)
