@@ -95,7 +95,8 @@ def prepare(
 ) -> Study:
     """Pair images with trials, embed them once, and hold some out.
 
-    Raises ValueError if there are several subjects, or images and epochs do not match.
+    Raises ValueError if there are several subjects, images and epochs do not match, or too few
+        images are left to judge by.
     """
     recording = read_recording(epochs)
     subjects = sorted(set(map(str, recording.subject)))
@@ -115,6 +116,12 @@ def prepare(
         tokens = tokens.reshape(len(tokens), -1, tokens.shape[-1])
     group = merge_groups(image_idx, trial_groups(recording, groups))
     test = held_out_groups(group, test_fraction, np.random.default_rng(seed))
+    n_images, n_test = len(np.unique(image)), len(np.unique(image[test]))
+    if n_test < 3:
+        raise ValueError(
+            f"{n_test} of {n_images} images are for test, and judging needs three; give more "
+            "images, or a larger test_fraction."
+        )
     if n_image_tokens is None:
         n_image_tokens = count_image_tokens(embedder, images, tokens, stimuli.captions)
     if not 0 < n_image_tokens <= tokens.shape[1]:

@@ -202,12 +202,6 @@ def ablate(
             images, epochs, image_ids, captions, groups, embedder, n_image_tokens, test_fraction,
             random_state,
         )  # fmt: skip
-        n_test = int((study.split["set"] == "test").sum())
-        if n_test < 3:
-            raise ValueError(
-                f"{n_test} of {len(study.split)} images are for test, and judging needs three; "
-                "give more images, or a larger test_fraction."
-            )
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / ".lock", timeout=0)
