@@ -310,9 +310,7 @@ def _smooth(
     return (features @ rotated.vectors).astype(responses.dtype) @ coef
 
 
-def _expand(
-    model: Model, spaces: list[Space], fold: np.ndarray, judged: np.ndarray | slice = slice(None)
-) -> np.ndarray:
+def _expand(model: Model, spaces: list[Space], fold: np.ndarray, judged: np.ndarray) -> np.ndarray:
     """Return the out-of-fold predictions of a model for the judged targets."""
     if model.kind == "ridge":
         return model.predicted

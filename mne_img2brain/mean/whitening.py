@@ -69,18 +69,16 @@ class Whitener:
         def add(parts: list[np.ndarray]) -> np.ndarray:
             total = np.zeros((n, n) if dense else n)
             for part in parts:
-                total += products(part)
+                x = (deviations[part[0] : part[-1] + 1] / self.scale_).reshape(-1, *self.shape)
+                x = self._times(x, self.time_[1]) if axis == 1 else self._space(x, self.space_[1])
+                if not dense:
+                    total += np.square(x).sum(axis=tuple({0, 1, 2} - {axis}))
+                elif axis == 2:
+                    flat = x.reshape(-1, n)
+                    total += flat.T @ flat
+                else:
+                    total += (x @ x.mT).sum(axis=0)
             return total
-
-        def products(part: np.ndarray) -> np.ndarray:
-            x = (deviations[part[0] : part[-1] + 1] / self.scale_).reshape(-1, *self.shape)
-            x = self._times(x, self.time_[1]) if axis == 1 else self._space(x, self.space_[1])
-            if not dense:
-                return np.square(x).sum(axis=tuple({0, 1, 2} - {axis}))
-            if axis == 2:
-                flat = x.reshape(-1, n)
-                return flat.T @ flat
-            return (x @ x.mT).sum(axis=0)
 
         parts = blocks_of(np.arange(len(deviations)), deviations.shape[1])
         total = sum(in_threads(add, [parts[first::_GROUPS] for first in range(_GROUPS)]))
