@@ -26,12 +26,7 @@ _PATIENCE = 120  # seconds that a writer waits for another
 
 
 def as_path(path: object, name: str = "fname") -> Path:
-    """Return a path, or say that something is none.
-
-    name: what the parameter is called.
-    Raises TypeError if it is no path.
-    Raises ValueError if no file can have that name.
-    """
+    """Return a path, or say that something is none."""
     if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
         raise TypeError(f"{name} is a {type(path).__name__}, {path!r}; give the path of a file.")
     if not os.fspath(path) or "\0" in os.fspath(path):
@@ -44,9 +39,6 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file in one step: whole, or not at all.
 
     path: the file. Folders on the way are made; a link stays, what it points to is replaced.
-    Yields: write here; it becomes the file when the block ends without an error.
-    Raises OSError if it cannot be written; the message names the file. What was there before is
-        kept.
     """
     path = Path(os.path.realpath(path))
     with naming(path):
@@ -66,10 +58,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text file in one step: whole, or not at all.
-
-    text: what is in it.
-    """
+    """Write a text file in one step: whole, or not at all."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -80,10 +69,8 @@ def write_together(folder: Path, writers: dict[str, Callable[[Path], None]]) -> 
     A process that stops on the way leaves the old files, or the new ones, part of them under their
     names and part in a folder beside them: :func:`places` says where to look.
 
-    folder: where to; it is made where it is not there.
     writers: name -> function that is given the path to write to, in the order in which files get
         their names. The last is the one that says of what the others are, by :func:`digest` say.
-    Raises OSError if one cannot be written; the message names it. What was there before is kept.
     """
     folder = Path(os.path.realpath(folder))
     with _made(folder):
@@ -136,11 +123,7 @@ def _made(folder: Path, keep: bool = True) -> Iterator[None]:
 
 
 def try_folder(folder: Path) -> None:
-    """Raise where files cannot be written to a folder, before the work they are of.
-
-    folder: it need not be there, and is not afterwards if it was not before.
-    Raises OSError if they cannot.
-    """
+    """Raise where files cannot be written to a folder, before the work they are of."""
     folder = Path(os.path.realpath(folder))
     with _made(folder, keep=False), naming(folder):
         probe = folder / f"{_PART}{secrets.token_hex(6)}"
@@ -154,7 +137,6 @@ def try_folder(folder: Path) -> None:
 def places(folder: Path) -> list[list[Path]]:
     """Where complete sets of files may be: the folder itself, and where a writer stopped.
 
-    folder: what :func:`write_together` was given.
     Returns: of each set, the folder of the file that says of what the others are, then those to
         look for others in.
     """
@@ -178,10 +160,7 @@ def digest(path: Path) -> dict[str, int | str]:
 
 
 def sync(path: Path) -> None:
-    """Push a file or the names in a folder to the disk, that a loss of power spares them.
-
-    path: the file or folder.
-    """
+    """Push a file or the names in a folder to the disk, that a loss of power spares them."""
     if path.is_dir() and os.name == "nt":
         return
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
@@ -260,11 +239,7 @@ def _sweep_parts(folder: Path) -> None:
 
 
 def check_fif_file(path: Path, label: str) -> None:
-    """Refuse a file that MNE cannot read as FIF, or would read for ever; compressed ones pass.
-
-    label: what errors call it.
-    Raises ValueError if it is empty, or none.
-    """
+    """Refuse a file that MNE cannot read as FIF, or would read for ever; compressed ones pass."""
     if not path.stat().st_size:
         raise ValueError(f"{label} is empty; fetch or copy it again.")
     with path.open("rb") as stream:
@@ -279,10 +254,6 @@ def check_fif(content: bytes | mmap.mmap, name: str) -> None:
 
     Each tag of a FIF file says where the next one is. MNE follows them: backwards too, without
     end.
-
-    content: the file, or its beginning.
-    name: what errors call it.
-    Raises ValueError if it is none, or its tags do not lead from its beginning to its end.
     """
     at, kind, n_tags = 0, 0, 0
     while at != -1:

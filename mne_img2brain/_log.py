@@ -15,24 +15,14 @@ _DELAY = 2.0  # seconds: what is done sooner needs no bar
 
 
 def progress_bar(iterable: list | range, mesg: str) -> "Iterable":
-    """Iterate with MNE's progress bar, once it takes long, where MNE's log level is INFO or lower.
-
-    iterable: what is iterated over.
-    mesg: what the bar says.
-    Returns: the items of ``iterable``.
-    """
+    """Iterate with MNE's progress bar, once it takes long, at MNE's log level INFO or lower."""
     if logger.getEffectiveLevel() > logging.INFO:
         return iter(iterable)
     return iter(ProgressBar(iterable, mesg=mesg, delay=_DELAY))
 
 
 def progress(n: int, mesg: str) -> Callable[[int], None]:
-    """Return what moves such a bar on, for what comes in parts of any size.
-
-    n: how many there are.
-    mesg: what the bar says.
-    Returns: is told how many more are done.
-    """
+    """Return what moves such a bar on, for what comes in parts of any size."""
     if logger.getEffectiveLevel() > logging.INFO:
         return lambda done: None
     return ProgressBar(n, mesg=mesg, delay=_DELAY).update_with_increment_value

@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """Turn ``"auto"`` into the accelerator that is there, else the CPU.
-
-    device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` ...
-    Raises ValueError if the device is not known to PyTorch or not present on this machine.
-    """
+    """Turn ``"auto"`` into the accelerator that is there, else the CPU."""
     there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if device is None or str(device) == "auto":
         if there is None:
@@ -61,7 +57,6 @@ def accelerated(module: torch.nn.Module, *, reduced: bool = False) -> Callable:
 
     reduced: whether products are computed in bfloat16 on CUDA: good enough for a gradient, but
         draws would differ by a hundredth of their SD from those on a CPU.
-    Returns: with the module's arguments; it returns float32.
     """
     if next(module.parameters()).device.type != "cuda":
         return module
@@ -129,10 +124,7 @@ def seeded_init(seed: int, device: str | torch.device = "cpu") -> Iterator[None]
 
 
 def seed_from(random_state: "RandomState") -> int:
-    """Draw one 32-bit seed from what scikit-learn calls a ``random_state``.
-
-    random_state: ``None`` is fresh entropy from the operating system, never the global generator.
-    """
+    """Draw one 32-bit seed from what scikit-learn calls a ``random_state``."""
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     if isinstance(random_state, np.random.Generator):

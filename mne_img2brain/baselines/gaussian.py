@@ -124,8 +124,6 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 def draw_generators(seed: int, image: int, n_draws: int) -> list[np.random.Generator]:
     """Return the generators of the draws of one image.
 
-    seed: the seed of the call.
-    image: the position of the image in the call.
     Returns: generator ``d`` depends on the seed, the image and ``d`` alone.
     """
     sequences = (np.random.SeedSequence(seed, spawn_key=(image, d)) for d in range(n_draws))

@@ -22,11 +22,6 @@ def read_images(source: str) -> tuple[list[str] | str, list[str] | None]:
 
     source: a folder of images; a ``.txt`` or ``.csv`` list of paths; a ``.npy`` file of tokens; or
         ``metadata:COLUMN``.
-    Returns images: paths; or, for tokens and metadata, what ``ImageToBrainEncoder.fit`` takes in
-        their place.
-    Returns captions: the column ``caption`` of a list, where there is one.
-    Raises ValueError if there are no images.
-    Raises FileNotFoundError if there is no such file or folder, or images of a list are not there.
     """
     if source.startswith(METADATA):
         if source == METADATA:
@@ -95,10 +90,7 @@ def _resolved(names: list[str], path: Path) -> list[str]:
 
 
 def read_captions(path: Path | None, images: list[str] | str) -> list[str] | None:
-    """Read captions, one a line.
-
-    Raises ValueError if there is not one per image.
-    """
+    """Read captions, one a line."""
     if path is None:
         return None
     captions = _lines(Path(path), "--captions")
@@ -111,12 +103,7 @@ def read_captions(path: Path | None, images: list[str] | str) -> list[str] | Non
 
 
 def read_epochs(path: str, subject_column: str | None = None) -> mne.BaseEpochs:
-    """Read epochs; a column of the metadata may say whose each is.
-
-    Returns: with the column ``subject``, where one was named.
-    Raises FileNotFoundError if there is no such file.
-    Raises ValueError if there is no such column, or the file holds no epochs.
-    """
+    """Read epochs; a column of the metadata may say whose each is."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"EPOCHS: there is no file {str(path)!r}.")
     check_fif_file(Path(path), f"EPOCHS: {str(path)!r}")
@@ -138,11 +125,7 @@ def read_epochs(path: str, subject_column: str | None = None) -> mne.BaseEpochs:
 
 
 def split_subjects(epochs: mne.BaseEpochs) -> mne.BaseEpochs | dict[str, mne.BaseEpochs]:
-    """Give each subject its epochs.
-
-    epochs: of one or more subjects.
-    Returns: as they are where there is one subject.
-    """
+    """Give each subject its epochs."""
     if epochs.metadata is None or "subject" not in epochs.metadata:
         return epochs
     subject = np.array([subject_name(value) for value in epochs.metadata["subject"]], dtype=object)
@@ -152,10 +135,7 @@ def split_subjects(epochs: mne.BaseEpochs) -> mne.BaseEpochs | dict[str, mne.Bas
 
 
 def encoder_names(folders: list[str]) -> list[str]:
-    """Name encoders by their folders, with as many folders above as tell them apart.
-
-    Raises ValueError if a folder is given twice.
-    """
+    """Name encoders by their folders, with as many folders above as tell them apart."""
     paths = [Path(folder).resolve() for folder in folders]
     if len(set(paths)) < len(paths):
         raise ValueError("An encoder is given twice.")

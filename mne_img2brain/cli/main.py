@@ -49,12 +49,7 @@ _WRONG_INPUT = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command.
-
-    argv: the arguments; ``None`` is those of the process.
-    Returns: 0: all went well.
-    Raises SystemExit: with status 2, after one line on standard error, if the input is wrong.
-    """
+    """Run a command."""
     runs = {
         "fit": _fit, "predict": _predict, "evaluate": _evaluate, "ablate": _ablate,
         "reproduce": _reproduce,

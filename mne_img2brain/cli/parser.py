@@ -61,10 +61,7 @@ def _number(text: str) -> float:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of all commands.
-
-    Returns: ``command`` of what it parses is the name of the command.
-    """
+    """Make the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="mne-img2brain",
         description="The M/EEG response to an image: images in, epochs out.",

@@ -63,11 +63,7 @@ def simulate_images(
 
 
 def generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
-    """Return a generator of random numbers.
-
-    random_state: seed; None is fresh entropy.
-    Raises ValueError if it is neither.
-    """
+    """Return a generator of random numbers."""
     check_parameters(
         SimpleNamespace(random_state=random_state),
         random_state=(Integer(0), np.random.Generator, np.random.SeedSequence, None),
@@ -78,8 +74,6 @@ def generator(random_state: int | np.random.Generator | None) -> np.random.Gener
 def image_features(images: "Images", n_pixels: int = 32) -> np.ndarray:
     """Measure contrast, orientation, colour and luminance in each quarter of the visual field.
 
-    images: images, as the encoder takes them.
-    n_pixels: images are reduced to this height and width first.
     Returns (n_images, 4, 8): quarters upper left, upper right, lower left, lower right; features:
         fine contrast, coarse contrast, energy at 0, 45, 90 and 135 degrees, colour contrast,
         luminance.

@@ -375,11 +375,7 @@ def _n_items(shape: Any) -> int:
 
 
 def check_depth(value: Any) -> None:
-    """Refuse containers in containers in containers: who looks through them must come to an end.
-
-    value: What was pickled.
-    Raises ValueError if it is nested too deep.
-    """
+    """Refuse containers in containers in containers: who looks through them must come to an end."""
     seen: set[int] = set()
     level = [value]
     for _ in range(_MAX_DEPTH):

@@ -32,10 +32,7 @@ _KEEP_BYTES = 64 * 2**20
 
 
 class MappedFile:
-    """A file as memory, whose pages can be handed back.
-
-    buffer: its content, read only.
-    """
+    """A file as memory, whose pages can be handed back."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
@@ -48,10 +45,7 @@ class MappedFile:
         self._n_seen = 0
 
     def saw(self, n_bytes: int) -> None:
-        """Count bytes that were read, and hand pages back when there are many.
-
-        n_bytes: how many bytes were read since the last call.
-        """
+        """Count bytes that were read, and hand pages back when there are many."""
         self._n_seen += n_bytes
         if self._n_seen >= _KEEP_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             # the map is read only: what is dropped comes back from the file when it is touched
@@ -62,12 +56,7 @@ class MappedFile:
 def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[Any, MappedFile]:
     """Read a pickle of arrays and builtin containers.
 
-    offset: where in the file the pickle begins.
     Returns value: what was pickled. Arrays are read-only views of the file.
-    Returns mapped: the file they are views of.
-    Raises RefusedError if the pickle asks for anything but arrays and builtin containers; it is
-        named.
-    Raises ValueError if the file is cut short or is no pickle.
     """
     mapped = path if isinstance(path, MappedFile) else MappedFile(path)
     try:
@@ -93,8 +82,6 @@ def read_npy(path: str | os.PathLike) -> tuple[Any, MappedFile]:
 
     Returns value: the array, as a view of the file; what a 0-dimensional object array holds; or,
         where there is no NPY header, what was pickled.
-    Raises RefusedError if a pickle inside asks for anything but arrays and builtin containers.
-    Raises ValueError if the file is cut short, or neither an NPY file nor a pickle.
     """
     mapped = MappedFile(path)
     if mapped.buffer[:6] != np.lib.format.MAGIC_PREFIX:
@@ -141,14 +128,7 @@ def _npy_header(path: Path) -> tuple[tuple, bool, np.dtype, int]:
 
 
 def read_torch_zip(path: str | os.PathLike) -> tuple[Any, MappedFile]:
-    """Read arrays that were put in a ``.pt`` file as NumPy arrays, without torch.
-
-    path: a file that ``torch.save`` wrote.
-    Returns value: what was saved; arrays are views of the file.
-    Raises TensorInsideError if it holds tensors, which torch has to read.
-    Raises RefusedError if it asks for anything but arrays and builtin containers.
-    Raises ValueError if it is not such a file.
-    """
+    """Read arrays that were put in a ``.pt`` file as NumPy arrays, without torch."""
     mapped = MappedFile(path)
     try:
         if not zipfile.is_zipfile(mapped.path):

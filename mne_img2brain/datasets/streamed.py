@@ -28,8 +28,6 @@ class ArrayTrials(Trials):
     """Trials of an array, shape (..., n_repetitions, n_channels, n_times), on disk.
 
     array: A view of a file; any number of leading axes count conditions.
-    rows: Which channels, in which order.
-    mapped: The file that ``array`` is a view of.
     """
 
     def __init__(self, array: np.ndarray, rows: np.ndarray, mapped: Any = None) -> None:
@@ -65,12 +63,8 @@ class Preparation:
     edge effects out of the window. All three are linear, so that they commute with averaging.
 
     times (n_times,): seconds from image onset, as in the file.
-    baseline: first and last time of the baseline to subtract; None is none.
-    resample: sampling rate to change to, in Hz.
-    tmin, tmax: first and last time to keep; None keeps all.
     times (n_times,): seconds from image onset, afterwards.
     sfreq: sampling rate afterwards, in Hz.
-    baseline: first and last time of the baseline that is subtracted.
     """
 
     def __init__(
@@ -135,9 +129,7 @@ class Preparation:
 class Stream:
     """Which trials make up each epoch, and what is done to them.
 
-    trials: what is on disk.
     addresses: for every epoch the trials it is the mean of.
-    preparation: what is done to it.
     """
 
     def __init__(self, trials: Trials, addresses: list[list], preparation: Preparation) -> None:
@@ -162,10 +154,7 @@ class StreamedEpochs(mne.BaseEpochs):
     ``epochs["session == 1"]``) without reading anything; ``get_data`` and ``load_data`` read what
     is left. MNE can pick channels or crop once they are loaded.
 
-    stream: one item per epoch.
     events (n_epochs, 3): one event per epoch.
-    event_id: names of the event codes.
-    metadata: one row per epoch.
     baseline: the baseline that the trials have; recorded, not subtracted again.
     """
 
@@ -193,10 +182,7 @@ class StreamedEpochs(mne.BaseEpochs):
         return self._stream.read(self.selection[idx])[self.picks]
 
     def load_data(self) -> Self:
-        """Read all trials that are left.
-
-        Returns: the object itself, now in memory.
-        """
+        """Read all trials that are left."""
         super().load_data()
         self._stream = None
         return self

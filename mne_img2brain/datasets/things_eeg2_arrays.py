@@ -12,10 +12,7 @@ __all__ = ["READERS", "Arrays", "sessions_of"]
 
 
 class Arrays(NamedTuple):
-    """What a file holds: the data, and of UBP the names of images and the sessions of trials.
-
-    mapped: the file, where the data are mapped in place.
-    """
+    """What a file holds: the data, and of UBP the names of images and the sessions of trials."""
 
     data: np.ndarray
     ch_names: list

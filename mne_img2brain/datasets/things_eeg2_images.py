@@ -92,10 +92,7 @@ def content_hash(metadata: dict[str, list[str]]) -> str:
 
 
 def read_image_metadata(path: str | os.PathLike) -> dict[str, list[str]]:
-    """Read ``image_metadata.npy``, or the same lists as JSON.
-
-    Raises ValueError if lists are missing or of different lengths.
-    """
+    """Read ``image_metadata.npy``, or the same lists as JSON."""
     path = as_path(path, "path")
     if path.suffix == ".json":
         return check_lists(read_json(path), str(path))
@@ -103,10 +100,7 @@ def read_image_metadata(path: str | os.PathLike) -> dict[str, list[str]]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file, or say that it is none.
-
-    Raises ValueError if it is no JSON.
-    """
+    """Read a JSON file, or say that it is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -114,13 +108,7 @@ def read_json(path: Path) -> Any:
 
 
 def check_lists(found: dict, label: str) -> dict[str, list[str]]:
-    """Return the six lists of images.
-
-    found: what may hold them.
-    label: what errors call it.
-    Raises ValueError if lists are missing or of different lengths, or an image would not be in the
-        folder of images.
-    """
+    """Return the six lists of images."""
     missing = [key for key in _KEYS if not isinstance(found, dict) or key not in found]
     if missing:
         raise ValueError(
@@ -140,11 +128,7 @@ def check_lists(found: dict, label: str) -> dict[str, list[str]]:
 
 
 def find_image_metadata(path: Path, images_dir: str | os.PathLike | None) -> Path:
-    """Look for the metadata beside the data, above them, and beside the images.
-
-    path: where the data are.
-    images_dir: where the images are.
-    """
+    """Look for the metadata beside the data, above them, and beside the images."""
     places = [path, *list(path.resolve().parents)[:3]]
     if images_dir is not None:
         places += [Path(images_dir), Path(images_dir).parent]
@@ -165,8 +149,6 @@ def image_table(
 ) -> pd.DataFrame:
     """List the image of every condition, in the order of conditions.
 
-    n_conditions: how many conditions the data have.
-    label: what errors call the data.
     Returns (n_conditions, 2): ``concept``, and ``image``: the path below the folder of the images.
     """
     folders, files = metadata[f"{split}_img_concepts"], metadata[f"{split}_img_files"]
@@ -190,8 +172,6 @@ def ubp_table(images: np.ndarray, split: str, n_conditions: int, label: str) -> 
     """List the images that a UBP file names itself.
 
     images (n_conditions, n_repetitions): paths.
-    n_conditions: how many conditions the data have.
-    label: what errors call the file.
     Returns (n_conditions, 2): as :func:`image_table`.
     """
     images = np.asarray(images)
@@ -215,8 +195,6 @@ def locate_images(
 ) -> pd.DataFrame:
     """Replace the paths of images by where they are on this machine.
 
-    table: with ``image``, relative paths.
-    path: where the data are.
     images_dir: the folder that holds ``training_images`` and ``test_images``; None looks beside
         the data and leaves the paths relative where there is none.
     """

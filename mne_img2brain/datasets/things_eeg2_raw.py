@@ -98,13 +98,7 @@ def load_raw(
 ) -> tuple[list, Any]:
     """Cut raw recordings into epochs.
 
-    files: one recording per session.
-    images: ``concept`` and ``image`` of every condition.
-    average: whether to average the trials of each image.
-    baseline: what to subtract.
     tmin, tmax: first and last time in seconds; None is -0.2 and 1 s.
-    resample: sampling rate in Hz.
-    Returns images: the image of each epoch.
     """
     tmin, tmax = (_WINDOW[0] if tmin is None else tmin), (_WINDOW[1] if tmax is None else tmax)
     baseline = (None, 0.0) if isinstance(baseline, str) and baseline == "auto" else baseline

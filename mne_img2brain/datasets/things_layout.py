@@ -28,13 +28,7 @@ _NO_UNIT = "no unit: whitened or z-scored"
 
 
 def find_files(path: Path, patterns: Sequence[str], depth: int = 3) -> list[Path]:
-    """Find files below a folder, not deeper than some folders.
-
-    path: The folder.
-    patterns: Patterns of file names.
-    depth: How many folders down.
-    Returns: sorted.
-    """
+    """Find files below a folder, not deeper than some folders."""
     found = set()
     for pattern in patterns:
         for level in range(depth + 1):
@@ -43,11 +37,7 @@ def find_files(path: Path, patterns: Sequence[str], depth: int = 3) -> list[Path
 
 
 def check_folder(path: str | os.PathLike) -> Path:
-    """Return the path, or say that it is not there.
-
-    path: A file or folder.
-    Returns: the same.
-    """
+    """Return the path, or say that it is not there."""
     path = as_path(path, "path").expanduser()
     if not path.exists():
         raise FileNotFoundError(f"There is no folder {path}; give the one that holds the data.")
@@ -55,11 +45,7 @@ def check_folder(path: str | os.PathLike) -> Path:
 
 
 def check_asked(**asked: object) -> None:
-    """Raise unless what a reader was asked for is of the kinds it takes.
-
-    **asked: ``average``, ``mvnn``, ``tmin``, ``tmax``, ``resample``.
-    Raises ValueError if one is not.
-    """
+    """Raise unless what a reader was asked for is of the kinds it takes."""
     seconds = (Number(-3600, 3600), None)
     kinds = {
         "average": bool,
@@ -72,11 +58,7 @@ def check_asked(**asked: object) -> None:
 
 
 def check_baseline(baseline: "Baseline") -> None:
-    """Raise unless a baseline is "auto", None or two times.
-
-    baseline: What the user gave.
-    Raises ValueError if it is not.
-    """
+    """Raise unless a baseline is "auto", None or two times."""
     if baseline is None or (isinstance(baseline, str) and baseline == "auto"):
         return
     if not isinstance(baseline, (tuple, list)) or len(baseline) != 2:
@@ -86,12 +68,7 @@ def check_baseline(baseline: "Baseline") -> None:
 
 
 def check_plain(names: Sequence[str], label: str) -> None:
-    """Raise where a name that somebody wrote into a file leads out of a folder.
-
-    names: Names of folders and files.
-    label: What errors call the list.
-    Raises ValueError if one is a path, or of no file.
-    """
+    """Raise where a name that somebody wrote into a file leads out of a folder."""
     for name in names:
         if name in ("", ".", "..") or re.search(r"[/\\\0:]", name):
             raise ValueError(f"{label} holds {name!r}, which is not the plain name of a file.")
@@ -102,9 +79,6 @@ def align_times(times: Sequence | np.ndarray, n_times: int, label: str) -> np.nd
 
     Files of the 250 Hz variants list the 300 times of an epoch whose baseline was cut off.
 
-    times: Seconds, as the file lists them.
-    n_times: Samples per trial.
-    label: What errors call the file.
     Returns (n_times,): the last ``n_times`` of the list.
     """
     try:
@@ -130,10 +104,7 @@ def align_times(times: Sequence | np.ndarray, n_times: int, label: str) -> np.nd
 def channel_rows(ch_names: Sequence[str], channels: list[str] | None, label: str) -> np.ndarray:
     """Find the rows of the channels asked for.
 
-    ch_names: As in the file.
     channels: Names, in the order wanted; None is all, in the order of the file.
-    label: What errors call the file.
-    Returns: rows.
     """
     ch_names = [str(name) for name in ch_names]
     if channels is None:
@@ -156,13 +127,7 @@ def channel_rows(ch_names: Sequence[str], channels: list[str] | None, label: str
 
 
 def check_shape(array: np.ndarray, n_leading: int, ch_names: Sequence[str], label: str) -> None:
-    """Raise where an array is not conditions x repetitions x channels x times.
-
-    array: The data.
-    n_leading: How many axes count conditions.
-    ch_names: Names of the channels.
-    label: What errors call the file.
-    """
+    """Raise where an array is not conditions x repetitions x channels x times."""
     shape: tuple[int, ...] = getattr(array, "shape", ())
     if len(shape) != n_leading + 3:
         raise ValueError(
@@ -178,12 +143,7 @@ def check_shape(array: np.ndarray, n_leading: int, ch_names: Sequence[str], labe
 
 
 def check_names(names: Sequence, label: str) -> list[str]:
-    """Return the names of channels as a list.
-
-    names: As the file lists them.
-    label: What errors call the file.
-    Raises ValueError if they are no names, or one is there twice.
-    """
+    """Return the names of channels as a list."""
     listed = list(names) if np.iterable(names) and not isinstance(names, (str, bytes)) else []
     if not listed or not all(isinstance(name, str) for name in listed):
         raise ValueError(f"{label}: 'ch_names' is {str(names)[:60]!r}; expected names of channels.")
@@ -197,7 +157,6 @@ def unit_by_scale(array: np.ndarray, label: str) -> str:
     """Tell volts from data without unit by their size.
 
     array (..., n_channels, n_times): The data; a few trials are looked at.
-    label: What errors call the file.
     Returns: ``"V"``, or ``""`` for data that were whitened or z-scored.
     """
     flat = np.unique(np.linspace(0, len(array) - 1, 8).round().astype(int))
@@ -213,12 +172,7 @@ def unit_by_scale(array: np.ndarray, label: str) -> str:
 
 
 def eeg_info(ch_names: list[str], sfreq: float) -> mne.Info:
-    """Make the Info of EEG channels at 10-05 sites.
-
-    ch_names: Names.
-    sfreq: Sampling rate in Hz.
-    Returns: with positions on MNE's template head.
-    """
+    """Make the Info of EEG channels at 10-05 sites."""
     info = mne.create_info(list(ch_names), sfreq, "eeg", verbose="error")
     info.set_montage(site_montage(), on_missing="ignore", verbose="error")
     lost = [ch["ch_name"] for ch in info["chs"] if not np.isfinite(ch["loc"][:3]).all()]
@@ -231,8 +185,6 @@ def ctf_info(ch_names: list[str], sfreq: float) -> mne.Info:
     """Make the Info of CTF sensors from the helmet that MNE knows, picked by name.
 
     ch_names: Names such as ``"MLC11"`` or ``"MLC11-1609"``: what follows the dash is the system's.
-    sfreq: Sampling rate in Hz.
-    Returns: in the order of ``ch_names``, under these names.
     """
     helmet = mne.channels.read_meg_canonical_info("ctf275")
     row = {name.split("-")[0]: i for i, name in enumerate(helmet["ch_names"])}
@@ -253,7 +205,6 @@ def mark_unit(info: mne.Info, description: str, unit: str) -> None:
     """Write into an Info where data come from and whether they have a unit; saved files keep it.
 
     info: Changed in place.
-    description: Where the data come from.
     unit: ``""`` is none; anything else leaves the units of the channel types.
     """
     if unit == "":
@@ -265,11 +216,7 @@ def mark_unit(info: mne.Info, description: str, unit: str) -> None:
 
 
 def concept_of_file(name: str) -> str:
-    """Return the concept in the name of a THINGS file: ``coat_rack_13s.jpg`` is a coat_rack.
-
-    name: File name, with or without folders.
-    Returns: the concept.
-    """
+    """Return the concept in the name of a THINGS file: ``coat_rack_13s.jpg`` is a coat_rack."""
     return re.sub(r"_\d+[a-z]*$", "", Path(str(name)).stem)
 
 
@@ -301,15 +248,8 @@ def build_epochs(
 ) -> tuple[list[str], StreamedEpochs]:
     """Make the epochs of a reader: averages in memory, single trials on disk.
 
-    trials: what is on disk.
     metadata: one row per trial, with ``concept``, ``image``, ``image_id``, ``subject``, ``unit``
         and ``address``, where the trial is.
-    info: of the channels; changed in place.
-    preparation: what is done to trials.
-    average: whether to average the trials of each image.
-    description: where the data come from, for ``info["description"]``.
-    baseline: the baseline that the trials have.
-    Returns images: the image of each epoch.
     """
     addresses = metadata.pop("address").tolist()
     unit = metadata["unit"].iloc[0]
@@ -346,10 +286,6 @@ def build_epochs(
 def trial_metadata(images: pd.DataFrame, subject: str, unit: str, counts: int) -> pd.DataFrame:
     """Make the metadata of trials that a file stores by image and repetition.
 
-    images: One row per image: ``concept`` and ``image``.
-    subject: Whose trials.
-    unit: Their unit.
-    counts: Repetitions of each image.
     Returns: one row per trial, with ``image_id``, ``repetition`` and ``address``.
     """
     image_id = np.repeat(np.arange(len(images)), counts)

@@ -29,11 +29,7 @@ ACCESS = (
 
 
 def check_columns(metadata: pd.DataFrame, label: str) -> None:
-    """Raise where metadata lack the columns that tell trials apart.
-
-    metadata: one row per trial.
-    label: what errors call them.
-    """
+    """Raise where metadata lack the columns that tell trials apart."""
     missing = [name for name in _COLUMNS if name not in metadata]
     if missing:
         raise ValueError(
@@ -47,7 +43,6 @@ def choose_trials(
 ) -> pd.DataFrame:
     """Choose the trials of a split.
 
-    metadata: one row per trial of the file.
     codes (n_trials,) | None: event codes; 999999 are catch trials.
     Returns: one row per trial chosen, in the order of the file: ``concept``, ``image``,
         ``image_id``, ``session``, ``run``, ``trial``, ``repetition``, ``address``.
@@ -99,8 +94,6 @@ def image_lists(
 ) -> dict[str, pd.DataFrame]:
     """List the images of the zero-shot split in the order of ATM's pickles.
 
-    path: where the data are.
-    images_dir: where the images are.
     Returns: ``concept`` and ``image`` of the training and of the test images, ordered by concept
         and file, which is the order of the THINGS numbers.
     """
@@ -133,7 +126,6 @@ def locate_images(images: pd.Series, path: Path, images_dir: str | os.PathLike |
     """Replace the paths of images by where they are on this machine.
 
     images: paths ``images_meg/<concept>/<file>`` or ``images_test_meg/<file>``.
-    path: where the data are.
     images_dir: where the images are; None looks beside and above the data.
     """
     given = None if images_dir is None else Path(images_dir).expanduser()

@@ -29,7 +29,6 @@ class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
     Responses come flattened and are brought to (n_channels, n_times) again, so that the regressor
     is told sensors from times. Parameters of the regressor are reached as if it stood here itself.
 
-    regressor: takes tokens and responses in three dimensions.
     regions (n_channels,): the brain region of each sensor.
     """
 
@@ -127,10 +126,7 @@ def _look_inside(regressor: "Regressor") -> _Inner:
 
 
 def can_sample(regressor: "Regressor | None") -> bool:
-    """Tell whether a regressor draws single trials, also inside of a pipeline or a search.
-
-    regressor: fitted or not; ``None`` is :class:`~mne_img2brain.DiffusionRegressor`.
-    """
+    """Tell whether a regressor draws single trials, also inside of a pipeline or a search."""
     inside = regressor
     while isinstance(inside, (Pipeline, BaseSearchCV, SensorsAndTimes)):
         if isinstance(inside, Pipeline):
@@ -195,10 +191,7 @@ def _table(tokens: np.ndarray, n_features: int | None = None) -> np.ndarray:
 
 
 def check_memory(n_values: int) -> None:
-    """Raise where draws and a copy of them are more than the machine's memory, before it is full.
-
-    n_values: how many numbers the draws have.
-    """
+    """Raise where draws and a copy of them are more than the machine's memory."""
     names = getattr(os, "sysconf_names", ())  # not on Windows
     if "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names:
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -210,10 +203,7 @@ def check_memory(n_values: int) -> None:
 
 
 def check_part(name: str, part: object, method: str, expected: str) -> None:
-    """Raise a TypeError, that says what is expected, unless an object has a method.
-
-    name: what the parameter is called.
-    """
+    """Raise a TypeError, that says what is expected, unless an object has a method."""
     if isinstance(part, type) or not hasattr(part, method):
         kind = (
             f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
@@ -234,13 +224,7 @@ def fit_regressor(
     y_mask: np.ndarray | None,
     checkpoint: str | os.PathLike | None = None,
 ) -> Any:
-    """Clone a regressor and fit it.
-
-    tokens (n_images, ...): the images.
-    image_index (n_trials,): the image of each trial.
-    y (n_trials, n_channels, n_times): responses.
-    checkpoint: where a regressor that trains for long keeps its training.
-    """
+    """Clone a regressor and fit it."""
     if regressor is None:
         from ..regressor import DiffusionRegressor
 
@@ -286,12 +270,7 @@ def predict_regressor(
     shape: tuple[int, int],
     subjects: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Predict the expected response.
-
-    tokens (n_images, ...): the images.
-    subjects (n_images,) | None: whose response.
-    Returns (n_images, n_channels, n_times).
-    """
+    """Predict the expected response, shape (n_images, n_channels, n_times)."""
     inner = _look_inside(regressor)
     if "subjects" in inspect.signature(regressor.predict).parameters:
         expected = regressor.predict(tokens, subjects=subjects)
@@ -313,14 +292,8 @@ def sample_regressor(
 ) -> np.ndarray:
     """Draw single trials.
 
-    regressor: fitted by :func:`fit_regressor`, with a method ``sample``.
-    tokens (n_images, ...): the images.
-    n_draws: draws of each image.
-    subjects (n_images,) | None: whose response.
     **parameters: passed on where the regressor knows them.
     Returns (n_images, n_draws, n_channels, n_times).
-    Raises ValueError if a parameter other than the default is given that the regressor does not
-        know.
     """
     while not hasattr(regressor, "sample"):
         if isinstance(regressor, Pipeline):

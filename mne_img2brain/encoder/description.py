@@ -18,10 +18,7 @@ _KINDS = {"eeg": "EEG", "mag": "magnetometers", "grad": "gradiometers"}
 
 
 def describe(encoder: "ImageToBrainEncoder") -> dict[str, str]:
-    """Describe a fitted encoder, line by line.
-
-    Returns: what is described, and what it is.
-    """
+    """Describe a fitted encoder, line by line."""
     times, info = encoder.times_, encoder.info_
     lines = {
         "sensors": _counts(_KINDS.get(kind, kind) for kind in info.get_channel_types()),

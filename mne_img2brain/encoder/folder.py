@@ -27,13 +27,7 @@ _ARRAYS, _INFO, _JSON = ENCODER_FILES
 
 
 def check_destination(fname: str | os.PathLike, overwrite: bool = False) -> Path:
-    """Raise where an encoder cannot go.
-
-    fname: The folder.
-    overwrite: Whether an encoder may be there.
-    Returns: the folder, links followed.
-    Raises FileExistsError if something else is there, or an encoder that is not to be replaced.
-    """
+    """Raise where an encoder cannot go."""
     fname = as_path(fname)
     folder = Path(os.path.realpath(fname))
     if folder.is_dir() and not holds_nothing(folder):
@@ -58,11 +52,7 @@ def write_folder(
 ) -> None:
     """Write the files of an encoder: all of them, or none.
 
-    fname: the folder; it is made where it is not there.
-    info: goes to a FIF file.
     overwrite: whether the files of an encoder that is there are replaced. All others stay.
-    Raises FileExistsError if it is there and ``overwrite`` is False, or if it is no encoder.
-    Raises OSError if a file cannot be written; it is named, and what was there before is kept.
     """
     from mne.io import write_info
 
@@ -103,10 +93,6 @@ def read_folder(fname: str | os.PathLike, check: Callable) -> tuple[dict, dict, 
 
     check: is given the encoder's part of the JSON, and raises ValueError if that is not to be
         read.
-    Returns info: what is in the FIF file.
-    Raises FileNotFoundError if there is no saved encoder.
-    Raises PermissionError if it may not be read.
-    Raises ValueError if a file, which is named, is damaged, or of another format.
     """
     fname = as_path(fname)
     for _ in range(1000):

@@ -119,11 +119,7 @@ def model_card(
     licence: str | None = None,
     trials: bool | None = None,
 ) -> str:
-    """Write the model card of a fitted encoder.
-
-    repo_id: the name on the Hub.
-    Returns: markdown, with the header that the Hub reads.
-    """
+    """Write the model card of a fitted encoder."""
     from huggingface_hub import ModelCardData
 
     kinds = set(encoder.info_.get_channel_types())

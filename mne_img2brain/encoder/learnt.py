@@ -58,12 +58,6 @@ def cross_validate_fit(
     Regressors of ours have done so within their fit. Any other is fitted five times more, to the
     averages of at most a thousand images; what a search has found is not searched again.
 
-    tokens (n_images, ...): the images.
-    image_index (n_trials,): the image of each trial.
-    y (n_trials, n_channels, n_times): the responses.
-    sample_weight (n_trials,): of how many trials each row is the average.
-    groups (n_trials,) | None: what no fold parts.
-    regions (n_channels,): the brain region of each sensor.
     Returns: NaN with fewer than ten images or two groups, and for regressors that do not look at
         images.
     """

@@ -32,12 +32,8 @@ def pair_trials(
 ) -> tuple[list | np.ndarray, np.ndarray, list | None]:
     """Find the image of every trial, and leave out images without one.
 
-    images: images, tokens in their place, or the metadata column that holds paths.
     image_ids (n_trials,): as in :func:`mne_img2brain.epochs.align`.
-    captions: one per image, or the metadata column that holds them.
-    Returns images: the images that trials answer to.
     Returns row (n_trials,): which of them each trial answers to.
-    Raises ValueError if images and trials do not match, or trials of different images are copies.
     """
     images = indexable(named_images(recording, images, image_ids))
     row = align(images, recording, image_ids)

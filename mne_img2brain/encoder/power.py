@@ -24,7 +24,6 @@ def draw_alike(
     """Draw trials image by image, all from the same noise.
 
     codes (n_images,) | None: the subject of each.
-    n_draws: draws of each image.
     Yields (n_draws, n_channels, n_times): in the unit of the training data.
     """
     for row in stimuli.index:
@@ -50,13 +49,10 @@ def expected_power(
 ) -> mne.time_frequency.EpochsTFRArray:
     """Average the Morlet power of draws, image by image.
 
-    expected: the expected response to each image.
     draws (n_draws, n_channels, n_times): of each image, in the same unit.
     freqs (n_freqs,) | None: frequencies in Hz.
     n_cycles (n_freqs,) | None: cycles of the wavelets.
-    decim: every how many time points are returned.
     total: whether the power of the expected response is added to that of what varies around it.
-    Returns: one epoch per image, in the unit of the responses squared.
     """
     check_integers(decim=(decim, 1))
     n_channels, n_times = len(expected.ch_names), len(expected.times)

@@ -100,10 +100,7 @@ def _listed(obj: object) -> bool:
 
 
 def is_savable(obj: object) -> bool:
-    """Tell whether :func:`pack` takes an object.
-
-    obj: Anything.
-    """
+    """Tell whether :func:`pack` takes an object."""
     try:
         pack(obj, {})
     except TypeError:
@@ -121,14 +118,7 @@ def warn_if_unsavable(regressor: "Regressor") -> None:
 
 
 def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
-    """Turn an object into JSON-able structure and a flat dict of arrays.
-
-    obj: Numbers, strings, arrays, containers of these, and objects of the closed table.
-    arrays: Gets the arrays.
-    path: Where in the whole the object stands.
-    Returns: JSON-able.
-    Raises TypeError if something in it cannot be saved; the message says where it stands.
-    """
+    """Turn an object into JSON-able structure and a flat dict of arrays."""
     if obj is None or isinstance(obj, (bool, str)):
         return obj
     if isinstance(obj, (np.bool_, np.integer, np.floating)):
@@ -168,12 +158,7 @@ def pack(obj: Any, arrays: dict, path: str = "encoder") -> Any:
 
 
 def check_names(packed: Any) -> None:
-    """Look through a structure before anything is made of it.
-
-    packed: From :func:`pack`, by way of JSON.
-    Raises ValueError if it names a class that is not in the closed table, holds something that
-        :func:`pack` does not write, or asks for more memory than any encoder needs.
-    """
+    """Look through a structure before anything is made of it."""
     waiting, n_parts = [(packed, 0)], 0
     while waiting:
         item, depth = waiting.pop()
@@ -226,11 +211,7 @@ def _check_size(label: str, name: str, number: Any) -> None:
 
 
 def unpack(packed: Any, arrays: dict) -> Any:
-    """Undo :func:`pack`.
-
-    packed: from :func:`pack`, by way of JSON.
-    Raises ValueError if the structure is not of the kind that :func:`pack` makes.
-    """
+    """Undo :func:`pack`."""
     check_names(packed)
     return _unpacked(packed, arrays)
 
@@ -272,14 +253,7 @@ def write_encoder(
     overwrite: bool = False,
     embedder: bool = True,
 ) -> None:
-    """Write a fitted encoder to a folder.
-
-    fname: the folder to make.
-    overwrite: whether an encoder saved there before is replaced.
-    embedder: whether the embedder is written, where it can be.
-    Raises TypeError if the regressor cannot be saved; nothing is written then.
-    Raises FileExistsError if the folder is there and ``overwrite`` is False.
-    """
+    """Write a fitted encoder to a folder."""
     arrays = {}
     state = {name: value for name, value in vars(encoder).items() if name.endswith("_")}
     info, fitted = state.pop("info_"), state["embedder_"]
@@ -307,13 +281,7 @@ def write_encoder(
 def restore_encoder(
     kind: type, fname: str | os.PathLike, embedder: "Embedder | None" = None
 ) -> Any:
-    """Make a fitted encoder of what :func:`write_encoder` wrote.
-
-    kind: the class of the encoder.
-    embedder: used in place of the saved one.
-    Raises FileNotFoundError if there is none.
-    Raises ValueError if it is damaged or of a newer format.
-    """
+    """Make a fitted encoder of what :func:`write_encoder` wrote."""
     fname = as_path(fname)
     if embedder is not None:
         check_part(

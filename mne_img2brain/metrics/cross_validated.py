@@ -55,9 +55,6 @@ def images_at_fault(
     second looks at differences of images that r, the mean over all sensors and times, drowns in
     noise.
 
-    tokens (n_images, ...): the images.
-    y (n_trials, n_channels, n_times): the responses; NaN where a sensor is missing.
-    image_index (n_trials,): the image of each trial.
     weight (n_trials,) | None: of how many trials each row is the average.
     Returns: the warning, empty where something was learnt or nothing is known.
     """

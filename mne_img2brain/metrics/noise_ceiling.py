@@ -94,7 +94,6 @@ def random_halves(
 
     n_trials (n_images,): how many trials each image has. Of an odd number the first half has one
         less.
-    random_state: where the order comes from.
     Returns halves: for each image the indices of its trials in either half.
     """
     halves = []
