@@ -212,14 +212,8 @@ def _fit_whiteners(
 def shrunk_covariance(trial: np.ndarray) -> np.ndarray:
     """Return the covariance of channels over the times of a trial, shrunk to its diagonal.
 
-    trial (n_channels, n_times): one trial.
-    Returns (n_channels, n_channels): Ledoit-Wolf, of the trial scaled to unit variance per channel
-        and scaled back.
-
-    References
-    ----------
-    Guggenmos, Sterzer & Cichy (2018). Multivariate pattern analysis for MEG: a comparison of
-    dissimilarity measures. NeuroImage 173, 434-447.
+    Ledoit-Wolf, of the trial (n_channels, n_times) scaled to unit variance per channel, and scaled
+    back, as Guggenmos, Sterzer & Cichy (2018), NeuroImage 173, do.
     """
     from sklearn.covariance import ledoit_wolf
 

@@ -23,14 +23,11 @@ def align(
     (``len(epochs.drop_log)``), one image per event. Anything else is an error: nothing is
     guessed.
 
-    images: the images, or anything with one item per image.
     image_ids (n_trials,): the image of each trial: positions in ``images`` counted from 0, or,
         where ``images`` are paths, paths, file names or file names without extension. Paths of
         another folder or machine match by their base name where that is unique. One per event,
         dropped ones included, will do too. A str names a metadata column with such values.
     Returns (n_trials,): the position in ``images`` of each trial's image.
-    Raises TypeError if ids are a set or a dict.
-    Raises ValueError if the numbers do not fit, or ids are missing, unknown or out of range.
     """
     n_images, n_trials, n_events = len(images), recording.n_trials, recording.n_events
     if n_images == 0:
@@ -67,7 +64,6 @@ def ids_of_trials(recording: "Recording", image_ids: "ImageIds") -> np.ndarray:
 
     image_ids (n_trials,): as in :func:`align`.
     Returns (n_trials,): the ids as they were given.
-    Raises ValueError if there is not one id per trial or per event.
     """
     return _of_trials(_all_ids(recording, image_ids)[1], recording)
 
@@ -81,7 +77,6 @@ def check_distinct_trials(
 
     row (n_trials,): the position of each trial's image.
     contents: returns what the image at each position shows; asked only where there are copies.
-    Raises ValueError if there are such trials.
     """
     data = recording.data.reshape(recording.n_trials, -1)
     if data.shape[1] < 8:  # few values of an analogue-to-digital converter may repeat
@@ -129,12 +124,7 @@ def _of_trials(values: np.ndarray, recording: "Recording") -> np.ndarray:
 
 
 def metadata_column(recording: "Recording", column: str) -> np.ndarray:
-    """Return a column of the metadata, one value per trial, none missing.
-
-    column: the name of the column.
-    Returns (n_trials,): the values.
-    Raises ValueError if there is no such column, or a value is missing.
-    """
+    """Return a column of the metadata, one value per trial, none missing."""
     if recording.metadata is None:
         raise ValueError(
             f"The metadata column {column!r} was asked for, but epochs.metadata is None; set "
@@ -160,10 +150,6 @@ def named_images(recording: "Recording", images: "Images", image_ids: "ImageIds"
 
     images: images or tokens; a str that is neither a ``.npy`` file nor a folder names a column.
         Where a column has the name of a folder it is the column, unless ``image_ids`` are given.
-    image_ids: as given; the column leaves nothing for them to say.
-    Returns: images, one for each epoch where they come from a column.
-    Raises ValueError if both are given.
-    Raises FileNotFoundError if the first path of a column is relative and not there.
     """
     if not isinstance(images, str) or images.endswith(".npy"):
         return images
@@ -185,12 +171,7 @@ def named_images(recording: "Recording", images: "Images", image_ids: "ImageIds"
 
 
 def images_from_metadata(recording: "Recording", column: str) -> list[str]:
-    """Read the path of every trial's image from a metadata column.
-
-    column: the name of the column.
-    Returns: one path per trial.
-    Raises ValueError if there is no such column, or it holds something that is not a path.
-    """
+    """Read the path of every trial's image from a metadata column."""
     paths = []
     for trial, value in enumerate(metadata_column(recording, column).tolist()):
         if not isinstance(value, (str, Path)) or not str(value):

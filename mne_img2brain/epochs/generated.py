@@ -27,14 +27,7 @@ def make_epochs(
     projectors keep their state.
 
     data (n_epochs, n_channels, n_times): in SI units.
-    info: of the channels in ``data``; copied.
-    tmin: seconds from image onset of the first time point.
-    baseline: the baseline that ``data`` have.
-    metadata: one row per epoch.
     event_codes (n_epochs,) | None: the event code of each epoch; None is 1 for all.
-    event_id: names of event codes; those without an epoch are left out.
-    Returns: with event samples that are unique.
-    Raises ValueError if the numbers of epochs, channels or metadata rows differ.
     """
     data = np.array(data, dtype=np.float64)
     if data.ndim != 3 or data.shape[1] != len(info["ch_names"]):
@@ -85,18 +78,13 @@ def generated_metadata(
     """Make the metadata of generated epochs: one row per image, or per image and draw.
 
     image_ids (n_images,) | None: what the user calls each image; ``None`` counts from 0.
-    names: path or name of each image; empty where there is none.
-    captions: caption of each image.
     subject (n_images,) | None: whose response it is.
     n_draws: number of draws of each image. None makes one row per image: the expected response.
-    n_averaged: of how many trials each draw is the average.
     metadata: the user's own columns, one row per image. They replace columns of the same name, but
         for ``draw`` and ``n_averaged``.
     Returns (n_images * n_draws, n_columns): columns ``image_id``, ``image``, ``caption``,
         ``subject``, ``draw`` (NaN where there is none), ``n_averaged`` where it is not 1, and the
         user's own. The draws of one image are neighbours.
-    Raises ValueError if something does not have one item per image, or the user's columns include
-        ``draw``.
     """
     columns = {"image": names, "caption": captions, "subject": subject}
     frame = pd.DataFrame({"image_id": np.arange(n_images) if image_ids is None else image_ids})
@@ -139,35 +127,13 @@ def events_for(
     Codes that the user does not choose are those of the training epochs where they have a condition
     of that name, and else do not clash with theirs: :func:`mne.concatenate_epochs` joins both.
 
-    Parameters
-    ----------
-    n_images : int
-        Number of images.
-    event_id : None | str | list of str, shape (n_images,) | dict of str -> int
-        How images are grouped into conditions:
-
-        - None: all are ``"generated"``;
-        - list: the condition of each image;
-        - str: the metadata column that holds the conditions;
-        - dict: names and codes; the conditions are in the one metadata column whose values are
-          all among the names (or all among the codes). A dict of one name is the condition of all
-          images where no column mentions it.
-    metadata : pandas.DataFrame | None
-        One row per image.
-    known : dict of str -> int | None
-        Names and codes of the training epochs.
-
-    Returns
-    -------
-    codes : array of int, shape (n_images,)
-        The event code of each image.
-    event_id : dict of str -> int
-        The name of each code.
-
-    Raises
-    ------
-    ValueError
-        If the conditions are not clear.
+    event_id: how images are grouped into conditions. None: all are ``"generated"``; list: the
+        condition of each image; str: the metadata column that holds them; dict: names and codes of
+        conditions, which are in the one metadata column whose values are all among the names (or
+        all among the codes); a dict of one name is the condition of all images where no column
+        mentions it.
+    known: names and codes of the training epochs.
+    Returns codes (n_images,): the event code of each image; and the name of each code.
     """
     if metadata is not None:
         metadata = _checked_metadata(metadata, n_images)

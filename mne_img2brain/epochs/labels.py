@@ -14,11 +14,7 @@ _MOST_AVERAGED = 1e6  # trials: nobody has recorded more for one average
 
 
 def trials_averaged(evoked: mne.Evoked, label: str) -> float:
-    """Return of how many trials an Evoked is the average.
-
-    label: what messages call it.
-    Raises ValueError if it is no average, or of no trials.
-    """
+    """Return of how many trials an Evoked is the average."""
     if isinstance(evoked, EvokedMap):
         raise ValueError(
             f"{label} is a map without a unit ({evoked.comment!r}), not a response; give averages "
@@ -42,9 +38,7 @@ def averaged_column(column: pd.Series, label: str) -> np.ndarray:
 
     What is missing is 1: concatenation with recordings without that column makes it so.
 
-    label: what messages call the epochs.
     Returns (n_trials,): the counts.
-    Raises ValueError if a count is not above 0.
     """
     counts = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan, copy=True)
     missing = column.isna().to_numpy()
@@ -66,22 +60,14 @@ def averaged_column(column: pd.Series, label: str) -> np.ndarray:
 
 
 def subject_name(value: object) -> str | None:
-    """Return the name of a subject.
-
-    value: a cell of a table, or the key of a dict.
-    Returns: None where it is no name: missing, or what str() and files make of missing.
-    """
+    """Return the name of a subject; None for what is missing, or what str() makes of it."""
     missing = pd.api.types.is_scalar(value) and pd.isna(value)
     text = "" if missing else str(value).strip()
     return None if text in _NO_NAME else text
 
 
 def check_names(epochs: dict) -> None:
-    """Raise where the keys of a dict do not name subjects.
-
-    epochs: the epochs of each subject.
-    Raises ValueError if a key is no name, or two are the same.
-    """
+    """Raise where the keys of a dict do not name subjects."""
     names = [subject_name(subject) for subject in epochs]
     if None in names:
         raise ValueError(
@@ -98,7 +84,6 @@ def check_subjects(subject: np.ndarray) -> None:
     """Raise where only some trials have the name of a subject.
 
     subject (n_trials,): the subject of each trial, or None.
-    Raises ValueError if there are both.
     """
     missing = np.flatnonzero([name is None for name in subject])
     if 0 < len(missing) < len(subject):

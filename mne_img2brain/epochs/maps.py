@@ -100,11 +100,7 @@ def to_evoked_map(
     """Wrap a map over sensors and times, such as r, so that MNE can plot it.
 
     values (n_channels, n_times): the values.
-    info: of these channels; copied.
-    tmin: seconds from image onset of the first time point.
-    comment: what the values are.
     unit: whether the values are in the sensors' unit, such as V.
-    Returns: the values as they are; an :class:`mne.EvokedArray` where they have the sensors' unit.
     """
     values = np.array(values, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != len(info["ch_names"]):
@@ -117,10 +113,7 @@ def to_evoked_map(
 
 
 def start_at(inst: Any, tmin: float) -> Any:
-    """Give an MNE object the time of its first sample, which constructors round to the grid.
-
-    tmin: seconds from image onset.
-    """
+    """Give an MNE object the time of its first sample, which constructors round to the grid."""
     # on the grid constructors are exact to the last bit
     return inst if abs(inst.times[0] - tmin) < 1e-12 else inst.shift_time(tmin, relative=False)
 

@@ -13,11 +13,8 @@ if TYPE_CHECKING:
 def match_channels(recording: "Recording", ch_names: list[str]) -> np.ndarray:
     """Find channels by name.
 
-    recording: its channels may be in any order; others are ignored.
-    ch_names: the channels to find.
     Returns (n_channels,): the position of each of ``ch_names`` in ``recording``; -1 where the
         channel is marked as bad there, with a warning.
-    Raises ValueError if channels are missing.
     """
     position = {name: i for i, name in enumerate(recording.ch_names)}
     bads = [name for name in ch_names if name not in position and name in recording.bads]
@@ -38,10 +35,7 @@ def match_channels(recording: "Recording", ch_names: list[str]) -> np.ndarray:
 def take_channels(recording: "Recording", ch_names: list[str]) -> np.ndarray:
     """Return the data of some channels in a given order, NaN where a channel is bad.
 
-    recording: its channels may be in any order; others are ignored.
-    ch_names: the channels to take.
     Returns (n_trials, n_channels, n_times): a new array in SI units.
-    Raises ValueError if channels are missing.
     """
     index = match_channels(recording, ch_names)
     data = recording.data[:, index]
@@ -54,8 +48,6 @@ def check_times(recording: "Recording", times: np.ndarray, sfreq: float) -> None
 
     times (n_times,): the times of the training data in seconds; half a sample of difference is
         allowed.
-    sfreq: the sampling rate of the training data in Hz.
-    Raises ValueError if the sampling rate, the number of times or the times differ.
     """
     times = np.asarray(times)
     if not np.isclose(recording.sfreq, sfreq, rtol=1e-6):

@@ -26,7 +26,6 @@ _MANY = 20_000
 class Preparation:
     """What was done to data.
 
-    baseline: the baseline that was subtracted.
     times (n_times,): seconds from image onset.
     data (n_trials, n_channels, n_times) | None: the trials, in SI units.
     directions (n_channels, n_directions) | None: of a fit, the space that its data were in.
@@ -65,7 +64,6 @@ class Preparation:
         """Return how much of the data is along some directions in sensor space.
 
         vectors (n_directions, n_channels): the directions.
-        Returns: in units of a channel's SD; NaN where channels are missing.
         """
         place = {name: i for i, name in enumerate(self.info["ch_names"])}
         if self.space is None or any(name not in place for name in names):
@@ -115,7 +113,6 @@ def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:
 def limits(baseline: tuple, times: np.ndarray) -> np.ndarray:
     """Return the first and last second of a baseline.
 
-    baseline: as MNE has it.
     times (n_times,): what None stands for.
     Returns (2,).
     """
@@ -124,10 +121,7 @@ def limits(baseline: tuple, times: np.ndarray) -> np.ndarray:
 
 
 def warn_of(message: str, pattern: str) -> None:
-    """Warn of what may be intended, and say how to silence it.
-
-    pattern: words of the message that are the same each time.
-    """
+    """Warn of what may be intended, and say how to silence it."""
     warn(
         f"Please check how the data were prepared: {message}. If that is intended: "
         f"warnings.filterwarnings('ignore', '.*{pattern}')"

@@ -33,11 +33,8 @@ def check_like_fit(
 ) -> None:
     """Raise or warn where a recording was not prepared as the data of a fit.
 
-    recording: what is compared with the fit.
     encoder: fitted. What it does not say of its data is not compared.
     mode: whether the recording may be of another subject.
-    label: what messages call the fit.
-    Raises ValueError if baseline, projectors, channel types or sizes differ.
     """
     scaler, basis = getattr(encoder, "scaler_", None), getattr(encoder, "basis_", None)
     info, scales = encoder.info_, {} if scaler is None else scaler.scales_
@@ -57,10 +54,7 @@ def check_alike(
 ) -> None:
     """Raise or warn where two sets of data were not prepared alike.
 
-    part, first: what is compared, and with what.
-    name, first_name: what messages call them.
     mode: runs are joined: what :func:`mne.concatenate_epochs` refuses is refused.
-    Raises ValueError if they cannot be joined or compared.
     """
     _check_baselines(part, first, name, first_name, mode)
     _check_sizes(part, first, name, first_name, mode)
@@ -81,11 +75,7 @@ def check_alike(
 
 
 def check_units(recording: "Recording") -> None:
-    """Warn where data are larger or smaller than sensors give in MNE's units.
-
-    recording: the trials. With a metadata column ``unit`` the user has said that they are of
-        another.
-    """
+    """Warn where data are larger or smaller than sensors give in MNE's units."""
     if recording.metadata is not None and "unit" in recording.metadata:
         return
     for ch_type, size in sizes(recording.data, recording.ch_types).items():

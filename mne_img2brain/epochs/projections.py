@@ -30,10 +30,7 @@ def _state(prepared: Preparation, wanted: "mne.Projection") -> bool | None:
 
 
 def same_projector(one: "mne.Projection", other: "mne.Projection") -> bool:
-    """Tell whether two projectors take the same out of the same channels.
-
-    one, other: whether they were applied does not count.
-    """
+    """Tell whether two projectors take the same out of the same channels."""
     a, b = one["data"], other["data"]
     return (
         list(a["col_names"]) == list(b["col_names"])
@@ -48,14 +45,7 @@ _STATES = {True: "applied", False: "waiting to be applied", None: "missing"}
 def check_projectors(
     part: Preparation, first: Preparation, name: str, first_name: str, mode: Mode
 ) -> bool:
-    """Compare projectors and their state.
-
-    part, first: what is compared, and with what.
-    name, first_name: what messages call them.
-    mode: as in :func:`mne_img2brain.epochs.prepared.check_alike`.
-    Returns: whether there was a warning.
-    Raises ValueError if what one projector takes out of one of them is in the other.
-    """
+    """Compare projectors and their state."""
     told = False
     for proj in [*_projectors(first), *_projectors(part)]:
         states = _state(part, proj), _state(first, proj)
@@ -113,13 +103,7 @@ def check_projectors(
 def check_reference(
     part: Preparation, first: Preparation, name: str, first_name: str, mode: Mode
 ) -> None:
-    """Compare the reference of EEG, by the data where they tell it.
-
-    part, first: what is compared, and with what.
-    name, first_name: what messages call them.
-    mode: as in :func:`mne_img2brain.epochs.prepared.check_alike`.
-    Raises ValueError if one is average-referenced and the other is not, by data and Info.
-    """
+    """Compare the reference of EEG, by the data where they tell it."""
     names = [ch for ch, kind in part.ch_types.items() if kind == "eeg"]
     there = [ch for ch, kind in first.ch_types.items() if kind == "eeg"]
     if not names or not there:

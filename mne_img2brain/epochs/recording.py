@@ -35,15 +35,12 @@ class Recording:
         subject does not have a channel.
     info: of the channels in ``data``, projectors in the state they were in.
     times (n_times,): seconds from image onset.
-    baseline: the baseline that was subtracted from ``data``.
     event_codes (n_trials,): the event code of each trial.
-    event_id: names of the event codes.
     metadata: one row per trial, indexed from 0.
     n_averaged (n_trials,): of how many trials each row of ``data`` is the average.
     subject (n_trials,): the subject of each trial, str, or None where that is not known.
     selection (n_trials,): the position of each trial among all events, dropped ones included.
     n_events: the number of events, dropped ones included (``len(epochs.drop_log)``).
-    bads: channels marked as bad.
     left_out: channels that are not in ``data``: bads, channels without data, and those not picked.
     channel_mask (n_trials, n_channels): True where the trial has the channel.
     """
@@ -106,12 +103,6 @@ def read_recording(
     picks: which channels, as in MNE; None takes all good data channels. Channels marked as bad are
         never taken.
     ch_names: leave out channels with other names, without asking that all of these be there.
-    min_trials: fewer trials than this are an error.
-    name: what the parameter is called.
-    Raises TypeError if ``epochs`` is none of the above.
-    Raises ValueError if there are too few trials, no channels, NaN or infinite values, complex
-        data, standard errors, flat channels, if the items of a list cannot be joined (what
-        :func:`mne.concatenate_epochs` refuses), or if only some trials have a subject.
     """
     if isinstance(epochs, dict):
         if not epochs:

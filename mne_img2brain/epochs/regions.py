@@ -81,7 +81,6 @@ def assign_regions(info: mne.Info) -> np.ndarray:
 def lobe_of(regions: list[str] | np.ndarray) -> np.ndarray:
     """Return the lobe of each region, without the side.
 
-    regions (n_channels,): from :func:`assign_regions`.
     Returns (n_channels,): ``"frontal"``, ``"central"``, ``"temporal"``, ``"parietal"``,
         ``"occipital"`` or ``"unknown"``.
     """
@@ -92,7 +91,6 @@ def region_of_site(name: str) -> str | None:
     """Find the region of a 10-20, 10-10 or 10-05 site by its name.
 
     name: such as ``"PO7"``, ``"FCC3h"`` or ``"T5"``; upper and lower case are the same.
-    Returns: the region, None where the name is not of these systems.
     """
     name = name.strip().upper().rstrip(".")
     match = _TEN_TWENTY.match(_OLD_NAMES.get(name, name))
@@ -114,10 +112,7 @@ def region_of_site(name: str) -> str | None:
 
 
 def site_montage() -> mne.channels.DigMontage:
-    """Return the 10-05 sites on MNE's template head.
-
-    Returns: in head coordinates once set on an info.
-    """
+    """Return the 10-05 sites on MNE's template head."""
     # MNE 1.13 renamed standard_1005
     there = mne.channels.get_builtin_montages()
     name = "colin27_1005" if "colin27_1005" in there else "standard_1005"

@@ -32,7 +32,6 @@ class ChannelScaler:
 
         data (n_trials, n_channels, n_times): trials in SI units; NaN are left out.
         ch_types (n_channels,): the type of each channel.
-        Raises ValueError if a channel type does not vary, or the numbers of channels differ.
         """
         ch_types = _check_types(data, ch_types)
         scales = {}
@@ -56,7 +55,6 @@ class ChannelScaler:
 
         data (..., n_channels, n_times): in SI units.
         ch_types (n_channels,): the type of each channel.
-        dtype: of the result.
         Returns (..., n_channels, n_times): without units, a new array.
         """
         scaled = np.empty(np.shape(data), dtype)
@@ -93,7 +91,6 @@ def signal_basis(data: np.ndarray, info: mne.Info, scaler: ChannelScaler) -> np.
 
     data (n_trials, n_channels, n_times): trials in SI units. Channels with NaN (not there in every
         subject) keep all dimensions.
-    scaler: fitted; the basis is that of ``scaler.transform(data, ...)``.
     Returns (n_channels, rank): orthonormal columns, for :func:`project`.
     """
     n_trials, n_channels, n_times = data.shape

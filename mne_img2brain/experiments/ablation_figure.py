@@ -28,12 +28,7 @@ _PANELS = {
 
 
 def draw_ablations(table: "pd.DataFrame", by_seed: "pd.DataFrame", file: "Path") -> None:
-    """Draw how far each row is from the reference, with intervals over test images, and seeds.
-
-    table: as :func:`~mne_img2brain.experiments.ablate` returns it.
-    by_seed: the same for every seed.
-    file: where the figure is written, in one step.
-    """
+    """Draw how far each row is from the reference, with intervals over test images, and seeds."""
     everything = table["n_sensors"].max()
     table, by_seed = (one.assign(row=_labels(one, everything)) for one in (table, by_seed))
     rows = list(dict.fromkeys(table["row"]))

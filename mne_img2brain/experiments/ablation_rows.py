@@ -104,8 +104,6 @@ def reference_regressor(
     """Return the regressor that rows differ from, not fitted.
 
     reference: a preset, or a regressor, which is cloned.
-    max_iter: gradient steps at most; ``None`` keeps the regressor's.
-    Raises ValueError if it is none of these.
     """
     if isinstance(reference, str) and reference in _PRESETS:
         regressor = _PRESETS[reference]()
@@ -124,12 +122,7 @@ def reference_regressor(
 
 
 def check_rows(rows: dict | list[str] | None, reference: DiffusionRegressor) -> dict:
-    """Choose the rows of a study.
-
-    reference: what rows differ from.
-    Raises ValueError if a row is not known, changes what cannot be changed, or two have one file
-        name.
-    """
+    """Choose the rows of a study."""
     standard = ablation_rows(reference)
     if rows is None:
         chosen = standard

@@ -27,12 +27,8 @@ ALL_SENSORS = "all"
 class Judge:
     """How rows are scored.
 
-    n_draws: draws of each test image; 0 scores predictions alone.
     window, draw_window: from when to when, in seconds, r and identification count, and the SD of
         draws.
-    n_bootstrap: resamples of test images.
-    level: the content of confidence intervals.
-    seed: of resamples: the same for every row, which pairs them.
     """
 
     n_draws: int
@@ -138,10 +134,6 @@ def summarize(rows: dict, reference: str, level: float) -> tuple[pd.DataFrame, p
 
     rows: by name, of rows that are done: the table with a row per seed, set of sensors and metric,
         and their resamples, shape (n_rows, n_bootstrap).
-    reference: which of them is the reference.
-    level: the content of confidence intervals.
-    Returns table: the mean over seeds: one row per row of the ablation and metric.
-    Returns by_seed: the same for every seed.
     """
     of_reference = _by_key(*rows[reference])
     table, by_seed = [], []

@@ -32,11 +32,9 @@ class Study:
     """Images and trials, and which are for training and which for test.
 
     tokens (n_images, n_tokens, n_features): of images and their captions.
-    n_image_tokens: how many of them are of the image.
     image (n_trials,): the row of ``tokens`` of each trial.
     group (n_trials,): what splits keep together.
     test (n_trials,): which trials are for test.
-    lobes: the sensors over each lobe.
     fingerprint: what tells these data from others.
     split: which images are for training and which for test.
     """
@@ -93,11 +91,7 @@ def prepare(
     test_fraction: float,
     seed: int,
 ) -> Study:
-    """Pair images with trials, embed them once, and hold some out.
-
-    Raises ValueError if there are several subjects, images and epochs do not match, or too few
-        images are left to judge by.
-    """
+    """Pair images with trials, embed them once, and hold some out."""
     recording = read_recording(epochs)
     subjects = sorted(set(map(str, recording.subject)))
     if len(subjects) > 1:

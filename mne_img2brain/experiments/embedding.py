@@ -27,9 +27,6 @@ def read_captions(captions: dict | str | os.PathLike | None) -> dict | None:
     """Read captions by the file name of their image.
 
     captions: file names (or paths) to captions, or a JSON file that holds such a dict.
-    Returns: by file name without folders.
-    Raises FileNotFoundError if there is no such file.
-    Raises ValueError if it does not hold names and captions.
     """
     if captions is None:
         return None
@@ -50,10 +47,7 @@ def read_captions(captions: dict | str | os.PathLike | None) -> dict | None:
 
 
 def captions_of(captions: dict | None, images: list[str]) -> list[str] | None:
-    """Return the captions of images in their order.
-
-    Raises ValueError if an image has none.
-    """
+    """Return the captions of images in their order."""
     if captions is None:
         return None
     missing = [image for image in images if Path(image).name not in captions]
@@ -66,11 +60,7 @@ def captions_of(captions: dict | None, images: list[str]) -> list[str] | None:
 
 
 def check_captions(captions: dict | None, images: dict) -> None:
-    """Complain where an image of any split has no caption, if there are any.
-
-    images: images of ``"train"`` and ``"test"``.
-    Raises ValueError if an image has none.
-    """
+    """Complain where an image of any split has no caption, if there are any."""
     for paths in images.values():
         captions_of(captions, paths)
 
@@ -80,10 +70,6 @@ def given_tokens(tokens: dict, n_images: dict, chosen: np.ndarray) -> dict:
 
     tokens: ``"train"`` and ``"test"``: floats, shape (n_images, n_tokens, n_features), or ``.npy``
         files that hold them.
-    n_images: how many images the recordings have, by split.
-    chosen: which of the training images are used.
-    Returns: memory-mapped where all rows of a file are used.
-    Raises ValueError if they are no tokens, or not one row for each image.
     """
     if not isinstance(tokens, dict) or set(tokens) != {"train", "test"}:
         raise ValueError(
@@ -128,7 +114,6 @@ def shared_tokens(
     Returns tokens (n_images, n_tokens, n_features): memory-mapped; float16 where that loses
         nothing.
     Returns captions: the captions, also those that the embedder wrote.
-    Raises FileNotFoundError if images are not there.
     """
     files = {split: folder / f"tokens-{split}.npy" for split in images}
     to_do = [split for split, file in files.items() if not file.is_file()]

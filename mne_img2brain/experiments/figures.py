@@ -30,11 +30,7 @@ _AXES = {
 
 
 def draw_units(results: dict, folder: "Path") -> list:
-    """Draw responses, scores over time and topographies of all units.
-
-    results: what :func:`mne_img2brain.experiments.units.read_unit` returned, by unit.
-    folder: where figures are written.
-    """
+    """Draw responses, scores over time and topographies of all units."""
     written = []
     for name, (about, _, maps) in results.items():
         who = f"{_PROTOCOLS[about['protocol']]}, {about['subject']}"
@@ -86,11 +82,7 @@ def _draw_r(units: list[dict], protocol: str, file: "Path") -> "Path":
 
 
 def draw_accuracy(table: "pd.DataFrame", protocol: str, file: "Path") -> "Path":
-    """Draw MSE, PCC and r of every method and subject, with the noise ceilings.
-
-    protocol: which.
-    file: where it is written.
-    """
+    """Draw MSE, PCC and r of every method and subject, with the noise ceilings."""
     subjects = list(dict.fromkeys(table["subject"]))
     methods = [name for name in dict.fromkeys(table["method"]) if name != CEILING]
     figure, axes = plt.subplots(
@@ -135,10 +127,7 @@ def draw_accuracy(table: "pd.DataFrame", protocol: str, file: "Path") -> "Path":
 
 
 def draw_clip_scores(scores: "pd.DataFrame", file: "Path") -> "Path":
-    """Draw the distribution of CLIP scores between images and captions.
-
-    file: where it is written.
-    """
+    """Draw the distribution of CLIP scores between images and captions."""
     splits = list(dict.fromkeys(scores["split"]))
     figure, axes = plt.subplots(
         1, len(splits), figsize=(4.2 * len(splits), 3.2), layout="constrained", squeeze=False
@@ -165,10 +154,7 @@ def draw_clip_scores(scores: "pd.DataFrame", file: "Path") -> "Path":
 
 
 def mean_evoked(evokeds: list) -> "mne.Evoked":
-    """Average responses over subjects, on the sensors that all have.
-
-    Returns: with the sensors in the order of the first.
-    """
+    """Average responses over subjects, on the sensors that all have."""
     names = [name for name in evokeds[0].ch_names if all(name in e.ch_names for e in evokeds)]
     result = evokeds[0].copy().pick(names)
     parts = [evoked.copy().pick(names).reorder_channels(names).data for evoked in evokeds]

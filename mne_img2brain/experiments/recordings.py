@@ -30,8 +30,6 @@ _NAMES = {"things-eeg2": "sub-{:02d}", "things-meg": "P{}"}
 class Recordings:
     """A data set on disk, read subject by subject.
 
-    dataset: which data set.
-    scale: how many training images and test trials are used.
     reader: more arguments of the reader, for example ``{"resample": 100}``.
     """
 
@@ -47,11 +45,7 @@ class Recordings:
             raise ValueError(f"reader gives {sorted(fixed)}, which reproduce chooses itself.")
 
     def subjects(self, wanted: list | None = None) -> list[str]:
-        """Find the subjects.
-
-        wanted: which; None is all that there are.
-        Raises FileNotFoundError if there is no recording, or one that is wanted is not there.
-        """
+        """Find the subjects."""
         if not self.path.is_dir():
             raise FileNotFoundError(f"data_dir={str(self.path)!r} is not a folder.")
         files = find_files(self.path, _FILES[self.dataset], depth=4)
@@ -89,11 +83,7 @@ class Recordings:
         return module.load(self.path, subject, split, average=average, **self.reader)
 
     def images(self, subject: str, split: str) -> list[str]:
-        """List the images of a subject without reading the recording.
-
-        split: which images.
-        Returns: the path of each, in the order of ``image_id``.
-        """
+        """List the images of a subject without reading the recording."""
         images, epochs = self._load(subject, split, average=False)
         image_id = epochs.metadata["image_id"].to_numpy()
         _, first = np.unique(image_id, return_index=True)
@@ -102,26 +92,19 @@ class Recordings:
     def chosen(self, n_images: int) -> np.ndarray:
         """Choose the training images.
 
-        n_images: how many there are.
         Returns: their positions, evenly spaced: concepts are neighbours, so that all are in.
         """
         wanted = min(self.scale.n_images or n_images, n_images)
         return np.unique(np.linspace(0, n_images - 1, wanted).round().astype(int))
 
     def training(self, subject: str) -> "tuple[list[str], mne.BaseEpochs]":
-        """Read the averages that a subject's models learn from.
-
-        Returns: one epoch for each chosen image, in their order.
-        """
+        """Read the averages that a subject's models learn from."""
         _, epochs = self._load(subject, "train", average=True)
         rows = self.chosen(len(epochs))
         return epochs if len(rows) == len(epochs) else epochs[rows]
 
     def test(self, subject: str) -> "tuple[list[str], mne.BaseEpochs]":
-        """Read the single trials that predictions are judged by.
-
-        Returns: the trials of all test images; ``image_id`` is in the metadata.
-        """
+        """Read the single trials that predictions are judged by."""
         _, epochs = self._load(subject, "test", average=False)
         if self.scale.n_repetitions is not None:
             kept = epochs.metadata["repetition"].to_numpy() < self.scale.n_repetitions
@@ -129,11 +112,7 @@ class Recordings:
         return epochs.load_data()
 
     def same_images(self, subjects: list[str]) -> dict:
-        """List the images, once it is sure that all subjects saw the same.
-
-        Returns: the images of ``"train"`` and ``"test"``.
-        Raises ValueError if subjects saw different images.
-        """
+        """List the images, once it is sure that all subjects saw the same."""
         paths = {}
         for split in ("train", "test"):
             paths[split] = self.images(subjects[0], split)

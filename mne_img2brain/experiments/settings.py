@@ -51,8 +51,6 @@ SCALES = {
 def new_regressors(scale: Scale, random_state: int) -> dict:
     """Return the models that are compared, not fitted.
 
-    scale: how large they are.
-    random_state: the seed of those that draw random numbers in ``fit``.
     Returns: ``"mean response"``, ``"ridge + Gaussian"``, ``"default"`` (this library's default)
         and ``"xu2025"`` (the paper's model, as far as the paper tells it).
     """
@@ -69,10 +67,7 @@ def new_regressors(scale: Scale, random_state: int) -> dict:
 
 
 def versions() -> dict:
-    """Return the versions of what results depend on.
-
-    Returns: by package; those that are not installed are left out.
-    """
+    """Return the versions of what results depend on."""
     found = {"python": platform.python_version(), "mne_img2brain": __version__}
     for name in _PACKAGES:
         try:
@@ -85,7 +80,6 @@ def versions() -> dict:
 def fingerprint(value: Any) -> Any:
     """Describe a parameter so that it can be compared with that of another run.
 
-    value: an array, a path of tokens, an embedder, captions, or plain numbers and strings.
     Returns: JSON-able. Of arrays the shape and a hash of sixteen rows.
     """
     if isinstance(value, np.ndarray):
@@ -109,13 +103,7 @@ def fingerprint(value: Any) -> Any:
 
 
 def check_parameters(folder: Path, parameters: dict) -> None:
-    """Write the parameters of a folder of results, or check that they are still the same.
-
-    folder: the folder of results.
-    parameters: what results depend on, JSON-able.
-    Raises ValueError if the folder holds results of other parameters.
-    Raises FileExistsError if the folder holds something else.
-    """
+    """Write the parameters of a folder of results, or check that they are still the same."""
     file = folder / "parameters.json"
     wanted = json.loads(json.dumps(parameters))
     there = [path.name for path in folder.iterdir() if not path.name.startswith(".")]

@@ -27,7 +27,6 @@ _WITH_CEILING = ("mse", "pcc", "r", "rsa")
 def long_table(results: dict) -> pd.DataFrame:
     """Put the tables of units below each other.
 
-    results: what :func:`mne_img2brain.experiments.units.read_unit` returned, by unit.
     Returns: ``protocol``, ``subject`` and the columns of an evaluation's table. The prediction of
         ridge regression with Gaussian noise is that of ridge regression, and is called ``ridge``.
     """
@@ -45,7 +44,6 @@ def long_table(results: dict) -> pd.DataFrame:
 def accuracy_table(long: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Make the paper's table of one protocol: methods by subject, and their average.
 
-    protocol: which.
     Returns: one row per method and subject, then the average over subjects and, in columns ``mse
         SD`` and so on, its standard deviation over subjects. One column per metric. The rows of
         the method ``"noise ceiling"`` hold what the noise-free response would get.

@@ -39,7 +39,6 @@ class Unit:
     """Who is tested, and who was learnt from.
 
     protocol: whether models learn from the subject that they are tested on, or from all others.
-    trained_on: who was learnt from.
     """
 
     protocol: str
@@ -53,10 +52,7 @@ class Unit:
 
 
 def plan_units(subjects: list[str], within: bool, cross: bool) -> list:
-    """List the units of an experiment.
-
-    Raises ValueError if there is one subject and the protocol is cross-subject.
-    """
+    """List the units of an experiment."""
     units = [Unit("within", one, (one,)) for one in subjects] if within else []
     if cross:
         if len(subjects) < 2:
@@ -79,14 +75,7 @@ def run_unit(
     embedder: "Embedder | None",
     random_state: int,
 ) -> None:
-    """Fit and judge the models of a unit; its folder appears when everything is in it.
-
-    unit: who is tested and learnt from.
-    folder: where units are kept.
-    tokens: of the training and the test images.
-    embedder: what made them, saved with the encoders so that they take images.
-    random_state: the seed of fits, draws, splits and resamples.
-    """
+    """Fit and judge the models of a unit; its folder appears when everything is in it."""
     started = time.perf_counter()
     partial = folder / f".{unit.name}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -173,10 +162,7 @@ def _gib(epochs: "mne.BaseEpochs") -> float:
 
 
 def peak_memory() -> float | None:
-    """Return the most memory that the process ever had, in GiB.
-
-    Returns: None where the operating system does not tell.
-    """
+    """Return the most memory that the process ever had, in GiB."""
     try:
         import resource
     except ImportError:
@@ -186,10 +172,7 @@ def peak_memory() -> float | None:
 
 
 def read_unit(folder: "Path") -> tuple[dict, "pd.DataFrame", dict]:
-    """Read the results of a unit.
-
-    Returns about: what is in ``unit.json``.
-    """
+    """Read the results of a unit."""
     about = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
     table = pd.read_csv(folder / "table.csv")
     maps = read_maps(folder / "maps-ave.fif")

@@ -81,12 +81,8 @@ def dependence(
     mean responses, in up to 32 bins of time, whitened by half of the noise of single trials
     (Hilbert-Schmidt independence criterion), and the images of the responses are permuted.
 
-    tokens (n_images, ...): the images; NaN pads.
-    y (n_trials, n_channels, n_times): the responses; NaN where a sensor is missing.
-    image_index (n_trials,): the image of each trial.
-    weight (n_trials,) | None: of how many trials each row is the average.
-    random_state: of permutations, and of the five hundred images that are looked at where there
-        are more.
+    y: NaN where a sensor is missing.
+    random_state: of permutations, and of the five hundred images looked at where there are more.
     Returns: the p-value, 1 with fewer than five images.
 
     References

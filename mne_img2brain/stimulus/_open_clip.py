@@ -20,8 +20,6 @@ WITHOUT = "GaborEmbedder works without weights, and tokens can be given in place
 class ClipModel:
     """A loaded CLIP model.
 
-    name, pretrained: as open_clip takes them.
-    device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
     Raises ValueError if the name is not known, or the activation is not that of the weights.
     Raises OSError if the weights are not there and cannot be downloaded.
     """
@@ -76,7 +74,6 @@ class ClipModel:
     def text_tokens(self, captions: list[str]) -> list[np.ndarray]:
         """Return projected tokens of captions, from the first word to the end token.
 
-        captions: longer ones are cut at the model's context length.
         Returns (n_tokens, n_features): float32; the last token is what ``encode_text`` returns.
         """
         import torch
@@ -121,12 +118,7 @@ class ClipModel:
 
 
 def check_activation(name: str, pretrained: str | None) -> None:
-    """Raise where open_clip would build the model with another activation than the weights had.
-
-    name: as open_clip takes it.
-    pretrained: as open_clip takes it.
-    Raises ValueError if they do not go together, or the name is not known.
-    """
+    """Raise where open_clip would build the model with another activation than the weights had."""
     import open_clip
 
     if ":" in name:
@@ -153,11 +145,7 @@ def check_activation(name: str, pretrained: str | None) -> None:
 
 
 def weights_identity(name: str, pretrained: str | None) -> str:
-    """Return what tells one set of weights from another.
-
-    name, pretrained: as open_clip takes them.
-    Returns: the content of local files, the revision of a model of the hub where it is known.
-    """
+    """Return what tells one set of weights from another."""
     if name.startswith("local-dir:"):
         folder = Path(name.removeprefix("local-dir:"))
         digest = hashlib.sha256()

@@ -9,13 +9,7 @@ from .._log import logger, progress_bar
 def run_batches(
     items: list, batch_size: int, compute: Callable, *, what: str, without: str
 ) -> None:
-    """Compute in batches; say how long it will take and how to do without.
-
-    items: what to compute on.
-    batch_size: how many at once.
-    what: what is done, for the log: "Embedding", "Captioning".
-    without: how to do without it.
-    """
+    """Compute in batches; say how long it will take and how to do without."""
     batches = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
     start = time.perf_counter()
     for number, batch in enumerate(progress_bar(batches, what)):

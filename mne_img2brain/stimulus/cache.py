@@ -38,7 +38,6 @@ class Cache:
     what is cut off, damaged or mixed up does not agree with its checksum and is as good as not
     there. Of two entries with one key the last counts.
 
-    kind: what is kept, for a person who looks into the folder.
     settings: JSON-able: everything that the content depends on beside the key.
     """
 
@@ -54,7 +53,6 @@ class Cache:
     def get_array(self, key: str) -> np.ndarray | None:
         """Return an array, or None where there is none or it is damaged.
 
-        key: what it is of.
         Returns: memory-mapped, unless it was written after the file was mapped.
         """
         digest = _digest(key)
@@ -73,8 +71,6 @@ class Cache:
     def put_array(self, key: str, array: np.ndarray, dtype: "DTypeLike" = np.float16) -> None:
         """Keep an array. A disk that cannot be written is a warning.
 
-        key: what it is of.
-        array: finite numbers, or NaN.
         dtype: as what it is kept; of numbers beyond its range nothing is kept.
         """
         with np.errstate(over="ignore"):
@@ -102,18 +98,12 @@ class Cache:
             self._complain("written", error)
 
     def get_text(self, key: str) -> str | None:
-        """Return a text, or None where there is none or it is damaged.
-
-        key: what it is of.
-        """
+        """Return a text, or None where there is none or it is damaged."""
         encoded = self.get_array(f"{key}\0text")
         return None if encoded is None else encoded.tobytes().decode()
 
     def put_text(self, key: str, text: str) -> None:
-        """Keep a text.
-
-        key: what it is of.
-        """
+        """Keep a text."""
         self.put_array(f"{key}\0text", np.frombuffer(str.encode(text), np.uint8), np.uint8)
 
     def _entry(self, digest: str) -> dict | None:

@@ -117,13 +117,7 @@ def _images_in(folder: Path) -> list:
 
 
 def refuse_unordered(values: object, name: str) -> None:
-    """Raise where values come in no order, or not as values: sets, dicts, tables, tensors.
-
-    values: what the user gave.
-    name: what messages call it.
-    Raises TypeError if the order of the values would be chance, or they are not what iterating
-        gives.
-    """
+    """Raise where values come in no order, or not as values: sets, dicts, tables, tensors."""
     kind = type(values).__name__
     if isinstance(values, Set) and not isinstance(values, KeysView):
         raise TypeError(f"{name} is a {kind}, which has no order; give a list.")
@@ -145,9 +139,6 @@ def refuse_missing(values: object, name: str, unit: str) -> None:
     """Raise where labels are None or NaN, which are equal to no other label.
 
     values (n,): the labels.
-    name: what messages call them.
-    unit: what has one: an image, a trial.
-    Raises ValueError if there are such labels.
     """
     values = np.asarray(values).tolist()
     missing = [i for i, value in enumerate(values) if value is None or value != value]
@@ -321,10 +312,7 @@ def _from_deep_grey(image: Image.Image, where: str) -> Image.Image:
 
 
 def image_name(image: object) -> str:
-    """Return what an image is called: its path as given, or an empty string.
-
-    image: an item of a list of images.
-    """
+    """Return what an image is called: its path as given, or an empty string."""
     if isinstance(image, (str, Path)):
         return str(image)
     return str(getattr(image, "filename", "") or "")
@@ -386,7 +374,6 @@ def image_list(images: "Images") -> ImageList:
 def unique_images(images: "Images") -> tuple[ImageList, np.ndarray, list[str]]:
     """Find the distinct images.
 
-    images: images, some of them perhaps many times.
     Returns distinct: each image once, in the order of first appearance.
     Returns index (n_images,): which of them each image is.
     Returns keys: the keys of the distinct ones.

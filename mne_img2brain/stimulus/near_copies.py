@@ -40,8 +40,6 @@ _FAR = 10.0
 def looks_of(images: list | np.ndarray, tokens: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Describe what images look like, and what their tokens are, in a few bytes each.
 
-    images: images, or tokens in their place.
-    tokens (n_images, ...) | None: the tokens of images; ``None`` leaves them out.
     Returns: ``bits``, shape (n_images, 32): perceptual hashes, eight bits a byte. ``shown``, shape
         (n_images,): whether an image has a hash; flat ones have none. Both are absent for tokens.
         ``tokens``, shape (n_images, n): means over tokens in at most 32 random directions.
@@ -61,11 +59,7 @@ def looks_of(images: list | np.ndarray, tokens: np.ndarray | None = None) -> dic
 
 
 def looks_in_fit(images: list | np.ndarray, stimuli: "Stimuli") -> dict[str, np.ndarray]:
-    """Describe what the distinct images of a fit look like, and what their tokens are.
-
-    images: images, or tokens in their place.
-    stimuli: what :func:`mne_img2brain.stimulus.tokens.present` made of them.
-    """
+    """Describe what the distinct images of a fit look like, and what their tokens are."""
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         return looks_of(stimuli.tokens)
     once = np.unique(stimuli.index, return_index=True)[1]
@@ -80,7 +74,6 @@ def add_looks(looks: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> dict
 def near_copies(looks: dict[str, np.ndarray], of: dict[str, np.ndarray]) -> np.ndarray:
     """Tell which images are near copies of others.
 
-    looks: of the images, from :func:`looks_of`.
     of: of the others: images are compared with images, tokens with tokens.
     Returns (n_images,).
     """
@@ -103,13 +96,7 @@ def warn_of_copies(
     seen_keys: "Iterable[str]",
     name: str,
 ) -> None:
-    """Warn where images are near copies of those in a fit, without being the same.
-
-    images: images, or tokens in their place.
-    seen: the looks of the images in the fit.
-    seen_keys: the content hashes of these.
-    name: what was fitted, for the message.
-    """
+    """Warn where images are near copies of those in a fit, without being the same."""
     known, first = set(seen_keys), {}
     for position, key in enumerate(keys):
         if key not in known:
@@ -129,11 +116,7 @@ def warn_of_copies(
 
 
 def warn_of_far_tokens(tokens: np.ndarray, seen: dict[str, np.ndarray]) -> None:
-    """Warn where tokens are far from all that a fit has seen, of another embedder or scale.
-
-    tokens (n_images, ...): the tokens.
-    seen: the looks of the images in the fit.
-    """
+    """Warn where tokens are far from all that a fit has seen, of another embedder or scale."""
     if "tokens" not in seen:
         return
     ours, others = _project(tokens), seen["tokens"]
@@ -151,11 +134,7 @@ def warn_of_far_tokens(tokens: np.ndarray, seen: dict[str, np.ndarray]) -> None:
 
 
 def warn_of_placeholders(stimuli: "Stimuli", looks: dict[str, np.ndarray]) -> None:
-    """Warn where a fit has one image only, or many that show the same one colour.
-
-    stimuli: the images of the fit.
-    looks: what :func:`looks_in_fit` made of them.
-    """
+    """Warn where a fit has one image only, or many that show the same one colour."""
     n_images = len(stimuli)
     if len(set(stimuli.keys)) == 1 < n_images:
         warn(

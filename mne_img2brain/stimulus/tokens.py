@@ -43,10 +43,7 @@ def load_tokens(images: "Images") -> np.ndarray | None:
     Tokens are an array of floats with two to four dimensions (images first), or the name of a
     ``.npy`` file that holds one; the file is memory-mapped.
 
-    images: what the user gave as images.
     Returns (n_images, ...) | None.
-    Raises ValueError if floats have the shape of images, or a file holds no numbers.
-    Raises FileNotFoundError if there is no such file.
     """
     if isinstance(images, (str, Path)) and str(images).endswith(".npy"):
         path = Path(images)
@@ -99,10 +96,7 @@ def _token_key(row: np.ndarray) -> str:
 
 
 def indexable(images: "Images") -> ImageList | np.ndarray:
-    """Return tokens, or images as a list that reads each once, without reading an image.
-
-    images: what the user gave as images.
-    """
+    """Return tokens, or images as a list that reads each once, without reading an image."""
     tokens = load_tokens(images)
     return image_list(images) if tokens is None else tokens
 
@@ -122,11 +116,7 @@ def present(
 ) -> Stimuli:
     """Embed every distinct image once.
 
-    images: images, or tokens in their place.
     embedder: fitted; ``transform`` takes images. Not needed for tokens.
-    captions: one per image, in place of the captioner's.
-    Raises ValueError if captions do not fit the images, the embedder takes none, or what the
-        embedder returns is not one finite row per image.
     """
     tokens = load_tokens(images)
     if tokens is not None:
@@ -178,11 +168,7 @@ def present(
 
 
 def check_captions(captions: list[str] | str, n_images: int) -> list[str]:
-    """Return captions as a list, one string per image.
-
-    n_images: how many images there are.
-    Raises ValueError if there is not one string per image.
-    """
+    """Return captions as a list, one string per image."""
     if isinstance(captions, str):
         raise ValueError(
             f"captions is one string for {n_images} images; give a list with one per image."

@@ -9,12 +9,7 @@ _TIMEOUT = 10.0  # seconds
 
 
 def missing_bytes(repo: str, names: str = "*") -> int:
-    """Return how much has to be downloaded of a model; 0 where it is here.
-
-    repo: name on the hub, or a local folder.
-    names: pattern of the files of weights.
-    Raises OSError if they are not here and cannot be had.
-    """
+    """Return how much has to be downloaded of a model; 0 where it is here."""
     from huggingface_hub import HfApi, snapshot_download
 
     if Path(repo).exists() or not repo:
@@ -44,10 +39,7 @@ def missing_bytes(repo: str, names: str = "*") -> int:
 
 
 def announce(repo: str, names: str = "*", *, without: str) -> None:
-    """Say how large a download will be, and fail at once where there can be none.
-
-    without: how to do without, for the error.
-    """
+    """Say how large a download will be, and fail at once where there can be none."""
     try:
         size = missing_bytes(repo, names)
     except OSError as error:

@@ -54,25 +54,9 @@ def check_integers(**parameters: Any) -> None:
 def check_tokens(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """Bring image tokens to (n_images, n_tokens, n_features), NaN where padded.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Gets ``n_features_in_``, or is asked for it.
-    X : array, shape (n, n_features) | (n, n_tokens, n_features) | \
-            (n, n_rows, n_columns, n_features)
-        Image tokens.
-    reset : bool
-        Whether this is a fit.
-
-    Returns
-    -------
-    array, shape (n, n_tokens, n_features)
-        The type as given, if it is a float type.
-
-    Raises
-    ------
-    ValueError
-        If dimensions, width or values are not as expected.
+    X (n, n_features) | (n, n_tokens, n_features) | (n, n_rows, n_columns, n_features): the tokens;
+        of a float type, which is kept, or float64.
+    reset: whether this is a fit, which sets ``n_features_in_`` of the estimator.
     """
     ndim = getattr(X, "ndim", None)
     if ndim is None or ndim <= 2:
@@ -144,8 +128,6 @@ def check_fit_arrays(
 
     reset: whether this is a fit; else the estimator is fitted, asked for its number of features,
         and not changed.
-    Raises ValueError if shapes do not agree, values are not finite, or there are fewer than two
-        trials.
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None; give responses.")
@@ -213,13 +195,7 @@ def check_fit_arrays(
 
 
 def check_image_index(image_index: Any, n_images: int, n_trials: int) -> np.ndarray:
-    """Check which image each trial answers to.
-
-    image_index (n_trials,): as given.
-    n_images, n_trials: how many images and trials there are.
-    Returns (n_trials,).
-    Raises ValueError if there is not one row of the tokens for each trial.
-    """
+    """Check which image each trial answers to."""
     image_index = _per_trial("image_index", image_index, n_trials, kinds="iu")
     if image_index.min() < 0 or image_index.max() >= n_images:
         raise ValueError(
@@ -232,13 +208,7 @@ def check_image_index(image_index: Any, n_images: int, n_trials: int) -> np.ndar
 def check_subjects(
     subjects: np.ndarray | None, n_images: int, n_subjects: int
 ) -> np.ndarray | None:
-    """Check the subjects that a prediction is for.
-
-    subjects (n_images,) | None: as given.
-    n_images, n_subjects: how many images there are, and how many subjects were fitted.
-    Returns (n_images,) | None.
-    Raises ValueError if there is not one known subject for each image.
-    """
+    """Check the subjects that a prediction is for."""
     if subjects is None:
         return None
     subjects = np.asarray(subjects)

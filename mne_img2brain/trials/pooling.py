@@ -27,8 +27,6 @@ def pool_tokens(
     Returns pooled (n_images, n_pooled): two-dimensional input as it came, else class token and
         mean, ``2 * n_features`` wide, with ``last=True`` also the last token, ``3 * n_features``.
         Float32 input gives float32, everything else float64.
-    Raises ValueError if ``tokens`` has another number of dimensions, the mask another shape, or an
-        image has no valid token.
     """
     tokens = np.asarray(tokens)
     if tokens.ndim not in (2, 3, 4):

@@ -45,13 +45,9 @@ def plan_splits(
 ) -> tuple["TrialArrays", SplitPlan]:
     """Put trials in canonical order, keep each image once, and decide who is held out when.
 
-    data: trials and images, checked.
     min_images: with fewer distinct images trials are split, with a warning.
-    validation_fraction: the part of the trials in the validation set.
-    rng: chooses, after the order has been made canonical.
     Returns data: the same trials in an order that depends on their content only, and the distinct
         images.
-    Raises ValueError if all images are in one group.
     """
     first, distinct = distinct_rows(data.tokens)
     image = distinct[data.image_index]
@@ -105,7 +101,6 @@ def canonical_order(y: np.ndarray, *keys: np.ndarray) -> np.ndarray:
     Values are compared through one fixed random projection, so that differences of rounding do
     not change the order.
 
-    y (n_trials, ...): the responses.
     *keys (n_trials,): what to sort by first, the most important first.
     Returns (n_trials,): the order.
     """
@@ -123,8 +118,6 @@ def merge_groups(
 
     Trials of one image are always together; ``groups`` (concepts, say) can only join images.
 
-    image_index (n_trials,): the image of each trial.
-    groups (n_trials,) | None: labels of any type.
     Returns (n_trials,): the group of each trial, ``0 .. n_groups - 1``.
     """
     _, images = np.unique(image_index, return_inverse=True)
@@ -148,8 +141,6 @@ def merge_groups(
 def held_out_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
     """Choose whole groups until a fraction of the trials is held out.
 
-    groups (n_trials,): the group of each trial, ``0 .. n_groups - 1``.
-    fraction: the part of the trials to hold out, between 0 and 1.
     Returns (n_trials,): True where a trial is held out. At least one group is, and at least one is
         not.
     """
@@ -164,12 +155,7 @@ def held_out_groups(groups: np.ndarray, fraction: float, rng: np.random.Generato
 
 
 def fold_of(groups: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Deal whole groups into folds of similar size.
-
-    groups (n_trials,): the group of each trial, ``0 .. n_groups - 1``.
-    n_folds: how many folds; fewer where there are fewer groups.
-    Returns (n_trials,): the fold of each trial.
-    """
+    """Deal whole groups into folds of similar size; return the fold of each trial."""
     sizes = np.bincount(groups)
     n_folds = min(n_folds, len(sizes))
     fold_of_group = np.empty(len(sizes), dtype=np.intp)

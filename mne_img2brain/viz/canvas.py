@@ -25,8 +25,6 @@ def unit_of(info: mne.Info, ch_type: str) -> tuple[float, str]:
 
     Whitened and z-scored recordings have none: their description says "no unit", as the readers
     of public recordings write it.
-
-    ch_type: the type of the sensors.
     """
     if "no unit" in (info["description"] or ""):
         return 1.0, "no unit"
@@ -44,13 +42,7 @@ def styles(names: dict | list[str]) -> dict:
 def get_axes(
     axes: "AxesLike", n: int, n_rows: int = 1, **layout: Any
 ) -> tuple["Figure", np.ndarray]:
-    """Return ``n`` axes and their figure, new ones where none are given.
-
-    axes: what the user gave.
-    n: how many are needed.
-    n_rows: in how many rows new ones are, all of the same length.
-    Returns axes (n,): the axes.
-    """
+    """Return ``n`` axes and their figure, new ones where none are given."""
     if axes is None:
         figure, axes = plt.subplots(
             n_rows, n // n_rows, squeeze=False, layout="constrained", **layout
@@ -63,12 +55,7 @@ def get_axes(
 
 
 def check_evoked(**given: object) -> None:
-    """Raise unless every ``name=value`` is an Evoked with numbers in it.
-
-    **given: what the user gave.
-    Raises TypeError if one is no Evoked.
-    Raises ValueError if all of its values are NaN or infinite.
-    """
+    """Raise unless every ``name=value`` is an Evoked with numbers in it."""
     for name, value in given.items():
         if not isinstance(value, mne.Evoked):
             hint = "; average them first" if isinstance(value, mne.BaseEpochs) else ""
@@ -78,13 +65,7 @@ def check_evoked(**given: object) -> None:
 
 
 def check_named(name: str, values: object) -> dict:
-    """Return what is drawn by its names, which there must be.
-
-    name: what the parameter is called.
-    values: what the user gave.
-    Raises TypeError if it is no dict.
-    Raises ValueError if it is empty.
-    """
+    """Return what is drawn by its names, which there must be."""
     if not isinstance(values, dict):
         raise TypeError(f"{name} is a {type(values).__name__}; give a dict of name to values.")
     if not values:
@@ -93,14 +74,7 @@ def check_named(name: str, values: object) -> dict:
 
 
 def check_numbers(name: str, values: object, n: int | None = None) -> np.ndarray:
-    """Return a row of numbers.
-
-    name: what it is called.
-    values: what the user gave.
-    n: how many there should be; ``None`` is one or more.
-    Returns (n,).
-    Raises ValueError if it is none, or of another length.
-    """
+    """Return a row of numbers, shape (n,)."""
     try:
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
@@ -112,12 +86,7 @@ def check_numbers(name: str, values: object, n: int | None = None) -> np.ndarray
 
 
 def check_window(window: tuple | None, name: str = "window") -> None:
-    """Raise unless a window is None or two numbers in rising order.
-
-    window: what the user gave.
-    name: what it is called.
-    Raises ValueError if it is not.
-    """
+    """Raise unless a window is None or two numbers in rising order."""
     if window is not None:
         first, last = check_numbers(name, window, 2)
         if not first < last:
