@@ -165,17 +165,10 @@ def _evaluate(arguments: "argparse.Namespace") -> None:
             f"--subject {arguments.subject}: no encoder knows this subject; known are {known}."
         )
     result = evaluate(
-        encoders,
-        images,
-        epochs,
-        image_ids=arguments.image_ids,
-        captions=captions,
-        subject=arguments.subject,
-        n_draws=arguments.draws,
-        window=tuple(arguments.window),
-        allow_training_images=arguments.allow_training_images,
-        random_state=arguments.seed,
-    )
+        encoders, images, epochs, image_ids=arguments.image_ids, captions=captions,
+        subject=arguments.subject, n_draws=arguments.draws, window=tuple(arguments.window),
+        allow_training_images=arguments.allow_training_images, random_state=arguments.seed,
+    )  # fmt: skip
     write_text(out / "table.csv", result.table.to_csv(index=False))
     if len(names) > 1:
         write_text(out / "compare.csv", result.compare().to_csv())
@@ -200,21 +193,12 @@ def _ablate(arguments: "argparse.Namespace") -> None:
     images, captions = _images(arguments)
     _ask_for_weights(arguments, images, captions)
     ablate(
-        images,
-        read_epochs(arguments.epochs),
-        arguments.out,
-        image_ids=arguments.image_ids,
-        captions=captions,
-        groups=arguments.groups,
-        rows=arguments.rows,
-        reference=_regressor(arguments),
-        embedder=_embedder(arguments),
-        n_image_tokens=arguments.image_tokens,
-        n_seeds=arguments.seeds,
-        test_fraction=arguments.test_fraction,
-        n_draws=arguments.draws,
-        random_state=arguments.seed,
-    )
+        images, read_epochs(arguments.epochs), arguments.out, image_ids=arguments.image_ids,
+        captions=captions, groups=arguments.groups, rows=arguments.rows,
+        reference=_regressor(arguments), embedder=_embedder(arguments),
+        n_image_tokens=arguments.image_tokens, n_seeds=arguments.seeds,
+        test_fraction=arguments.test_fraction, n_draws=arguments.draws, random_state=arguments.seed,
+    )  # fmt: skip
     logger.info("The table is %s.", arguments.out / "ablations.csv")
 
 
@@ -229,21 +213,15 @@ def _reproduce(arguments: "argparse.Namespace") -> None:
     if named == "clip" and tokens is None:
         _ask_for_weights(arguments, "", arguments.captions)
     reproduce(
-        arguments.dataset,
-        arguments.data_dir,
-        arguments.out,
-        subjects=arguments.subjects,
-        within=arguments.within or both,
-        cross=arguments.cross or both,
-        ablations=arguments.ablations,
-        scale=arguments.scale,
+        arguments.dataset, arguments.data_dir, arguments.out, subjects=arguments.subjects,
+        within=arguments.within or both, cross=arguments.cross or both,
+        ablations=arguments.ablations, scale=arguments.scale,
         embedder=None if arguments.embedder is None else _embedder(arguments),
         captions=arguments.captions,
         tokens=None if tokens is None else dict(zip(("train", "test"), tokens, strict=True)),
-        reader=dict(arguments.reader or []),
-        device=arguments.device or "auto",
+        reader=dict(arguments.reader or []), device=arguments.device or "auto",
         random_state=arguments.seed,
-    )
+    )  # fmt: skip
     logger.info("Tables and figures are in %s.", arguments.out)
 
 

@@ -83,12 +83,9 @@ def make_parser() -> argparse.ArgumentParser:
         one.add_argument("--quiet", action="store_true", help="show warnings only")
         one.add_argument("--traceback", action="store_true", help="show where an error comes from")
         one.add_argument(
-            "--seed",
-            type=_at_least(0),
-            default=0,
-            metavar="N",
+            "--seed", type=_at_least(0), default=0, metavar="N",
             help="the number that all random numbers follow from (default 0)",
-        )
+        )  # fmt: skip
         one.add_argument(
             "--cache-dir",
             type=Path,
@@ -132,22 +129,16 @@ def make_parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="FILE-epo.fif", help="file to write"
     )
     predict.add_argument(
-        "--draws",
-        type=_at_least(0),
-        default=0,
-        metavar="N",
+        "--draws", type=_at_least(0), default=0, metavar="N",
         help="single trials of each image (default 0: the expected response)",
-    )
+    )  # fmt: skip
     predict.add_argument(
         "--subject", metavar="NAME", help="whose response (default: the average subject)"
     )
     predict.add_argument(
-        "--guidance-scale",
-        type=_number,
-        default=1.0,
-        metavar="X",
+        "--guidance-scale", type=_number, default=1.0, metavar="X",
         help="how far draws follow the image; 1 as it was learnt, 0 not at all (default 1)",
-    )
+    )  # fmt: skip
     _add_captions(predict)
     _add_device(predict)
     predict.add_argument("--n-jobs", type=int, metavar="N", help="processes; -1 is all (default 1)")
@@ -170,25 +161,18 @@ def make_parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="FOLDER", help="for the page and the tables"
     )
     judge.add_argument(
-        "--draws",
-        type=_at_least(0),
-        default=50,
-        metavar="N",
+        "--draws", type=_at_least(0), default=50, metavar="N",
         help="single trials of each image; 0 judges predictions alone (default 50)",
-    )
+    )  # fmt: skip
     judge.add_argument(
         "--subject",
         metavar="NAME",
         help="which of the encoders' subjects the epochs are of (default: the average subject)",
     )
     judge.add_argument(
-        "--window",
-        type=_number,
-        nargs=2,
-        default=(0.05, 0.6),
-        metavar="S",
+        "--window", type=_number, nargs=2, default=(0.05, 0.6), metavar="S",
         help="from when to when r counts, in seconds (default 0.05 0.6)",
-    )
+    )  # fmt: skip
     judge.add_argument(
         "--allow-training-images", action="store_true", help="also judge images that were in fit"
     )
@@ -221,12 +205,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--draws", **count, default=10, help="single trials of each test image (default 10)"
     )
     ablation.add_argument(
-        "--test-fraction",
-        type=_number,
-        default=0.2,
-        metavar="X",
+        "--test-fraction", type=_number, default=0.2, metavar="X",
         help="share of the images that is tested on (default 0.2)",
-    )
+    )  # fmt: skip
     ablation.add_argument(
         "--image-tokens",
         type=_at_least(0),
@@ -276,12 +257,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="captions by file name of the image (default: the embedder's)",
     )
     paper.add_argument(
-        "--tokens",
-        type=Path,
-        nargs=2,
-        metavar=("TRAIN.npy", "TEST.npy"),
+        "--tokens", type=Path, nargs=2, metavar=("TRAIN.npy", "TEST.npy"),
         help="arrays of tokens, in the order of image_id (default: the embedder makes them)",
-    )
+    )  # fmt: skip
     paper.add_argument(
         "--reader",
         type=_key_and_value,

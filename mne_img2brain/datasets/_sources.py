@@ -85,16 +85,9 @@ def orient(visual: np.ndarray, turn: float, rng: np.random.Generator) -> np.ndar
 
 
 def sensor_noise(
-    fields: np.ndarray,
-    positions: np.ndarray,
-    n_trials: int,
-    times: np.ndarray,
-    sfreq: float,
-    rng: np.random.Generator,
-    *,
-    spectrum: str,
-    induced: dict[str, np.ndarray],
-) -> np.ndarray:
+    fields: np.ndarray, positions: np.ndarray, n_trials: int, times: np.ndarray, sfreq: float,
+    rng: np.random.Generator, *, spectrum: str, induced: dict[str, np.ndarray],
+) -> np.ndarray:  # fmt: skip
     """Noise of single trials at the sensors, in units of its sources.
 
     ``induced`` is the change of each rhythm's power in each trial, in dB.

@@ -124,17 +124,11 @@ def simulate_epochs(
     """
     check_parameters(
         SimpleNamespace(**{name: value for name, value in locals().items() if name != "images"}),
-        n_trials=Integer(1),
-        n_subjects=(Integer(1), None),
-        snr=(Number(0, closed="neither"), np.inf),
-        subject_spread=Number(0),
-        tmin=Number(-60, 60),
-        tmax=Number(-60, 60),
-        sfreq=Number(1, 20_000),
-        info=(mne.Info, None),
-        spectrum=("broad", "eeg"),
-        rhythms=(dict, None),
-    )
+        n_trials=Integer(1), n_subjects=(Integer(1), None),
+        snr=(Number(0, closed="neither"), np.inf), subject_spread=Number(0), tmin=Number(-60, 60),
+        tmax=Number(-60, 60), sfreq=Number(1, 20_000), info=(mne.Info, None),
+        spectrum=("broad", "eeg"), rhythms=(dict, None),
+    )  # fmt: skip
     if not tmin <= 0 < tmax:
         raise ValueError(f"tmin={tmin} and tmax={tmax}: image onset, 0 s, must lie between them.")
     rng = generator(random_state)

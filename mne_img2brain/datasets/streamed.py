@@ -68,14 +68,9 @@ class Preparation:
     """
 
     def __init__(
-        self,
-        times: np.ndarray,
-        *,
-        baseline: tuple | None = None,
-        resample: float | None = None,
-        tmin: float | None = None,
-        tmax: float | None = None,
-    ) -> None:
+        self, times: np.ndarray, *, baseline: tuple | None = None, resample: float | None = None,
+        tmin: float | None = None, tmax: float | None = None,
+    ) -> None:  # fmt: skip
         times = np.asarray(times, dtype=float)
         steps, whole = np.diff(times), times
         if len(times) < 2 or steps.min() <= 0 or np.ptp(steps) > 0.01 * steps.mean():
@@ -159,14 +154,9 @@ class StreamedEpochs(mne.BaseEpochs):
     """
 
     def __init__(
-        self,
-        stream: Stream,
-        info: mne.Info,
-        events: np.ndarray,
-        event_id: dict[str, int],
-        metadata: pd.DataFrame,
-        baseline: tuple | None = None,
-    ) -> None:
+        self, stream: Stream, info: mne.Info, events: np.ndarray, event_id: dict[str, int],
+        metadata: pd.DataFrame, baseline: tuple | None = None,
+    ) -> None:  # fmt: skip
         times = stream.preparation.times
         self._stream: Any = stream
         super().__init__(

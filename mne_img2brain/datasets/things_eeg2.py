@@ -195,18 +195,10 @@ def load(
 
 
 def _load_arrays(
-    path: Path,
-    file: Path,
-    family: str,
-    variant: str,
-    name: str,
-    split: str,
-    average: bool,
-    baseline: "Baseline",
-    metadata: "PathLike | dict | None",
-    images_dir: "PathLike | None",
+    path: Path, file: Path, family: str, variant: str, name: str, split: str, average: bool,
+    baseline: "Baseline", metadata: "PathLike | dict | None", images_dir: "PathLike | None",
     options: dict,
-) -> tuple[list, mne.BaseEpochs]:
+) -> tuple[list, mne.BaseEpochs]:  # fmt: skip
     """Read a file that holds conditions x repetitions x channels x times."""
     found = READERS[family](file)
     data, n_leading = found.data, 2 if family == "neurobridge" else 1
@@ -235,14 +227,11 @@ def _load_arrays(
     # the others cut their baseline off
     made_with = (-0.2, 0.0) if kind == "gifford" else None
     return build_epochs(
-        ArrayTrials(data, rows, found.mapped),
-        trials,
-        eeg_info([str(ch_names[row]) for row in rows], preparation.sfreq),
-        preparation,
-        average=average,
-        description=f"THINGS-EEG2 {name}, {split}, {kind} preprocessing",
+        ArrayTrials(data, rows, found.mapped), trials,
+        eeg_info([str(ch_names[row]) for row in rows], preparation.sfreq), preparation,
+        average=average, description=f"THINGS-EEG2 {name}, {split}, {kind} preprocessing",
         baseline=preparation.baseline or made_with,
-    )
+    )  # fmt: skip
 
 
 def _subject_name(subject: int | str) -> str:

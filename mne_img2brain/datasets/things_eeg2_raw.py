@@ -83,19 +83,10 @@ class _RawTrials(Trials):
 
 
 def load_raw(
-    files: list[Path],
-    images: pd.DataFrame,
-    name: str,
-    split: str,
-    *,
-    average: bool,
-    baseline: Literal["auto"] | tuple | None,
-    mvnn: bool,
-    channels: list[str] | None,
-    tmin: float | None,
-    tmax: float | None,
-    resample: float | None,
-) -> tuple[list, Any]:
+    files: list[Path], images: pd.DataFrame, name: str, split: str, *, average: bool,
+    baseline: Literal["auto"] | tuple | None, mvnn: bool, channels: list[str] | None,
+    tmin: float | None, tmax: float | None, resample: float | None,
+) -> tuple[list, Any]:  # fmt: skip
     """Cut raw recordings into epochs.
 
     tmin, tmax: first and last time in seconds; None is -0.2 and 1 s.

@@ -237,15 +237,9 @@ def average_metadata(metadata: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndar
 
 
 def build_epochs(
-    trials: "Trials",
-    metadata: pd.DataFrame,
-    info: mne.Info,
-    preparation: "Preparation",
-    *,
-    average: bool,
-    description: str,
-    baseline: tuple | None = None,
-) -> tuple[list[str], StreamedEpochs]:
+    trials: "Trials", metadata: pd.DataFrame, info: mne.Info, preparation: "Preparation",
+    *, average: bool, description: str, baseline: tuple | None = None,
+) -> tuple[list[str], StreamedEpochs]:  # fmt: skip
     """Make the epochs of a reader: averages in memory, single trials on disk.
 
     metadata: one row per trial, with ``concept``, ``image``, ``image_id``, ``subject``, ``unit``

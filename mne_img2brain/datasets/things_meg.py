@@ -187,17 +187,10 @@ class _FifTrials(Trials):
 
 
 def _load_fif(
-    path: Path,
-    file: Path,
-    number: int,
-    split: str,
-    protocol: str,
-    average: bool,
-    channels: list[str] | None,
-    options: dict,
-    metadata: "PathLike | None",
+    path: Path, file: Path, number: int, split: str, protocol: str, average: bool,
+    channels: list[str] | None, options: dict, metadata: "PathLike | None",
     images_dir: "PathLike | None",
-) -> tuple[list, mne.BaseEpochs]:
+) -> tuple[list, mne.BaseEpochs]:  # fmt: skip
     """Read MNE's split files."""
     epochs = _read_fif(file)
     if epochs.metadata is None:
@@ -246,17 +239,10 @@ def _read_fif(file: Path) -> mne.BaseEpochs:
 
 
 def _load_pickle(
-    path: Path,
-    file: Path,
-    number: int,
-    split: str,
-    protocol: str,
-    average: bool,
-    channels: list[str] | None,
-    options: dict,
-    metadata: "PathLike | None",
+    path: Path, file: Path, number: int, split: str, protocol: str, average: bool,
+    channels: list[str] | None, options: dict, metadata: "PathLike | None",
     images_dir: "PathLike | None",
-) -> tuple[list, mne.BaseEpochs]:
+) -> tuple[list, mne.BaseEpochs]:  # fmt: skip
     """Read ATM's pickles."""
     found, mapped = read_pickle(file)
     keys = ("meg_data", "ch_names", "times")
@@ -285,13 +271,10 @@ def _load_pickle(
     if unit_by_scale(data, str(file)) == "V":
         logger.info("%s: the values are small for z-scores; they are taken as such.", file)
     return build_epochs(
-        ArrayTrials(data, rows, mapped),
-        trial_metadata(images, f"P{number}", "", data.shape[2]),
-        ctf_info([names[row] for row in rows], preparation.sfreq),
-        preparation,
-        average=average,
+        ArrayTrials(data, rows, mapped), trial_metadata(images, f"P{number}", "", data.shape[2]),
+        ctf_info([names[row] for row in rows], preparation.sfreq), preparation, average=average,
         description=f"THINGS-MEG P{number}, {split}, {protocol} split, ATM pickle",
-    )
+    )  # fmt: skip
 
 
 def _subject_number(subject: int | str) -> int:

@@ -66,13 +66,10 @@ class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         """
         whole = y.shape[1:] == (np.prod(self.shape),)
         self.regressor_ = _fit_shaped(
-            clone(self.regressor),
-            X,
-            y.reshape(-1, *self.shape) if whole else y,
-            sample_weight=trial_weight,
-            groups=trial_groups,
+            clone(self.regressor), X, y.reshape(-1, *self.shape) if whole else y,
+            sample_weight=trial_weight, groups=trial_groups,
             regions=self.regions if whole else None,
-        )
+        )  # fmt: skip
         self.n_features_in_ = X.shape[-1]
         return self
 
@@ -150,15 +147,9 @@ def _fit_shaped(regressor: "Regressor", tokens: np.ndarray, y: np.ndarray, **giv
 
 
 def _fit_inside(
-    regressor: "Regressor",
-    inner: _Inner,
-    tokens: np.ndarray,
-    image_index: np.ndarray,
-    y: np.ndarray,
-    sample_weight: np.ndarray,
-    groups: np.ndarray | None,
-    regions: np.ndarray,
-) -> Any:
+    regressor: "Regressor", inner: _Inner, tokens: np.ndarray, image_index: np.ndarray,
+    y: np.ndarray, sample_weight: np.ndarray, groups: np.ndarray | None, regions: np.ndarray,
+) -> Any:  # fmt: skip
     """Fit one of ours inside of meta-estimators; a search parts images, not trials of them."""
     shaped = SensorsAndTimes(inner.regressor, y.shape[1:], regions)
     regressor.set_params(**{inner.name.removesuffix("__"): shaped})
@@ -212,18 +203,11 @@ def check_part(name: str, part: object, method: str, expected: str) -> None:
 
 
 def fit_regressor(
-    regressor: "Regressor | None",
-    tokens: np.ndarray,
-    image_index: np.ndarray,
-    y: np.ndarray,
-    *,
-    sample_weight: np.ndarray,
-    groups: np.ndarray | None,
-    regions: np.ndarray,
-    subjects: np.ndarray | None,
-    y_mask: np.ndarray | None,
+    regressor: "Regressor | None", tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
+    *, sample_weight: np.ndarray, groups: np.ndarray | None, regions: np.ndarray,
+    subjects: np.ndarray | None, y_mask: np.ndarray | None,
     checkpoint: str | os.PathLike | None = None,
-) -> Any:
+) -> Any:  # fmt: skip
     """Clone a regressor and fit it."""
     if regressor is None:
         from ..regressor import DiffusionRegressor
@@ -265,10 +249,7 @@ def fit_regressor(
 
 
 def predict_regressor(
-    regressor: Any,
-    tokens: np.ndarray,
-    shape: tuple[int, int],
-    subjects: np.ndarray | None = None,
+    regressor: Any, tokens: np.ndarray, shape: tuple[int, int], subjects: np.ndarray | None = None
 ) -> np.ndarray:
     """Predict the expected response, shape (n_images, n_channels, n_times)."""
     inner = _look_inside(regressor)
@@ -282,14 +263,9 @@ def predict_regressor(
 
 
 def sample_regressor(
-    regressor: Any,
-    tokens: np.ndarray,
-    shape: tuple[int, int],
-    *,
-    n_draws: int,
-    subjects: np.ndarray | None = None,
-    **parameters: Any,
-) -> np.ndarray:
+    regressor: Any, tokens: np.ndarray, shape: tuple[int, int], *, n_draws: int,
+    subjects: np.ndarray | None = None, **parameters: Any,
+) -> np.ndarray:  # fmt: skip
     """Draw single trials.
 
     **parameters: passed on where the regressor knows them.

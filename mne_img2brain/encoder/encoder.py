@@ -388,19 +388,10 @@ class ImageToBrainEncoder(BaseEstimator):
         # every position has its own noise, so repeated images are drawn apart
         tokens = stimuli.tokens[stimuli.index]
         drawn = sample_regressor(
-            self.regressor_,
-            tokens,
-            self._shape,
-            n_draws=n_draws,
-            random_state=random_state,
-            guidance_scale=guidance_scale,
-            n_averaged=n_averaged,
-            n_steps=n_steps,
-            solver=solver,
-            eta=eta,
-            first_image=first_image,
-            subjects=subject_codes(self, subject, len(tokens)),
-        )
+            self.regressor_, tokens, self._shape, n_draws=n_draws, random_state=random_state,
+            guidance_scale=guidance_scale, n_averaged=n_averaged, n_steps=n_steps, solver=solver,
+            eta=eta, first_image=first_image, subjects=subject_codes(self, subject, len(tokens)),
+        )  # fmt: skip
         drawn = drawn.reshape(-1, *self._shape)
         return as_epochs(self, drawn, stimuli, n_draws, subject, metadata, event_id, n_averaged)
 
@@ -693,19 +684,10 @@ class ImageToBrainEncoder(BaseEstimator):
         """
         check_is_fitted(self)
         return push(
-            self,
-            repo_id,
-            trials=trials,
-            evaluation=evaluation,
-            data=data,
-            limits=limits,
-            licence=licence,
-            folder=folder,
-            private=private,
-            revision=revision,
-            commit_message=commit_message,
-            token=token,
-        )
+            self, repo_id, trials=trials, evaluation=evaluation, data=data, limits=limits,
+            licence=licence, folder=folder, private=private, revision=revision,
+            commit_message=commit_message, token=token,
+        )  # fmt: skip
 
     @classmethod
     def from_pretrained(

@@ -24,14 +24,10 @@ __all__ = ["fit_encoder", "new_embedder"]
 
 
 def fit_encoder(
-    encoder: "ImageToBrainEncoder",
-    images: "Images",
-    epochs: "Responses",
-    image_ids: "ImageIds",
-    captions: list[str] | str | None,
-    groups: np.ndarray | str | None,
+    encoder: "ImageToBrainEncoder", images: "Images", epochs: "Responses", image_ids: "ImageIds",
+    captions: list[str] | str | None, groups: np.ndarray | str | None,
     checkpoint: "PathLike | None",
-) -> None:
+) -> None:  # fmt: skip
     """Fit an encoder, all of it or nothing; parameters as of :meth:`ImageToBrainEncoder.fit`."""
     if encoder.embedder is not None:
         check_part(
@@ -77,15 +73,10 @@ def fit_encoder(
         "regions": np.unique(regions, return_inverse=True)[1],
     }
     regressor = fit_regressor(
-        encoder.regressor,
-        stimuli.tokens,
-        image,
-        y,
-        subjects=subjects,
+        encoder.regressor, stimuli.tokens, image, y, subjects=subjects,
         y_mask=None if recording.channel_mask.all() else recording.channel_mask,
-        checkpoint=checkpoint,
-        **given,
-    )
+        checkpoint=checkpoint, **given,
+    )  # fmt: skip
     warn_if_unsavable(regressor)
     found = check_learnt(regressor, stimuli.tokens, image, y, **given)
     encoder.embedder_, encoder.regressor_, encoder.scaler_ = embedder, regressor, scaler

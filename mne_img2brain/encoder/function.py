@@ -31,13 +31,9 @@ class FunctionEmbedder(BaseEstimator):
     """
 
     def __init__(
-        self,
-        predict: Callable,
-        layout: Sequence[str],
-        scale: np.ndarray,
-        size: int,
+        self, predict: Callable, layout: Sequence[str], scale: np.ndarray, size: int,
         shape: tuple[int, int] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.predict = predict
         self.layout = layout
         self.scale = scale
@@ -91,16 +87,9 @@ class _AsPredicted(BaseEstimator):
 
 
 def wrap_function(
-    cls: type["ImageToBrainEncoder"],
-    predict: Callable,
-    info: mne.Info,
-    tmin: float,
-    *,
-    layout: Sequence[str],
-    unit: str | float | np.ndarray,
-    baseline: tuple | None,
-    size: int,
-) -> "ImageToBrainEncoder":
+    cls: type["ImageToBrainEncoder"], predict: Callable, info: mne.Info, tmin: float,
+    *, layout: Sequence[str], unit: str | float | np.ndarray, baseline: tuple | None, size: int,
+) -> "ImageToBrainEncoder":  # fmt: skip
     """Check what a function predicts for two images of random pixels; make an encoder of it."""
     if not callable(predict):
         raise ValueError(f"predict={predict!r}; give a function of an array of images.")

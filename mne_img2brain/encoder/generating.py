@@ -30,39 +30,25 @@ def embed_images(
 
 
 def as_epochs(
-    encoder: "ImageToBrainEncoder",
-    data: np.ndarray,
-    stimuli: "Stimuli",
-    n_draws: int | None,
-    subject: str | None,
-    metadata: "pd.DataFrame | None",
-    event_id: dict | list[str] | str | None,
+    encoder: "ImageToBrainEncoder", data: np.ndarray, stimuli: "Stimuli", n_draws: int | None,
+    subject: str | None, metadata: "pd.DataFrame | None", event_id: dict | list[str] | str | None,
     n_averaged: int = 1,
-) -> mne.EpochsArray:
+) -> mne.EpochsArray:  # fmt: skip
     """Give standardised responses their unit, rank, events and metadata."""
     frame = generated_metadata(
-        len(stimuli),
-        image_ids=_ids_of(encoder, stimuli),
-        names=stimuli.names,
+        len(stimuli), image_ids=_ids_of(encoder, stimuli), names=stimuli.names,
         captions=stimuli.captions,
         subject=subject or (encoder.subjects_[0] if encoder.n_training_subjects_ == 1 else None),
-        n_draws=n_draws,
-        n_averaged=n_averaged,
-        metadata=metadata,
-    )
+        n_draws=n_draws, n_averaged=n_averaged, metadata=metadata,
+    )  # fmt: skip
     codes, event_id = events_for(
         len(stimuli), event_id=event_id, metadata=metadata, known=encoder.event_id_
     )
     codes = np.repeat(codes, n_draws or 1)
     return make_epochs(
-        in_units(encoder, data),
-        encoder.info_,
-        tmin=encoder.tmin_,
-        baseline=encoder.baseline_,
-        metadata=frame,
-        event_id=event_id,
-        event_codes=codes,
-    )
+        in_units(encoder, data), encoder.info_, tmin=encoder.tmin_, baseline=encoder.baseline_,
+        metadata=frame, event_id=event_id, event_codes=codes,
+    )  # fmt: skip
 
 
 def in_units(encoder: "ImageToBrainEncoder", data: np.ndarray) -> np.ndarray:

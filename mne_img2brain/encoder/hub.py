@@ -48,20 +48,11 @@ expected = encoder.predict(images)  # mne.EpochsArray, one epoch per image
 
 
 def push(
-    encoder: "ImageToBrainEncoder",
-    repo_id: str,
-    *,
-    trials: bool | None,
-    evaluation: "Evaluation | None",
-    data: str | None,
-    limits: str | None,
-    licence: str | None,
-    folder: str | os.PathLike | None,
-    private: bool,
-    revision: str | None,
-    commit_message: str,
+    encoder: "ImageToBrainEncoder", repo_id: str, *, trials: bool | None,
+    evaluation: "Evaluation | None", data: str | None, limits: str | None, licence: str | None,
+    folder: str | os.PathLike | None, private: bool, revision: str | None, commit_message: str,
     token: str | None,
-) -> str:
+) -> str:  # fmt: skip
     """Upload an encoder with its model card, or write both to a folder; return where."""
     fitted = _without_persons(encoder)
     held = _n_stored_trials(encoder)
@@ -111,14 +102,10 @@ def find_folder(
 
 
 def model_card(
-    encoder: "ImageToBrainEncoder",
-    repo_id: str,
-    evaluation: "Evaluation | None" = None,
-    data: str | None = None,
-    limits: str | None = None,
-    licence: str | None = None,
+    encoder: "ImageToBrainEncoder", repo_id: str, evaluation: "Evaluation | None" = None,
+    data: str | None = None, limits: str | None = None, licence: str | None = None,
     trials: bool | None = None,
-) -> str:
+) -> str:  # fmt: skip
     """Write the model card of a fitted encoder."""
     from huggingface_hub import ModelCardData
 
@@ -277,12 +264,9 @@ def _download(
 
     try:
         folder = snapshot_download(
-            repo_id,
-            revision=revision,
-            cache_dir=None if cache_dir is None else Path(cache_dir),
-            token=token,
-            allow_patterns=list(ENCODER_FILES),
-        )
+            repo_id, revision=revision, cache_dir=None if cache_dir is None else Path(cache_dir),
+            token=token, allow_patterns=list(ENCODER_FILES),
+        )  # fmt: skip
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise FileNotFoundError(
             f"{repo_id!r} is no folder here, and the Hugging Face Hub did not give it "

@@ -25,14 +25,9 @@ _N_FOLDS = 5
 
 
 def check_learnt(
-    regressor: "Regressor",
-    tokens: np.ndarray,
-    image_index: np.ndarray,
-    y: np.ndarray,
-    *,
-    sample_weight: np.ndarray,
-    **given: Any,
-) -> CrossValidated:
+    regressor: "Regressor", tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
+    *, sample_weight: np.ndarray, **given: Any,
+) -> CrossValidated:  # fmt: skip
     """Warn where a fit has learnt nothing from its images; return what cross-validation showed."""
     found = cross_validate_fit(
         regressor, tokens, image_index, y, sample_weight=sample_weight, **given
@@ -44,15 +39,9 @@ def check_learnt(
 
 
 def cross_validate_fit(
-    regressor: "Regressor",
-    tokens: np.ndarray,
-    image_index: np.ndarray,
-    y: np.ndarray,
-    *,
-    sample_weight: np.ndarray,
-    groups: np.ndarray | None,
-    regions: np.ndarray,
-) -> CrossValidated:
+    regressor: "Regressor", tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
+    *, sample_weight: np.ndarray, groups: np.ndarray | None, regions: np.ndarray,
+) -> CrossValidated:  # fmt: skip
     """Correlate what models predict for images they have not seen with the responses to these.
 
     Regressors of ours have done so within their fit. Any other is fitted five times more, to the
@@ -85,16 +74,9 @@ def cross_validate_fit(
     for one in range(fold.max() + 1):
         held, kept = np.flatnonzero(fold == one), np.flatnonzero(fold != one)
         fitted = fit_regressor(
-            regressor,
-            tokens,
-            kept,
-            average[kept],
-            sample_weight=total[kept],
-            groups=group[kept],
-            regions=regions,
-            subjects=None,
-            y_mask=None,
-        )
+            regressor, tokens, kept, average[kept], sample_weight=total[kept], groups=group[kept],
+            regions=regions, subjects=None, y_mask=None,
+        )  # fmt: skip
         predicted[held] = predict_regressor(fitted, tokens[held], y.shape[1:])
     found = cross_validated_r(average, predicted, np.arange(len(average)), fold, total)
     logger.info("%s: cross-validated r %.3f", type(regressor).__name__, found.r)

@@ -27,14 +27,10 @@ def can_adapt(encoder: "ImageToBrainEncoder") -> bool:
 
 
 def learn_subject(
-    encoder: "ImageToBrainEncoder",
-    images: "Images",
-    epochs: "Responses",
-    subject: str,
-    image_ids: np.ndarray | list[int] | str | None,
-    captions: list[str] | str | None,
+    encoder: "ImageToBrainEncoder", images: "Images", epochs: "Responses", subject: str,
+    image_ids: np.ndarray | list[int] | str | None, captions: list[str] | str | None,
     groups: np.ndarray | str | None,
-) -> None:
+) -> None:  # fmt: skip
     """Give an encoder one more subject."""
     if isinstance(epochs, dict):
         raise ValueError(
@@ -59,13 +55,10 @@ def learn_subject(
     image = stimuli.index[row]
     y, there = _standardised(encoder, recording)
     encoder.regressor_.adapt(
-        stimuli.tokens,
-        y,
-        image_index=image,
-        sample_weight=recording.n_averaged,
+        stimuli.tokens, y, image_index=image, sample_weight=recording.n_averaged,
         groups=trial_groups(recording, groups, image),
         y_mask=None if there.all() else np.tile(there, (len(y), 1)),
-    )
+    )  # fmt: skip
     encoder.subjects_ = [*encoder.subjects_, subject]
     seen = getattr(encoder, "training_looks_", {})
     encoder.training_looks_ = add_looks(seen, looks_in_fit(images, stimuli))

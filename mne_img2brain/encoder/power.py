@@ -28,25 +28,16 @@ def draw_alike(
     """
     for row in stimuli.index:
         drawn = sample_regressor(
-            encoder.regressor_,
-            stimuli.tokens[[row]],
-            encoder._shape,
-            n_draws=n_draws,
-            random_state=0,
-            subjects=None if codes is None else codes[[row]],
-        )
+            encoder.regressor_, stimuli.tokens[[row]], encoder._shape, n_draws=n_draws,
+            random_state=0, subjects=None if codes is None else codes[[row]],
+        )  # fmt: skip
         yield in_units(encoder, drawn[0])
 
 
 def expected_power(
-    expected: mne.EpochsArray,
-    draws: Iterator[np.ndarray],
-    freqs: np.ndarray | None = None,
-    n_cycles: float | np.ndarray | None = None,
-    *,
-    decim: int = 1,
-    total: bool = False,
-) -> mne.time_frequency.EpochsTFRArray:
+    expected: mne.EpochsArray, draws: Iterator[np.ndarray], freqs: np.ndarray | None = None,
+    n_cycles: float | np.ndarray | None = None, *, decim: int = 1, total: bool = False,
+) -> mne.time_frequency.EpochsTFRArray:  # fmt: skip
     """Average the Morlet power of draws, image by image.
 
     draws (n_draws, n_channels, n_times): of each image, in the same unit.
@@ -73,13 +64,7 @@ def expected_power(
             if total:
                 power[place, :, k] += np.square(np.abs(mean @ transforms[k]))
     return mne.time_frequency.EpochsTFRArray(
-        kept.info,
-        power,
-        kept.times,
-        freqs,
-        comment=f"expected {'total' if total else 'induced'} power",
-        method="morlet",
-        events=kept.events,
-        event_id=kept.event_id,
-        metadata=kept.metadata,
-    )
+        kept.info, power, kept.times, freqs,
+        comment=f"expected {'total' if total else 'induced'} power", method="morlet",
+        events=kept.events, event_id=kept.event_id, metadata=kept.metadata,
+    )  # fmt: skip

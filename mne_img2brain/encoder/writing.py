@@ -198,16 +198,11 @@ def write_generated(
             for number in progress_bar(range(len(files)), "Writing generated epochs"):
                 rows = slice(number * size, min((number + 1) * size, n_images))
                 part = _Part(
-                    files[number],
-                    files[number + 1].name if number + 1 < len(files) else None,
-                    number,
-                    rows.start,
-                    _take(images, rows, n_images),
+                    files[number], files[number + 1].name if number + 1 < len(files) else None,
+                    number, rows.start, _take(images, rows, n_images),
                     None if captions is None else captions[rows],
-                    None if metadata is None else metadata.iloc[rows],
-                    codes[rows],
-                    "",
-                )
+                    None if metadata is None else metadata.iloc[rows], codes[rows], "",
+                )  # fmt: skip
                 part = part._replace(label=run[: _LABEL // 2] + _content(part)[: _LABEL // 2])
                 found = _read_label(part.path) if part.path.exists() else None
                 if found == part.label:
@@ -250,13 +245,9 @@ def _counted(images: Any, n_images: int | None) -> tuple[Any, int]:
 
 
 def _checked_size(
-    encoder: "ImageToBrainEncoder",
-    n_images: int,
-    n_draws: int | None,
-    seed: int,
-    size: int | None,
+    encoder: "ImageToBrainEncoder", n_images: int, n_draws: int | None, seed: int, size: int | None,
     fmt: str,
-) -> int:
+) -> int:  # fmt: skip
     """Return the number of images in a part."""
     if n_draws is not None and n_draws not in Integer(1):
         raise ValueError(f"n_draws={n_draws!r}; give {Integer(1)} or None.")
@@ -330,14 +321,9 @@ def _content(part: _Part) -> str:
 
 
 def _write_part(
-    encoder: "ImageToBrainEncoder",
-    part: _Part,
-    n_parts: int,
-    total: int,
-    event_id: dict,
-    fmt: str,
+    encoder: "ImageToBrainEncoder", part: _Part, n_parts: int, total: int, event_id: dict, fmt: str,
     options: dict,
-) -> None:
+) -> None:  # fmt: skip
     """Generate the epochs of a part and write them."""
     given = {"captions": part.captions, "metadata": part.metadata, **options}
     if n_parts > 1:

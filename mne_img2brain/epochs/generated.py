@@ -11,15 +11,10 @@ from .maps import start_at
 
 
 def make_epochs(
-    data: np.ndarray,
-    info: mne.Info,
-    *,
-    tmin: float,
-    baseline: tuple | None = None,
-    metadata: pd.DataFrame | None = None,
-    event_codes: np.ndarray | None = None,
+    data: np.ndarray, info: mne.Info, *, tmin: float, baseline: tuple | None = None,
+    metadata: pd.DataFrame | None = None, event_codes: np.ndarray | None = None,
     event_id: dict[str, int] | None = None,
-) -> mne.EpochsArray:
+) -> mne.EpochsArray:  # fmt: skip
     """Make epochs of an array, leaving the array, the projectors and the baseline as they are.
 
     ``mne.EpochsArray`` would apply projectors that are not active and subtract the baseline, in
@@ -48,16 +43,9 @@ def make_epochs(
     samples = np.arange(len(data)) * data.shape[2]
     events = np.column_stack([samples, np.zeros(len(data), int), codes])
     epochs = mne.EpochsArray(
-        data,
-        info,
-        events=events,
-        tmin=tmin,
-        event_id=event_id or None,
-        proj=False,
-        baseline=None,
-        metadata=None if metadata is None else metadata.reset_index(drop=True),
-        verbose="error",
-    )
+        data, info, events=events, tmin=tmin, event_id=event_id or None, proj=False, baseline=None,
+        metadata=None if metadata is None else metadata.reset_index(drop=True), verbose="error",
+    )  # fmt: skip
     start_at(epochs, tmin)
     # what mne.read_epochs does with data that were baseline-corrected when they were saved
     epochs.baseline = None if baseline is None else tuple(baseline)
@@ -65,16 +53,11 @@ def make_epochs(
 
 
 def generated_metadata(
-    n_images: int,
-    *,
-    image_ids: Sequence | np.ndarray | None = None,
-    names: list[str] | None = None,
-    captions: list[str] | None = None,
-    subject: str | Sequence | np.ndarray | None = None,
-    n_draws: int | None = None,
-    n_averaged: int = 1,
-    metadata: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+    n_images: int, *, image_ids: Sequence | np.ndarray | None = None,
+    names: list[str] | None = None, captions: list[str] | None = None,
+    subject: str | Sequence | np.ndarray | None = None, n_draws: int | None = None,
+    n_averaged: int = 1, metadata: pd.DataFrame | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Make the metadata of generated epochs: one row per image, or per image and draw.
 
     image_ids (n_images,) | None: what the user calls each image; ``None`` counts from 0.

@@ -182,13 +182,9 @@ def _read_items(
 
 
 def _read_one(
-    inst: mne.BaseEpochs | mne.Evoked,
-    picks: "Picks",
-    ch_names: list[str] | None,
-    label: str,
-    bads: set | tuple = (),
-    known: dict | None = None,
-) -> Recording:
+    inst: mne.BaseEpochs | mne.Evoked, picks: "Picks", ch_names: list[str] | None, label: str,
+    bads: set | tuple = (), known: dict | None = None,
+) -> Recording:  # fmt: skip
     """Read one Epochs or Evoked object."""
     if isinstance(inst, mne.BaseEpochs):
         if not inst.preload:
@@ -229,31 +225,18 @@ def _read_one(
             subject = np.array([subject_name(value) for value in metadata["subject"]], dtype=object)
     taken = set(info["ch_names"])
     return Recording(
-        data=data,
-        info=info,
-        times=np.array(inst.times, float),
-        baseline=inst.baseline,
-        event_codes=events,
-        event_id=event_id,
-        metadata=metadata,
-        n_averaged=n_averaged,
-        subject=subject,
-        selection=selection,
-        n_events=n_events,
-        bads=tuple(inst.info["bads"]),
+        data=data, info=info, times=np.array(inst.times, float), baseline=inst.baseline,
+        event_codes=events, event_id=event_id, metadata=metadata, n_averaged=n_averaged,
+        subject=subject, selection=selection, n_events=n_events, bads=tuple(inst.info["bads"]),
         left_out=tuple(name for name in inst.ch_names if name not in taken),
         channel_mask=np.ones(data.shape[:2], dtype=bool),
-    )
+    )  # fmt: skip
 
 
 def _picked(
-    inst: mne.BaseEpochs | mne.Evoked,
-    picks: "Picks",
-    ch_names: list[str] | None,
-    label: str,
-    bads: set | tuple,
-    known: dict | None,
-) -> tuple[mne.Info, np.ndarray]:
+    inst: mne.BaseEpochs | mne.Evoked, picks: "Picks", ch_names: list[str] | None, label: str,
+    bads: set | tuple, known: dict | None,
+) -> tuple[mne.Info, np.ndarray]:  # fmt: skip
     """Return the info of the channels taken and their rows in ``inst``."""
     key = _signature(inst.info)
     if known is not None and key in known:

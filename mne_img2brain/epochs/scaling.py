@@ -144,13 +144,9 @@ def _ranks(data: np.ndarray, info: mne.Info) -> dict:
 
 
 def _leading_directions(
-    data: np.ndarray,
-    block: np.ndarray,
-    types: np.ndarray,
-    rank: int,
-    scaler: ChannelScaler,
+    data: np.ndarray, block: np.ndarray, types: np.ndarray, rank: int, scaler: ChannelScaler,
     n_at_once: int = 256,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Leading eigenvectors of the second moments of some standardised channels."""
     moments = np.zeros((len(block), len(block)))
     for start in range(0, len(data), n_at_once):

@@ -92,20 +92,13 @@ def union_of_sensors(parts: list, names: list) -> "Recording":
     left_out = dict.fromkeys(ch for part in parts for ch in part.left_out if ch not in column)
     bads = dict.fromkeys(ch for part in parts for ch in part.bads if ch not in column)
     return replace(
-        first,
-        data=data,
-        info=info,
-        event_codes=codes,
-        event_id=event_id,
+        first, data=data, info=info, event_codes=codes, event_id=event_id,
         metadata=join_metadata(parts),
         n_averaged=np.concatenate([part.n_averaged for part in parts]),
         subject=np.concatenate([part.subject for part in parts]),
-        selection=np.concatenate(selection),
-        n_events=n_events,
-        bads=tuple(bads),
-        left_out=tuple(left_out),
-        channel_mask=mask,
-    )
+        selection=np.concatenate(selection), n_events=n_events, bads=tuple(bads),
+        left_out=tuple(left_out), channel_mask=mask,
+    )  # fmt: skip
 
 
 def _union_info(infos: list[mne.Info]) -> mne.Info:

@@ -13,14 +13,9 @@ if TYPE_CHECKING:
 
 
 def judge_usefulness(
-    rows: "Rows",
-    draws: np.ndarray,
-    trials: list[np.ndarray],
-    labels: np.ndarray,
-    estimator: "Regressor | None",
-    n_repeats: int,
-    seed: int,
-) -> None:
+    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], labels: np.ndarray,
+    estimator: "Regressor | None", n_repeats: int, seed: int,
+) -> None:  # fmt: skip
     """Add how well decoders trained on draws and on real trials decode real trials."""
     classes, counts = np.unique(labels, return_counts=True)
     n_folds = min(5, *counts)
@@ -34,28 +29,17 @@ def judge_usefulness(
         generated = np.concatenate([draws[image] for image in images])
         y_generated = np.repeat(labels[images], draws.shape[1])
         result = train_on_generated(
-            generated,
-            y_generated,
-            real,
-            y_real,
-            test,
-            y_test,
-            estimator=estimator,
+            generated, y_generated, real, y_real, test, y_test, estimator=estimator,
             scoring="roc_auc" if len(classes) == 2 else "balanced_accuracy",
-            n_repeats=max(1, n_repeats // len(splits)),
-            random_state=seed,
-        )
+            n_repeats=max(1, n_repeats // len(splits)), random_state=seed,
+        )  # fmt: skip
         scores["generated"].append(result.generated.mean())
         scores["real"].append(result.real.mean())
     what = "AUC" if len(classes) == 2 else "balanced accuracy"
     rows.add(
-        "decoding, trained on draws",
-        np.mean(scores["generated"]),
-        chance=1 / len(classes),
-        ceiling=np.mean(scores["real"]),
-        unit=what,
-        n=len(labels),
-    )
+        "decoding, trained on draws", np.mean(scores["generated"]), chance=1 / len(classes),
+        ceiling=np.mean(scores["real"]), unit=what, n=len(labels),
+    )  # fmt: skip
 
 
 def _by_image(

@@ -60,13 +60,9 @@ class Real:
 
 
 def judge_draws(
-    rows: "Rows",
-    recorded: "Recorded",
-    draws: np.ndarray,
-    prediction: np.ndarray,
-    real: Real,
+    rows: "Rows", recorded: "Recorded", draws: np.ndarray, prediction: np.ndarray, real: Real,
     options: "Options",
-) -> tuple[dict[str, np.ndarray], dict]:
+) -> tuple[dict[str, np.ndarray], dict]:  # fmt: skip
     """Add the rows on one encoder's draws, and return their maps and curves."""
     times, trials = recorded.times, real.trials
     inside = span(time_mask(times, *options.draw_window))
@@ -92,12 +88,9 @@ def judge_draws(
         n=len(draws),
     )
     rows.add(
-        "lag-1 autocorrelation",
-        lag_one(draws).mean(),
-        ceiling=real.autocorrelation.mean(),
-        better="ceiling",
-        n=len(draws),
-    )
+        "lag-1 autocorrelation", lag_one(draws).mean(), ceiling=real.autocorrelation.mean(),
+        better="ceiling", n=len(draws),
+    )  # fmt: skip
     maps = {"SD / real": ratio}
     if n_draws >= 19:
         covered = coverage(draws, trials, level=0.9, per_image=True)
@@ -125,14 +118,10 @@ def add_sd_ratio(
     sd = [np.sqrt(v.mean(axis=0)) for v in (generated, real)]
     ratio = np.divide(sd[0], sd[1], out=np.full_like(sd[0], np.nan), where=sd[1] > 0)
     rows.add(
-        "SD / real",
-        np.nanmedian(ratio[:, inside]),
-        generated[..., inside],
-        real[..., inside],
-        statistic=lambda g, t: np.median(np.sqrt(g[t > 0] / t[t > 0])),
-        ceiling=1.0,
+        "SD / real", np.nanmedian(ratio[:, inside]), generated[..., inside], real[..., inside],
+        statistic=lambda g, t: np.median(np.sqrt(g[t > 0] / t[t > 0])), ceiling=1.0,
         better="ceiling",
-    )
+    )  # fmt: skip
     return ratio, sd
 
 
@@ -146,13 +135,9 @@ def _mean_against_prediction(draws: np.ndarray, prediction: np.ndarray) -> np.nd
 
 
 def _spectra(
-    rows: "Rows",
-    draws: np.ndarray,
-    trials: list[np.ndarray],
-    scale: np.ndarray,
-    sfreq: float,
+    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], scale: np.ndarray, sfreq: float,
     bands: dict[str, tuple] | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Add the log ratio of power in bands, and return both spectra in decibel."""
     freqs, generated = spectra(draws, sfreq)
     generated, there = (p / scale[:, None] ** 2 for p in (generated, spectra(trials, sfreq)[1]))
@@ -163,14 +148,9 @@ def _spectra(
             return float(np.mean(10 * np.log10(g / t)))
 
         rows.add(
-            f"power / real, {name}",
-            level(*(p.mean(axis=0) for p in powers)),
-            *powers,
-            statistic=level,
-            ceiling=0.0,
-            better="ceiling",
-            unit="dB",
-        )
+            f"power / real, {name}", level(*(p.mean(axis=0) for p in powers)), *powers,
+            statistic=level, ceiling=0.0, better="ceiling", unit="dB",
+        )  # fmt: skip
     # Without the mean, which was taken off, and Nyquist's half band.
     shown = slice(1, -1)
     levels = (10 * np.log10(p.mean(axis=(0, 1))[shown]) for p in (generated, there))
@@ -187,11 +167,7 @@ def _scores(rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Rea
 
 
 def _tell_apart(
-    rows: "Rows",
-    draws: np.ndarray,
-    trials: list[np.ndarray],
-    real: Real,
-    options: "Options",
+    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Real, options: "Options"
 ) -> None:
     """Add the two-sample test, real against real as its ceiling."""
     accuracy = classifier_two_sample(
@@ -199,12 +175,9 @@ def _tell_apart(
     )
     for name, of_image in accuracy.items():
         rows.add_mean(
-            f"two-sample accuracy, {name}",
-            of_image,
-            chance=0.5,
-            ceiling=real.accuracy[name].mean(),
-            better="lower",
-        )
+            f"two-sample accuracy, {name}", of_image, chance=0.5,
+            ceiling=real.accuracy[name].mean(), better="lower",
+        )  # fmt: skip
 
 
 def _memory(

@@ -162,14 +162,9 @@ class RealRhythms:
             parts = _covariance_parts(first, second)
             rows.add(
                 f"images differ in induced power, {name}",
-                _covariance(*(part.mean(axis=0) for part in parts)),
-                *parts,
-                statistic=_covariance,
-                transform=_root,
-                chance=0.0,
-                better="",
-                unit="dB",
-            )
+                _covariance(*(part.mean(axis=0) for part in parts)), *parts, statistic=_covariance,
+                transform=_root, chance=0.0, better="", unit="dB",
+            )  # fmt: skip
 
     def judge_draws(self, rows: "Rows", draws: np.ndarray) -> tuple[dict, dict]:
         """Add the rows on draws of each image, and return curves and maps."""
@@ -188,13 +183,10 @@ class RealRhythms:
             c = np.maximum(self.ceilings[band], 1e-9)
             best = c / np.sqrt(1 + freedom * (1 / c**2 - 1))
             rows.add(
-                f"r of induced power, {name}",
-                r_map(target[:, band], expected[:, band]).mean(),
-                resampled=rows.bootstrap_r(target[:, band], expected[:, band]),
-                chance=0.0,
-                ceiling=best.mean(),
-                n=len(target),
-            )
+                f"r of induced power, {name}", r_map(target[:, band], expected[:, band]).mean(),
+                resampled=rows.bootstrap_r(target[:, band], expected[:, band]), chance=0.0,
+                ceiling=best.mean(), n=len(target),
+            )  # fmt: skip
             first, second = np.moveaxis(drawn.halves[:, :, band], 1, 0)
             if halves_agree(drawn.parts(band), random_state=self.seed):
                 parts = [
@@ -203,23 +195,16 @@ class RealRhythms:
                 ]
                 rows.add(
                     f"slope of induced power, {name}",
-                    _slope(*(part.mean(axis=0) for part in parts)),
-                    *parts,
-                    statistic=_slope,
-                    ceiling=1.0,
-                    better="ceiling",
-                )
+                    _slope(*(part.mean(axis=0) for part in parts)), *parts, statistic=_slope,
+                    ceiling=1.0, better="ceiling",
+                )  # fmt: skip
             curves[name] = _calibration(target[:, band], first, second)
         score, best = _crps(drawn, real)
         rows.add_mean("CRPS of induced power", score, ceiling=best, better="lower", unit="dB")
         rows.add_mean(
-            "inter-trial coherence",
-            drawn.coherence_by_image,
-            transform=_root,
-            chance=0.0,
-            ceiling=_root(real.coherence_by_image.mean()),
-            better="ceiling",
-        )
+            "inter-trial coherence", drawn.coherence_by_image, transform=_root, chance=0.0,
+            ceiling=_root(real.coherence_by_image.mean()), better="ceiling",
+        )  # fmt: skip
         return {"power": curves}, self.maps(drawn)
 
     def maps(self, rhythms: Rhythms | None = None) -> dict:

@@ -194,14 +194,10 @@ def evaluate(
         parts = {}
         for one, of_one in epochs.items():
             parts[one] = evaluate(
-                encoders,
-                images,
-                of_one,
-                image_ids=image_ids[one] if isinstance(image_ids, dict) else image_ids,
-                subject=one,
-                training_epochs=_of_subject(training_epochs, one),
-                **arguments,
-            )
+                encoders, images, of_one,
+                image_ids=image_ids[one] if isinstance(image_ids, dict) else image_ids, subject=one,
+                training_epochs=_of_subject(training_epochs, one), **arguments,
+            )  # fmt: skip
         return combine(parts, n_bootstrap, level, random_state)
     if isinstance(image_ids, dict):
         raise ValueError("image_ids is a dict, but epochs is none; give a dict of both, or none.")

@@ -111,17 +111,13 @@ def gather(
         )
     info = mne.pick_info(first.info_, [first.ch_names_.index(name) for name in names])
     return Recorded(
-        images=take_images(images, chosen),
-        keys=[keys[place] for place in chosen],
+        images=take_images(images, chosen), keys=[keys[place] for place in chosen],
         captions=None if captions is None else [captions[used[place]] for place in chosen],
-        trials=trials,
-        weights=weights,
-        mean=np.stack(mean),
+        trials=trials, weights=weights, mean=np.stack(mean),
         n_averaged=float(weight[0]) if np.all(weight == weight[0]) else None,
-        labels=None if labels is None else np.asarray(labels)[used[chosen]],
-        info=info,
+        labels=None if labels is None else np.asarray(labels)[used[chosen]], info=info,
         times=np.asarray(first.times_, float),
-    )
+    )  # fmt: skip
 
 
 def _check_one_each(
@@ -184,14 +180,9 @@ def predicted(
 
 
 def draws(
-    encoder: "ImageToBrainEncoder",
-    recorded: Recorded,
-    n_draws: int,
-    random_state: int,
-    subject: str | None = None,
-    guidance_scale: float = 1.0,
-    **sampling: Any,
-) -> np.ndarray:
+    encoder: "ImageToBrainEncoder", recorded: Recorded, n_draws: int, random_state: int,
+    subject: str | None = None, guidance_scale: float = 1.0, **sampling: Any,
+) -> np.ndarray:  # fmt: skip
     """Return an encoder's draws, shape (n_images, n_draws, n_channels, n_times)."""
     n_images, shape = len(recorded.keys), recorded.mean.shape[1:]
     per_call = max(1, int(_NUMBERS_PER_CALL // (n_draws * np.prod(shape))))

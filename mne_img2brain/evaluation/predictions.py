@@ -34,14 +34,9 @@ def sensor_scale(real: np.ndarray) -> np.ndarray:
 
 
 def judge_prediction(
-    rows: "Rows",
-    recorded: "Recorded",
-    prediction: np.ndarray,
-    ceiling: "Ceilings | None",
-    window: tuple[float, ...],
-    components: dict,
-    seed: int,
-) -> tuple[dict[str, np.ndarray], dict]:
+    rows: "Rows", recorded: "Recorded", prediction: np.ndarray, ceiling: "Ceilings | None",
+    window: tuple[float, ...], components: dict, seed: int,
+) -> tuple[dict[str, np.ndarray], dict]:  # fmt: skip
     """Add the rows on one encoder's prediction, and return its maps and curves."""
     times, real = recorded.times, recorded.mean
     inside = span(time_mask(times, *window))
@@ -96,11 +91,7 @@ def judge_prediction(
 
 
 def _identify(
-    rows: "Rows",
-    recorded: "Recorded",
-    prediction: np.ndarray,
-    inside: slice,
-    halves: dict,
+    rows: "Rows", recorded: "Recorded", prediction: np.ndarray, inside: slice, halves: dict
 ) -> dict:
     """Add the rows on identification, and return its curves."""
     real, n_images = recorded.mean, len(recorded.mean)
@@ -139,17 +130,10 @@ def _components(
         peak = component_peak(expected[sensor], recorded.times, tmin, tmax, mode=mode)
         label = f"{name} at {recorded.info['ch_names'][sensor]}"
         rows.add(
-            f"{label}: latency",
-            float(peak.latency),
-            ceiling=float(there.latency[sensor]),
-            better="ceiling",
-            unit="s",
-            n=len(recorded.mean),
-        )
+            f"{label}: latency", float(peak.latency), ceiling=float(there.latency[sensor]),
+            better="ceiling", unit="s", n=len(recorded.mean),
+        )  # fmt: skip
         rows.add(
-            f"{label}: amplitude / real",
-            peak.amplitude / there.amplitude[sensor],
-            ceiling=1.0,
-            better="ceiling",
-            n=len(recorded.mean),
-        )
+            f"{label}: amplitude / real", peak.amplitude / there.amplitude[sensor], ceiling=1.0,
+            better="ceiling", n=len(recorded.mean),
+        )  # fmt: skip

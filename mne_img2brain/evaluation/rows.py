@@ -42,20 +42,13 @@ class Rows:
         self.resamples = {}
 
     def add(
-        self,
-        metric: str,
-        value: float,
-        *parts: np.ndarray,
-        statistic: Callable | None = None,
-        resampled: np.ndarray | None = None,
-        transform: Callable | None = None,
-        chance: float = np.nan,
-        ceiling: float = np.nan,
+        self, metric: str, value: float, *parts: np.ndarray, statistic: Callable | None = None,
+        resampled: np.ndarray | None = None, transform: Callable | None = None,
+        chance: float = np.nan, ceiling: float = np.nan,
         band: tuple[float, float] = (np.nan, np.nan),
-        better: Literal["higher", "lower", "ceiling", ""] = "higher",
-        unit: str = "",
+        better: Literal["higher", "lower", "ceiling", ""] = "higher", unit: str = "",
         n: int | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Add one row.
 
         The value is a statistic of means over images of the parts, each (n_images, ...), or of the

@@ -39,14 +39,9 @@ class Judge:
     seed: int
 
     def score(
-        self,
-        encoder: "ImageToBrainEncoder",
-        recorded: "Recorded",
-        prediction: np.ndarray,
-        sensors: dict,
-        draw_seed: int,
-        sampling: dict | None = None,
-    ) -> tuple[pd.DataFrame, np.ndarray]:
+        self, encoder: "ImageToBrainEncoder", recorded: "Recorded", prediction: np.ndarray,
+        sensors: dict, draw_seed: int, sampling: dict | None = None,
+    ) -> tuple[pd.DataFrame, np.ndarray]:  # fmt: skip
         """Score a fitted encoder.
 
         recorded: test trials of the encoder's sensors.

@@ -81,16 +81,10 @@ class Study:
 
 
 def prepare(
-    images: "Images",
-    epochs: "Responses",
-    image_ids: "ImageIds",
-    captions: list[str] | str | None,
-    groups: np.ndarray | str | None,
-    embedder: "Embedder | None",
-    n_image_tokens: int | None,
-    test_fraction: float,
-    seed: int,
-) -> Study:
+    images: "Images", epochs: "Responses", image_ids: "ImageIds", captions: list[str] | str | None,
+    groups: np.ndarray | str | None, embedder: "Embedder | None", n_image_tokens: int | None,
+    test_fraction: float, seed: int,
+) -> Study:  # fmt: skip
     """Pair images with trials, embed them once, and hold some out."""
     recording = read_recording(epochs)
     subjects = sorted(set(map(str, recording.subject)))
@@ -160,10 +154,7 @@ def _digest(content: bytes | np.ndarray) -> str:
 
 
 def count_image_tokens(
-    embedder: "Embedder | None",
-    images: list | np.ndarray,
-    tokens: np.ndarray,
-    captions: object,
+    embedder: "Embedder | None", images: list | np.ndarray, tokens: np.ndarray, captions: object
 ) -> int:
     """Ask the embedder how many tokens an image has without its caption."""
     if embedder is None or captions is None:

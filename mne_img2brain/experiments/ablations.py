@@ -245,14 +245,9 @@ def _possible(rows: dict, study: "Study") -> tuple[dict, dict]:
 
 
 def _run(
-    rows: dict,
-    folder: Path,
-    study: "Study",
-    regressor: DiffusionRegressor,
-    judge: Judge,
-    seeds: range,
-    n_jobs: int | None,
-) -> pd.DataFrame:
+    rows: dict, folder: Path, study: "Study", regressor: DiffusionRegressor, judge: Judge,
+    seeds: range, n_jobs: int | None,
+) -> pd.DataFrame:  # fmt: skip
     """Run the rows that are not there, and put all together."""
     done = {name: _read_row(folder / "rows", name, changes) for name, changes in rows.items()}
     done = {name: row for name, row in done.items() if row is not None}
@@ -284,13 +279,9 @@ def _units(rows: dict) -> list[dict]:
 
 
 def _run_rows(
-    rows: dict,
-    folder: Path,
-    study: "Study",
-    regressor: DiffusionRegressor,
-    judge: Judge,
+    rows: dict, folder: Path, study: "Study", regressor: DiffusionRegressor, judge: Judge,
     seeds: range,
-) -> dict:
+) -> dict:  # fmt: skip
     """Fit and score rows, one after another, and write each."""
     fits: dict = {}
     return {
@@ -300,15 +291,9 @@ def _run_rows(
 
 
 def _run_row(
-    name: str,
-    changes: dict,
-    folder: Path,
-    study: "Study",
-    regressor: DiffusionRegressor,
-    judge: Judge,
-    seeds: range,
-    fits: dict,
-) -> tuple[pd.DataFrame, np.ndarray]:
+    name: str, changes: dict, folder: Path, study: "Study", regressor: DiffusionRegressor,
+    judge: Judge, seeds: range, fits: dict,
+) -> tuple[pd.DataFrame, np.ndarray]:  # fmt: skip
     """Fit and score one row with every seed, and write it."""
     parameters, others, needs_fit = split_changes(changes)
     captions, lobe = others["captions"], others["sensors"]

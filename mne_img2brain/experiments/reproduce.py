@@ -205,13 +205,9 @@ def _default_embedder(scale: str, device: str) -> "Embedder":
 
 
 def _run(
-    units: list,
-    folder: Path,
-    recordings: Recordings,
-    tokens: dict,
-    embedder: "Embedder | None",
+    units: list, folder: Path, recordings: Recordings, tokens: dict, embedder: "Embedder | None",
     random_state: int,
-) -> None:
+) -> None:  # fmt: skip
     """Run the units that are not there."""
     n_there = sum((folder / unit.name).is_dir() for unit in units)
     logger.info("%d of %d units of work are there already.", n_there, len(units))
@@ -239,27 +235,18 @@ def _claim(folder: Path, names: list[str], is_done: Callable[[str], bool]) -> It
 
 
 def _ablate(
-    folder: Path,
-    recordings: Recordings,
-    subjects: list[str],
-    tokens: "np.ndarray",
-    n_image_tokens: int,
-    random_state: int,
-) -> pd.DataFrame:
+    folder: Path, recordings: Recordings, subjects: list[str], tokens: "np.ndarray",
+    n_image_tokens: int, random_state: int,
+) -> pd.DataFrame:  # fmt: skip
     """Run the ablations of every subject, one table each."""
     parts = []
     for subject in _claim(folder, subjects, lambda name: (folder / name / ".done").is_file()):
         ablate(
-            tokens,
-            recordings.training(subject),
-            folder / subject,
-            groups="concept",
+            tokens, recordings.training(subject), folder / subject, groups="concept",
             reference=new_regressors(recordings.scale, random_state)["xu2025"],
-            n_image_tokens=n_image_tokens,
-            n_seeds=recordings.scale.n_seeds,
-            n_draws=recordings.scale.n_draws,
-            random_state=random_state,
-        )
+            n_image_tokens=n_image_tokens, n_seeds=recordings.scale.n_seeds,
+            n_draws=recordings.scale.n_draws, random_state=random_state,
+        )  # fmt: skip
         (folder / subject / ".done").touch()
     for subject in subjects:
         part = pd.read_csv(folder / subject / "ablations.csv")

@@ -68,13 +68,9 @@ def plan_units(subjects: list[str], within: bool, cross: bool) -> list:
 
 
 def run_unit(
-    unit: Unit,
-    folder: "Path",
-    recordings: "Recordings",
-    tokens: dict,
-    embedder: "Embedder | None",
+    unit: Unit, folder: "Path", recordings: "Recordings", tokens: dict, embedder: "Embedder | None",
     random_state: int,
-) -> None:
+) -> None:  # fmt: skip
     """Fit and judge the models of a unit; its folder appears when everything is in it."""
     started = time.perf_counter()
     partial = folder / f".{unit.name}"

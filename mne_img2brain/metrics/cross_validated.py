@@ -67,14 +67,9 @@ def images_at_fault(
 
 
 def dependence(
-    tokens: np.ndarray,
-    y: np.ndarray,
-    image_index: np.ndarray,
-    weight: np.ndarray | None = None,
-    *,
-    n_permutations: int = 999,
-    random_state: int | np.random.Generator = 0,
-) -> float:
+    tokens: np.ndarray, y: np.ndarray, image_index: np.ndarray, weight: np.ndarray | None = None,
+    *, n_permutations: int = 999, random_state: int | np.random.Generator = 0,
+) -> float:  # fmt: skip
     """Test whether images that are alike evoke responses that are alike.
 
     The products of standardized tokens of all pairs of images are correlated with those of their

@@ -200,13 +200,9 @@ def _log_density(ratio: np.ndarray, level: np.ndarray, df: tuple[int, int]) -> n
 
 
 def _log_likelihood(
-    ratio: np.ndarray,
-    grid: np.ndarray,
-    profile: np.ndarray,
-    spread: float,
-    df: tuple[int, int],
+    ratio: np.ndarray, grid: np.ndarray, profile: np.ndarray, spread: float, df: tuple[int, int],
     independent: float,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Log-likelihood of each row under each level of the grid, shape (n_rows, n_levels)."""
     step = -(-ratio.shape[1] // _MOST_CELLS)
     ratio, profile = ratio[:, ::step], profile[::step]

@@ -79,12 +79,7 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         TrialFeatures
             The fitted transformer.
         """
-        check_parameters(
-            self,
-            n_bins=Integer(1),
-            n_components=Integer(1),
-            shrinkage=Number(0, 1),
-        )
+        check_parameters(self, n_bins=Integer(1), n_components=Integer(1), shrinkage=Number(0, 1))
         X = _floating(X)
         n_trials, n_channels, n_times = X.shape
         means, product = X.mean(axis=-1, dtype=float), np.zeros((n_channels, n_channels))

@@ -114,14 +114,9 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
 
     def _check(self) -> None:
         check_parameters(
-            self,
-            model=str,
-            pretrained=(str, os.PathLike, None),
-            prompt=str,
-            max_new_tokens=Integer(1),
-            batch_size=Integer(1),
-            cache_dir=(str, os.PathLike, None),
-        )
+            self, model=str, pretrained=(str, os.PathLike, None), prompt=str,
+            max_new_tokens=Integer(1), batch_size=Integer(1), cache_dir=(str, os.PathLike, None),
+        )  # fmt: skip
         captioner = self.captioner
         if not (captioner is None or isinstance(captioner, str) or callable(captioner)):
             raise ValueError(

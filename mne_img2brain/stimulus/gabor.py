@@ -119,11 +119,7 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
 
     def _check(self) -> None:
         check_parameters(
-            self,
-            size=Integer(8),
-            n_scales=Integer(1),
-            n_orientations=Integer(1),
-            grid=Integer(1),
+            self, size=Integer(8), n_scales=Integer(1), n_orientations=Integer(1), grid=Integer(1)
         )
         # 24 bytes of each while an image is filtered
         n_filtered = self.size**2 * self.n_scales * self.n_orientations

@@ -112,18 +112,10 @@ def _check_padding(tokens: np.ndarray) -> None:
 
 
 def check_fit_arrays(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    groups: list[str] | np.ndarray | None,
-    regions: list[int] | np.ndarray | None,
-    subjects: np.ndarray | None,
-    y_mask: np.ndarray | None,
-    image_index: np.ndarray | None,
-    *,
-    reset: bool = True,
-) -> TrialArrays:
+    estimator: Any, X: Any, y: Any, sample_weight: Any, groups: list[str] | np.ndarray | None,
+    regions: list[int] | np.ndarray | None, subjects: np.ndarray | None, y_mask: np.ndarray | None,
+    image_index: np.ndarray | None, *, reset: bool = True,
+) -> TrialArrays:  # fmt: skip
     """Check what a regressor's ``fit`` was given.
 
     reset: whether this is a fit; else the estimator is fitted, asked for its number of features,

@@ -170,12 +170,9 @@ def plot_identification(
     counts = np.arange(2, n_images + 1)
     axes[1].plot(counts, 100 / counts, color=REFERENCE, lw=1, ls=":")
     axes[1].set(
-        xscale="log",
-        xlabel="Number of candidate images",
-        ylabel="Right image chosen (%)",
-        title="In the whole window",
-        ylim=(0, 102),
-    )
+        xscale="log", xlabel="Number of candidate images", ylabel="Right image chosen (%)",
+        title="In the whole window", ylim=(0, 102),
+    )  # fmt: skip
     ticks = [n for n in (2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= n_images]
     axes[1].set_xticks(ticks, labels=[str(n) for n in ticks])
     axes[1].minorticks_off()

@@ -90,12 +90,9 @@ def plot_calibration(
     axes[0].set_ylim(0, max(1.4, 1.05 * axes[0].get_ylim()[1]))
     axes[1].plot([0, 100], [0, 100], color=REFERENCE, lw=1, ls=":")
     axes[1].set(
-        xlabel="Central interval of draws (%)",
-        ylabel="Real values inside (%)",
-        xlim=(0, 100),
-        ylim=(0, 101),
-        aspect="equal",
-    )
+        xlabel="Central interval of draws (%)", ylabel="Real values inside (%)", xlim=(0, 100),
+        ylim=(0, 101), aspect="equal",
+    )  # fmt: skip
     for axis in axes:
         tidy(axis)
     axes[0].legend(frameon=False, fontsize=9)

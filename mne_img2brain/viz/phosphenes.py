@@ -106,12 +106,9 @@ def _strip(axes: "AxesLike", n_images: int, n_rows: int) -> tuple[Figure, np.nda
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        n_rows,
-        n_images,
-        figsize=(1.9 * n_images + 0.4, 2.1 if n_rows == 1 else 4),
-        squeeze=False,
+        n_rows, n_images, figsize=(1.9 * n_images + 0.4, 2.1 if n_rows == 1 else 4), squeeze=False,
         layout="constrained",
-    )
+    )  # fmt: skip
     return figure, axes.ravel()
 
 

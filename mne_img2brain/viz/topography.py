@@ -99,14 +99,9 @@ def plot_prediction(
     axes[0].set_ylabel(f"Amplitude ({unit})")
     if len(when):
         axes[0].text(
-            0.98,
-            0.97,
-            "dark: back\nlight: front",
-            transform=axes[0].transAxes,
-            size=8,
-            va="top",
+            0.98, 0.97, "dark: back\nlight: front", transform=axes[0].transAxes, size=8, va="top",
             ha="right",
-        )
+        )  # fmt: skip
         place, info = _one_per_place(recorded.info)
         # Of two planar gradiometers the root of the mean square, which is strongest over a source.
         paired = place.max() + 1 < len(place)
