@@ -4,10 +4,4 @@ from .gaussian import GaussianResiduals
 from .neighbors import MeanResponse, NearestNeighbor
 from .ridge import RidgeBaseline, RidgeGaussian
 
-__all__ = [
-    "GaussianResiduals",
-    "MeanResponse",
-    "NearestNeighbor",
-    "RidgeBaseline",
-    "RidgeGaussian",
-]
+__all__ = ["GaussianResiduals", "MeanResponse", "NearestNeighbor", "RidgeBaseline", "RidgeGaussian"]

@@ -75,15 +75,7 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             raise ValueError("sample_weight is zero everywhere; give the numbers of trials.")
         self._check_parameters()
         data = check_fit_arrays(
-            self,
-            X,
-            y,
-            sample_weight,
-            groups,
-            regions,
-            subjects,
-            y_mask,
-            image_index,
+            self, X, y, sample_weight, groups, regions, subjects, y_mask, image_index
         )
         data, fold, group, by_trial = self._split(data)
         # Padding means captions, whose last token stands for all of the text.
@@ -145,11 +137,7 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             residuals[held] = part.data.y[held] - predicted.reshape(-1, *part.data.y.shape[1:])
         return residuals
 
-    def predict(
-        self,
-        X: np.ndarray,
-        subjects: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def predict(self, X: np.ndarray, subjects: np.ndarray | None = None) -> np.ndarray:
         """Predict the expected response.
 
         Parameters

@@ -5,8 +5,6 @@ from typing import Any, Self
 import numpy as np
 from scipy.linalg import eigh
 
-__all__ = ["GaussianResiduals", "draw_generators"]
-
 # 4096 sensors x times: a covariance of 134 MB and an eigendecomposition of a minute on one core.
 _MAX_FULL = 4096
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from .estimator import Part
 
-__all__ = ["MeanResponse", "NearestNeighbor"]
-
 
 class _Constant:
     """The same response for every image."""

@@ -17,8 +17,6 @@ from .gaussian import draw_generators
 if TYPE_CHECKING:
     from .estimator import Part
 
-__all__ = ["RidgeBaseline", "RidgeGaussian"]
-
 _ALPHAS = tuple(np.logspace(-1, 7, 17))
 
 

@@ -10,8 +10,6 @@ from .._files import check_fif_file
 from ..epochs.labels import check_subjects, subject_name
 from ..stimulus import check_images
 
-__all__ = ["encoder_names", "read_captions", "read_epochs", "read_images", "split_subjects"]
-
 METADATA = "metadata:"
 # Columns of a list of images that hold their paths, the first that is there.
 _COLUMNS = ("image", "path", "file", "filename")

@@ -12,13 +12,7 @@ import mne
 from .._files import try_folder, whole_file, write_text
 from .._log import logger, use_log_level
 from ..experiments.settings import versions, write_json
-from .inputs import (
-    encoder_names,
-    read_captions,
-    read_epochs,
-    read_images,
-    split_subjects,
-)
+from .inputs import encoder_names, read_captions, read_epochs, read_images, split_subjects
 from .parser import make_parser
 
 if TYPE_CHECKING:
@@ -28,8 +22,6 @@ if TYPE_CHECKING:
     from ..encoder import ImageToBrainEncoder
     from ..regressor import DiffusionRegressor
 
-
-__all__ = ["main"]
 
 _FLAGS = {
     "checkpoint": "--checkpoint",

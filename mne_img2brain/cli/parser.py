@@ -8,8 +8,6 @@ from pathlib import Path
 
 from .. import __version__
 
-__all__ = ["make_parser"]
-
 _IMAGES = """IMAGES is one of
   a folder         its images, sorted by path
   a .txt file      a path in each line, seen from the folder of the file

@@ -6,8 +6,6 @@ import numpy as np
 from ..epochs.regions import sensor_positions, sphere_middle
 from ._rhythms import noise_spectrum, peak_of, power_course, sources_of
 
-__all__ = ["lead_fields", "orient", "place_noise", "sensor_noise", "source_responses"]
-
 # Visual areas: position from the middle of the head (m; right hemisphere; +x right, +y front, +z
 # up), orientation, quarter fields seen (0 upper, 1 lower; contralateral), and waves as
 # (latency s, width s, moment nAm). P1 over lateral occipital cortex, N170 over fusiform cortex,

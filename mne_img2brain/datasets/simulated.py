@@ -10,11 +10,9 @@ import pandas as pd
 from .._parameters import Integer, Number, check_parameters
 from ..epochs import make_epochs
 from ..epochs.regions import site_montage
-from ._images import generator, image_features, simulate_images
+from ._images import generator, image_features
 from ._rhythms import RHYTHMS, power_changes
 from ._sources import lead_fields, orient, place_noise, sensor_noise, source_responses
-
-__all__ = ["simulate_epochs", "simulate_images"]
 
 _CH_NAMES = (
     "Fp1 Fp2 F7 F3 Fz F4 F8 FC5 FC1 FC2 FC6 T7 C3 Cz C4 T8 CP5 CP1 CP2 CP6 P7 P3 Pz P4 P8 PO7 PO3 "

@@ -6,8 +6,6 @@ import mne
 import numpy as np
 import pandas as pd
 
-__all__ = ["Preparation", "Stream", "StreamedEpochs", "Trials"]
-
 
 class Trials:
     """Trials on disk; readers say how one is fetched."""

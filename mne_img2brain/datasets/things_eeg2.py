@@ -170,12 +170,7 @@ def load(
     path = check_folder(path).absolute()
     name = _subject_name(subject)
     family, files = _find_variant(path, name, variant, split)
-    options: dict = {
-        "channels": channels,
-        "tmin": tmin,
-        "tmax": tmax,
-        "resample": resample,
-    }
+    options: dict = {"channels": channels, "tmin": tmin, "tmax": tmax, "resample": resample}
     if mvnn and family != "raw":
         raise ValueError(
             "mvnn=True whitens raw recordings; what is read here was preprocessed already. Give "

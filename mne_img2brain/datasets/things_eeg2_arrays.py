@@ -8,8 +8,6 @@ import numpy as np
 from .restricted_pickle import TensorInsideError, read_npy, read_torch_zip
 from .things_eeg2_images import read_json
 
-__all__ = ["READERS", "Arrays", "sessions_of"]
-
 
 class Arrays(NamedTuple):
     """What a file holds: the data, and of UBP the names of images and the sessions of trials."""

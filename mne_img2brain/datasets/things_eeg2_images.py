@@ -15,8 +15,6 @@ from .._log import logger
 from .restricted_pickle import read_npy
 from .things_layout import check_plain
 
-__all__ = ["fetch_image_metadata", "read_image_metadata"]
-
 _KEYS = tuple(
     f"{split}_img_{what}"
     for split in ("train", "test")

@@ -47,13 +47,7 @@ from .things_layout import (
     trial_metadata,
     unit_by_scale,
 )
-from .things_meg_images import (
-    ACCESS,
-    check_columns,
-    choose_trials,
-    image_lists,
-    locate_images,
-)
+from .things_meg_images import ACCESS, check_columns, choose_trials, image_lists, locate_images
 
 if TYPE_CHECKING:
     from .._types import PathLike

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .._types import Embedder, ImageIds, Images, PathLike, Responses
     from . import ImageToBrainEncoder
 
-__all__ = ["fit_encoder", "new_embedder"]
-
 
 def fit_encoder(
     encoder: "ImageToBrainEncoder", images: "Images", epochs: "Responses", image_ids: "ImageIds",

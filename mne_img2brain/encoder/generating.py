@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..stimulus.tokens import Stimuli
     from . import ImageToBrainEncoder
 
-__all__ = ["as_epochs", "embed_images", "in_units"]
-
 
 def embed_images(
     encoder: "ImageToBrainEncoder", images: "Images", captions: list[str] | None

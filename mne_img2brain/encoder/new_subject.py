@@ -5,11 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._log import logger
-from ..epochs import (
-    check_like_fit,
-    check_times,
-    read_recording,
-)
+from ..epochs import check_like_fit, check_times, read_recording
 from ..stimulus.near_copies import add_looks, looks_in_fit
 from ..stimulus.tokens import present
 from .pairing import pair_trials, trial_groups

@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._log import logger
-from ..epochs import (
-    align,
-    check_distinct_trials,
-    ids_of_trials,
-    metadata_column,
-    named_images,
-)
+from ..epochs import align, check_distinct_trials, ids_of_trials, metadata_column, named_images
 from ..stimulus.images import refuse_missing, refuse_unordered
 from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
 from ..trials.splits import merge_groups

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ..stimulus.tokens import Stimuli
     from . import ImageToBrainEncoder
 
-__all__ = ["draw_alike", "expected_power"]
-
 
 def draw_alike(
     encoder: "ImageToBrainEncoder", stimuli: "Stimuli", codes: np.ndarray | None, n_draws: int

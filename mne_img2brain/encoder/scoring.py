@@ -7,13 +7,7 @@ import numpy as np
 
 from .._linalg import average_rows
 from .._log import warn
-from ..epochs import (
-    check_like_fit,
-    check_times,
-    read_recording,
-    take_channels,
-    to_evoked_map,
-)
+from ..epochs import check_like_fit, check_times, read_recording, take_channels, to_evoked_map
 from ..metrics import r_map
 from ..stimulus.near_copies import warn_of_copies
 from .any_regressor import predict_regressor

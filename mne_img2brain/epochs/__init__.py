@@ -16,26 +16,8 @@ from .recording import Recording, read_recording
 from .scaling import ChannelScaler, project, signal_basis
 
 __all__ = [
-    "ChannelScaler",
-    "EvokedMap",
-    "Recording",
-    "align",
-    "check_distinct_trials",
-    "check_like_fit",
-    "check_times",
-    "check_units",
-    "events_for",
-    "generated_metadata",
-    "ids_of_trials",
-    "images_from_metadata",
-    "named_images",
-    "make_epochs",
-    "match_channels",
-    "metadata_column",
-    "project",
-    "read_maps",
-    "read_recording",
-    "signal_basis",
-    "take_channels",
-    "to_evoked_map",
-]
+    "ChannelScaler", "EvokedMap", "Recording", "align", "check_distinct_trials", "check_like_fit",
+    "check_times", "check_units", "events_for", "generated_metadata", "ids_of_trials",
+    "images_from_metadata", "named_images", "make_epochs", "match_channels", "metadata_column",
+    "project", "read_maps", "read_recording", "signal_basis", "take_channels", "to_evoked_map",
+]  # fmt: skip

@@ -10,13 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._log import logger, warn
-from .labels import (
-    averaged_column,
-    check_names,
-    check_subjects,
-    subject_name,
-    trials_averaged,
-)
+from .labels import averaged_column, check_names, check_subjects, subject_name, trials_averaged
 from .preparation import preparation
 from .prepared import check_alike
 from .union import check_same_times, join_events, join_metadata, union_of_sensors

@@ -3,8 +3,6 @@
 import mne
 import numpy as np
 
-__all__ = ["choose_wavelets", "wavelet_matrices"]
-
 _N_FREQS = 20
 _LENGTH = 5 / np.pi  # of a Morlet wavelet in MNE, in periods for each of its cycles
 

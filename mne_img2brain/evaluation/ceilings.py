@@ -5,12 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .._log import warn
-from ..metrics import (
-    ceiling_of_r,
-    identification_ranks,
-    pairwise_accuracy,
-    top_k,
-)
+from ..metrics import ceiling_of_r, identification_ranks, pairwise_accuracy, top_k
 from ..metrics.noise_ceiling import correlate_halves
 from ..metrics.reliability import noise_variance
 from . import rsa

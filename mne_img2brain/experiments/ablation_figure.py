@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from .._types import Axes
 
-__all__ = ["draw_ablations"]
-
 _PANELS = {
     "mse": "MSE of predict\n(SD² of each sensor)",
     "pcc": "PCC of predict",

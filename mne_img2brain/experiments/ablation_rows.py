@@ -8,8 +8,6 @@ from ..diffusion import Denoiser
 from ..epochs.regions import LOBES
 from ..regressor import DiffusionRegressor
 
-__all__ = ["REFERENCE", "ablation_rows", "file_name", "reference_regressor", "split_changes"]
-
 REFERENCE = "reference"
 # What ``sample`` reads: a row that changes nothing else needs no fit of its own.
 _SAMPLING: dict = {"guidance_scale": 1.0, "n_steps": None, "solver": None, "eta": 0.0}

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ..encoder import ImageToBrainEncoder
     from ..evaluation.material import Recorded
 
-__all__ = ["Judge", "summarize"]
-
 ALL_SENSORS = "all"
 
 

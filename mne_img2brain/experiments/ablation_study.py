@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from .._types import Embedder, ImageIds, Images, Regressor, Responses
 
 
-__all__ = ["Study", "count_image_tokens", "prepare"]
-
-
 @dataclasses.dataclass(frozen=True)
 class Study:
     """Images and trials, and which are for training and which for test.

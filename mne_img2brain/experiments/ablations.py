@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from .._types import Embedder
     from .ablation_study import Study
 
-__all__ = ["ablate"]
-
 # A lobe with fewer sensors is no row.
 _MIN_SENSORS = 2
 

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from .._types import Embedder
 
 
-__all__ = ["score_captions"]
-
-
 def score_captions(
     file: "Path", images: dict, captions: dict | None, embedder: "Embedder | None"
 ) -> tuple[pd.DataFrame | None, str | None]:

@@ -18,8 +18,6 @@ from .settings import write_json
 if TYPE_CHECKING:
     from .._types import Embedder
 
-__all__ = ["captions_of", "check_captions", "given_tokens", "read_captions", "shared_tokens"]
-
 _CHUNK = 256  # images; 300 tokens of 768 features are 0.24 GB
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from .._types import Figure
 
-__all__ = ["draw_accuracy", "draw_clip_scores", "draw_units"]
-
 _GENERATORS = ("default", "xu2025")
 _PROTOCOLS = {"within": "Within subject", "cross": "Unseen subject"}
 _AXES = {

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from .settings import Scale
 
-__all__ = ["DATASETS", "Recordings"]
-
 DATASETS = {"things-eeg2": things_eeg2, "things-meg": things_meg}
 # Files by which a subject is found, and how a subject is called.
 _FILES = {

@@ -19,14 +19,7 @@ from .ablations import ablate
 from .caption_scores import score_captions
 from .embedding import check_captions, given_tokens, read_captions, shared_tokens
 from .recordings import Recordings
-from .settings import (
-    SCALES,
-    Scale,
-    check_parameters,
-    fingerprint,
-    new_regressors,
-    write_json,
-)
+from .settings import SCALES, Scale, check_parameters, fingerprint, new_regressors, write_json
 from .tables import accuracy_table, draws_table, long_table
 from .units import plan_units, read_unit, run_unit
 
@@ -34,9 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .._types import Embedder
-
-
-__all__ = ["reproduce"]
 
 
 def reproduce(

@@ -14,8 +14,6 @@ from .. import __version__
 from .._files import write_text
 from ..baselines import MeanResponse, RidgeGaussian
 
-__all__ = ["SCALES", "Scale", "check_parameters", "fingerprint", "new_regressors", "versions"]
-
 _PACKAGES = ("mne", "numpy", "open_clip_torch", "scikit-learn", "scipy", "torch", "transformers")
 
 # Parameters of embedders that change how tokens are computed, not the tokens.

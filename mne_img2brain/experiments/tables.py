@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 
-__all__ = ["CEILING", "accuracy_table", "draws_table", "long_table"]
-
 CEILING = "noise ceiling"
 AVERAGE = "average"
 # Of the predictions; the first two are the paper's.

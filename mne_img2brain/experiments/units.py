@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .._types import Embedder
     from .recordings import Recordings
 
-__all__ = ["Unit", "plan_units", "read_unit", "run_unit"]
-
 # Encoders that are kept; baselines are fitted again in seconds.
 _KEPT = ("default", "xu2025")
 # What a fit needs, in GiB, measured with 1,000-16,540 images (doc/reproduce.rst): in any case,

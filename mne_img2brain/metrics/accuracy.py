@@ -4,16 +4,6 @@ import numpy as np
 
 from ._shapes import check_responses
 
-__all__ = [
-    "correlation",
-    "difference_wave",
-    "difference_wave_r",
-    "mse",
-    "normalized_r",
-    "pearson",
-    "r_map",
-]
-
 
 def mse(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     r"""Mean squared error.

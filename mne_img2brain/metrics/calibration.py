@@ -5,8 +5,6 @@ from scipy.spatial.distance import cdist
 
 from ._shapes import check_pair
 
-__all__ = ["coverage", "crps", "energy_score", "rank_histogram"]
-
 
 def coverage(
     draws: np.ndarray | list[np.ndarray],

@@ -6,8 +6,6 @@ import numpy as np
 
 from .windows import time_mask
 
-__all__ = ["Peak", "component_peak"]
-
 
 class Peak(NamedTuple):
     """Where a component peaks.

@@ -7,8 +7,6 @@ from scipy.stats import t as student
 
 from .._linalg import average_rows
 
-__all__ = ["CrossValidated", "cross_validated_r", "dependence", "images_at_fault"]
-
 #: Above this probability under chance nothing counts as learnt.
 LEVEL = 0.01
 _BATCH = 500

@@ -9,8 +9,6 @@ from ._shapes import check_trials
 from .accuracy import centred, correlate_centred
 from .noise_ceiling import averager, random_halves
 
-__all__ = ["EquivalentTrials", "equivalent_trials"]
-
 
 class EquivalentTrials(NamedTuple):
     """How many real trials a prediction is worth.

@@ -5,15 +5,6 @@ from scipy.special import gammaln
 
 from ._shapes import check_responses
 
-__all__ = [
-    "identification_curve",
-    "identification_ranks",
-    "n_way_accuracy",
-    "pairwise_accuracy",
-    "similarity",
-    "top_k",
-]
-
 
 def similarity(y_true: np.ndarray, y_pred: np.ndarray, *, centre: bool = False) -> np.ndarray:
     """Correlate every recorded response with every predicted one.

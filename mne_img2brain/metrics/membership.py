@@ -5,8 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-__all__ = ["Membership", "membership_auc"]
-
 _FLOOR = 1e-5  # of the variance of the first component: what is below is rounding
 
 

@@ -10,16 +10,6 @@ from ._shapes import check_trials
 from .accuracy import centred, correlate_centred
 from .reliability import ceiling_of_r
 
-__all__ = [
-    "NoiseSignal",
-    "SplitHalf",
-    "ceiling_r2",
-    "ncsnr",
-    "random_halves",
-    "spearman_brown",
-    "split_half_ceiling",
-]
-
 
 class SplitHalf(NamedTuple):
     """Noise ceilings from split halves, each of shape (n_channels, n_times).

@@ -8,8 +8,6 @@ from numpy.polynomial.hermite_e import hermegauss
 
 from ._shapes import check_trials
 
-__all__ = ["ceiling_of_r", "halves_agree", "noise_variance"]
-
 # Signal-to-noise ratios that a sensor may have, the least as a share of their mean; how far single
 # cells may be from their sensor and time (SD of the log).
 _N_LEVELS, _LEAST = 50, 0.05

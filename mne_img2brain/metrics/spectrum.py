@@ -7,15 +7,6 @@ from scipy.signal import get_window
 
 from ._shapes import check_pair, check_trials
 
-__all__ = [
-    "EEG_BANDS",
-    "band_log_ratio",
-    "channel_covariance",
-    "covariance_distance",
-    "lag_one_autocorrelation",
-    "spectra",
-]
-
 #: The usual bands of EEG, in Hz.
 EEG_BANDS = {
     "delta": (1, 4),

@@ -17,8 +17,6 @@ from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from ._shapes import check_pair, check_trials
 from .spectrum import periodograms
 
-__all__ = ["TrialFeatures", "classifier_two_sample", "default_classifiers", "trial_halves"]
-
 
 class TrialFeatures(TransformerMixin, BaseEstimator):
     r"""What tells trials apart: log-covariance, spectrum and evoked response.

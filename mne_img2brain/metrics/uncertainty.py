@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["bootstrap", "interval", "r_from_moments", "r_moments"]
-
 
 def bootstrap(
     statistic: Callable, *parts: np.ndarray, n_resamples: int = 1000, random_state: int = 0

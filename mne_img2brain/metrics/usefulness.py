@@ -16,8 +16,6 @@ from .two_sample import flatten_trials, taking_trials
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-__all__ = ["TrainOnGenerated", "nearest_distance", "train_on_generated"]
-
 
 class TrainOnGenerated(NamedTuple):
     """Scores on real trials of a decoder trained on draws, and on real trials.

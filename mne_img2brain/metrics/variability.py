@@ -4,8 +4,6 @@ import numpy as np
 
 from ._shapes import check_pair, check_trials
 
-__all__ = ["sd_ratio", "within_image_sd", "within_image_variance"]
-
 
 def within_image_variance(trials: np.ndarray | list[np.ndarray]) -> np.ndarray:
     """Variance over the trials of each image (ddof 1).

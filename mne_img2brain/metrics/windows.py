@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["time_mask", "window_mean"]
-
 
 def time_mask(
     times: np.ndarray, tmin: float | None = None, tmax: float | None = None

@@ -77,11 +77,7 @@ class Cache:
             kept = np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("<"))
         if np.isinf(kept).any():
             return
-        entry: dict = {
-            "key": _digest(key),
-            "dtype": kept.dtype.str,
-            "shape": list(kept.shape),
-        }
+        entry: dict = {"key": _digest(key), "dtype": kept.dtype.str, "shape": list(kept.shape)}
         content = kept.tobytes()
         entry["crc32"] = _checksum(entry, content)
         try:

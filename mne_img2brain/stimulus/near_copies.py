@@ -15,16 +15,6 @@ if TYPE_CHECKING:
 
     from .tokens import Stimuli
 
-__all__ = [
-    "add_looks",
-    "looks_in_fit",
-    "looks_of",
-    "near_copies",
-    "warn_of_copies",
-    "warn_of_far_tokens",
-    "warn_of_placeholders",
-]
-
 # Of 256 bits, those of copies (half and double size, JPEG of quality 30, one bit) differ in 32 at
 # most; those of different images of simulate_images in 94, of the 92 objects of Kriegeskorte et al.
 # in 94, of frontal faces and houses in 56 at least.

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["pool_tokens"]
-
 
 def pool_tokens(
     tokens: np.ndarray, mask: np.ndarray | None = None, *, last: bool = False

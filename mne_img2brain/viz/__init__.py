@@ -7,15 +7,7 @@ from .rhythms import plot_power_calibration, plot_time_frequency
 from .topography import plot_prediction, plot_score_joint
 
 __all__ = [
-    "plot_calibration",
-    "plot_identification",
-    "plot_phosphenes",
-    "plot_power_calibration",
-    "plot_prediction",
-    "plot_r_time",
-    "plot_rsa",
-    "plot_score_joint",
-    "plot_spectra",
-    "plot_time_frequency",
-    "plot_trial_sd",
-]
+    "plot_calibration", "plot_identification", "plot_phosphenes", "plot_power_calibration",
+    "plot_prediction", "plot_r_time", "plot_rsa", "plot_score_joint", "plot_spectra",
+    "plot_time_frequency", "plot_trial_sd",
+]  # fmt: skip
