@@ -94,18 +94,7 @@ class GaussianResiduals:
         return self
 
     def draw(self, generators: list[np.random.Generator]) -> np.ndarray:
-        """Draw responses, one from each generator.
-
-        Parameters
-        ----------
-        generators : list of numpy.random.Generator
-            Where the noise of each draw comes from.
-
-        Returns
-        -------
-        array, shape (n_draws, n_channels, n_times)
-            The draws, in the unit of the residuals.
-        """
+        """Draw responses, (n_draws, n_channels, n_times), one from each random generator."""
         white = np.stack([generator.standard_normal(self.shape_[1:]) for generator in generators])
         if self.root_ is None:
             return self.root_channels_ @ white @ self.root_times_

@@ -79,20 +79,7 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
 
     @all_or_nothing
     def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Train on labelled trials.
-
-        Parameters
-        ----------
-        X : array, shape (n_trials, n_channels, n_times)
-            The trials.
-        y : array, shape (n_trials,)
-            Two labels.
-
-        Returns
-        -------
-        TrialConvNet
-            The fitted classifier.
-        """
+        """Train on trials, (n_trials, n_channels, n_times), with two labels, (n_trials,)."""
         import torch
 
         from .._torch import resolve_device, seeded_init
@@ -142,18 +129,7 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
-        """Return the evidence for the second label.
-
-        Parameters
-        ----------
-        X : array, shape (n_trials, n_channels, n_times)
-            The trials.
-
-        Returns
-        -------
-        array, shape (n_trials,)
-            Positive where the second label is more likely.
-        """
+        """Return the evidence for the second label, (n_trials,): positive where it is likelier."""
         import torch
 
         from .._torch import evaluating
@@ -166,18 +142,7 @@ class TrialConvNet(ClassifierMixin, BaseEstimator):
         return torch.cat(parts).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return the more likely label.
-
-        Parameters
-        ----------
-        X : array, shape (n_trials, n_channels, n_times)
-            The trials.
-
-        Returns
-        -------
-        array, shape (n_trials,)
-            The labels.
-        """
+        """Return the more likely label of each trial, shape (n_trials,)."""
         return self.classes_[(self.decision_function(X) > 0).astype(int)]
 
 

@@ -156,25 +156,7 @@ class Evaluation:
         return list(self.curves)
 
     def value(self, metric: str, encoder: str | None = None) -> float:
-        """Look a value up.
-
-        Parameters
-        ----------
-        metric : str
-            The metric, as in the table.
-        encoder : str | None, default None
-            The encoder; ``None`` is the only or the first one.
-
-        Returns
-        -------
-        float
-            The value.
-
-        Raises
-        ------
-        KeyError
-            If there is no such row.
-        """
+        """Look a metric up, of one encoder; ``None`` is the only or the first one."""
         encoder = self.encoders[0] if encoder is None else encoder
         found = self.table.query("encoder == @encoder and metric == @metric")
         if found.empty:
@@ -224,13 +206,7 @@ class Evaluation:
         return pd.DataFrame(rows, columns=["metric", "difference", "ci_low", "ci_high", "se"])
 
     def compare(self) -> pd.DataFrame:
-        """Put encoders side by side.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row per metric, one column per encoder, then chance and ceiling.
-        """
+        """Put encoders side by side: one row per metric, a column each, then chance and ceiling."""
         table = self.table[self.table["encoder"].isin(self.encoders)]
         order = list(dict.fromkeys(table["metric"]))
         wide = table.pivot(index="metric", columns="encoder", values="value")
@@ -238,49 +214,17 @@ class Evaluation:
         return wide[self.encoders].join(ends).loc[order]
 
     def to_data_frame(self) -> pd.DataFrame:
-        """Return a copy of the table, as other objects of MNE do.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row per encoder and metric.
-        """
+        """Return a copy of the table, as other objects of MNE do."""
         return self.table.copy()
 
     def plot_r_time(self, *, axes: "AxesLike" = None, show: bool = True) -> "Figure":
-        """Draw r over time beside the noise ceiling.
-
-        Parameters
-        ----------
-        axes : matplotlib.axes.Axes | None, default None
-            Where to draw; ``None`` makes a new figure.
-        show : bool, default True
-            Whether to show the figure.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            The figure, grey where the recording does not distinguish the images.
-        """
+        """Draw r over time beside the noise ceiling, by :func:`mne_img2brain.viz.plot_r_time`."""
         r = {name: self.maps[f"{name}: r"] for name in self.encoders}
         ceiling = self.maps.get("ceiling of r")
         return viz.plot_r_time(r, ceiling, window=self.window, axes=axes, show=show)
 
     def plot_identification(self, *, axes: "AxesLike" = None, show: bool = True) -> "Figure":
-        """Draw how well images are identified, over time and among fewer candidates.
-
-        Parameters
-        ----------
-        axes : array-like of matplotlib.axes.Axes | None, default None
-            Two; ``None`` makes a new figure.
-        show : bool, default True
-            Whether to show the figure.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            The figure.
-        """
+        """Draw how well images are identified: :func:`mne_img2brain.viz.plot_identification`."""
         return viz.plot_identification(
             {name: curves["identification"][:2] for name, curves in self.curves.items()},
             {name: curves["n-way"] for name, curves in self.curves.items()},
@@ -289,25 +233,7 @@ class Evaluation:
         )
 
     def plot_calibration(self, *, axes: "AxesLike" = None, show: bool = True) -> "Figure":
-        """Draw where real trials are among the draws.
-
-        Parameters
-        ----------
-        axes : array-like of matplotlib.axes.Axes | None, default None
-            Two; ``None`` makes a new figure.
-        show : bool, default True
-            Whether to show the figure.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            The figure.
-
-        Raises
-        ------
-        ValueError
-            If no draws were judged.
-        """
+        """Draw where real trials are among draws: :func:`mne_img2brain.viz.plot_calibration`."""
         ranks = {name: one["ranks"] for name, one in self.curves.items() if "ranks" in one}
         if not ranks:
             raise ValueError(
@@ -340,7 +266,6 @@ class Evaluation:
         Returns
         -------
         matplotlib.figure.Figure
-            The figure.
 
         Raises
         ------

@@ -63,20 +63,7 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
 
     @all_or_nothing
     def fit(self, X: np.ndarray, y: None = None) -> Self:
-        """Learn the sensors' scale and the mean covariance.
-
-        Parameters
-        ----------
-        X : array, shape (n_trials, n_channels, n_times)
-            The trials.
-        y : None, default None
-            Not used.
-
-        Returns
-        -------
-        TrialFeatures
-            The fitted transformer.
-        """
+        """Learn scale and covariance of sensors from trials, (n_trials, n_channels, n_times)."""
         check_parameters(self, n_bins=Integer(1), n_components=Integer(1), shrinkage=Number(0, 1))
         X = _floating(X)
         n_trials, n_channels, n_times = X.shape
@@ -95,33 +82,11 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        """Turn trials into a table of features.
-
-        Parameters
-        ----------
-        X : array, shape (n_trials, n_channels, n_times)
-            The trials.
-
-        Returns
-        -------
-        array, shape (n_trials, n_features)
-            The features.
-        """
+        """Turn trials, (n_trials, n_channels, n_times), into a table, (n_trials, n_features)."""
         return np.concatenate(self.transform_parts(X), axis=1)
 
     def transform_parts(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Turn trials into tables of features, one for each kind.
-
-        Parameters
-        ----------
-        X : array, shape (n_trials, n_channels, n_times)
-            The trials.
-
-        Returns
-        -------
-        covariance, power, amplitude : array, shape (n_trials, n_features)
-            The features of :meth:`transform`, kind by kind.
-        """
+        """Return the tables of :meth:`transform` for each kind: covariance, power and amplitude."""
         check_is_fitted(self)
         parts = zip(*map(self._transform, _blocks(_floating(X))), strict=True)
         covariance, power, amplitude = (np.concatenate(part) for part in parts)

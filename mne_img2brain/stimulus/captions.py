@@ -67,20 +67,7 @@ class Captioner:
         self._loaded: Any = None
 
     def load(self) -> tuple:
-        """Load model and processor, once.
-
-        Returns
-        -------
-        model : transformers.PreTrainedModel
-            The model, on its device.
-        processor : transformers.ProcessorMixin
-            Its processor.
-
-        Raises
-        ------
-        OSError
-            If the weights are not there and cannot be downloaded.
-        """
+        """Load model and processor, once; OSError where the weights are not there."""
         if self._loaded is None:
             import torch
             from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -104,10 +91,7 @@ class Captioner:
         return self._loaded
 
     def __call__(self, images: list) -> list[str]:
-        """Describe images.
-
-        Returns: one caption per image, without line breaks.
-        """
+        """Describe images: one caption each, without line breaks."""
         check_parameters(
             self, model=str, prompt=str, max_new_tokens=Integer(1), batch_size=Integer(1)
         )

@@ -87,25 +87,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         self.cache_dir = cache_dir
 
     def fit(self, images: list | np.ndarray, y: None = None) -> Self:
-        """Check the parameters; the model is frozen.
-
-        Parameters
-        ----------
-        images : list | array
-            Not used.
-        y : None, default None
-            Not used.
-
-        Returns
-        -------
-        self : ClipEmbedder
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range, the model is not known, or its activation is not that
-            of the weights.
-        """
+        """Check the parameters; the model is frozen."""
         from .._torch import resolve_device
 
         self._check()
@@ -169,18 +151,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         return tokens
 
     def captions(self, images: list | np.ndarray) -> list[str] | None:
-        """Describe images; what was described before is read from the cache.
-
-        Parameters
-        ----------
-        images : list | array, shape (n_images, height, width, 3)
-            Images.
-
-        Returns
-        -------
-        list of str | None
-            One per image; ``None`` where ``captioner=None``.
-        """
+        """Describe images, as far as the cache does not; ``None`` where ``captioner=None``."""
         if self.captioner is None:
             return None
         distinct, index, keys = unique_images(images)
@@ -290,27 +261,11 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         return state
 
     def get_state(self) -> dict:
-        """Return the parameters, which are all there is to save.
-
-        Returns
-        -------
-        dict
-            For :meth:`from_state`.
-        """
+        """Return the parameters, which are all there is to save."""
         state = self.get_params(deep=False)
         return state | {"cache_dir": None if self.cache_dir is None else str(self.cache_dir)}
 
     @classmethod
     def from_state(cls, state: dict) -> Self:
-        """Make an embedder from :meth:`get_state`.
-
-        Parameters
-        ----------
-        state : dict
-            The parameters.
-
-        Returns
-        -------
-        ClipEmbedder
-        """
+        """Make an embedder from :meth:`get_state`."""
         return cls(**state)

@@ -67,36 +67,13 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         self.grid = grid
 
     def fit(self, images: list | np.ndarray, y: None = None) -> Self:
-        """Check the parameters; nothing is learnt.
-
-        Parameters
-        ----------
-        images : list | array
-            Not used.
-        y : None
-            Not used.
-
-        Returns
-        -------
-        self : GaborEmbedder
-        """
+        """Check the parameters; nothing is learnt."""
         self._check()
         self.n_features_out_ = self.n_scales * self.n_orientations + 6
         return self
 
     def transform(self, images: list | np.ndarray) -> np.ndarray:
-        """Embed images.
-
-        Parameters
-        ----------
-        images : list | array, shape (n_images, height, width, 3)
-            Images.
-
-        Returns
-        -------
-        array, shape (n_images, 1 + grid * grid, n_scales * n_orientations + 6)
-            Float32. Cells are in reading order.
-        """
+        """Embed images: (n_images, 1 + grid * grid, n_features), cells in reading order."""
         self._check()
         filters = self._filters()
         images = image_list(images)

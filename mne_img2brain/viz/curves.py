@@ -60,14 +60,6 @@ def plot_r_time(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
-
-    Raises
-    ------
-    TypeError
-        If what is drawn is no dict, array or Evoked as above.
-    ValueError
-        If there is nothing to draw, or lengths do not match.
 
     See Also
     --------
@@ -128,14 +120,6 @@ def plot_identification(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
-
-    Raises
-    ------
-    TypeError
-        If what is drawn is no dict, array or Evoked as above.
-    ValueError
-        If there is nothing to draw, or lengths do not match.
 
     See Also
     --------
@@ -201,14 +185,6 @@ def plot_rsa(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
-
-    Raises
-    ------
-    TypeError
-        If what is drawn is no dict, array or Evoked as above.
-    ValueError
-        If there is nothing to draw, or lengths do not match.
 
     See Also
     --------

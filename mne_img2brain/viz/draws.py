@@ -43,14 +43,6 @@ def plot_calibration(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
-
-    Raises
-    ------
-    TypeError
-        If what is drawn is no dict, array or Evoked as above.
-    ValueError
-        If there is nothing to draw, or lengths do not match.
 
     See Also
     --------
@@ -128,14 +120,6 @@ def plot_spectra(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
-
-    Raises
-    ------
-    TypeError
-        If what is drawn is no dict, array or Evoked as above.
-    ValueError
-        If there is nothing to draw, or lengths do not match.
 
     See Also
     --------
@@ -205,14 +189,6 @@ def plot_trial_sd(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
-
-    Raises
-    ------
-    TypeError
-        If what is drawn is no dict, array or Evoked as above.
-    ValueError
-        If there is nothing to draw, or lengths do not match.
 
     See Also
     --------

@@ -58,7 +58,6 @@ def plot_phosphenes(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
 
     Raises
     ------

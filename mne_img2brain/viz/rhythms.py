@@ -44,7 +44,6 @@ def plot_time_frequency(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
 
     Raises
     ------
@@ -138,7 +137,6 @@ def plot_power_calibration(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
 
     Raises
     ------

@@ -53,7 +53,6 @@ def plot_prediction(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
 
     Raises
     ------
@@ -145,7 +144,6 @@ def plot_score_joint(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
 
     Raises
     ------
