@@ -58,19 +58,23 @@ class Number:
         return f"a number {above} {self.low:g} and {below} {self.high:g}"
 
 
-def check_parameters(estimator: Any, **allowed: Any) -> None:
-    """Raise a ValueError that names the first parameter that is not what it may be.
+def check_given(**given: tuple) -> None:
+    """Raise a ValueError that names the first argument that is not what it may be.
 
-    **allowed: for each parameter an :class:`Integer`, a :class:`Number`, a type, or a value such
-        as a string or ``None``; or a tuple of alternatives.
+    **given: for each its value, then what that may be: an :class:`Integer`, a :class:`Number`, a
+        type, or a value such as a string or ``None``.
     """
-    for name, choices in allowed.items():
-        value = getattr(estimator, name)
-        choices = choices if isinstance(choices, tuple) else (choices,)
+    for name, (value, *choices) in given.items():
         if not any(_fits(value, choice) for choice in choices):
-            given = repr(value)
-            given = given if len(given) <= 60 else f"{given[:57]}..."
-            raise ValueError(f"{name}={given}; give {' or '.join(map(_say, choices))}.")
+            shown = repr(value)
+            shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+            raise ValueError(f"{name}={shown}; give {' or '.join(map(_say, choices))}.")
+
+
+def check_parameters(estimator: Any, **allowed: Any) -> None:
+    """Do :func:`check_given` with parameters: for each what it may be, or a tuple of such."""
+    choices = {name: c if isinstance(c, tuple) else (c,) for name, c in allowed.items()}
+    check_given(**{name: (getattr(estimator, name), *c) for name, c in choices.items()})
 
 
 def _fits(value: Any, choice: Any) -> bool:
@@ -78,7 +82,7 @@ def _fits(value: Any, choice: Any) -> bool:
         return value in choice
     if isinstance(choice, type):
         return isinstance(value, (bool, np.bool_) if choice is bool else choice)
-    return type(value) is type(choice) and value == choice
+    return isinstance(value, type(choice)) and value == choice
 
 
 def _say(choice: Any) -> str:

@@ -8,9 +8,8 @@ from sklearn.model_selection import PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .._parameters import Integer, Number, check_parameters
+from .._parameters import Integer, Number, check_given, check_parameters
 from .._torch import seed_from
-from ..trials.checks import check_integers
 from .estimator import Baseline
 from .gaussian import draw_generators
 
@@ -92,7 +91,10 @@ class RidgeBaseline(Baseline):
         self.n_folds = n_folds
 
     def _check_parameters(self) -> None:
-        check_parameters(self, min_images=Integer(2), n_folds=Integer(2), per_target=bool)
+        check_parameters(
+            self, min_images=Integer(2), n_folds=Integer(2), per_target=bool,
+            tokens=("pooled", "first", "all"), solver=("sklearn", "himalaya"),
+        )  # fmt: skip
         alphas = np.atleast_1d(np.asarray(self.alphas, dtype=object))
         if (
             alphas.ndim != 1
@@ -100,10 +102,6 @@ class RidgeBaseline(Baseline):
             or any(a not in Number(0, closed="high") for a in alphas)
         ):
             raise ValueError(f"alphas={self.alphas!r}; give one or more numbers > 0.")
-        if self.tokens not in ("pooled", "first", "all"):
-            raise ValueError(f"tokens={self.tokens!r}; expected 'pooled', 'first' or 'all'.")
-        if self.solver not in ("sklearn", "himalaya"):
-            raise ValueError(f"solver={self.solver!r}; expected 'sklearn' or 'himalaya'.")
         if self.solver == "himalaya" and not self.per_target:
             raise ValueError("solver='himalaya' chooses penalties per target: per_target=True.")
 
@@ -255,9 +253,10 @@ class RidgeGaussian(RidgeBaseline):
         array, shape (n_images, n_draws, n_channels, n_times)
             In the unit of ``y``; the last dimensions are those of ``y``.
         """
-        check_integers(
-            n_draws=(n_draws, 1), n_averaged=(n_averaged, 1), first_image=(first_image, 0)
-        )
+        check_given(
+            n_draws=(n_draws, Integer(1)), n_averaged=(n_averaged, Integer(1)),
+            first_image=(first_image, Integer(0)),
+        )  # fmt: skip
         expected = self.predict(X, subjects)
         seed = seed_from(random_state)
         draws = np.empty((len(expected), n_draws, *self._response_shape))

@@ -1,13 +1,12 @@
 """Images made from random numbers, and the low-level features simulated sources see."""
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from .._parameters import Integer, check_parameters
+from .._parameters import Integer, check_given
 
 if TYPE_CHECKING:
     from .._types import Images
@@ -53,9 +52,7 @@ def simulate_images(
     >>> images.shape, categories.tolist()
     ((5, 32, 32, 3), ['texture', 'grating', 'disc', 'rectangle', 'star'])
     """
-    check_parameters(
-        SimpleNamespace(n_images=n_images, size=size), n_images=Integer(1), size=Integer(8, 4096)
-    )
+    check_given(n_images=(n_images, Integer(1)), size=(size, Integer(8, 4096)))
     rng = generator(random_state)
     categories = np.array([CATEGORIES[i % len(CATEGORIES)] for i in range(n_images)])
     images = np.stack([_draw(category, size, rng) for category in categories])
@@ -64,10 +61,8 @@ def simulate_images(
 
 def generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
     """Return a generator of random numbers."""
-    check_parameters(
-        SimpleNamespace(random_state=random_state),
-        random_state=(Integer(0), np.random.Generator, np.random.SeedSequence, None),
-    )
+    kinds = Integer(0), np.random.Generator, np.random.SeedSequence, None
+    check_given(random_state=(random_state, *kinds))
     return np.random.default_rng(random_state)
 
 

@@ -1,13 +1,12 @@
 """Simulated recordings whose true response is known."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import mne
 import numpy as np
 import pandas as pd
 
-from .._parameters import Integer, Number, check_parameters
+from .._parameters import Integer, Number, check_given
 from ..epochs import make_epochs
 from ..epochs.regions import site_montage
 from ._images import generator, image_features
@@ -120,12 +119,12 @@ def simulate_epochs(
     >>> len(epochs), len(truth), len(epochs["star"]), len(epochs.ch_names)
     (10, 5, 2, 33)
     """
-    check_parameters(
-        SimpleNamespace(**{name: value for name, value in locals().items() if name != "images"}),
-        n_trials=Integer(1), n_subjects=(Integer(1), None),
-        snr=(Number(0, closed="neither"), np.inf), subject_spread=Number(0), tmin=Number(-60, 60),
-        tmax=Number(-60, 60), sfreq=Number(1, 20_000), info=(mne.Info, None),
-        spectrum=("broad", "eeg"), rhythms=(dict, None),
+    check_given(
+        n_trials=(n_trials, Integer(1)), n_subjects=(n_subjects, Integer(1), None),
+        snr=(snr, Number(0, closed="neither"), np.inf), subject_spread=(subject_spread, Number(0)),
+        tmin=(tmin, Number(-60, 60)), tmax=(tmax, Number(-60, 60)),
+        sfreq=(sfreq, Number(1, 20_000)), info=(info, mne.Info, None),
+        spectrum=(spectrum, "broad", "eeg"), rhythms=(rhythms, dict, None),
     )  # fmt: skip
     if not tmin <= 0 < tmax:
         raise ValueError(f"tmin={tmin} and tmax={tmax}: image onset, 0 s, must lie between them.")
@@ -184,7 +183,7 @@ def _check_rhythms(rhythms: dict[str, float] | None, sfreq: float) -> None:
     for name, sd in (rhythms or {}).items():
         if name not in RHYTHMS:
             raise ValueError(f"rhythms has {name!r}; there are {', '.join(RHYTHMS)}.")
-        check_parameters(SimpleNamespace(**{name: sd}), **{name: Number(0)})
+        check_given(**{name: (sd, Number(0))})
         highest = RHYTHMS[name].frequency + 3 * RHYTHMS[name].width
         if 2 * highest > sfreq:
             raise ValueError(

@@ -26,6 +26,7 @@ import numpy as np
 
 from .._files import as_path
 from .._log import logger
+from .._parameters import check_given
 from .streamed import ArrayTrials, Preparation
 from .things_eeg2_arrays import READERS, sessions_of
 from .things_eeg2_images import (
@@ -161,11 +162,10 @@ def load(
     >>> from mne_img2brain.datasets import things_eeg2
     >>> images, epochs = things_eeg2.load("THINGS-EEG2", subject=1)  # doctest: +SKIP
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"split={split!r}; give 'train' or 'test'.")
     if variant not in _VARIANTS:
         raise ValueError(f"variant={variant!r}; give one of {', '.join(_VARIANTS)}.")
-    check_asked(average=average, mvnn=mvnn, tmin=tmin, tmax=tmax, resample=resample)
+    check_given(mvnn=(mvnn, bool))
+    check_asked(split, average, tmin, tmax, resample)
     check_baseline(baseline)
     path = check_folder(path).absolute()
     name = _subject_name(subject)

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import mne
@@ -14,7 +13,7 @@ from mne.io.constants import FIFF
 
 from .._files import as_path
 from .._log import logger
-from .._parameters import Number, check_parameters
+from .._parameters import Number, check_given
 from ..epochs.regions import site_montage
 from .streamed import Stream, StreamedEpochs
 
@@ -44,17 +43,15 @@ def check_folder(path: str | os.PathLike) -> Path:
     return path
 
 
-def check_asked(**asked: object) -> None:
-    """Raise unless what a reader was asked for is of the kinds it takes."""
-    seconds = (Number(-3600, 3600), None)
-    kinds = {
-        "average": bool,
-        "mvnn": bool,
-        "tmin": seconds,
-        "tmax": seconds,
-        "resample": (Number(0, 1e5, closed="high"), None),
-    }
-    check_parameters(SimpleNamespace(**asked), **{name: kinds[name] for name in asked})
+def check_asked(
+    split: str, average: bool, tmin: float | None, tmax: float | None, resample: float | None
+) -> None:
+    """Raise unless what readers are asked for is of the kinds they take."""
+    seconds = Number(-3600, 3600), None
+    check_given(
+        split=(split, "train", "test"), average=(average, bool), tmin=(tmin, *seconds),
+        tmax=(tmax, *seconds), resample=(resample, Number(0, 1e5, closed="high"), None),
+    )  # fmt: skip
 
 
 def check_baseline(baseline: "Baseline") -> None:
@@ -64,7 +61,7 @@ def check_baseline(baseline: "Baseline") -> None:
     if not isinstance(baseline, (tuple, list)) or len(baseline) != 2:
         raise ValueError(f"baseline={baseline!r}; give 'auto', None, or its first and last second.")
     for end in baseline:
-        check_parameters(SimpleNamespace(baseline=end), baseline=(Number(-3600, 3600), None))
+        check_given(baseline=(end, Number(-3600, 3600), None))
 
 
 def check_plain(names: Sequence[str], label: str) -> None:

@@ -32,6 +32,7 @@ import numpy as np
 
 from .._files import check_fif_file
 from .._log import logger
+from .._parameters import check_given
 from .restricted_pickle import read_pickle
 from .streamed import ArrayTrials, Preparation, Trials
 from .things_layout import (
@@ -65,8 +66,6 @@ _BROKEN = (
     ValueError,
 )
 
-_VARIANTS = ("auto", "fif", "atm")
-_PROTOCOLS = ("zero-shot", "standard")
 _PICKLES = {"train": "preprocessed_meg_training.pkl", "test": "preprocessed_meg_zs_test.pkl"}
 
 
@@ -147,13 +146,10 @@ def load(
     >>> from mne_img2brain.datasets import things_meg
     >>> images, epochs = things_meg.load("THINGS-MEG", subject=1)  # doctest: +SKIP
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"split={split!r}; give 'train' or 'test'.")
-    if variant not in _VARIANTS:
-        raise ValueError(f"variant={variant!r}; give one of {', '.join(_VARIANTS)}.")
-    if protocol not in _PROTOCOLS:
-        raise ValueError(f"protocol={protocol!r}; give one of {', '.join(_PROTOCOLS)}.")
-    check_asked(average=average, tmin=tmin, tmax=tmax, resample=resample)
+    check_given(
+        variant=(variant, "auto", "fif", "atm"), protocol=(protocol, "zero-shot", "standard")
+    )
+    check_asked(split, average, tmin, tmax, resample)
     path = check_folder(path).absolute()
     number = _subject_number(subject)
     variant, file = _find_variant(path, number, variant, split)

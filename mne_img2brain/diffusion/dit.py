@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .._parameters import check_given
 from .blocks import Block, KeyValue
 from .embedding import Patches, Position, TimestepEmbedding
 
@@ -125,13 +126,10 @@ class BrainDiT(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        for name, value, known in [
-            ("conditioning", conditioning, CONDITIONINGS),
-            ("position", position, POSITIONS),
-            ("tokens", tokens, TOKENS),
-        ]:
-            if value not in known:
-                raise ValueError(f"{name}={value!r}; give one of {', '.join(known)}.")
+        check_given(
+            conditioning=(conditioning, *CONDITIONINGS), position=(position, *POSITIONS),
+            tokens=(tokens, *TOKENS),
+        )  # fmt: skip
         if hidden_size % n_heads:
             raise ValueError(
                 f"hidden_size={hidden_size} is not a multiple of n_heads={n_heads}; each head "

@@ -5,6 +5,8 @@ import math
 
 import torch
 
+from .._parameters import Integer, check_given
+
 SCHEDULES = ("cosine", "linear")
 PREDICTIONS = ("v", "x0", "noise")
 
@@ -40,20 +42,16 @@ class NoiseScheduler:
         prediction_type: str = "v",
         zero_terminal_snr: bool = True,
     ) -> None:
-        for name, value, known in [
-            ("schedule", schedule, SCHEDULES),
-            ("prediction_type", prediction_type, PREDICTIONS),
-        ]:
-            if value not in known:
-                raise ValueError(f"{name}={value!r}; give one of {', '.join(known)}.")
+        check_given(
+            schedule=(schedule, *SCHEDULES), prediction_type=(prediction_type, *PREDICTIONS),
+            n_timesteps=(n_timesteps, Integer(2)),
+        )  # fmt: skip
         if prediction_type == "noise" and zero_terminal_snr:
             raise ValueError(
                 "prediction_type='noise' cannot be used with zero_terminal_snr=True: at pure noise "
                 "the predicted noise says nothing of the response. Give prediction_type='v', or "
                 "zero_terminal_snr=False."
             )
-        if n_timesteps < 2:
-            raise ValueError(f"n_timesteps={n_timesteps}; give at least 2.")
         self.n_timesteps = n_timesteps
         self.schedule = schedule
         self.prediction_type = prediction_type

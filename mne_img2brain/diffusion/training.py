@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from .._log import logger, progress_bar, warn
+from .._parameters import Integer, check_given
 from .._torch import evaluating, seeded_init
-from ..trials.checks import check_integers
 from .checkpoint import Checkpoint, identify, restore, snapshot
 from .loss import Batches, HeldOut, Loss
 from .processes import Processes
@@ -107,9 +107,9 @@ def train_denoiser(
         fewer trials than there are processes.
     Raises RuntimeError if another process of the training has ended.
     """
-    check_integers(
-        max_iter=(max_iter, 0), batch_size=(batch_size, 1), eval_every=(eval_every, 1),
-        n_iter_no_change=(n_iter_no_change, 1),
+    check_given(
+        max_iter=(max_iter, Integer(0)), batch_size=(batch_size, Integer(1)),
+        eval_every=(eval_every, Integer(1)), n_iter_no_change=(n_iter_no_change, Integer(1)),
     )  # fmt: skip
     rng = np.random.default_rng(seed)
     model.to(device)

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from .._parameters import Integer, check_given
 from .._torch import evaluating
 from ..diffusion import Denoiser
 from ..epochs import project
 from ..stimulus.tokens import present
-from ..trials.checks import check_integers
 
 if TYPE_CHECKING:
     from ..noise.whitening import ScaleWhitener, SpaceTimeWhitener
@@ -101,7 +101,7 @@ def attention_maps(
     True
     """
     denoiser = _kept_denoiser(encoder)
-    check_integers(batch_size=(batch_size, 1))
+    check_given(batch_size=(batch_size, Integer(1)))
     stimuli = present(images, encoder.embedder_)
     tokens = _three_dimensional(stimuli.tokens)
     maps = []
@@ -208,7 +208,7 @@ def attribute_tokens(
             "Without zero_terminal_snr the expected response is a mean of draws, which takes no "
             "gradient here; fit with zero_terminal_snr=True."
         )
-    check_integers(n_steps=(n_steps, 1), batch_size=(batch_size, 1))
+    check_given(n_steps=(n_steps, Integer(1)), batch_size=(batch_size, Integer(1)))
     weights = np.asarray(weights, dtype=float)
     if weights.shape != (len(encoder.ch_names_), len(encoder.times_)):
         raise ValueError(

@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._log import verbose
-from ..trials.checks import check_integers
+from .._parameters import Integer, check_given
 from .any_regressor import can_sample, check_memory, predict_regressor, sample_regressor
 from .description import html_table
 from .fitting import fit_encoder
@@ -382,7 +382,7 @@ class ImageToBrainEncoder(BaseEstimator):
         mne_img2brain.write_generated : More draws than memory holds, to disk.
         """
         check_is_fitted(self)
-        check_integers(n_draws=(n_draws, 1))
+        check_given(n_draws=(n_draws, Integer(1)))
         stimuli = embed_images(self, images, captions)
         check_memory(len(stimuli) * n_draws * math.prod(self._shape))
         # every position has its own noise, so repeated images are drawn apart
@@ -447,7 +447,7 @@ class ImageToBrainEncoder(BaseEstimator):
             ``average()``, topographies and statistics.
         """
         check_is_fitted(self)
-        check_integers(n_draws=(n_draws, 2))
+        check_given(n_draws=(n_draws, Integer(2)))
         stimuli = embed_images(self, images, captions)
         codes = subject_codes(self, subject, len(stimuli.tokens))
         expected = predict_regressor(self.regressor_, stimuli.tokens, self._shape, codes)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import mne
 import numpy as np
 
+from .._parameters import Integer, check_given
 from ..epochs.wavelets import choose_wavelets, wavelet_matrices
-from ..trials.checks import check_integers
 from .any_regressor import sample_regressor
 from .generating import in_units
 
@@ -43,7 +43,7 @@ def expected_power(
     n_cycles (n_freqs,) | None: cycles of the wavelets.
     total: whether the power of the expected response is added to that of what varies around it.
     """
-    check_integers(decim=(decim, 1))
+    check_given(decim=(decim, Integer(1)))
     n_channels, n_times = len(expected.ch_names), len(expected.times)
     freqs, n_cycles = choose_wavelets(freqs, n_cycles, expected.info, n_times)
     transforms = wavelet_matrices(freqs, n_cycles, n_times, expected.info["sfreq"], decim)

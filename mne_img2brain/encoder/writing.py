@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import __version__
 from .._files import as_path, try_folder, whole_file
 from .._log import logger, progress_bar, use_log_level
-from .._parameters import Integer
+from .._parameters import Integer, check_given
 from ..epochs import events_for
 from ..stimulus.images import image_name
 from ..stimulus.tokens import check_captions, indexable
@@ -249,16 +249,14 @@ def _checked_size(
     fmt: str,
 ) -> int:  # fmt: skip
     """Return the number of images in a part."""
-    if n_draws is not None and n_draws not in Integer(1):
-        raise ValueError(f"n_draws={n_draws!r}; give {Integer(1)} or None.")
+    check_given(
+        n_draws=(n_draws, Integer(1), None), part_size=(size, Integer(1), None),
+        fmt=(fmt, "single", "double"),
+    )  # fmt: skip
     if n_draws is not None and seed not in Integer(0):
         raise ValueError(
             f"random_state={seed!r}; give {Integer(0)}, so that a call that was stopped can go on."
         )
-    if size is not None and size not in Integer(1):
-        raise ValueError(f"part_size={size!r}; give {Integer(1)} or None.")
-    if fmt not in ("single", "double"):
-        raise ValueError(f"fmt={fmt!r}; give 'single' or 'double'.")
     n_channels, n_times = encoder._shape
     n_epochs = n_images * (n_draws or 1)
     if n_epochs * n_times >= 2**31:

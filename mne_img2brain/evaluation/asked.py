@@ -1,12 +1,11 @@
 """What evaluate is asked for, looked at before the work."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from .._parameters import Number, check_parameters
+from .._parameters import Number, check_given
 
 
 def check_encoders(encoders: dict) -> None:
@@ -42,16 +41,9 @@ def check_options(
     classifiers: dict | None,
 ) -> None:
     """Raise unless the further parameters of evaluate are what they may be."""
-    check_parameters(
-        SimpleNamespace(level=level, allow_training_images=allow),
-        level=Number(0, 1, closed="neither"),
-        allow_training_images=bool,
-    )
-    for name, values in [
-        ("components", components),
-        ("bands", bands),
-        ("classifiers", classifiers),
-    ]:
+    check_given(level=(level, Number(0, 1, closed="neither")), allow_training_images=(allow, bool))
+    named = {"components": components, "bands": bands, "classifiers": classifiers}
+    for name, values in named.items():
         if values is not None and not isinstance(values, dict):
             raise ValueError(f"{name} is a {type(values).__name__}; give a dict of names, or None.")
     for name, component in (components or {}).items():

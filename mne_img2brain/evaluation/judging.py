@@ -7,11 +7,11 @@ import mne
 import numpy as np
 
 from .._log import logger, progress_bar, use_log_level, warn
+from .._parameters import Integer, check_given
 from ..epochs import read_recording, to_evoked_map
 from ..epochs.labels import check_names
 from ..epochs.maps import WITH_UNIT
 from ..metrics import ncsnr, time_mask
-from ..trials.checks import check_integers
 from . import decoding, material
 from .asked import check_by_subject, check_encoders, check_options, check_windows
 from .ceilings import find_ceilings
@@ -168,9 +168,9 @@ def evaluate(
     """
     encoders = encoder if isinstance(encoder, dict) else {"encoder": encoder}
     check_encoders(encoders)
-    check_integers(
-        n_draws=(n_draws, 0), n_splits=(n_splits, 1), n_bootstrap=(n_bootstrap, 2),
-        random_state=(random_state, 0),
+    check_given(
+        n_draws=(n_draws, Integer(0)), n_splits=(n_splits, Integer(1)),
+        n_bootstrap=(n_bootstrap, Integer(2)), random_state=(random_state, Integer(0)),
     )  # fmt: skip
     check_windows(window=window, draw_window=draw_window)
     check_options(level, allow_training_images, components, bands, classifiers)

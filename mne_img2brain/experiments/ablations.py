@@ -16,10 +16,10 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .._files import whole_file, write_text
 from .._log import logger, use_log_level, warn
+from .._parameters import Integer, Number, check_given
 from ..diffusion import Denoiser
 from ..evaluation import material
 from ..regressor import DiffusionRegressor
-from ..trials.checks import check_integers
 from .ablation_figure import draw_ablations
 from .ablation_rows import (
     REFERENCE,
@@ -181,12 +181,11 @@ def ablate(
     >>> from mne_img2brain.experiments import ablate
     >>> table = ablate(images, epochs, "ablations", image_ids="image_id")  # doctest: +SKIP
     """
-    check_integers(
-        n_seeds=(n_seeds, 1), n_draws=(n_draws, 0), n_bootstrap=(n_bootstrap, 2),
-        random_state=(random_state, 0),
+    check_given(
+        n_seeds=(n_seeds, Integer(1)), n_draws=(n_draws, Integer(0)),
+        n_bootstrap=(n_bootstrap, Integer(2)), random_state=(random_state, Integer(0)),
+        test_fraction=(test_fraction, Number(0, 1, closed="neither")),
     )  # fmt: skip
-    if not 0 < test_fraction < 1:
-        raise ValueError(f"test_fraction={test_fraction!r}; give a number between 0 and 1.")
     if not isinstance(epochs, mne.BaseEpochs):
         raise TypeError(
             f"epochs is a {type(epochs).__name__}; give the mne.Epochs of one subject "

@@ -12,8 +12,8 @@ import pandas as pd
 
 from .._files import write_text
 from .._log import logger, use_log_level
+from .._parameters import Integer, check_given
 from .._torch import resolve_device
-from ..trials.checks import check_integers
 from .ablation_study import count_image_tokens
 from .ablations import ablate
 from .caption_scores import score_captions
@@ -142,9 +142,7 @@ def reproduce(
     >>> from mne_img2brain.experiments import reproduce
     >>> tables = reproduce("things-eeg2", "THINGS-EEG2", "results")  # doctest: +SKIP
     """
-    check_integers(random_state=(random_state, 0))
-    if scale not in SCALES:
-        raise ValueError(f"scale={scale!r}; give one of {', '.join(SCALES)}.")
+    check_given(random_state=(random_state, Integer(0)), scale=(scale, *SCALES))
     if tokens is not None and embedder is not None:
         raise ValueError("Both embedder and tokens were given; tokens are what an embedder makes.")
     with use_log_level(verbose):

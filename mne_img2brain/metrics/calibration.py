@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from .._parameters import Number, check_given
 from ._shapes import check_pair
 
 
@@ -55,8 +56,7 @@ def coverage(
     >>> np.abs(coverage(draws, trials, level=0.9) - 0.9).max() < 0.05
     np.True_
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}; expected a number between 0 and 1.")
+    check_given(level=(level, Number(0, 1, closed="neither")))
     needed = int(np.ceil(2 / (1 - level) - 1 - 1e-9))
     draws, trials = check_pair(draws, trials, needed)
     tails = [(1 - level) / 2, (1 + level) / 2]

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from .._log import logger, progress_bar
+from .._parameters import check_given
 from .clusters import TrialClusters
 from .covariance import (
     STRUCTURES,
@@ -144,8 +145,7 @@ class SpaceTimeWhitener:
         Raises ValueError if the structure is unknown, shapes do not agree, or values are not
             finite.
         """
-        if self.structure not in STRUCTURES:
-            raise ValueError(f"structure={self.structure!r}; give one of {', '.join(STRUCTURES)}.")
+        check_given(structure=(self.structure, *STRUCTURES))
         residuals = np.asarray(residuals)
         if residuals.ndim != 3 or not residuals.size:
             raise ValueError(

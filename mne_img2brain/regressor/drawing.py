@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._log import progress
-from .._parameters import Integer, Number
+from .._parameters import Integer, Number, check_given
 from .._torch import seed_from
 from ..diffusion import DrawNoise
 from ..diffusion.denoiser import N_TIMESTEPS
 from ..diffusion.drawing import SOLVERS
-from ..trials.checks import check_integers
 
 if TYPE_CHECKING:
     from .._types import RandomState
@@ -48,18 +47,16 @@ def draw_responses(
     first_image: int,
 ) -> np.ndarray:
     """Draw responses; parameters as of :meth:`DiffusionRegressor.sample`."""
-    check_integers(n_draws=(n_draws, 1), n_averaged=(n_averaged, 1), first_image=(first_image, 0))
     if not isinstance(guidance_scale, Real) or not abs(guidance_scale) <= _MOST_GUIDANCE:
         raise ValueError(
             f"guidance_scale={guidance_scale!r}; give a number within {_MOST_GUIDANCE}: 0 "
             "ignores the image, 1 is no guidance, 2 doubles its effect."
         )
-    if solver not in (None, *SOLVERS):
-        raise ValueError(f"solver={solver!r}; give one of {sorted(SOLVERS)}, or None.")
-    if n_steps is not None and n_steps not in Integer(1, N_TIMESTEPS):
-        raise ValueError(f"n_steps={n_steps!r}; give {Integer(1, N_TIMESTEPS)} or None.")
-    if eta not in Number(0, 1):
-        raise ValueError(f"eta={eta!r}; give {Number(0, 1)}.")
+    check_given(
+        n_draws=(n_draws, Integer(1)), n_averaged=(n_averaged, Integer(1)),
+        first_image=(first_image, Integer(0)), solver=(solver, *sorted(SOLVERS), None),
+        n_steps=(n_steps, Integer(1, N_TIMESTEPS), None), eta=(eta, Number(0, 1)),
+    )  # fmt: skip
     if eta > 0 and solver == "dpm":
         raise ValueError(f"eta={eta!r}, but 'dpm' is deterministic; give solver='ddim' or 0.")
     expected, power = means_of(regressor, tokens, subjects)

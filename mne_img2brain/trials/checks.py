@@ -6,8 +6,6 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from .._parameters import Integer
-
 _LARGEST = 1e15  # of token values: squares of larger ones, summed, leave float32
 
 
@@ -42,13 +40,6 @@ class TrialArrays:
         taken = {name: getattr(self, name) for name in by_trial}
         taken = {name: None if value is None else value[rows] for name, value in taken.items()}
         return dataclasses.replace(self, **taken)
-
-
-def check_integers(**parameters: Any) -> None:
-    """Raise unless every ``name=(value, least)`` is an integer that is not below its least."""
-    for name, (value, least) in parameters.items():
-        if value not in Integer(least):
-            raise ValueError(f"{name}={value!r}; give {Integer(least)}.")
 
 
 def check_tokens(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from .._parameters import check_given
 from .canvas import REFERENCE, check_named, check_numbers, finish, get_axes, styles, tidy
 
 if TYPE_CHECKING:
@@ -78,8 +79,7 @@ def plot_time_frequency(
             f"recorded has shape {recorded.data.shape}, generated {generated.data.shape}; both "
             "must be of the same sensors, frequencies and times."
         )
-    if kind not in ("power", "coherence"):
-        raise ValueError(f"kind={kind!r}; give 'power' or 'coherence'.")
+    check_given(kind=(kind, "power", "coherence"))
     times, freqs = recorded.times, recorded.freqs
     there, drawn = (one.get_data(picks=picks) for one in (recorded, generated))
     if kind == "power":
