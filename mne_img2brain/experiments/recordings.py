@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._log import logger
-from .._parameters import check_given
 from ..datasets import things_eeg2, things_meg
 from ..datasets.things_layout import find_files
 
@@ -35,7 +34,8 @@ class Recordings:
     def __init__(
         self, dataset: str, path: str | os.PathLike, scale: "Scale", reader: dict | None = None
     ) -> None:
-        check_given(dataset=(dataset, *DATASETS))
+        if dataset not in DATASETS:
+            raise ValueError(f"dataset={dataset!r}; give one of {', '.join(DATASETS)}.")
         self.dataset, self.path, self.scale = dataset, Path(path), scale
         self.reader = dict(reader or {})
         fixed = {"path", "subject", "split", "average"} & set(self.reader)

@@ -142,7 +142,9 @@ def reproduce(
     >>> from mne_img2brain.experiments import reproduce
     >>> tables = reproduce("things-eeg2", "THINGS-EEG2", "results")  # doctest: +SKIP
     """
-    check_given(random_state=(random_state, Integer(0)), scale=(scale, *SCALES))
+    check_given(random_state=(random_state, Integer(0)))
+    if scale not in SCALES:
+        raise ValueError(f"scale={scale!r}; give one of {', '.join(SCALES)}.")
     if tokens is not None and embedder is not None:
         raise ValueError("Both embedder and tokens were given; tokens are what an embedder makes.")
     with use_log_level(verbose):

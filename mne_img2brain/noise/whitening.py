@@ -7,7 +7,6 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from .._log import logger, progress_bar
-from .._parameters import check_given
 from .clusters import TrialClusters
 from .covariance import (
     STRUCTURES,
@@ -145,7 +144,8 @@ class SpaceTimeWhitener:
         Raises ValueError if the structure is unknown, shapes do not agree, or values are not
             finite.
         """
-        check_given(structure=(self.structure, *STRUCTURES))
+        if self.structure not in STRUCTURES:
+            raise ValueError(f"structure={self.structure!r}; give one of {', '.join(STRUCTURES)}.")
         residuals = np.asarray(residuals)
         if residuals.ndim != 3 or not residuals.size:
             raise ValueError(
