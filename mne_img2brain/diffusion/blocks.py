@@ -21,10 +21,7 @@ def merge_heads(x: torch.Tensor) -> torch.Tensor:
 
 
 class KeyValue(nn.Module):
-    """Keys and values of image tokens for one block; they do not depend on the timestep.
-
-    hidden_size, n_heads: width, and in how many heads it is split.
-    """
+    """Keys and values of image tokens for one block; they do not depend on the timestep."""
 
     def __init__(self, hidden_size: int, n_heads: int) -> None:
         super().__init__()
@@ -42,10 +39,6 @@ class Block(nn.Module):
 
     Each branch is shifted, scaled and gated by the timestep (adaLN-Zero): an untrained block is
     the identity.
-
-    hidden_size, n_heads: width, and in how many heads it is split.
-    cross_attention: whether response tokens (Query) attend to image tokens (Key, Value).
-    dropout: of attention's and MLP's results.
     """
 
     def __init__(

@@ -23,12 +23,7 @@ _DAMAGED = (SafetensorError, ValueError, KeyError, TypeError, OSError)
 
 
 def kept_seed(folder: str | os.PathLike, seed: int) -> int:
-    """Keep the seed of a fit that was left to chance, so that the fit can go on.
-
-    folder: the folder of the checkpoint.
-    seed: used where none is kept.
-    Returns: the one that is kept.
-    """
+    """Keep the seed of a fit that was left to chance, so that the fit can go on."""
     path = as_path(folder, "checkpoint") / "seed.json"
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -41,11 +36,7 @@ def kept_seed(folder: str | os.PathLike, seed: int) -> int:
 
 
 class Checkpoint:
-    """Where a training is kept, and when.
-
-    folder: the folder; of each training there is one file.
-    identity: what tells this training from others.
-    """
+    """Where a training is kept, and when."""
 
     def __init__(self, folder: str | os.PathLike, identity: str) -> None:
         self.path: Path = as_path(folder, "checkpoint") / f"denoiser-{identity[:24]}.safetensors"
@@ -94,10 +85,7 @@ class Checkpoint:
 
 
 def identify(settings: dict, model: torch.nn.Module, arrays: Iterable) -> str:
-    """Hash what a training depends on.
-
-    arrays: what it is trained on.
-    """
+    """Hash what a training depends on."""
     settings = {**settings, "versions": [__version__, torch.__version__]}
     found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     weights = [value.detach().cpu().numpy() for value in model.state_dict().values()]
@@ -116,13 +104,7 @@ def snapshot(
     running: list,
     device: torch.device,
 ) -> dict[str, torch.Tensor]:
-    """Gather the tensors of a training by name.
-
-    model, average: the network, and the one with averaged weights.
-    best: the best averaged weights so far.
-    running: losses since the last evaluation.
-    device: where the network is.
-    """
+    """Gather the tensors of a training by name."""
     parts = {"model": model.state_dict(), "average": average.state_dict(), "best": best}
     tensors = {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -142,12 +124,7 @@ def restore(
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> tuple[dict, list]:
-    """Undo :func:`snapshot`.
-
-    device: where the network is.
-    Returns best: the best averaged weights so far.
-    Returns running: losses since the last evaluation.
-    """
+    """Undo :func:`snapshot`."""
 
     def part(name: str) -> dict[str, torch.Tensor]:
         start = f"{name}."

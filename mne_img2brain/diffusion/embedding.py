@@ -13,10 +13,7 @@ class Patches(nn.Module):
     Regions have different numbers of sensors: patches are padded to the largest region, and every
     region has its own linear maps. Lengths that the patch does not divide are padded with zeros.
 
-    n_times: time points of a response.
     regions (n_channels,): the region of each sensor, any integers.
-    patch_length: time points of a patch.
-    hidden_size: width of a token.
     """
 
     def __init__(
@@ -77,12 +74,7 @@ class Patches(nn.Module):
 
 
 class Position(nn.Module):
-    """Brain-region embedding + temporal embedding, learnable.
-
-    n_regions, n_patches: size of the grid.
-    hidden_size: width of a token.
-    position: which embeddings there are.
-    """
+    """Brain-region embedding + temporal embedding, learnable."""
 
     def __init__(self, n_regions: int, n_patches: int, hidden_size: int, position: str) -> None:
         super().__init__()
@@ -103,11 +95,7 @@ class Position(nn.Module):
 
 
 class TimestepEmbedding(nn.Module):
-    """Sines and cosines of the diffusion timestep, through a small network.
-
-    hidden_size: width of the result.
-    n_frequencies: sines, and as many cosines.
-    """
+    """Sines and cosines of the diffusion timestep, through a small network."""
 
     def __init__(self, hidden_size: int, n_frequencies: int = 64) -> None:
         super().__init__()

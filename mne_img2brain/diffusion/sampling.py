@@ -146,9 +146,7 @@ def guided(both: Callable, scale: float) -> Callable:
 class DrawNoise:
     """Standard normal numbers that depend on nothing but the seed, the image and the draw.
 
-    seed: the seed of all draws.
     n_draws: draws of each image; draw ``i`` is of the image at position ``i // n_draws``.
-    first_image: the position of the first image.
     """
 
     def __init__(

@@ -86,10 +86,7 @@ def train_denoiser(
     x0 (n_trials, n_channels, n_times): responses, standardised.
     tokens (n_images, n_tokens, n_features): anything that gives finite float32 for an array of
         rows.
-    image_index (n_trials,): the image of each trial.
     token_mask (n_images, n_tokens) | None: which tokens are real.
-    subjects (n_trials,) | None: the subject of each trial.
-    y_mask (n_trials, n_channels) | None: which sensors count in the loss.
     validation (n_trials,) | None: the trials held out. ``None`` trains for ``max_iter`` steps.
     max_iter: gradient steps at most; 0 leaves the denoiser as it is.
     learning_rate: peak rate of AdamW; a linear warm-up, then a cosine to zero.
@@ -102,10 +99,6 @@ def train_denoiser(
         data and parameters goes on where the last one was stopped, and ends with the same weights,
         on one CPU thread to the last bit.
     interrupt: what Ctrl-C does: ``"keep"`` ends the training with the best weights so far.
-    Raises ValueError if a number of steps or trials is out of range, responses are not finite, or
-        ``validation`` is not one bool for each trial or holds out all of them; or a batch has
-        fewer trials than there are processes.
-    Raises RuntimeError if another process of the training has ended.
     """
     check_given(
         max_iter=(max_iter, Integer(0)), batch_size=(batch_size, Integer(1)),

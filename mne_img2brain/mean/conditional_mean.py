@@ -69,10 +69,7 @@ class ConditionalMean:
     ) -> LeftOut:
         """Fit the mean and predict every trial by a model that has not seen its group.
 
-        data: trials and their images.
-        plan: ``fold`` holds trials out, ``group`` is what no fold parts.
         kept: empty; gets what :meth:`regress` would have to compute again.
-        Returns out_of_fold: the predictions.
         """
         tokens, y_mask = data.tokens, data.y_mask
         # Padding means captions, and the last token of a caption stands for all of it.
@@ -233,7 +230,6 @@ class ConditionalMean:
     def predict(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Predict the expected response.
 
-        tokens (n_images, n_tokens, n_features): the images; NaN pads.
         subject (n_images,) | None: whose response; ``None`` is the average over subjects.
         Returns (n_images, n_channels, n_times).
         """

@@ -91,8 +91,6 @@ class Views:
         """Return the views.
 
         x (n_images, n_features) | (n_images, n_tokens, n_features): features or tokens.
-        Returns: ``pooled`` (n_images, n_pooled) and, of tokens, ``places`` (n_images, n_places,
-            n_features).
         """
         views = self._views(x)
         for name, view in views.items():
@@ -144,10 +142,7 @@ class KernelMap:
         self.terms = terms
 
     def fit(self, landmarks: dict) -> Self:
-        """Compute scales and the root of the kernel of landmarks.
-
-        landmarks: the views of the landmarks.
-        """
+        """Compute scales and the root of the kernel of landmarks."""
         self.fit_transform(landmarks)
         return self
 
@@ -222,10 +217,7 @@ class KernelMap:
         )
 
     def transform(self, views: dict) -> np.ndarray:
-        """Map images to features.
-
-        Returns (n_images, n_features): the features.
-        """
+        """Map images to features, shape (n_images, n_features)."""
         return self.compare(views) if self.plain_ else self.compare(views) @ self.root_
 
     def get_arrays(self, name: str) -> dict:

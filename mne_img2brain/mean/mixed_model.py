@@ -89,7 +89,6 @@ def rotate(features: np.ndarray, weight: np.ndarray, rows: np.ndarray | None = N
 def project(rotated: Rotation, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn responses to the axes of a rotation.
 
-    y (n_rows, n_targets): the responses of its rows.
     Returns scores (rank, n_targets): the responses along the axes.
     Returns mean (n_targets,): their weighted mean.
     """

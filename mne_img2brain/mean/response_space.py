@@ -116,7 +116,6 @@ def find_spaces(
     weight (n_rows,): the precision of each row.
     fold (n_rows,): the fold that holds each row out; all of one fold is no folds.
     white: whitens the noise, where repeats have shown it.
-    rng: for randomised decompositions of very many rows.
     Returns: of all rows, then of those outside fold 0, 1, ...
     """
     n_folds = fold.max() + 1

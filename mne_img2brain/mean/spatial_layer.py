@@ -48,8 +48,6 @@ class SpatialLayer:
         """Learn the subject's mean and mixing.
 
         shared (n_trials, n_channels, n_times): the shared response to the image of each trial.
-        y (n_trials, n_channels, n_times): the subject's responses.
-        image_index (n_trials,): the image of each trial.
         weight (n_trials,): of how many trials each row is the average.
         fold (n_trials,): the fold that holds each trial out.
         Returns out_of_fold (n_trials, n_channels, n_times): what the layer adds, learnt without

@@ -53,7 +53,6 @@ def deal_units(
     flat (n_rows, n_targets): the responses; they say in which order the trials of an image are
         dealt.
     image (n_rows,): the image of each row.
-    groups (n_rows,) | None: labels that no fold may separate.
     min_images: with fewer images, the units are parts of trials.
     Returns unit (n_rows,): the unit of each row.
     Returns unit_image, fold (n_units,): the image and the fold of each unit.
@@ -278,7 +277,6 @@ def mix_left_out(
     weights (n_models,): their weights.
     responses (n_rows, n_targets): the responses.
     mean (n_targets,): their mean.
-    spaces: the components of each fold.
     fold (n_rows,): the fold of each row.
     Returns (n_rows, n_targets).
     """

@@ -45,7 +45,6 @@ class Whitener:
 
         deviations (n_rows, n_targets): noise: responses less what all responses to their image
             share.
-        dof: degrees of freedom of the deviations; ``None`` takes the number of rows.
         """
         n_channels, n_times = self.shape
         dof = len(deviations) if dof is None else dof

@@ -46,7 +46,6 @@ class BandGains:
 
         real, drawn (n_trials, n_channels, n_bins): spectra (``numpy.fft.rfft``) of trials, and of
             draws of the same covariance.
-        n_times: length of a trial.
         """
         self.octaves_ = []
         self.n_times_ = n_times

@@ -31,9 +31,6 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     1. The mean: a spatial layer over the average subject's response, and a regression on what it
     leaves over, if that helps on images left out. 2. The noise: a whitener of the subject's own.
     3. The denoiser, where one is used: an embedding, all else frozen.
-
-    regressor: fitted; changed in the last step, when nothing can fail any more.
-    Returns: the number of the new subject.
     """
     rng = np.random.default_rng(seed_from(regressor.random_state))
     asked = asked_denoiser(regressor)

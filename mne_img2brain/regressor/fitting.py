@@ -34,11 +34,7 @@ __all__ = ["asked_denoiser", "fit_regressor", "is_gaussian"]
 def fit_regressor(
     regressor: "DiffusionRegressor", data: TrialArrays, checkpoint: "PathLike | None"
 ) -> None:
-    """Fit the mean, the power that follows images, and what draws the rest.
-
-    data: checked arrays.
-    checkpoint: where the training of a transformer is kept.
-    """
+    """Fit the mean, the power that follows images, and what draws the rest."""
     denoiser = asked_denoiser(regressor)
     resolve_device(regressor.device)
     seed, processes = seed_from(regressor.random_state), Processes()
