@@ -97,13 +97,9 @@ def identify(settings: dict, model: torch.nn.Module, arrays: Iterable) -> str:
 
 
 def snapshot(
-    model: torch.nn.Module,
-    average: torch.nn.Module,
-    best: dict,
-    optimizer: torch.optim.Optimizer,
-    running: list,
-    device: torch.device,
-) -> dict[str, torch.Tensor]:
+    model: torch.nn.Module, average: torch.nn.Module, best: dict, optimizer: torch.optim.Optimizer,
+    running: list, device: torch.device,
+) -> dict[str, torch.Tensor]:  # fmt: skip
     """Gather the tensors of a training by name."""
     parts = {"model": model.state_dict(), "average": average.state_dict(), "best": best}
     tensors = {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}

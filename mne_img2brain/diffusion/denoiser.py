@@ -240,29 +240,16 @@ class Denoiser(BaseEstimator):
     def check_parameters(self) -> None:
         """Raise a ValueError that names the first parameter that cannot be."""
         check_parameters(
-            self,
-            hidden_size=Integer(1, 8192),
-            n_layers=Integer(1, 256),
-            n_heads=Integer(1),
-            patch_length=Integer(1),
-            tokens=TOKENS,
-            position=POSITIONS,
-            conditioning=CONDITIONINGS,
-            dropout=Number(0, 1, closed="low"),
-            schedule=SCHEDULES,
-            prediction_type=PREDICTIONS,
-            zero_terminal_snr=bool,
-            whitening=("covariance", "scale"),
-            validation_fraction=Number(0, 0.9, closed="high"),
-            max_iter=(Integer(0), None),
-            batch_size=Integer(1),
-            learning_rate=Number(0, 1, closed="high"),
-            weight_decay=Number(0),
-            ema_decay=Number(0, 1, closed="low"),
-            condition_dropout=Number(0, 1),
-            n_iter_no_change=Integer(1),
+            self, hidden_size=Integer(1, 8192), n_layers=Integer(1, 256), n_heads=Integer(1),
+            patch_length=Integer(1), tokens=TOKENS, position=POSITIONS, conditioning=CONDITIONINGS,
+            dropout=Number(0, 1, closed="low"), schedule=SCHEDULES, prediction_type=PREDICTIONS,
+            zero_terminal_snr=bool, whitening=("covariance", "scale"),
+            validation_fraction=Number(0, 0.9, closed="high"), max_iter=(Integer(0), None),
+            batch_size=Integer(1), learning_rate=Number(0, 1, closed="high"),
+            weight_decay=Number(0), ema_decay=Number(0, 1, closed="low"),
+            condition_dropout=Number(0, 1), n_iter_no_change=Integer(1),
             interrupt=("raise", "keep"),
-        )
+        )  # fmt: skip
         if self.hidden_size % self.n_heads:
             raise ValueError(
                 f"hidden_size={self.hidden_size} is not a multiple of n_heads={self.n_heads}; each "

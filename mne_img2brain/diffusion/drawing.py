@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from .denoiser import Denoiser
     from .dit import Condition
 
-__all__ = ["SOLVERS", "draw_whitened", "mean_residuals"]
-
 SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
 
 
@@ -58,16 +56,10 @@ def _mean_of_draws(
 
 
 def draw_whitened(
-    denoiser: "Denoiser",
-    tokens: np.ndarray,
-    image_index: np.ndarray,
-    noise: Callable,
-    subject: np.ndarray | None,
-    n_steps: int | None = None,
-    solver: str | None = None,
-    eta: float = 0.0,
-    guidance_scale: float = 1.0,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    denoiser: "Denoiser", tokens: np.ndarray, image_index: np.ndarray, noise: Callable,
+    subject: np.ndarray | None, n_steps: int | None = None, solver: str | None = None,
+    eta: float = 0.0, guidance_scale: float = 1.0,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
     """Draw in whitened space, batch by batch."""
     paper = denoiser.scheduler_.prediction_type == "noise"
     solver = solver or ("ddim" if paper else "dpm")
@@ -85,24 +77,17 @@ def draw_whitened(
                 draws = first + rows
                 given = torch.as_tensor(image_index[draws] - images[0], device=device)
                 call = _guide(
-                    network,
-                    condition[given],
-                    nothing[torch.zeros_like(given)],
-                    _rows(subject, image_index[draws], device),
-                    guidance_scale,
-                )
+                    network, condition[given], nothing[torch.zeros_like(given)],
+                    _rows(subject, image_index[draws], device), guidance_scale,
+                )  # fmt: skip
 
                 def later(step: int, draws: np.ndarray = draws) -> torch.Tensor:
                     return torch.as_tensor(noise(draws, step + 1), device=device)
 
                 x = SOLVERS[solver](
-                    call,
-                    torch.as_tensor(noise(draws, 0), device=device),
-                    denoiser.scheduler_,
-                    timesteps,
-                    eta=eta,
-                    noise=later if eta > 0 else None,
-                )
+                    call, torch.as_tensor(noise(draws, 0), device=device), denoiser.scheduler_,
+                    timesteps, eta=eta, noise=later if eta > 0 else None,
+                )  # fmt: skip
                 yield draws, x.cpu().numpy()
 
 

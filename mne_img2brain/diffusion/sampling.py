@@ -19,14 +19,9 @@ def _steps(timesteps: list[int] | torch.Tensor) -> list[tuple]:
 
 
 def ddim(
-    denoiser: Callable,
-    x: torch.Tensor,
-    scheduler: "NoiseScheduler",
-    timesteps: list[int] | torch.Tensor,
-    *,
-    eta: float = 0.0,
-    noise: Any = None,
-) -> torch.Tensor:
+    denoiser: Callable, x: torch.Tensor, scheduler: "NoiseScheduler",
+    timesteps: list[int] | torch.Tensor, *, eta: float = 0.0, noise: Any = None,
+) -> torch.Tensor:  # fmt: skip
     r"""Draw responses with DDIM.
 
     .. math::
@@ -68,14 +63,9 @@ def ddim(
 
 
 def dpm_solver(
-    denoiser: Callable,
-    x: torch.Tensor,
-    scheduler: "NoiseScheduler",
-    timesteps: list[int] | torch.Tensor,
-    *,
-    eta: float = 0.0,
-    noise: Any = None,
-) -> torch.Tensor:
+    denoiser: Callable, x: torch.Tensor, scheduler: "NoiseScheduler",
+    timesteps: list[int] | torch.Tensor, *, eta: float = 0.0, noise: Any = None,
+) -> torch.Tensor:  # fmt: skip
     r"""Draw responses with the second-order multistep solver DPM-Solver++(2M).
 
     With :math:`\lambda = \log(\sqrt{\bar\alpha} / \sqrt{1 - \bar\alpha})` and

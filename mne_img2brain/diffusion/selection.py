@@ -138,14 +138,9 @@ def compare_draws(
 
 
 def _draw_both(
-    denoiser: "Denoiser",
-    data: "TrialArrays",
-    plan: "SplitPlan",
-    image: np.ndarray,
-    subject: np.ndarray,
-    n_draws: int,
-    rng: np.random.Generator,
-) -> dict[str, list[np.ndarray]]:
+    denoiser: "Denoiser", data: "TrialArrays", plan: "SplitPlan", image: np.ndarray,
+    subject: np.ndarray, n_draws: int, rng: np.random.Generator,
+) -> dict[str, list[np.ndarray]]:  # fmt: skip
     """Draw for each case: with the denoiser and without, arrays (n_draws, n_channels, n_times)."""
     shape = (len(image), n_draws, *data.y.shape[1:])
     start = rng.standard_normal(shape, dtype=np.float32).reshape(-1, *shape[2:])

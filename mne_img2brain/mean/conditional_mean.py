@@ -50,14 +50,9 @@ class ConditionalMean:
     """
 
     def __init__(
-        self,
-        regressor: "Regressor | str | None" = "auto",
-        by_trial: bool = False,
-        *,
-        n_folds: int = 5,
-        min_images: int = 10,
-        random_state: int = 0,
-    ) -> None:
+        self, regressor: "Regressor | str | None" = "auto", by_trial: bool = False,
+        *, n_folds: int = 5, min_images: int = 10, random_state: int = 0,
+    ) -> None:  # fmt: skip
         self.regressor = regressor
         self.by_trial = by_trial
         self.n_folds = n_folds
@@ -94,11 +89,7 @@ class ConditionalMean:
         return out_of_fold
 
     def regress(
-        self,
-        values: np.ndarray,
-        data: "TrialArrays",
-        plan: "SplitPlan",
-        kept: list[ImageFeatures],
+        self, values: np.ndarray, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures]
     ) -> tuple["ConditionalMean", np.ndarray]:
         """Regress other values of the trials of :meth:`fit` on images, as responses were.
 

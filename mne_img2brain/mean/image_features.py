@@ -9,8 +9,6 @@ from .kernels import KERNELS, KernelMap, Views
 from .mixed_model import Rotation, rotate
 from .stacking import deal_units
 
-__all__ = ["ImageFeatures"]
-
 _BATCH = 500  # images looked at at a time
 
 
@@ -42,19 +40,10 @@ class ImageFeatures:
 
     @classmethod
     def of(
-        cls,
-        X: np.ndarray,
-        image_index: np.ndarray,
-        flat: np.ndarray,
-        groups: np.ndarray | None,
-        kernel: str,
-        rng: np.random.Generator,
-        *,
-        n_folds: int,
-        min_images: int,
-        n_landmarks: int,
+        cls, X: np.ndarray, image_index: np.ndarray, flat: np.ndarray, groups: np.ndarray | None,
+        kernel: str, rng: np.random.Generator, *, n_folds: int, min_images: int, n_landmarks: int,
         standardize: bool,
-    ) -> "ImageFeatures":
+    ) -> "ImageFeatures":  # fmt: skip
         """Look at the images of some rows; parameters as of KernelMeanRegressor."""
         used, index = np.unique(image_index, return_inverse=True)
         first, distinct = distinct_rows(X if len(used) == len(X) else X[used])

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from .._types import RandomState
 
-__all__ = ["KernelMeanRegressor"]
-
 _FEW = 100  # below this many images, errors are judged on whitened responses
 
 
@@ -216,17 +214,11 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     ) -> ImageFeatures:
         """Compute what regressions of any responses to images share; X has three dimensions."""
         images = ImageFeatures.of(
-            X,
-            image_index,
-            flat,
-            groups,
+            X, image_index, flat, groups,
             "linear" if self.kernel == "auto" and self.penalty != "auto" else self.kernel,
-            self._rng(),
-            n_folds=self.n_folds,
-            min_images=self.min_images,
-            n_landmarks=self.n_landmarks,
-            standardize=self.standardize,
-        )
+            self._rng(), n_folds=self.n_folds, min_images=self.min_images,
+            n_landmarks=self.n_landmarks, standardize=self.standardize,
+        )  # fmt: skip
         if images.fold.max() == 0 and images.n_images >= self.min_images and self.penalty == "auto":
             raise ValueError(
                 "All images are of one group, so that none can be left out to choose a "
@@ -364,15 +356,10 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         check_parameters(
-            self,
-            kernel=("auto", *KERNELS),
-            penalty=("auto", Number(0, closed="high")),
-            n_folds=Integer(2),
-            n_components=Integer(0),
-            n_landmarks=Integer(1),
-            min_images=Integer(1),
-            standardize=bool,
-        )
+            self, kernel=("auto", *KERNELS), penalty=("auto", Number(0, closed="high")),
+            n_folds=Integer(2), n_components=Integer(0), n_landmarks=Integer(1),
+            min_images=Integer(1), standardize=bool,
+        )  # fmt: skip
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

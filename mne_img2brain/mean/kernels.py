@@ -9,8 +9,6 @@ from ..trials.pooling import pool_tokens
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-__all__ = ["KERNELS", "KernelMap", "Views", "rounding"]
-
 # Kernel -> terms (view of the tokens, shape, width, weight). Terms have unit mean variance.
 KERNELS = {
     "linear": (("pooled", "linear", 0.0, 1.0),),

@@ -18,8 +18,6 @@ import numpy as np
 from .kernels import rounding
 from .response_space import weighted_mean
 
-__all__ = ["Rotation", "fit_mixed_model", "project", "rotate", "shrink"]
-
 _PENALTIES = np.geomspace(0.1, 1e4, 31)
 
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from .kernel_mean import KernelMeanRegressor
 
-__all__ = ["get_state", "predict_together", "set_state"]
-
 _BATCH = 512  # images looked at at a time
 
 

@@ -13,8 +13,6 @@ from .whitening import SignalPrior, Whitener, blocks_of
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["Space", "average_trials", "check_responses", "find_spaces", "weighted_mean"]
-
 _MAX_DEVIATIONS = 5000  # rows from which covariances are estimated,
 _MAX_VALUES = 2 * 10**7  # and numbers in them: 1,270 rows of 63 channels x 250 times
 
@@ -98,14 +96,9 @@ def weighted_mean(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def find_spaces(
-    responses: np.ndarray,
-    weight: np.ndarray,
-    fold: np.ndarray,
-    shape: tuple[int, int],
-    white: Whitener | None,
-    n_components: int,
-    rng: np.random.Generator,
-) -> list[Space]:
+    responses: np.ndarray, weight: np.ndarray, fold: np.ndarray, shape: tuple[int, int],
+    white: Whitener | None, n_components: int, rng: np.random.Generator,
+) -> list[Space]:  # fmt: skip
     """Find the components of all rows, and those of the rows that each fold leaves.
 
     Components of all images know the noise of those left out (0.04 of r on semi-real EEG): each
@@ -191,13 +184,9 @@ class _Moments:
         self.time = np.zeros((n_times, n_times)) if self.structured else np.zeros((0, 0))
 
     def add(
-        self,
-        responses: np.ndarray,
-        root: np.ndarray,
-        rows: np.ndarray,
-        mean: np.ndarray,
+        self, responses: np.ndarray, root: np.ndarray, rows: np.ndarray, mean: np.ndarray,
         white: Whitener,
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """Add some rows, less a mean."""
         self.n_rows += len(rows)
         if not self.structured:

@@ -38,13 +38,9 @@ class SpatialLayer:
     """
 
     def fit(
-        self,
-        shared: np.ndarray,
-        y: np.ndarray,
-        image_index: np.ndarray,
-        weight: np.ndarray,
+        self, shared: np.ndarray, y: np.ndarray, image_index: np.ndarray, weight: np.ndarray,
         fold: np.ndarray,
-    ) -> np.ndarray:
+    ) -> np.ndarray:  # fmt: skip
         """Learn the subject's mean and mixing.
 
         shared (n_trials, n_channels, n_times): the shared response to the image of each trial.
@@ -74,15 +70,9 @@ class SpatialLayer:
         return out_of_fold[rows]
 
     def _solve(
-        self,
-        deviation: np.ndarray,
-        seen: np.ndarray,
-        white: tuple[np.ndarray, np.ndarray],
-        total: np.ndarray,
-        kept: np.ndarray,
-        whiten: np.ndarray,
-        colour: np.ndarray,
-    ) -> None:
+        self, deviation: np.ndarray, seen: np.ndarray, white: tuple[np.ndarray, np.ndarray],
+        total: np.ndarray, kept: np.ndarray, whiten: np.ndarray, colour: np.ndarray,
+    ) -> None:  # fmt: skip
         """Fit to the images kept, with the penalty chosen."""
         total = total[kept]
         self.shared_mean_ = np.average(seen[kept], axis=0, weights=total)

@@ -15,18 +15,6 @@ from .response_space import Space, weighted_mean
 if TYPE_CHECKING:
     from .image_features import ImageFeatures
 
-__all__ = [
-    "LeftOut",
-    "Model",
-    "cross_validate",
-    "deal_units",
-    "judged_targets",
-    "mix_left_out",
-    "solve_model",
-    "stack",
-    "weigh_models",
-]
-
 _BLOCK = 500  # trials at a time
 _PENALTIES = np.geomspace(1e-3, 1e4, 22)
 _MANY = 400  # from so many rows on, models that add little to others are left out
@@ -41,13 +29,9 @@ def judged_targets(n_rows: int, n_targets: int) -> np.ndarray:
 
 
 def deal_units(
-    flat: np.ndarray,
-    image: np.ndarray,
-    groups: np.ndarray | None,
-    n_folds: int,
-    min_images: int,
+    flat: np.ndarray, image: np.ndarray, groups: np.ndarray | None, n_folds: int, min_images: int,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Deal images, or where there are few of them parts of their trials, into folds.
 
     flat (n_rows, n_targets): the responses; they say in which order the trials of an image are
@@ -123,16 +107,9 @@ class Model:
 
 
 def cross_validate(
-    name: str,
-    images: "ImageFeatures",
-    responses: np.ndarray,
-    weight: np.ndarray,
-    spaces: list[Space],
-    *,
-    judged: np.ndarray,
-    penalty: float | str | None,
-    judge: Callable | None,
-) -> list[Model]:
+    name: str, images: "ImageFeatures", responses: np.ndarray, weight: np.ndarray,
+    spaces: list[Space], *, judged: np.ndarray, penalty: float | str | None, judge: Callable | None,
+) -> list[Model]:  # fmt: skip
     """Fit the models with one kernel in each fold, and predict what the fold holds out."""
     features, fold = images.features[name], images.fold
     held = [np.flatnonzero(fold == k) for k in range(fold.max() + 1 if fold.max() else 0)]
@@ -161,15 +138,9 @@ def cross_validate(
 
 
 def _ridge(
-    name: str,
-    features: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray,
-    folds: list[Rotation],
-    held: list[np.ndarray],
-    penalty: float | str,
-    judge: Callable | None,
-) -> Model:
+    name: str, features: np.ndarray, target: np.ndarray, weight: np.ndarray, folds: list[Rotation],
+    held: list[np.ndarray], penalty: float | str, judge: Callable | None,
+) -> Model:  # fmt: skip
     """Choose the penalty of ridge regression, and predict the judged targets."""
     mean = weighted_mean(target, weight)
     predicted = np.tile(mean, (len(target), 1))
@@ -223,16 +194,9 @@ def solve_model(
 
 
 def weigh_models(
-    models: list[Model],
-    responses: np.ndarray,
-    weight: np.ndarray,
-    mean: np.ndarray,
-    spaces: list[Space],
-    fold: np.ndarray,
-    *,
-    judged: np.ndarray,
-    judge: Callable | None,
-) -> tuple[np.ndarray, list[float]]:
+    models: list[Model], responses: np.ndarray, weight: np.ndarray, mean: np.ndarray,
+    spaces: list[Space], fold: np.ndarray, *, judged: np.ndarray, judge: Callable | None,
+) -> tuple[np.ndarray, list[float]]:  # fmt: skip
     """Choose the weights of the mixture by what models predict for the rows their folds left out.
 
     The mean of a fold is low where what it leaves out is high: with it a model that adds little to
@@ -265,13 +229,9 @@ def weigh_models(
 
 
 def mix_left_out(
-    models: list[Model],
-    weights: np.ndarray,
-    responses: np.ndarray,
-    mean: np.ndarray,
-    spaces: list[Space],
-    fold: np.ndarray,
-) -> np.ndarray:
+    models: list[Model], weights: np.ndarray, responses: np.ndarray, mean: np.ndarray,
+    spaces: list[Space], fold: np.ndarray,
+) -> np.ndarray:  # fmt: skip
     """Return the mixture's out-of-fold predictions of all targets, fold by fold.
 
     weights (n_models,): their weights.

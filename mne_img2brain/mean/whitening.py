@@ -6,8 +6,6 @@ import numpy as np
 
 from .._linalg import in_threads
 
-__all__ = ["SignalPrior", "Whitener", "blocks_of"]
-
 _FLOOR = 0.01  # smallest eigenvalue of a covariance, as a part of their mean
 _MAX_DENSE = 2000  # a side longer than this is given a diagonal covariance
 _GROUPS = 4  # of blocks that are summed side by side; more would hold more sums
@@ -162,13 +160,7 @@ class SignalPrior:
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
 
-    def fit(
-        self,
-        space: np.ndarray,
-        time: np.ndarray,
-        n_rows: int,
-        rank: tuple[int, int],
-    ) -> Self:
+    def fit(self, space: np.ndarray, time: np.ndarray, n_rows: int, rank: tuple[int, int]) -> Self:
         """Learn axes and gains from sums of products.
 
         space, time (n_channels, n_channels): products of whitened responses, summed over rows and

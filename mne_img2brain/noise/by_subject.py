@@ -93,14 +93,9 @@ class SubjectWhitener:
         """Noise without a network does not add to the prediction: None."""
 
     def draw(
-        self,
-        tokens: np.ndarray,
-        image_index: np.ndarray,
-        noise: Callable,
-        *,
-        subject: np.ndarray | None = None,
-        **sampling: Any,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        self, tokens: np.ndarray, image_index: np.ndarray, noise: Callable,
+        *, subject: np.ndarray | None = None, **sampling: Any,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
         """Draw residuals, a few hundred at a time.
 
         tokens (n_images, n_tokens, n_features): not used.

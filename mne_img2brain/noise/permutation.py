@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["excess_is_chance", "largest_excess"]
-
 _N_PERMUTATIONS = 199
 _MOST_DIRECTIONS = 10
 

@@ -9,8 +9,6 @@ from scipy.fft import dct
 
 from .._linalg import in_threads
 
-__all__ = ["Band", "Tiles", "rhythm_components", "tiles_of"]
-
 _PER_OCTAVE = 2  # bands
 _TILE = 2.0  # degrees of freedom between the centres of neighbouring windows of a band
 _MOST_WINDOWS = 12  # of a band: rhythms rise and fall within some tens of milliseconds at best

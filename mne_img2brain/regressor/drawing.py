@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .._types import RandomState
     from .regressor import DiffusionRegressor
 
-__all__ = ["draw_responses", "expected_response", "means_of"]
-
 _MOST_GUIDANCE = 100  # times the effect of an image: more is a slip of the keyboard
 
 
@@ -33,19 +31,10 @@ def expected_response(
 
 
 def draw_responses(
-    regressor: "DiffusionRegressor",
-    tokens: np.ndarray,
-    subjects: np.ndarray | None,
-    n_draws: int,
-    *,
-    random_state: "RandomState",
-    guidance_scale: float,
-    n_averaged: int,
-    n_steps: int | None,
-    solver: str | None,
-    eta: float,
-    first_image: int,
-) -> np.ndarray:
+    regressor: "DiffusionRegressor", tokens: np.ndarray, subjects: np.ndarray | None, n_draws: int,
+    *, random_state: "RandomState", guidance_scale: float, n_averaged: int, n_steps: int | None,
+    solver: str | None, eta: float, first_image: int,
+) -> np.ndarray:  # fmt: skip
     """Draw responses; parameters as of :meth:`DiffusionRegressor.sample`."""
     if not isinstance(guidance_scale, Real) or not abs(guidance_scale) <= _MOST_GUIDANCE:
         raise ValueError(

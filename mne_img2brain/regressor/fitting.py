@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from .._types import PathLike
     from .regressor import DiffusionRegressor
 
-__all__ = ["asked_denoiser", "fit_regressor", "is_gaussian"]
-
 
 def fit_regressor(
     regressor: "DiffusionRegressor", data: TrialArrays, checkpoint: "PathLike | None"
@@ -48,12 +46,9 @@ def fit_regressor(
     )
     # 2. mean and out-of-fold residuals
     mean = ConditionalMean(
-        regressor.mean,
-        plan.by_trial,
-        n_folds=regressor.n_folds,
-        min_images=regressor.min_images,
+        regressor.mean, plan.by_trial, n_folds=regressor.n_folds, min_images=regressor.min_images,
         random_state=int(rng.integers(2**31)),
-    )
+    )  # fmt: skip
     kept: list = []  # what power has in common with the mean
     out_of_fold = mean.fit(data, plan, kept)
     average = _average(data)
@@ -107,14 +102,9 @@ def fit_regressor(
 
 
 def _choose_noise(
-    regressor: "DiffusionRegressor",
-    denoiser: Denoiser,
-    data: TrialArrays,
-    plan: SplitPlan,
-    noise: SubjectWhitener,
-    seed: int,
-    checkpoint: "PathLike | None",
-) -> tuple[SubjectWhitener | Denoiser, NoiseSummary]:
+    regressor: "DiffusionRegressor", denoiser: Denoiser, data: TrialArrays, plan: SplitPlan,
+    noise: SubjectWhitener, seed: int, checkpoint: "PathLike | None",
+) -> tuple[SubjectWhitener | Denoiser, NoiseSummary]:  # fmt: skip
     """Train the transformer where it can win, and return what draws: it, or ``noise``."""
     summary = NoiseSummary(
         kept="trial clusters" if noise.n_stored_trials else "one Gaussian",
@@ -155,12 +145,9 @@ def is_gaussian(regressor: "DiffusionRegressor") -> bool:
 def asked_denoiser(regressor: "DiffusionRegressor") -> Denoiser:
     """Return the transformer to be fitted, with all parameters checked."""
     check_parameters(
-        regressor,
-        n_folds=Integer(2),
-        min_images=Integer(2),
-        max_iter=(Integer(0), None),
+        regressor, n_folds=Integer(2), min_images=Integer(2), max_iter=(Integer(0), None),
         noise=("auto", "gaussian", Denoiser),
-    )
+    )  # fmt: skip
     mean = regressor.mean
     predicts = hasattr(mean, "fit") and hasattr(mean, "predict") and not isinstance(mean, type)
     if not (predicts or mean is None or (isinstance(mean, str) and mean == "auto")):
