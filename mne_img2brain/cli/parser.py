@@ -85,12 +85,10 @@ def make_parser() -> argparse.ArgumentParser:
             help="the number that all random numbers follow from (default 0)",
         )  # fmt: skip
         one.add_argument(
-            "--cache-dir",
-            type=Path,
-            metavar="FOLDER",
+            "--cache-dir", type=Path, metavar="FOLDER",
             help="where embedded images are kept (default: what MNE_IMG2BRAIN_CACHE names, or the "
             "user's cache folder)",
-        )
+        )  # fmt: skip
         return one
 
     fit = command(
@@ -105,12 +103,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--picks", nargs="+", metavar="SENSOR", help="types or names (default: all good sensors)"
     )
     fit.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="FOLDER",
+        "--checkpoint", type=Path, metavar="FOLDER",
         help="keep the training here while it runs; the same command goes on after a stop "
         "(default: nowhere)",
-    )
+    )  # fmt: skip
     _add_pairing(fit, subjects=True)
     _add_model(fit, "default", ["ridge"])
     _add_overwrite(fit)
@@ -190,13 +186,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="FOLDER", help="for the table and the figure"
     )
     ablation.add_argument(
-        "--rows",
-        nargs="+",
-        metavar="ROW",
+        "--rows", nargs="+", metavar="ROW",
         help="captions, position, conditioning, sensors, 'guidance scale', steps, "
         "prediction, 'mean regressor', or one row such as 'position: region' "
         "(default: all)",
-    )
+    )  # fmt: skip
     count: dict = {"type": _at_least(1), "metavar": "N"}
     ablation.add_argument("--seeds", **count, default=3, help="fits of each row (default 3)")
     ablation.add_argument(
@@ -259,13 +253,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="arrays of tokens, in the order of image_id (default: the embedder makes them)",
     )  # fmt: skip
     paper.add_argument(
-        "--reader",
-        type=_key_and_value,
-        nargs="+",
-        metavar="KEY=VALUE",
+        "--reader", type=_key_and_value, nargs="+", metavar="KEY=VALUE",
         help="more arguments of the reader, such as resample=100 (Hz) or tmax=0.6 (seconds; "
         "default: as it has them)",
-    )
+    )  # fmt: skip
     _add_device(paper)
     return parser
 
@@ -276,37 +267,33 @@ def _add_pairing(
     """Add what says which image, group and subject an epoch has."""
     add = parser.add_argument
     add(
-        "--image-ids",
-        metavar="COLUMN",
+        "--image-ids", metavar="COLUMN",
         help="column of the metadata with the image of each epoch, its position or name "
         "(default: images are in the order of the epochs)",
-    )
+    )  # fmt: skip
     _add_captions(parser)
     if groups:
         add(
-            "--groups",
-            metavar="COLUMN",
+            "--groups", metavar="COLUMN",
             help="column of the metadata with what splits keep together (default: concept, where "
             "there is such a column, else the image)",
-        )
+        )  # fmt: skip
     if subjects:
         add(
-            "--subject-column",
-            metavar="COLUMN",
+            "--subject-column", metavar="COLUMN",
             help="column of the metadata with the person of each epoch (default: subject, where "
             "there is such a column)",
-        )
+        )  # fmt: skip
 
 
 def _add_model(parser: argparse.ArgumentParser, preset: str, more: list[str] | tuple = ()) -> None:
     """Add what says which model is fitted."""
     add = parser.add_argument
     add(
-        "--embedder",
-        choices=["clip", "gabor"],
+        "--embedder", choices=["clip", "gabor"],
         help="what makes tokens of images: CLIP, which downloads weights, or Gabor filters, which "
         "do not (default clip)",
-    )
+    )  # fmt: skip
     add("--no-captions", action="store_true", help="CLIP without captions, 4.4 GB less to download")
     add("--yes", action="store_true", help="download weights without asking")
     ridge = ", or ridge regression with Gaussian noise" if more else ""
