@@ -13,7 +13,7 @@ from .._log import logger, warn
 from .labels import averaged_column, check_names, check_subjects, subject_name, trials_averaged
 from .preparation import preparation
 from .prepared import check_alike
-from .union import check_same_times, join_events, join_metadata, union_of_sensors
+from .union import check_same_times, joined, union_of_sensors
 
 if TYPE_CHECKING:
     from .._types import Picks, Responses
@@ -306,21 +306,5 @@ def _concatenate(parts: list[Recording], label: str) -> Recording:
         check_same_times(part, first, *labels)
         if i:
             check_alike(preparation(part), prepared, *labels, "runs")
-    events, event_id = join_events(parts)
-    offsets = np.cumsum([0, *(part.n_events for part in parts)])
-    return replace(
-        first,
-        data=np.concatenate(data),
-        event_codes=events,
-        event_id=event_id,
-        metadata=join_metadata(parts),
-        n_averaged=np.concatenate([part.n_averaged for part in parts]),
-        subject=np.concatenate([part.subject for part in parts]),
-        selection=np.concatenate(
-            [part.selection + offset for part, offset in zip(parts, offsets[:-1], strict=True)]
-        ),
-        n_events=int(offsets[-1]),
-        bads=tuple(dict.fromkeys(bad for part in parts for bad in part.bads)),
-        left_out=tuple(dict.fromkeys(name for part in parts for name in part.left_out)),
-        channel_mask=np.concatenate([part.channel_mask for part in parts]),
-    )
+    mask = np.concatenate([part.channel_mask for part in parts])
+    return joined(parts, np.concatenate(data), mask, first.info)

@@ -77,26 +77,33 @@ def union_of_sensors(parts: list, names: list) -> "Recording":
     n_trials = sum(part.n_trials for part in parts)
     data = np.full((n_trials, len(column), len(first.times)), np.nan)
     mask = np.zeros((n_trials, len(column)), dtype=bool)
-    selection, start, n_events = [], 0, 0
+    start = 0
     for part in parts:
         stop = start + part.n_trials
         where = [column[name] for name in part.ch_names]
         data[start:stop, where] = part.data
         mask[start:stop, where] = True
-        selection.append(part.selection + n_events)
-        start, n_events = stop, n_events + part.n_events
+        start = stop
     if not mask.all():
         partial = [name for name, i in column.items() if not mask[:, i].all()]
         logger.info("Channels that not every subject has: %s", ", ".join(partial))
+    return joined(parts, data, mask, info)
+
+
+def joined(parts: list, data: np.ndarray, mask: np.ndarray, info: mne.Info) -> "Recording":
+    """Give recordings that were put together the events and names of all."""
     codes, event_id = join_events(parts)
-    left_out = dict.fromkeys(ch for part in parts for ch in part.left_out if ch not in column)
-    bads = dict.fromkeys(ch for part in parts for ch in part.bads if ch not in column)
+    offsets = np.cumsum([0, *(part.n_events for part in parts)])
+    selection = [part.selection + n for part, n in zip(parts, offsets[:-1], strict=True)]
+    there = set(info["ch_names"])
+    bads = dict.fromkeys(ch for part in parts for ch in part.bads if ch not in there)
+    left_out = dict.fromkeys(ch for part in parts for ch in part.left_out if ch not in there)
     return replace(
-        first, data=data, info=info, event_codes=codes, event_id=event_id,
+        parts[0], data=data, info=info, event_codes=codes, event_id=event_id,
         metadata=join_metadata(parts),
         n_averaged=np.concatenate([part.n_averaged for part in parts]),
         subject=np.concatenate([part.subject for part in parts]),
-        selection=np.concatenate(selection), n_events=n_events, bads=tuple(bads),
+        selection=np.concatenate(selection), n_events=int(offsets[-1]), bads=tuple(bads),
         left_out=tuple(left_out), channel_mask=mask,
     )  # fmt: skip
 

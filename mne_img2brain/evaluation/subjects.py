@@ -53,20 +53,19 @@ def combine(parts: dict[str, Evaluation], n_bootstrap: int, level: float, seed: 
     )
 
 
+def mean_evoked(evokeds: list) -> Any:
+    """Average responses, or power, over subjects, on the sensors that all have."""
+    names = [name for name in evokeds[0].ch_names if all(name in e.ch_names for e in evokeds)]
+    result = evokeds[0].copy().pick(names)
+    parts = [evoked.copy().pick(names).reorder_channels(names).data for evoked in evokeds]
+    result.data = np.mean(parts, axis=0)
+    return result
+
+
 def _mean_maps(maps: list[dict]) -> dict:
-    """Average maps over subjects, the sensors they share."""
+    """Average the maps that all subjects have."""
     names = [name for name in maps[0] if all(name in others for others in maps)]
-    averaged = {}
-    for name in names:
-        per_subject = [others[name] for others in maps]
-        sensors = [
-            ch for ch in per_subject[0].ch_names if all(ch in e.ch_names for e in per_subject)
-        ]
-        result = per_subject[0].copy().pick(sensors)
-        order = [evoked.copy().pick(sensors).reorder_channels(sensors) for evoked in per_subject]
-        result.data = np.mean([evoked.data for evoked in order], axis=0)
-        averaged[name] = result
-    return averaged
+    return {name: mean_evoked([others[name] for others in maps]) for name in names}
 
 
 def _mean(values: list) -> Any:

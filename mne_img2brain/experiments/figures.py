@@ -7,13 +7,13 @@ import numpy as np
 
 from .. import viz
 from .._files import whole_file
+from ..evaluation.subjects import mean_evoked
 from ..viz.canvas import REAL, REFERENCE, styles, tidy
 from .tables import AVERAGE, CEILING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import mne
     import pandas as pd
 
     from .._types import Figure
@@ -149,15 +149,6 @@ def draw_clip_scores(scores: "pd.DataFrame", file: "Path") -> "Path":
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return _save(figure, file)
-
-
-def mean_evoked(evokeds: list) -> "mne.Evoked":
-    """Average responses over subjects, on the sensors that all have."""
-    names = [name for name in evokeds[0].ch_names if all(name in e.ch_names for e in evokeds)]
-    result = evokeds[0].copy().pick(names)
-    parts = [evoked.copy().pick(names).reorder_channels(names).data for evoked in evokeds]
-    result.data = np.mean(parts, axis=0)
-    return result
 
 
 def _save(figure: "Figure", file: "Path") -> "Path":

@@ -84,7 +84,9 @@ def plot_phosphenes(
         check_named("responses", responses)
         check_evoked(**{f"responses[{name!r}]": one for name, one in responses.items()})
     names = list(images)
-    figure, axes = _strip(axes, len(names), 1 if responses is None else 2)
+    n_rows, size = (1, 2.1) if responses is None else (2, 4)
+    size = 1.9 * len(names) + 0.4, size
+    figure, axes = get_axes(axes, n_rows * len(names), n_rows, figsize=size)
     shown = {name: _brightness(image, name) for name, image in images.items()}
     white = max([1.0, *(image.max() for image in shown.values())])
     for axis, (name, image) in zip(axes, shown.items(), strict=False):
@@ -96,19 +98,6 @@ def plot_phosphenes(
     if title is not None:
         figure.suptitle(title)
     return finish(figure, show)
-
-
-def _strip(axes: "AxesLike", n_images: int, n_rows: int) -> tuple[Figure, np.ndarray]:
-    """Return axes, row by row."""
-    if axes is not None:
-        return get_axes(axes, n_images * n_rows)
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
-        n_rows, n_images, figsize=(1.9 * n_images + 0.4, 2.1 if n_rows == 1 else 4), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    return figure, axes.ravel()
 
 
 def _brightness(image: np.ndarray, name: str) -> np.ndarray:
