@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Room -> floor. A room imports rooms of lower floors; noise and viz also metrics, beside them.
 FLOORS = {
-    "_files": 0, "_linalg": 0, "_log": 0, "_parameters": 0, "_sys_info": 0, "_torch": 0,
+    "_files": 0, "_lazy": 0, "_linalg": 0, "_log": 0, "_parameters": 0, "_sys_info": 0, "_torch": 0,
     "_types": 0,
     "metrics": 1, "stimulus": 1, "epochs": 1, "trials": 1, "noise": 1, "viz": 1,
     "mean": 2, "diffusion": 2, "baselines": 2, "datasets": 2, "evaluation": 2,

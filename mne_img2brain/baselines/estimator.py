@@ -82,12 +82,13 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         self.pool_last_ = bool(np.isnan(data.tokens[..., 0]).any())
         table = self._pool(data.tokens)
         n_subjects = 1 if data.subject is None else int(data.subject.max()) + 1
-        models, residuals = [], np.empty_like(data.y)
+        models, residuals = [], np.empty(data.y.shape, data.y.dtype)
         for subject in range(n_subjects):
             rows = np.arange(len(data.y))
             if data.subject is not None:
                 rows = np.flatnonzero(data.subject == subject)
-            part = Part(data.take(rows), fold[rows], group[rows], by_trial)
+            trials = dataclasses.replace(data.take(rows), y=data.y[rows])
+            part = Part(trials, fold[rows], group[rows], by_trial)
             models.append(self._fit_part(table, part, np.ones(len(rows), bool)))
             if self._needs_residuals:
                 residuals[rows] = self._out_of_fold(table, part)

@@ -72,7 +72,7 @@ class ConditionalMean:
         self.response_shape_ = data.y.shape[1:]
         filled = data
         if y_mask is not None:
-            filled = dataclasses.replace(data, y=fill_sensors(data.y, y_mask))
+            filled = dataclasses.replace(data, y=fill_sensors(np.asarray(data.y), y_mask))
         self.shared_, out_of_fold = self._fit_part(filled, plan, kept)
         found = self._cross_validate(filled, plan, out_of_fold)
         self.cross_validated_r_, self.cross_validated_p_ = found
@@ -118,8 +118,8 @@ class ConditionalMean:
             return CrossValidated(np.nan, np.nan)
         if isinstance(self.shared_, KernelMeanRegressor):  # it deals folds of its own
             return CrossValidated(self.shared_.cross_validated_r_, self.shared_.cross_validated_p_)
-        predicted = out_of_fold.unfold()
-        return cross_validated_r(data.y, predicted, data.image_index, plan.fold, data.weight)
+        y, predicted = np.asarray(data.y), out_of_fold.unfold()
+        return cross_validated_r(y, predicted, data.image_index, plan.fold, data.weight)
 
     def fit_new_subject(self, data: "TrialArrays", plan: "SplitPlan") -> tuple[Part, np.ndarray]:
         """Fit the part of a subject that was not in :meth:`fit`.
@@ -137,7 +137,7 @@ class ConditionalMean:
         self, data: "TrialArrays", plan: "SplitPlan", base: np.ndarray
     ) -> tuple[Part, np.ndarray]:
         """Fit what a subject adds to the response of all; predict it for trials left out."""
-        y, image_index = data.y, data.image_index
+        y, image_index = np.asarray(data.y), data.image_index
         if data.y_mask is not None:
             y = np.where(data.y_mask[:, :, None], y, base)
         layer = SpatialLayer()
@@ -156,25 +156,25 @@ class ConditionalMean:
         self, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures] | None = None
     ) -> tuple[Any, LeftOut]:
         """Fit one regressor on all trials, and predict each by one that has not seen it."""
-        y, weight, image_index = data.y, data.weight, data.image_index
-        if self.regressor is None:
-            mean = np.average(y, axis=0, weights=weight)
-            return mean, LeftOut(mean[None], np.zeros(len(y), np.intp))
-        if isinstance(self.regressor, str) and self.by_trial:
-            return self._fit_few(data.tokens[image_index], y, weight, plan.fold)
-        if isinstance(self.regressor, str):
+        weight, image_index = data.weight, data.image_index
+        if isinstance(self.regressor, str) and not self.by_trial:
             model = KernelMeanRegressor(
                 n_folds=self.n_folds, min_images=self.min_images, random_state=self.random_state
             )
             images = kept[0] if kept else None
             if images is None:
-                flat = y.reshape(len(y), -1)
-                images = model.look(data.tokens, image_index, flat, plan.group)
+                images = model.look(data.tokens, image_index, data.y, plan.group)
                 if kept is not None:
                     images.rotations = {}
                     kept.append(images)
-            model.regress(images, y, weight)
+            model.regress(images, data.y, weight)
             return model, model.pop_out_of_fold()
+        y = np.asarray(data.y)
+        if self.regressor is None:
+            mean = np.average(y, axis=0, weights=weight)
+            return mean, LeftOut(mean[None], np.zeros(len(y), np.intp))
+        if isinstance(self.regressor, str):
+            return self._fit_few(data.tokens[image_index], y, weight, plan.fold)
         pooled = self._pool(data.tokens)
         fitted = _fit_averages(clone(self.regressor), pooled, image_index, y, weight)
         out_of_fold = np.empty_like(y)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._lazy import LazyTrials
 from ..trials.splits import distinct_rows
 from .kernels import KERNELS, KernelMap, Views
 from .mixed_model import Rotation, rotate
@@ -40,7 +41,8 @@ class ImageFeatures:
 
     @classmethod
     def of(
-        cls, X: np.ndarray, image_index: np.ndarray, flat: np.ndarray, groups: np.ndarray | None,
+        cls, X: np.ndarray, image_index: np.ndarray, y: np.ndarray | LazyTrials,
+        groups: np.ndarray | None,
         kernel: str, rng: np.random.Generator, *, n_folds: int, min_images: int, n_landmarks: int,
         standardize: bool,
     ) -> "ImageFeatures":  # fmt: skip
@@ -48,7 +50,7 @@ class ImageFeatures:
         used, index = np.unique(image_index, return_inverse=True)
         first, distinct = distinct_rows(X if len(used) == len(X) else X[used])
         first, image = used[first], distinct[index]
-        unit, unit_image, fold = deal_units(flat, image, groups, n_folds, min_images, rng)
+        unit, unit_image, fold = deal_units(y, image, groups, n_folds, min_images, rng)
         views, chosen = Views(standardize).fit(X, first), first
         if len(first) > n_landmarks:
             chosen = first[np.sort(rng.choice(len(first), n_landmarks, replace=False))]
@@ -71,7 +73,7 @@ class ImageFeatures:
                 blocks = [first[a : a + _BATCH] for a in range(0, len(first), _BATCH)]
                 seen = [maps[name].transform(views.transform(X[b], dtype)) for b in blocks]
                 found = np.concatenate(seen)
-            found = found.astype(flat.dtype, copy=False)
+            found = found.astype(y.dtype, copy=False)
             features[name] = found if len(first) == len(unit_image) else found[unit_image]
         return cls(len(first), X.shape[-1], X.ndim, unit, image, fold, views, maps, features)
 

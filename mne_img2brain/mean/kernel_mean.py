@@ -1,12 +1,13 @@
 r"""The expected response: a mixture of kernel regressions that know what responses share."""
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from .._lazy import LazyTrials
 from .._log import logger, progress_bar
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from ..metrics import cross_validated_r
@@ -203,18 +204,22 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         image_index = check_image_index(image_index, len(X), len(y))
         rows = np.flatnonzero(weight > 0)
         groups = None if groups is None else np.asarray(groups)[rows]
-        images = self.look(X, image_index[rows], _flat(y, rows), groups)
+        images = self.look(X, image_index[rows], _some(y, rows), groups)
         self.regress(images, y, weight)
         left = weight <= 0
         self._unweighted = self.predict(X[image_index[left]]) if left.any() else None
         return self
 
     def look(
-        self, X: np.ndarray, image_index: np.ndarray, flat: np.ndarray, groups: np.ndarray | None
+        self,
+        X: np.ndarray,
+        image_index: np.ndarray,
+        y: np.ndarray | LazyTrials,
+        groups: np.ndarray | None,
     ) -> ImageFeatures:
         """Compute what regressions of any responses to images share; X has three dimensions."""
         images = ImageFeatures.of(
-            X, image_index, flat, groups,
+            X, image_index, y, groups,
             "linear" if self.kernel == "auto" and self.penalty != "auto" else self.kernel,
             self._rng(), n_folds=self.n_folds, min_images=self.min_images,
             n_landmarks=self.n_landmarks, standardize=self.standardize,
@@ -229,17 +234,19 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def regress(self, images: ImageFeatures, y: np.ndarray, weight: np.ndarray) -> None:
+    def regress(
+        self, images: ImageFeatures, y: np.ndarray | LazyTrials, weight: np.ndarray
+    ) -> None:
         """Regress responses to the images that :meth:`look` saw; rows of weight 0 are left out."""
         rows = np.flatnonzero(weight > 0)
-        flat, fold = _flat(y, rows), images.fold
-        responses, total, deviations = average_trials(flat, weight[rows], images.image, images.unit)
+        some, fold = _some(y, rows), images.fold
+        responses, total, deviations = average_trials(some, weight[rows], images.image, images.unit)
         if self.penalty == "auto":
             total = total / total.mean()
         n_components = min(self.n_components, len(responses) // 10, responses.shape[1])
         if self.penalty != "auto" or len(responses) < _FEW // 2:
             n_components = 0
-        shape = y.shape[1:] if y.ndim == 3 else (1, flat.shape[1])
+        shape: Any = y.shape[1:] if y.ndim == 3 else (1, responses.shape[1])
         white = Whitener(shape).fit(deviations) if len(deviations) >= 40 else None
         del deviations
         everything, *spaces = find_spaces(
@@ -384,8 +391,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         return X
 
 
-def _flat(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return some responses as rows of floating-point numbers; all of them without a copy."""
-    flat = y.reshape(len(y), -1)
-    flat = flat if flat.dtype.kind == "f" else flat.astype(np.float64)
-    return flat if len(rows) == len(y) else flat[rows]
+def _some(y: np.ndarray | LazyTrials, rows: np.ndarray) -> np.ndarray | LazyTrials:
+    """Return some responses as floating-point numbers; all of them without a copy."""
+    y = y if y.dtype.kind == "f" else np.asarray(y, np.float64)
+    return y if len(rows) == len(y) else y[rows]

@@ -1,5 +1,6 @@
 """Where responses live: trials to averages, white noise, and the components that carry signal."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -7,6 +8,7 @@ from scipy import linalg, sparse
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_array
 
+from .._lazy import LazyTrials, parts_of
 from .._linalg import in_threads
 from .whitening import SignalPrior, Whitener, blocks_of
 
@@ -58,30 +60,40 @@ def check_responses(
 
 
 def average_trials(
-    flat: np.ndarray, weight: np.ndarray, image: np.ndarray, unit: np.ndarray
+    y: np.ndarray | LazyTrials, weight: np.ndarray, image: np.ndarray, unit: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean and total weight of units, and what trials deviate from their image."""
-    n_units = unit.max() + 1
-    rows = np.arange(len(unit))
+    """Return the mean and total weight of units, and what trials deviate from their image.
+
+    Responses and deviations are flat.
+    """
+    n_targets = int(np.prod(y.shape[1:]))
     total = np.bincount(unit, weight)
-    share = (weight / total[unit]).astype(flat.dtype)
-    average = sparse.csr_array((share, (unit, rows)), shape=(n_units, len(rows)))
-    responses = flat if np.array_equal(unit, rows) else average @ flat
+    share = (weight / total[unit]).astype(y.dtype)
+    if np.array_equal(unit, np.arange(len(unit))):
+        responses = np.asarray(y).reshape(len(y), n_targets)
+    else:
+        responses = np.empty((len(total), n_targets), y.dtype)
+        order, starts = np.argsort(unit, kind="stable"), np.cumsum([0, *np.bincount(unit)])
+        edges = np.linspace(0, len(total), len(parts_of(y)) + 1).astype(np.intp)
+        for a, b in pairwise(np.unique(edges)):
+            rows = order[starts[a] : starts[b]]
+            average = sparse.csr_array((share[rows], (unit[rows] - a, np.arange(len(rows)))))
+            responses[a:b] = average @ y[rows].reshape(len(rows), n_targets)
     # Images from the first on, until there are trials enough.
     repeated = np.bincount(image)[image] > 1
-    most = _most_rows(flat.shape[1])
+    most = _most_rows(n_targets)
     last = np.searchsorted(np.cumsum(np.bincount(image[repeated], minlength=1)), most)
     some = np.flatnonzero(repeated & (image <= last))
     if not len(some):
-        return responses, total, np.zeros((0, flat.shape[1]), flat.dtype)
+        return responses, total, np.zeros((0, n_targets), y.dtype)
     _, index = np.unique(image[some], return_inverse=True)
     share = np.bincount(index, weight[some])
-    values = (weight[some] / share[index]).astype(flat.dtype)
+    values = (weight[some] / share[index]).astype(y.dtype)
     average = sparse.csr_array((values, (index, np.arange(len(some)))))
-    deviations = flat[some]
+    deviations = y[some].reshape(len(some), n_targets)
     deviations -= (average @ deviations)[index]
     spread = np.sqrt(weight[some] * len(some) / max(len(some) - len(share), 1))
-    deviations *= spread[:, None].astype(flat.dtype)
+    deviations *= spread[:, None].astype(y.dtype)
     return responses, total, deviations
 
 

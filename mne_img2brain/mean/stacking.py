@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import linalg, optimize
 
+from .._lazy import LazyTrials
 from .._linalg import in_threads
 from ..trials.splits import canonical_order, fold_of, merge_groups
 from .mixed_model import Rotation, fit_mixed_model, project, shrink
@@ -15,7 +16,6 @@ from .response_space import Space, weighted_mean
 if TYPE_CHECKING:
     from .image_features import ImageFeatures
 
-_BLOCK = 500  # trials at a time
 _PENALTIES = np.geomspace(1e-3, 1e4, 22)
 _MANY = 400  # from so many rows on, models that add little to others are left out
 _MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen,
@@ -29,12 +29,12 @@ def judged_targets(n_rows: int, n_targets: int) -> np.ndarray:
 
 
 def deal_units(
-    flat: np.ndarray, image: np.ndarray, groups: np.ndarray | None, n_folds: int, min_images: int,
-    rng: np.random.Generator,
+    y: np.ndarray | LazyTrials, image: np.ndarray, groups: np.ndarray | None, n_folds: int,
+    min_images: int, rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Deal images, or where there are few of them parts of their trials, into folds.
 
-    flat (n_rows, n_targets): the responses; they say in which order the trials of an image are
+    y (n_rows, ...): the responses; they say in which order the trials of an image are
         dealt.
     image (n_rows,): the image of each row.
     min_images: with fewer images, the units are parts of trials.
@@ -51,7 +51,7 @@ def deal_units(
         label = np.argsort(np.argsort(where))[label]
         return image, np.arange(n_images), fold_of(label, n_folds, rng)
     # Too few images: parts of the trials of an image take the place of images.
-    order = canonical_order(flat, image)
+    order = canonical_order(y, image)
     start = np.searchsorted(image[order], np.arange(n_images))
     part = np.empty(len(image), dtype=np.intp)
     part[order] = (np.arange(len(image)) - start[image[order]] + image[order]) % n_folds
@@ -74,12 +74,16 @@ class LeftOut(NamedTuple):
         """Return the prediction of each trial."""
         return self.values[self.unit]
 
-    def subtract_from(self, y: np.ndarray) -> np.ndarray:
-        """Return what it leaves of responses, in their place."""
-        for start in range(0, len(y), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            y[rows] -= self.values[self.unit[rows]]
-        return y
+    def subtract_from(self, y: np.ndarray | LazyTrials, factor: np.ndarray) -> LazyTrials:
+        """Return what it leaves of responses, times a factor (n_trials,)."""
+
+        def read(rows: np.ndarray) -> np.ndarray:
+            left = y[rows]
+            left -= self.values[self.unit[rows]]
+            left *= factor[rows, None, None]
+            return left
+
+        return LazyTrials(read, y.shape, y.dtype)
 
 
 @dataclass

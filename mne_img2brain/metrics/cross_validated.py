@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t as student
 
+from .._lazy import LazyTrials
 from .._linalg import average_rows
 
 #: Above this probability under chance nothing counts as learnt.
@@ -42,7 +43,7 @@ class CrossValidated(NamedTuple):
 def images_at_fault(
     found: CrossValidated,
     tokens: np.ndarray,
-    y: np.ndarray,
+    y: np.ndarray | LazyTrials,
     image_index: np.ndarray,
     weight: np.ndarray | None = None,
 ) -> str:
@@ -65,8 +66,9 @@ def images_at_fault(
 
 
 def dependence(
-    tokens: np.ndarray, y: np.ndarray, image_index: np.ndarray, weight: np.ndarray | None = None,
-    *, n_permutations: int = 999, random_state: int | np.random.Generator = 0,
+    tokens: np.ndarray, y: np.ndarray | LazyTrials, image_index: np.ndarray,
+    weight: np.ndarray | None = None, *, n_permutations: int = 999,
+    random_state: int | np.random.Generator = 0,
 ) -> float:  # fmt: skip
     """Test whether images that are alike evoke responses that are alike.
 
@@ -117,7 +119,7 @@ def _token_products(tokens: np.ndarray, images: np.ndarray) -> np.ndarray:
     return total
 
 
-def _binned(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _binned(y: np.ndarray | LazyTrials, rows: np.ndarray) -> np.ndarray:
     """Average times in bins, missing sensors being zero: shape (n_rows, n_channels * n_bins)."""
     edges = np.unique(np.linspace(0, y.shape[-1], min(32, y.shape[-1]) + 1).astype(int))[:-1]
     sums = np.stack([np.add.reduceat(y[row], edges, axis=-1) for row in rows])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from .._lazy import LazyTrials
 from .._log import logger
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class SubjectWhitener:
 
     def fit(
         self,
-        residuals: np.ndarray,
+        residuals: np.ndarray | LazyTrials,
         groups: np.ndarray | None,
         n_averaged: np.ndarray,
         subject: np.ndarray | None = None,
@@ -75,7 +76,9 @@ class SubjectWhitener:
             return None
         return copy.copy(self.pooled).fit(residuals, groups, n_averaged)
 
-    def transform(self, residuals: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
+    def transform(
+        self, residuals: np.ndarray | LazyTrials, subject: np.ndarray | None = None
+    ) -> np.ndarray:
         """Whiten: array, shape (n_trials, n_channels, n_times); a subject for each, or None."""
         return self._each("transform", residuals, subject)
 
@@ -128,13 +131,15 @@ class SubjectWhitener:
         ]
         return bare
 
-    def _each(self, method: str, values: np.ndarray, subject: np.ndarray | None) -> np.ndarray:
+    def _each(
+        self, method: str, values: np.ndarray | LazyTrials, subject: np.ndarray | None
+    ) -> np.ndarray:
         """Call the whitener of each subject."""
         own = [] if subject is None else [s for s in np.unique(subject) if self.own[s] is not None]
         rest = np.ones(len(values), bool) if subject is None else ~np.isin(subject, own)
         if rest.all():
             return getattr(self.pooled, method)(values)
-        result = np.empty(np.shape(values), np.result_type(values, np.float32))
+        result = np.empty(np.shape(values), np.result_type(values.dtype, np.float32))
         if rest.any():
             result[rest] = getattr(self.pooled, method)(values[rest])
         for one in own:

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.utils.extmath import randomized_svd
 
+from .._lazy import LazyTrials
 from .._linalg import in_threads
 from .._log import logger
 from .tiles import rhythm_components, tiles_of
@@ -61,15 +62,15 @@ class InducedPower:
 
     def fit_transform(
         self,
-        residuals: np.ndarray,
+        residuals: np.ndarray | LazyTrials,
         image_index: np.ndarray,
         regress: Callable[[np.ndarray], tuple[object, np.ndarray]],
         *,
         by_trial: bool = False,
         subject: np.ndarray | None = None,
         seed: int = 0,
-    ) -> np.ndarray:
-        """Learn gains, and divide residuals, in place, by those that did not see their image.
+    ) -> np.ndarray | LazyTrials:
+        """Learn gains, and divide residuals by those that did not see their image.
 
         residuals (n_trials, n_channels, n_times): residuals, scaled to single trials.
         image_index (n_trials,): the image of each trial.
@@ -79,8 +80,8 @@ class InducedPower:
         subject (n_trials,) | None: the subject of each trial; what subjects differ in is not the
             image's.
         seed: chooses trials where there are very many.
-        Returns (n_trials, n_channels, n_times): the residuals; where no band is kept they are as
-            they were.
+        Returns (n_trials, n_channels, n_times): the residuals, divided where they are looked at;
+            where no band is kept they are as they were.
         """
         self.bands_, self.regressor_ = [], None
         unit = np.arange(len(residuals)) if by_trial else image_index
@@ -105,7 +106,11 @@ class InducedPower:
             "Power follows the image in these bands, in cycles per epoch (with standard errors): "
             + ", ".join(found)
         )
-        return self.divide(residuals, predicted, np.arange(len(residuals)))
+        return LazyTrials(
+            lambda rows: self.divide(residuals[rows], predicted, rows),
+            residuals.shape,
+            residuals.dtype,
+        )
 
     def _keep_bands(
         self,
@@ -222,7 +227,7 @@ class InducedPower:
 
 
 def _log_power(
-    residuals: np.ndarray, subject: np.ndarray | None, rng: np.random.Generator
+    residuals: np.ndarray | LazyTrials, subject: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
     """Return filters and patterns of each band, and the log power of all tiles.
 
@@ -230,10 +235,10 @@ def _log_power(
     """
     bands, size = tiles_of(residuals.shape[2]).bands, residuals[0].size
     most = max(2 * _LEAST_UNITS, _MAX_VALUES // size)
-    some = np.sort(rng.permutation(len(residuals))[:most])
-    scale = np.sqrt(np.mean(np.square(residuals[some]), axis=(0, 2)))[:, None]
+    some = residuals[np.sort(rng.permutation(len(residuals))[:most])]
+    scale = np.sqrt(np.mean(np.square(some), axis=(0, 2)))[:, None]
     unit = np.where(scale > 0, scale, 1.0)  # a silent channel has no part in a pattern
-    found = rhythm_components((residuals[some] / unit).astype(np.float32), bands, _MOST_COMPONENTS)
+    found = rhythm_components((some / unit).astype(np.float32), bands, _MOST_COMPONENTS)
     n_tiles = sum(band.windows.shape[1] for band in bands)
     logs = np.empty((len(residuals), found[0][0].shape[1], n_tiles), np.float32)
 

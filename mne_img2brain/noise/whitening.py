@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import csr_array
 
+from .._lazy import LazyTrials
 from .._log import logger, progress_bar
 from .clusters import TrialClusters
 from .covariance import (
@@ -35,7 +36,7 @@ class ScaleWhitener:
 
     def fit(
         self,
-        residuals: np.ndarray,
+        residuals: np.ndarray | LazyTrials,
         groups: np.ndarray | None = None,
         n_averaged: np.ndarray | None = None,
     ) -> Self:
@@ -124,7 +125,7 @@ class SpaceTimeWhitener:
 
     def fit(
         self,
-        residuals: np.ndarray,
+        residuals: np.ndarray | LazyTrials,
         groups: np.ndarray | None = None,
         n_averaged: np.ndarray | None = None,
     ) -> Self:
@@ -146,8 +147,7 @@ class SpaceTimeWhitener:
         """
         if self.structure not in STRUCTURES:
             raise ValueError(f"structure={self.structure!r}; give one of {', '.join(STRUCTURES)}.")
-        residuals = np.asarray(residuals)
-        if residuals.ndim != 3 or not residuals.size:
+        if residuals.ndim != 3 or not np.prod(residuals.shape):
             raise ValueError(
                 f"residuals have the shape {residuals.shape}; give (n_trials, n_channels, n_times)."
             )
@@ -264,13 +264,13 @@ class SpaceTimeWhitener:
 
     def _multiply(
         self,
-        values: np.ndarray,
+        values: np.ndarray | LazyTrials,
         matrices: np.ndarray,
         before: float | np.ndarray = 1.0,
         after: float | np.ndarray = 1.0,
     ) -> np.ndarray:
         """Apply a symmetric matrix that is given in blocks over components, and two scales."""
-        result = np.empty(np.shape(values), np.result_type(values, np.float32))
+        result = np.empty(np.shape(values), np.result_type(values.dtype, np.float32))
         for rows in _batches(len(values), max(1, 10**7 // max(1, values[0].size))):
             z = self.space_.T @ (values[rows] * before) @ self.time_
             blocks = into_blocks(z, self.structure_) @ matrices
@@ -295,7 +295,7 @@ class SpaceTimeWhitener:
 
 
 def _noise(
-    residuals: np.ndarray,
+    residuals: np.ndarray | LazyTrials,
     groups: np.ndarray | None,
     n_averaged: np.ndarray | None,
     rng: np.random.Generator,
@@ -309,14 +309,14 @@ def _noise(
             f"There are {n} residuals, {len(labels)} groups and {weight.shape} n_averaged; give "
             "one group and one positive count for each residual."
         )
-    most = max(2, _MAX_VALUES // residuals[0].size)
+    most, order = max(2, _MAX_VALUES // residuals[0].size), np.arange(n)
     if n > most:
         order = np.argsort(rng.permutation(labels.max() + 1)[labels], kind="stable")[:most]
         order.sort()
-        residuals, labels, weight = residuals[order], labels[order], weight[order]
+        labels, weight = labels[order], weight[order]
         labels = np.unique(labels, return_inverse=True)[1].ravel()
     # one copy, in the precision of the residuals; all else a block at a time
-    values = np.array(residuals, dtype=np.result_type(residuals, np.float32))
+    values = residuals[order].astype(np.result_type(residuals.dtype, np.float32), copy=False)
     counts = np.bincount(labels)
     several = counts[labels] > 1
     freedom = several.sum() - np.sum(counts > 1)

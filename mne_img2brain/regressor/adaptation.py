@@ -40,7 +40,7 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     mean, noise = regressor.mean_, regressor.noise_
     part, out_of_fold = mean.fit_new_subject(data, plan)
     weight = data.weight if regressor.mean is not None else np.ones(len(data.y))
-    residuals = (data.y - out_of_fold) * np.sqrt(weight)[:, None, None]
+    residuals = (np.asarray(data.y) - out_of_fold) * np.sqrt(weight)[:, None, None]
     whitener = noise.whitener_ if isinstance(noise, Denoiser) else noise
     if data.y_mask is not None:
         # draws for the average subject show how the sensors go together that this one lacks
@@ -102,7 +102,7 @@ def _train_embedding(
     data = dataclasses.replace(data, subject=np.full(len(data.y), code))
     history = noise.train(
         network,
-        data.y,
+        np.asarray(data.y),
         data,
         plan,
         max_iter=max_iter,

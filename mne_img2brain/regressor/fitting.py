@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
+from .._lazy import LazyTrials, parts_of
 from .._log import logger, warn
 from .._parameters import Integer, check_parameters
 from .._torch import resolve_device, seed_from
@@ -15,7 +16,6 @@ from ..diffusion import Denoiser, kept_seed
 from ..diffusion.processes import Processes
 from ..diffusion.selection import LEAST_TRIALS, NoiseSummary, compare_draws
 from ..mean.conditional_mean import ConditionalMean
-from ..mean.response_space import weighted_mean
 from ..metrics.cross_validated import images_at_fault
 from ..noise.by_subject import SubjectWhitener
 from ..noise.power import InducedPower
@@ -57,18 +57,16 @@ def fit_regressor(
     )
     if said:
         warn(said)
-    # responses are not needed any more, and are large: residuals take their place
-    residuals = out_of_fold.subtract_from(data.y)
-    del out_of_fold
     # 3. an average over n trials varies by 1 / sqrt(n) of a trial; without a mean regressor
     # the response to the image is in the residuals too, and does not
     weight, averaged = data.weight, 1.0
     if regressor.mean is None:
         averaged = float(1 / np.mean(1 / weight))
         weight = np.ones(len(weight))
-    residuals *= np.sqrt(weight)[:, None, None]
+    # as large as the responses, and computed where they are looked at
+    residuals: np.ndarray | LazyTrials = out_of_fold.subtract_from(data.y, np.sqrt(weight))
     if data.y_mask is not None:
-        residuals = fill_sensors(residuals, data.y_mask, same_variance=True)
+        residuals = fill_sensors(np.asarray(residuals), data.y_mask, same_variance=True)
     power = InducedPower()
     if regressor.mean is not None:
         residuals = power.fit_transform(
@@ -164,8 +162,9 @@ def asked_denoiser(regressor: "DiffusionRegressor") -> Denoiser:
 def _average(data: TrialArrays) -> np.ndarray:
     """Return the average response, of each sensor over the trials that have it."""
     if data.y_mask is None:
-        flat = data.y.reshape(len(data.y), -1)
-        return weighted_mean(flat, data.weight).astype(float).reshape(data.y.shape[1:])
+        share = (data.weight / data.weight.sum()).astype(data.y.dtype)
+        parts = [np.tensordot(share[rows], data.y[rows], 1) for rows in parts_of(data.y, 2**24)]
+        return np.sum(parts, axis=0, dtype=float)
     weight = data.weight[:, None] * data.y_mask
     total = np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
     return np.einsum("ic,ict->ct", weight, data.y) / total[:, None]

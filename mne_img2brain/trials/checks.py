@@ -6,6 +6,8 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
+from .._lazy import LazyTrials
+
 _LARGEST = 1e15  # of token values: squares of larger ones, summed, leave float32
 
 
@@ -16,6 +18,7 @@ class TrialArrays:
     tokens (n_images, n_tokens, n_features): image tokens, NaN where padded.
     image_index (n_trials,): the row of ``tokens`` of each trial.
     y (n_trials, n_channels, n_times): responses, float64 or float32; 0 where ``y_mask`` is False.
+        Lazy trials are read from those that were given.
     weight (n_trials,): of how many trials each row is the average.
     regions (n_channels,): the brain region of each sensor.
     groups, subject, y_mask (n_trials, ...) | None: as given.
@@ -24,7 +27,7 @@ class TrialArrays:
 
     tokens: np.ndarray
     image_index: np.ndarray
-    y: np.ndarray
+    y: np.ndarray | LazyTrials
     weight: np.ndarray
     regions: np.ndarray
     groups: np.ndarray | None
@@ -33,12 +36,11 @@ class TrialArrays:
     target_shape: tuple
 
     def take(self, rows: np.ndarray) -> Self:
-        """Return the given trials, in that order."""
-        if np.array_equal(rows, np.arange(len(self.y))):
-            return self  # responses are large, and may be mapped from a file
-        by_trial = ("image_index", "y", "weight", "groups", "subject", "y_mask")
+        """Return the given trials, in that order; responses are large, and stay where they are."""
+        y, by_trial = self.y, ("image_index", "weight", "groups", "subject", "y_mask")
         taken = {name: getattr(self, name) for name in by_trial}
         taken = {name: None if value is None else value[rows] for name, value in taken.items()}
+        taken["y"] = LazyTrials(lambda some: y[rows[some]], (len(rows), *y.shape[1:]), y.dtype)
         return dataclasses.replace(self, **taken)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .._lazy import LazyTrials
 from .._log import warn
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def distinct_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, index
 
 
-def canonical_order(y: np.ndarray, *keys: np.ndarray) -> np.ndarray:
+def canonical_order(y: np.ndarray | LazyTrials, *keys: np.ndarray) -> np.ndarray:
     """Sort trials by keys and then by their own values, whatever order they came in.
 
     Values are compared through one fixed random projection, so that differences of rounding do

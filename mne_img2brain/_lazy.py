@@ -1,0 +1,50 @@
+"""Trials that are computed where they are looked at, some at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["LazyTrials"]
+
+_MAX_VALUES = 2**22  # numbers computed at a time where all are asked for
+
+
+class LazyTrials:
+    """Trials that are never there all at once: a copy of them would be as large as a recording.
+
+    Like an array they have a shape and a type, and rows are looked up in them; numpy makes an
+    array of them where it needs all.
+
+    read: given rows (n_rows,), returns these trials in a new array.
+    """
+
+    ndim = 3
+
+    def __init__(
+        self, read: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...], dtype: np.dtype
+    ) -> None:
+        self.read = read
+        self.shape = shape
+        self.dtype = dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        rows = np.arange(len(self))[rows]
+        if not rows.ndim:
+            return self.read(rows[None])[0]
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        for part in parts_of(found):
+            found[part] = self.read(rows[part])
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
+
+
+def parts_of(trials: np.ndarray | LazyTrials, n_values: int = _MAX_VALUES) -> list[slice]:
+    """Part trials into blocks of so many numbers."""
+    length = max(1, n_values // max(1, int(np.prod(trials.shape[1:]))))
+    return [slice(start, start + length) for start in range(0, len(trials), length)]
