@@ -11,7 +11,7 @@ from .data import simulate
 from .machine import ceilings, describe
 
 PEERS = ("himalaya_kernel", "himalaya_kernel_tokens", "himalaya_ridge", "pca_ols")
-ROWS = ("fit", "mapped", "trials", "network", "evaluate", "write", "slopes")
+ROWS = ("fit", "mapped", "trials", "tokens", "network", "evaluate", "write", "slopes")
 
 
 def run(case: str, **arguments: object) -> dict | None:
@@ -78,6 +78,13 @@ def main() -> None:
             paths = simulate(folder, args.mapped_images, n_trials=4, nave=1, **sizes)
             what = f"fit, {args.mapped_images} images x 4 trials, memory-mapped"
             report(what, run("ours", paths=paths, nave=1, mapped=True))
+        if "tokens" in rows:
+            many = {"n_channels": 17, "n_times": 100, "n_tokens": 257 + 77, "n_features": 768}
+            paths = simulate(
+                folder, args.mapped_images, nave=4, n_text=77, dtype="float16", **many
+            )  # fmt: skip
+            what = f"fit, {args.mapped_images} images x 334 tokens, memory-mapped"
+            report(what, run("ours", paths=paths, nave=4, mapped=True))
         if "network" in rows:
             found = run("network", width=args.width, batch=args.batch, **sizes) or {}
             print(", ".join(f"{k} {v:.3g}" if k != "device" else v for k, v in found.items()))

@@ -1,6 +1,7 @@
 """Images and responses of any size whose truth is known, made a block at a time."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,8 @@ def simulate(
     n_tokens: int = 17,
     n_features: int = 768,
     n_new: int = 200,
+    n_text: int = 0,
+    dtype: str = "float32",
     seed: int = 0,
 ) -> dict:
     """Simulate tokens and responses into files that can be memory-mapped.
@@ -40,6 +43,10 @@ def simulate(
         Sizes of the tokens of one image.
     n_new : int
         Held-out images, with their noise-free responses.
+    n_text : int
+        How many of the tokens are those of captions, of which all but the longest are padded.
+    dtype : str
+        Of the tokens.
     seed : int
         Of everything.
 
@@ -64,19 +71,20 @@ def simulate(
         """Make tokens; return the noise-free responses, flat."""
         common = rng.standard_normal((n, 1, 40)) @ latent / 40**0.5
         out[:] = 0.7 * common + 0.7 * rng.standard_normal((n, n_tokens, n_features))
-        source = (out[:, 0] + out.mean(axis=1)) @ drive
+        source = (out[:, 0] + out.mean(axis=1, dtype=float)) @ drive
         source[:, ::2] += np.sin(3 * source[:, ::2])
         return (0.3 * source) @ patterns
 
-    def open_array(name: str, shape: tuple, dtype: type = np.float32) -> np.ndarray:
+    def open_array(name: str, shape: tuple, dtype: Any = np.float32) -> np.ndarray:
         return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)
 
-    tokens = open_array("tokens", (n_images, n_tokens, n_features))
+    tokens = open_array("tokens", (n_images, n_tokens, n_features), np.dtype(dtype))
     y = open_array("y", (n_images * n_trials, n_channels, n_times))
     index = open_array("image_index", (n_images * n_trials,), np.intp)
     index[:] = np.repeat(np.arange(n_images), n_trials)
-    for start in range(0, n_images, _BLOCK):
-        images = slice(start, min(start + _BLOCK, n_images))
+    block = max(1, min(_BLOCK, 10**7 // (n_tokens * n_features)))
+    for start in range(0, n_images, block):
+        images = slice(start, min(start + block, n_images))
         truth = tokens_of(images.stop - start, tokens[images])
         for trial in range(n_trials):
             slow = rng.standard_normal((len(truth), _N_NOISE, n_times), dtype=np.float32)
@@ -85,8 +93,11 @@ def simulate(
             noise += 0.3 * rng.standard_normal(noise.shape, dtype=np.float32)
             rows = slice(start * n_trials + trial, images.stop * n_trials, n_trials)
             y[rows] = truth.reshape(noise.shape) + 2 * noise / nave**0.5
-    new = open_array("new_tokens", (n_new, n_tokens, n_features))
+    new = open_array("new_tokens", (n_new, n_tokens, n_features), np.dtype(dtype))
     truth = open_array("truth", (n_new, n_channels, n_times))
     truth[:] = tokens_of(n_new, new).reshape(truth.shape)
+    for some in (tokens, new) if n_text else ():
+        for image in some[1:]:
+            image[n_tokens - rng.integers(n_text) :] = np.nan
     names = ("tokens", "y", "image_index", "new_tokens", "truth")
     return {name: str(folder / f"{name}.npy") for name in names}
