@@ -56,7 +56,9 @@ class ImageFeatures:
             chosen = first[np.sort(rng.choice(len(first), n_landmarks, replace=False))]
         # landmarks are no more exact than tokens, and are many
         dtype = np.float64 if X.dtype == np.float64 else np.float32
-        landmarks = views.transform(X[chosen], dtype)
+        seen = [views.transform(X[chosen[a : a + _BATCH]], dtype) for a in _starts(chosen)]
+        landmarks = {view: np.concatenate([one[view] for one in seen]) for view in seen[0]}
+        del seen
         names = [kernel]
         if kernel == "auto":
             names = ["linear", "rbf"] + (["local"] if "places" in landmarks else [])
@@ -65,14 +67,15 @@ class ImageFeatures:
                 "kernel='local' compares tokens place by place, but X has no two tokens that all "
                 "images have beside the first; use 'auto' or 'rbf'."
             )
-        maps, features = {}, {}
+        maps = {name: KernelMap(KERNELS[name]) for name in names}
+        features = {name: maps[name].fit_transform(landmarks) for name in names}
+        parts: dict = {name: [] for name in names if maps[name].plain_ or len(chosen) < len(first)}
+        for a in _starts(first) if parts else ():
+            shown = views.transform(X[first[a : a + _BATCH]], dtype)
+            for name, found in parts.items():
+                found.append(maps[name].transform(shown))
         for name in names:
-            maps[name] = KernelMap(KERNELS[name])
-            found = maps[name].fit_transform(landmarks)
-            if maps[name].plain_ or len(chosen) < len(first):
-                blocks = [first[a : a + _BATCH] for a in range(0, len(first), _BATCH)]
-                seen = [maps[name].transform(views.transform(X[b], dtype)) for b in blocks]
-                found = np.concatenate(seen)
+            found = np.concatenate(parts.pop(name)) if name in parts else features[name]
             found = found.astype(y.dtype, copy=False)
             features[name] = found if len(first) == len(unit_image) else found[unit_image]
         return cls(len(first), X.shape[-1], X.ndim, unit, image, fold, views, maps, features)
@@ -87,3 +90,7 @@ class ImageFeatures:
                 return rotation
             kept[key] = rotation
         return kept[key]
+
+
+def _starts(rows: np.ndarray) -> range:
+    return range(0, len(rows), _BATCH)

@@ -55,8 +55,9 @@ def check_tokens(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     if ndim is None or ndim <= 2:
         tokens = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32])[:, None]
     else:
+        # which are finite is told below, some images at a time
         tokens = check_array(
-            X, allow_nd=True, ensure_all_finite="allow-nan", dtype=_float_type(X), copy=False
+            X, allow_nd=True, ensure_all_finite=False, dtype=_float_type(X), copy=False
         )
         if tokens.ndim not in (3, 4):
             raise ValueError(
