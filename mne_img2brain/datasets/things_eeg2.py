@@ -51,6 +51,7 @@ from .things_layout import (
     check_shape,
     eeg_info,
     find_files,
+    subject_number,
     trial_metadata,
     unit_by_scale,
 )
@@ -168,7 +169,7 @@ def load(
     check_asked(split, average, tmin, tmax, resample)
     check_baseline(baseline)
     path = check_folder(path).absolute()
-    name = _subject_name(subject)
+    name = f"sub-{subject_number(subject, 'sub-?', 'sub-01'):02d}"
     family, files = _find_variant(path, name, variant, split)
     options: dict = {"channels": channels, "tmin": tmin, "tmax": tmax, "resample": resample}
     if mvnn and family != "raw":
@@ -227,14 +228,6 @@ def _load_arrays(
         average=average, description=f"THINGS-EEG2 {name}, {split}, {kind} preprocessing",
         baseline=preparation.baseline or made_with,
     )  # fmt: skip
-
-
-def _subject_name(subject: int | str) -> str:
-    """Return ``sub-01``."""
-    match = re.fullmatch(r"(?:sub-?)?0*(\d+)", str(subject))
-    if match is None or int(match[1]) < 1:
-        raise ValueError(f"subject={subject!r}; give a number from 1 or a name such as 'sub-01'.")
-    return f"sub-{int(match[1]):02d}"
 
 
 def _find_variant(path: Path, name: str, variant: str, split: str) -> tuple[str, list]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from .restricted_pickle import TensorInsideError, read_npy, read_torch_zip
 from .things_eeg2_images import read_json
+from .things_layout import entries
 
 
 class Arrays(NamedTuple):
@@ -20,19 +21,10 @@ class Arrays(NamedTuple):
     sessions: np.ndarray | None = None
 
 
-def _entries(found: dict, keys: list[str], file: Path) -> list:
-    """Take entries out of a dict, or say which are missing."""
-    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
-    if missing:
-        there = list(found) if isinstance(found, dict) else type(found).__name__
-        raise ValueError(f"{file} lacks {', '.join(missing)}; it holds {there}.")
-    return [found[key] for key in keys]
-
-
 def _read_dict(file: Path) -> Arrays:
     """Gifford, NICE, ATM: a dict, in an object array or pickled bare."""
     found, mapped = read_npy(file)
-    data, names, times = _entries(found, ["preprocessed_eeg_data", "ch_names", "times"], file)
+    data, names, times = entries(found, ["preprocessed_eeg_data", "ch_names", "times"], file)
     return Arrays(data, names, times, mapped)
 
 
@@ -40,7 +32,7 @@ def _read_neurobridge(file: Path) -> Arrays:
     """NeuroBridge: an array with info.json beside it, or a dict."""
     found, mapped = read_npy(file)
     if isinstance(found, dict):
-        data, names, times = _entries(found, ["data", "ch_names", "times"], file)
+        data, names, times = entries(found, ["data", "ch_names", "times"], file)
         return Arrays(data, names, times, mapped)
     beside = [folder / "info.json" for folder in (file.parent, file.parent.parent)]
     info = next((place for place in beside if place.is_file()), None)
@@ -49,7 +41,7 @@ def _read_neurobridge(file: Path) -> Arrays:
             f"There is no info.json beside {file} or one folder up; it names channels and times, "
             "whose order nothing else tells."
         )
-    names, times = _entries(read_json(info), ["ch_names", "times"], info)
+    names, times = entries(read_json(info), ["ch_names", "times"], info)
     return Arrays(found, names, times, mapped)
 
 
@@ -59,7 +51,7 @@ def _read_ubp(file: Path) -> Arrays:
         found, mapped = read_torch_zip(file)
     except TensorInsideError:
         found, mapped = _read_tensors(file), None
-    data, names, times, images = _entries(found, ["eeg", "ch_names", "times", "img"], file)
+    data, names, times, images = entries(found, ["eeg", "ch_names", "times", "img"], file)
     return Arrays(data, names, times, mapped, images, found.get("session"))
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from .._files import as_path
 from .._log import logger
 from .restricted_pickle import read_npy
-from .things_layout import check_plain
+from .things_layout import check_images, check_plain, entries
 
 _KEYS = tuple(
     f"{split}_img_{what}"
@@ -107,11 +107,7 @@ def read_json(path: Path) -> Any:
 
 def check_lists(found: dict, label: str) -> dict[str, list[str]]:
     """Return the six lists of images."""
-    missing = [key for key in _KEYS if not isinstance(found, dict) or key not in found]
-    if missing:
-        raise ValueError(
-            f"{label} lacks {', '.join(missing)}; it is not image_metadata.npy of THINGS-EEG2."
-        )
+    entries(found, _KEYS, label, "is not image_metadata.npy of THINGS-EEG2")
     wrong = [key for key in _KEYS if isinstance(found[key], str) or not np.iterable(found[key])]
     if wrong:
         raise ValueError(f"{label}: {wrong[0]} is no list.")
@@ -221,9 +217,5 @@ def locate_images(
         )  # fmt: skip
         return table.copy()
     found = [folder.joinpath(*Path(image).parts[1:]) for image in table["image"]]
-    absent = [file for file in found if not file.is_file()]
-    if absent:
-        raise FileNotFoundError(
-            f"{len(absent)} of {len(found)} images are not in {folder}, first {absent[0]}. {ACCESS}"
-        )
+    check_images(found, f"not in {folder}", ACCESS)
     return table.assign(image=[str(file) for file in found])

@@ -10,7 +10,7 @@ import pandas as pd
 from .._log import logger, progress_bar
 from .restricted_pickle import read_npy
 from .streamed import Preparation, Trials
-from .things_layout import build_epochs, channel_rows, eeg_info
+from .things_layout import build_epochs, channel_rows, eeg_info, entries
 
 TARGET_CODE = 99999
 _KEYS = ("raw_eeg_data", "ch_names", "ch_types", "sfreq")
@@ -22,15 +22,12 @@ class _Session:
 
     def __init__(self, file: Path, n_images: int) -> None:
         found, self.mapped = read_npy(file)
-        missing = [key for key in _KEYS if not isinstance(found, dict) or key not in found]
-        if missing:
-            raise ValueError(f"{file} lacks {', '.join(missing)}; it is no raw recording.")
-        self.file = file
+        self.data, names, types, sfreq = entries(found, _KEYS, file, "is no raw recording")
+        self.file, self.sfreq = file, float(sfreq)
         self.number = int(re.findall(r"\d+$", file.parent.name)[0])
-        self.data, self.sfreq = found["raw_eeg_data"], float(found["sfreq"])
         self.highpass = float(found.get("highpass", 0.0))
         self.lowpass = float(found.get("lowpass", self.sfreq / 2))
-        names, types = list(map(str, found["ch_names"])), list(map(str, found["ch_types"]))
+        names, types = list(map(str, names)), list(map(str, types))
         if self.data.ndim != 2 or len(self.data) != len(names) or len(names) != len(types):
             raise ValueError(
                 f"{file} holds data of shape {self.data.shape}, {len(names)} names and "
@@ -61,6 +58,15 @@ class _Session:
                 "image metadata do not belong together, or the file holds the other split."
             )
         return onsets, codes - 1
+
+    def order_as(self, ch_names: list[str]) -> None:
+        """Put channels, whose order is the session's own, in that of another."""
+        self.rows = [self.rows[self.ch_names.index(name)] for name in ch_names]
+        self.ch_names = ch_names
+
+    def whole(self, start: int, stop: int) -> np.ndarray:
+        """Tell which trials lie within the recording."""
+        return (self.samples + start >= 0) & (self.samples + stop <= self.data.shape[1])
 
 
 class _RawTrials(Trials):
@@ -115,20 +121,15 @@ def load_raw(
 
 
 def _cut(
-    sessions: list[_Session],
-    channels: list[str] | None,
-    tmin: float,
-    tmax: float,
+    sessions: list[_Session], channels: list[str] | None, tmin: float, tmax: float,
     baseline: tuple[None, float] | None,
-) -> tuple[_RawTrials, np.ndarray]:
+) -> tuple[_RawTrials, np.ndarray]:  # fmt: skip
     """Choose channels by name, and a window that holds what is kept and the baseline."""
     first = sessions[0]
     for session in sessions[1:]:
         if set(session.ch_names) != set(first.ch_names) or session.sfreq != first.sfreq:
             raise ValueError(f"{session.file} and {first.file} differ in channels or rate.")
-        # the order of channels is the session's own
-        session.rows = [session.rows[session.ch_names.index(n)] for n in first.ch_names]
-        session.ch_names = first.ch_names
+        session.order_as(first.ch_names)
     rows = channel_rows(first.ch_names, channels, str(first.file))
     edges = [edge for edge in (baseline or ()) if edge is not None]
     low, high = min(tmin, _WINDOW[0], *edges), max(tmax, _WINDOW[1], *edges)
@@ -142,8 +143,7 @@ def _metadata(
     """Make one row per trial that lies within its recording, in the order of presentation."""
     parts = []
     for number, session in enumerate(sessions):
-        inside = session.samples + trials.start >= 0
-        inside &= session.samples + trials.stop <= session.data.shape[1]
+        inside = session.whole(trials.start, trials.stop)
         if not inside.all():
             logger.info("%s: %d trials at its edges are not whole.", session.file, np.sum(~inside))
         samples = session.samples[inside].tolist()
@@ -164,12 +164,9 @@ def _metadata(
 
 
 def _fit_whiteners(
-    trials: _RawTrials,
-    sessions: list[_Session],
-    preparation: Preparation,
-    split: str,
+    trials: _RawTrials, sessions: list[_Session], preparation: Preparation, split: str,
     channels: list[str] | None,
-) -> None:
+) -> None:  # fmt: skip
     """Fit one whitener per session on its training trials."""
     for number, session in enumerate(sessions):
         fitted, source = session, number
@@ -185,12 +182,10 @@ def _fit_whiteners(
             fitted, source = _Session(file, TARGET_CODE - 1), 0
             if set(fitted.ch_names) != set(session.ch_names):
                 raise ValueError(f"{file} and {session.file} have different channels.")
-            fitted.rows = [fitted.rows[fitted.ch_names.index(n)] for n in session.ch_names]
+            fitted.order_as(session.ch_names)
             rows = channel_rows(session.ch_names, channels, str(file))
             reader = _RawTrials([fitted], rows, trials.start, trials.stop)
-        inside = fitted.samples + trials.start >= 0
-        inside &= fitted.samples + trials.stop <= fitted.data.shape[1]
-        samples = fitted.samples[inside].tolist()
+        samples = fitted.samples[fitted.whole(trials.start, trials.stop)].tolist()
         if not samples:
             raise ValueError(f"{fitted.file} has no whole trial to fit whitening on.")
         total: Any = 0.0

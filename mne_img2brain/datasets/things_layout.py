@@ -43,6 +43,16 @@ def check_folder(path: str | os.PathLike) -> Path:
     return path
 
 
+def subject_number(subject: int | str, prefix: str, example: str) -> int:
+    """Return the number in what a subject is called."""
+    match = re.fullmatch(rf"(?:{prefix})?0*([1-9]\d*)", str(subject))
+    if match is None:
+        raise ValueError(
+            f"subject={subject!r}; give a number from 1 or a name such as {example!r}."
+        )
+    return int(match[1])
+
+
 def check_asked(
     split: str, average: bool, tmin: float | None, tmax: float | None, resample: float | None
 ) -> None:
@@ -62,6 +72,24 @@ def check_baseline(baseline: "Baseline") -> None:
         raise ValueError(f"baseline={baseline!r}; give 'auto', None, or its first and last second.")
     for end in baseline:
         check_given(baseline=(end, Number(-3600, 3600), None))
+
+
+def entries(found: dict, keys: Sequence[str], label: str | Path, what: str = "") -> list:
+    """Take entries out of a dict, or say which are missing and what the file is not."""
+    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    if missing:
+        there = list(found) if isinstance(found, dict) else type(found).__name__
+        raise ValueError(f"{label} lacks {', '.join(missing)}; it {what or f'holds {there}'}.")
+    return [found[key] for key in keys]
+
+
+def check_images(files: list[Path], where: str, access: str) -> None:
+    """Raise where files of images are not there."""
+    absent = [file for file in files if not file.is_file()]
+    if absent:
+        raise FileNotFoundError(
+            f"{len(absent)} of {len(files)} images are {where}, first {absent[0]}. {access}"
+        )
 
 
 def check_plain(names: Sequence[str], label: str) -> None:

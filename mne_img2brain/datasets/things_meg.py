@@ -44,7 +44,9 @@ from .things_layout import (
     check_names,
     check_shape,
     ctf_info,
+    entries,
     find_files,
+    subject_number,
     trial_metadata,
     unit_by_scale,
 )
@@ -151,7 +153,7 @@ def load(
     )
     check_asked(split, average, tmin, tmax, resample)
     path = check_folder(path).absolute()
-    number = _subject_number(subject)
+    number = subject_number(subject, "P|sub-?(?:BIGMEG)?", "P1")
     variant, file = _find_variant(path, number, variant, split)
     if variant == "atm" and protocol != "zero-shot" and split == "train":
         raise ValueError(
@@ -236,10 +238,8 @@ def _load_pickle(
     """Read ATM's pickles."""
     found, mapped = read_pickle(file)
     keys = ("meg_data", "ch_names", "times")
-    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
-    if missing:
-        raise ValueError(f"{file} lacks {', '.join(missing)}; it is none of ATM's MEG pickles.")
-    data, names = found["meg_data"], check_names(found["ch_names"], str(file))
+    data, names, times = entries(found, keys, file, "is none of ATM's MEG pickles")
+    names = check_names(names, str(file))
     check_shape(data, 2, names, str(file))
     images = image_lists(path, number, metadata, images_dir)[split]
     n_images = int(np.prod(data.shape[:2]))
@@ -256,7 +256,7 @@ def _load_pickle(
         )
     images["image"] = locate_images(images["image"], path, images_dir)
     rows = channel_rows(names, channels, str(file))
-    times = align_times(found["times"], data.shape[-1], str(file))
+    times = align_times(times, data.shape[-1], str(file))
     preparation = Preparation(times, **options)
     if unit_by_scale(data, str(file)) == "V":
         logger.info("%s: the values are small for z-scores; they are taken as such.", file)
@@ -265,14 +265,6 @@ def _load_pickle(
         ctf_info([names[row] for row in rows], preparation.sfreq), preparation, average=average,
         description=f"THINGS-MEG P{number}, {split}, {protocol} split, ATM pickle",
     )  # fmt: skip
-
-
-def _subject_number(subject: int | str) -> int:
-    """Return the number in ``1``, ``"P1"`` or ``"sub-01"``."""
-    match = re.fullmatch(r"(?:P|sub-?(?:BIGMEG)?)?0*(\d+)", str(subject))
-    if match is None or int(match[1]) < 1:
-        raise ValueError(f"subject={subject!r}; give a number from 1 or a name such as 'P1'.")
-    return int(match[1])
 
 
 def _find_variant(path: Path, number: int, variant: str, split: str) -> tuple[str, Path]:

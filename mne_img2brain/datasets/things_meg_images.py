@@ -10,7 +10,7 @@ import pandas as pd
 
 from .._files import as_path
 from .._log import logger
-from .things_layout import check_plain, concept_of_file, find_files
+from .things_layout import check_images, check_plain, concept_of_file, find_files
 
 if TYPE_CHECKING:
     from .._types import PathLike
@@ -146,11 +146,7 @@ def locate_images(images: pd.Series, path: Path, images_dir: str | os.PathLike |
             "have them found.", name,
         )  # fmt: skip
         return images.tolist()
-    absent = [file for file in where.values() if not file.is_file()]
-    if absent:
-        raise FileNotFoundError(
-            f"{len(absent)} of {len(where)} images are missing, first {absent[0]}. {ACCESS}"
-        )
+    check_images(list(where.values()), "missing", ACCESS)
     return [str(where[image]) for image in images]
 
 
