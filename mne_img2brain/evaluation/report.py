@@ -66,51 +66,35 @@ def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, Callable[[], "Figu
     )
     with_rsa = {name: curves[name]["rsa"] for name in names if "rsa" in curves[name]}
     if with_rsa:
+        courses = {name: course[:2] for name, course in with_rsa.items()}
+        ceiling = next(iter(with_rsa.values()))[2]
         yield (
             "Representational similarity",
-            partial(
-                viz.plot_rsa,
-                {name: course[:2] for name, course in with_rsa.items()},
-                next(iter(with_rsa.values()))[2],
-                show=False,
-            ),
+            partial(viz.plot_rsa, courses, ceiling, show=False),
             "Similarity of the dissimilarities between images, in windows of 50 ms.",
         )
     yield from _figures_of_draws(evaluation)
 
 
-def _figures_of_draws(
-    evaluation: "Evaluation",
-) -> Iterator[tuple[str, Callable[[], "Figure"], str]]:
+def _figures_of_draws(evaluation: "Evaluation") -> Iterator[tuple[str, Callable, str]]:
     """Yield the figures on draws, if there are draws."""
     curves = evaluation.curves
     drawing = [name for name in evaluation.encoders if "ranks" in curves[name]]
     if not drawing:
         return
     times, _, real = curves[drawing[0]]["sd"]
+    drawn = {name: curves[name]["sd"][1] for name in drawing}
     yield (
         "Trial-to-trial variability",
-        partial(
-            viz.plot_trial_sd,
-            times,
-            {name: curves[name]["sd"][1] for name in drawing},
-            real,
-            window=evaluation.draw_window,
-            show=False,
-        ),
+        partial(viz.plot_trial_sd, times, drawn, real, window=evaluation.draw_window, show=False),
         "Root of the mean within-image variance of draws and of real trials, the mean over sensors "
         "in units of each sensor's real SD.",
     )
     freqs, _, real = curves[drawing[0]]["spectrum"]
+    drawn = {name: curves[name]["spectrum"][1] for name in drawing}
     yield (
         "Spectra",
-        partial(
-            viz.plot_spectra,
-            freqs,
-            {name: curves[name]["spectrum"][1] for name in drawing},
-            real,
-            show=False,
-        ),
+        partial(viz.plot_spectra, freqs, drawn, real, show=False),
         "Power of single trials, the mean over sensors and trials, and the difference.",
     )
     yield (

@@ -308,28 +308,21 @@ def _run_row(
                 encoder = study.fit(clone(regressor).set_params(random_state=seed))
                 recorded = study.recorded(encoder, captions)
                 fits[seed] = encoder, recorded, material.predicted(encoder, recorded)
-            fitted, recorded, prediction = fits[seed]
-            encoder = fitted
+            encoder, recorded, prediction = fits[seed]
         regressor_ = encoder.regressor_
         kept = isinstance(regressor_.noise_, Denoiser)
         sensors = {lobe or ALL_SENSORS: encoder.ch_names_}
         if name == REFERENCE:
-            sensors |= {
-                other: names for other, names in study.lobes.items() if len(names) >= _MIN_SENSORS
-            }
+            sensors |= {k: names for k, names in study.lobes.items() if len(names) >= _MIN_SENSORS}
         table, resampled = judge.score(
             encoder, recorded, prediction, sensors, seed, others["sampling"]
         )
         table.insert(0, "seed", seed)
         tables.append(table.assign(denoiser_kept=kept))
         resamples.append(resampled)
-        about.append(
-            {
-                "seed": seed, "n_iter": int(regressor_.n_iter_),
-                "denoiser_kept": kept,
-                "seconds": round(time.perf_counter() - began, 2),
-            }
-        )  # fmt: skip
+        spent = round(time.perf_counter() - began, 2)
+        n_iter = int(regressor_.n_iter_)
+        about.append({"seed": seed, "n_iter": n_iter, "denoiser_kept": kept, "seconds": spent})
     table, resamples = pd.concat(tables, ignore_index=True), np.concatenate(resamples)
     if name == REFERENCE and not table["denoiser_kept"].any():
         warn(
