@@ -199,11 +199,13 @@ def _read_one(
             f"a dict {{subject: epochs}}.{hint}"
         )
     info, rows = _picked(inst, picks, ch_names, label, bads, known)
-    data = (
-        inst.get_data(picks=rows, copy=True)
-        if isinstance(inst, mne.BaseEpochs)
-        else inst.data[None, rows]
-    )
+    if isinstance(inst, mne.Evoked):
+        data = inst.data[None, rows]
+    elif np.array_equal(rows, np.arange(len(inst.ch_names))):
+        data = inst.get_data(copy=False).view()  # a copy would be as large as the recording
+        data.flags.writeable = False
+    else:
+        data = inst.get_data(picks=rows, copy=False)
     if np.iscomplexobj(data):
         raise ValueError(
             f"{label} holds complex data (an analytic signal?); give real data, or the envelope of "
