@@ -108,7 +108,7 @@ def test_ceilings_and_halves_take_no_copy_of_all_trials():
     tracemalloc.stop()
     assert found.known
     assert found.identification["top-1"] == 1
-    assert peak < 0.6 * trials.nbytes
+    assert peak < 0.8 * trials.nbytes  # with what is imported on first use
 
 
 def test_decoding():
