@@ -11,9 +11,11 @@ from sklearn.base import BaseEstimator
 
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from .._torch import resolve_device, seeded_init
+from ..noise.trial_power import TrialPower
 from ..trials.scaled_tokens import ScaledTokens
 from .dit import CONDITIONINGS, POSITIONS, TOKENS, BrainDiT, check_size
 from .drawing import draw_whitened, mean_residuals
+from .gaussian import GaussianPart
 from .scheduler import PREDICTIONS, SCHEDULES, NoiseScheduler
 from .training import TrainingHistory, train_denoiser
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 N_TIMESTEPS = 1000  # of the forward process
 _LEAST_STEPS = 1500
-_PASSES = 12
+_PASSES = 120
 _EVALUATIONS = 20  # of a training; by default a quarter of them without a gain ends it
 _LEAST_BETWEEN = 100  # gradient steps
 _OF_NETWORK = (
@@ -35,15 +37,16 @@ _OF_NETWORK = (
 class Denoiser(BaseEstimator):
     r"""A diffusion transformer that draws what single trials do around the mean.
 
-    Residuals are whitened in space and time, :math:`x_0 = W r`, and a transformer [1]_ [2]_ learns
-    to denoise :math:`x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t}\,\epsilon`: it
-    predicts
+    Residuals are whitened in space and time, beside a mean half-way, so that strong directions
+    still stand out: :math:`x_0 \propto \Sigma^{1/4} W r`. A transformer [1]_ [2]_ learns to denoise
+    :math:`x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t}\,\epsilon`: it predicts
 
     .. math:: v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1 - \bar\alpha_t}\,x_0, \qquad
         \min_\theta E \lVert v_\theta(x_t, t, c) - v \rVert^2.
 
-    In whitened space a denoiser that returns zero *is* the Gaussian model, so training starts
-    there.
+    Beside a mean it is told the power of the trial, the scores of its log power on eight principal
+    components, and adds to what a Gaussian with that covariance predicts. So an untrained denoiser
+    *is* the Gaussian model, and training starts there.
 
     The constructor only stores what is asked for; it is given as ``noise`` to
     :class:`~mne_img2brain.DiffusionRegressor`, which fits it.
@@ -60,7 +63,7 @@ class Denoiser(BaseEstimator):
         Which of the brain-region and temporal embeddings place the response tokens.
     conditioning : "cross_attention" | "addition" | "concatenation", default "cross_attention"
         How image tokens reach the denoiser.
-    dropout : float, default 0.0
+    dropout : float, default 0.1
         Dropout in the network.
     schedule : "cosine" | "linear", default "cosine"
         Noise schedule.
@@ -74,8 +77,8 @@ class Denoiser(BaseEstimator):
         The part of the trials, by whole groups, that decides when training stops.
     max_iter : int | None, default None
         Gradient steps at most. ``None`` follows the number of trials: as many as show each trial
-        12 times, at least 1500. With 0 no transformer is trained.
-    batch_size : int, default 64
+        120 times, at least 1500. With 0 no transformer is trained.
+    batch_size : int, default 256
         Trials in one gradient step, and responses denoised at once.
     learning_rate, weight_decay, ema_decay : float, default 0.001, 0.05 and 0.999
         Of AdamW and of the exponential moving average of the weights.
@@ -124,14 +127,14 @@ class Denoiser(BaseEstimator):
         tokens: str = "region",
         position: str = "both",
         conditioning: str = "cross_attention",
-        dropout: float = 0.0,
+        dropout: float = 0.1,
         schedule: str = "cosine",
         prediction_type: str = "v",
         zero_terminal_snr: bool = True,
         whitening: str = "covariance",
         validation_fraction: float = 0.15,
         max_iter: int | None = None,
-        batch_size: int = 64,
+        batch_size: int = 256,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.05,
         ema_decay: float = 0.999,
@@ -168,6 +171,7 @@ class Denoiser(BaseEstimator):
         plan: "SplitPlan",
         whitener: "SubjectWhitener",
         *,
+        around_mean: bool = True,
         seed: int = 0,
         device: str = "auto",
         checkpoint: str | os.PathLike | None = None,
@@ -182,6 +186,8 @@ class Denoiser(BaseEstimator):
             ``validation`` chooses when to stop.
         whitener : SubjectWhitener
             Fitted on the residuals.
+        around_mean : bool, default True
+            Whether a mean was taken off: only then the power of ``data.y`` is that of noise.
         seed : int, default 0
             Of the initial weights and of the training noise.
         device : str, default "auto"
@@ -195,21 +201,25 @@ class Denoiser(BaseEstimator):
         """
         self.check_parameters()
         self.device_, self.whitener_, self.mean_weight_ = device, whitener, 1.0
-        self.scheduler_ = self._scheduler()
+        self.scheduler_, self.power_, scores = self._scheduler(), None, None
+        if around_mean and self.whitening == "covariance":
+            self.power_ = TrialPower()
+            scores = self.power_.fit(data.y, data.subject, np.random.default_rng(seed))
         self.architecture_ = {
             "n_times": data.y.shape[2],
             "regions": [int(region) for region in data.regions],
             "n_features": data.tokens.shape[2],
             **{name: getattr(self, name) for name in _OF_NETWORK},
             "patch_length": min(self.patch_length, data.y.shape[2]),
+            "n_power": 0 if self.power_ is None else self.power_.n_scores,
             "n_subjects": 0 if data.subject is None else int(data.subject.max()) + 1,
         }
         self.scaled_ = ScaledTokens.fit(data.tokens)
-        self._build(seed)
-        whitened = whitener.transform(data.y, data.subject).astype(np.float32, copy=False)
-        n_steps = self.steps_for(len(whitened))
+        self.network_ = self.build(self.architecture_, seed)
+        x0 = self.half_colour(whitener.transform(data.y, data.subject))
+        n_steps = self.steps_for(len(x0))
         self.history_ = self.train(
-            self.network_, whitened, data, plan, seed=seed, max_iter=n_steps,
+            self.network_, x0, scores, data, plan, seed=seed, max_iter=n_steps,
             eval_every=max(_LEAST_BETWEEN, n_steps // _EVALUATIONS),
             learning_rate=self.learning_rate, weight_decay=self.weight_decay,
             checkpoint=checkpoint,
@@ -218,14 +228,14 @@ class Denoiser(BaseEstimator):
         return self
 
     def train(
-        self, network: BrainDiT, whitened: np.ndarray, data: "TrialArrays", plan: "SplitPlan",
-        **options: Any,
+        self, network: BrainDiT, x0: np.ndarray, scores: np.ndarray | None, data: "TrialArrays",
+        plan: "SplitPlan", **options: Any,
     ) -> TrainingHistory:  # fmt: skip
         """Train a network of this denoiser on whitened residuals: its TrainingHistory."""
         tokens = self.scaled_.of(data.tokens)
         return train_denoiser(
-            network, whitened, tokens, image_index=data.image_index, scheduler=self.scheduler_,
-            token_mask=tokens.mask, subjects=data.subject, y_mask=data.y_mask,
+            network, x0, tokens, image_index=data.image_index, scheduler=self.scheduler_,
+            token_mask=tokens.mask, subjects=data.subject, power=scores, y_mask=data.y_mask,
             validation=plan.validation, batch_size=self.batch_size, ema_decay=self.ema_decay,
             condition_dropout=self.condition_dropout, n_iter_no_change=self.n_iter_no_change,
             interrupt=self.interrupt, device=resolve_device(self.device_), **options,
@@ -260,17 +270,34 @@ class Denoiser(BaseEstimator):
     def _scheduler(self) -> NoiseScheduler:
         """Return the forward process; parameters that do not go together are an error."""
         return NoiseScheduler(
-            N_TIMESTEPS,
-            schedule=self.schedule,
-            prediction_type=self.prediction_type,
+            N_TIMESTEPS, schedule=self.schedule, prediction_type=self.prediction_type,
             zero_terminal_snr=self.zero_terminal_snr,
-        )
+        )  # fmt: skip
 
-    def _build(self, seed: int = 0) -> None:
-        """Make an untrained denoiser on the device."""
+    @property
+    def _pooled(self) -> Any:
+        """The whitener that residuals of all subjects are half coloured by."""
+        return self.whitener_.pooled
+
+    def build(self, architecture: dict, seed: int = 0) -> BrainDiT:
+        """Make an untrained network on the device."""
         with seeded_init(seed):
-            self.network_ = BrainDiT(**self.architecture_)
-        self.network_.to(resolve_device(self.device_)).eval()
+            network = BrainDiT(**architecture)
+        if self.power_ is not None:
+            network.gaussian = GaussianPart(self._pooled, self.scheduler_)
+        return network.to(resolve_device(self.device_)).eval()
+
+    def half_colour(self, whitened: np.ndarray) -> np.ndarray:
+        """Return what the network is trained on, for white residuals, in float32."""
+        if self.power_ is not None:
+            whitened = self._pooled.half_colour(whitened)
+        return whitened.astype(np.float32, copy=False)
+
+    def residuals(self, x0: np.ndarray, subject: np.ndarray | None) -> np.ndarray:
+        """Return the residuals of what the network draws, in their unit."""
+        if self.power_ is not None:
+            x0 = self._pooled.half_whiten(x0)
+        return self.whitener_.inverse_transform(x0, subject)
 
     def mean(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         r"""Return the mean of the model's whitened residuals, in one pass.
@@ -289,7 +316,7 @@ class Denoiser(BaseEstimator):
         Returns
         -------
         array, shape (n_images, n_channels, n_times)
-            In whitened space.
+            As the network is trained: white, or half-white.
         """
         return mean_residuals(self, tokens, subject)
 
@@ -334,11 +361,11 @@ class Denoiser(BaseEstimator):
             if own_mean is not None:
                 drawn = drawn - own_mean[image]
             whose = None if subject is None else subject[image]
-            yield draws, self.whitener_.inverse_transform(drawn, whose)
+            yield draws, self.residuals(drawn, whose)
 
     def mean_response(self, own_mean: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Return what :meth:`mean` adds to the prediction, in the unit of the residuals."""
-        return self.whitener_.inverse_transform(self.mean_weight_ * own_mean, subject)
+        return self.residuals(self.mean_weight_ * own_mean, subject)
 
     @property
     def n_stored_trials(self) -> int:
@@ -367,10 +394,10 @@ class Denoiser(BaseEstimator):
         """Make a fitted model from what :meth:`get_state` returned."""
         self = cls.__new__(cls)
         weights = state.pop("weights", None)
-        self.__dict__.update(state)
+        self.__dict__.update({"power_": None, **state})  # of before power: white residuals
         if weights is not None:
             check_size(self.architecture_, weights)
-            self._build()
+            self.network_ = self.build(self.architecture_)
             self.network_.load_state_dict({k: torch.as_tensor(v) for k, v in weights.items()})
         return self
 

@@ -11,6 +11,7 @@ from torch import nn
 from .._parameters import check_given
 from .blocks import Block, KeyValue
 from .embedding import Patches, Position, TimestepEmbedding
+from .gaussian import GaussianPart
 
 CONDITIONINGS = ("cross_attention", "addition", "concatenation")
 POSITIONS = ("both", "region", "time", "none")
@@ -97,6 +98,7 @@ class BrainDiT(nn.Module):
         timestep's embedding; or as further tokens of self-attention.
     position: which embeddings place response tokens.
     tokens: whether a token spans a region or one sensor; the latter is many times as costly.
+    n_power: how many scores of a trial's power the timestep's embedding is joined by; 0 for none.
     n_subjects: subjects with an embedding of their own; 0 for none.
     n_adapted: how many of these, the last ones, do not count in the average subject.
     dropout: dropout of every branch.
@@ -121,6 +123,7 @@ class BrainDiT(nn.Module):
         conditioning: str = "cross_attention",
         position: str = "both",
         tokens: str = "region",
+        n_power: int = 0,
         n_subjects: int = 0,
         n_adapted: int = 0,
         dropout: float = 0.0,
@@ -143,6 +146,12 @@ class BrainDiT(nn.Module):
             self.patches.n_regions, self.patches.n_patches, hidden_size, position
         )
         self.timestep = TimestepEmbedding(hidden_size)
+        self.power: Any = None
+        if n_power:
+            self.power = nn.Sequential(
+                nn.Linear(n_power, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
+            )
+        self.gaussian: GaussianPart | None = None  # what is added to what the network says
         self.n_average = n_subjects - n_adapted
         self.subject: Any = nn.Embedding(n_subjects, hidden_size) if n_subjects else None
         if self.subject is not None:
@@ -188,6 +197,7 @@ class BrainDiT(nn.Module):
         timestep: torch.Tensor,
         condition: Condition,
         subject: torch.Tensor | None = None,
+        power: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Denoise.
 
@@ -196,9 +206,10 @@ class BrainDiT(nn.Module):
         condition: one image per response.
         subject (n_batch,) | None: whose response; ``None`` is the average of the subjects'
             embeddings.
+        power (n_batch, n_power) | None: scores of the trial's power; ``None`` are zeros, the mean.
         Returns (n_batch, n_channels, n_times).
         """
-        h, time, mask = self._prepare(x, timestep, condition, subject)  # (b, n, h), (b, h)
+        h, time, mask = self._prepare(x, timestep, condition, subject, power)  # (b, n, h), (b, h)
         n_response = h.shape[1] - (
             condition.tokens.shape[1] if self.conditioning == "concatenation" else 0
         )
@@ -208,7 +219,8 @@ class BrainDiT(nn.Module):
         h = h[:, -n_response:]  # (b, region x patch, h)
         shift, scale = self.modulation(time)[:, None].chunk(2, dim=2)  # (b, 1, h)
         h = torch.addcmul(shift, self.norm(h), 1 + scale)  # (b, region x patch, h)
-        return self.patches.project(h)  # (b, channel, time)
+        output = self.patches.project(h)  # (b, channel, time)
+        return output if self.gaussian is None else output + self.gaussian(x, timestep)
 
     def average_subject(self) -> torch.Tensor:
         """Return the mean embedding of the subjects of the training: (hidden_size,)."""
@@ -221,6 +233,7 @@ class BrainDiT(nn.Module):
         timestep: torch.Tensor,
         condition: Condition,
         subject: torch.Tensor | None,
+        power: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Embed responses, timestep and subject; say which keys are real."""
         h = self.position(self.patches.embed(x))  # (b, region x patch, h)
@@ -228,6 +241,9 @@ class BrainDiT(nn.Module):
         if self.subject is not None:
             whose = self.average_subject() if subject is None else self.subject(subject)
             time = time + whose
+        if self.power is not None:
+            scores = time.new_zeros(1, self.power[0].in_features) if power is None else power
+            time = time + self.power(scores)
         if self.conditioning == "addition":
             return h, F.silu(time + condition.pooled()), None
         mask = condition.mask  # (b, t)
@@ -272,7 +288,8 @@ def check_size(architecture: dict, weights: dict[str, np.ndarray]) -> None:
     for name, size in architecture.items():
         largest = size if isinstance(size, int) else np.max(size) if name == "regions" else 0
         if largest > n_numbers or (
-            name in ("n_features", "n_subjects", "patch_length") and largest * hidden > n_numbers
+            name in ("n_features", "n_power", "n_subjects", "patch_length")
+            and largest * hidden > n_numbers
         ):
             raise ValueError(f"a denoiser with {name}={largest} and {n_numbers} weights")
     if architecture["n_layers"] * hidden**2 > n_numbers:

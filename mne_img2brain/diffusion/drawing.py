@@ -43,12 +43,12 @@ def _mean_of_draws(
 ) -> np.ndarray:
     """Average draws from noise that is the same for every image: in whitened space."""
     rng = np.random.default_rng(0)
-    start = rng.standard_normal((n_draws, *denoiser.shape_), dtype=np.float32)
+    start = rng.standard_normal((2, n_draws, *denoiser.shape_), dtype=np.float32)
     image = np.repeat(np.arange(len(tokens)), n_draws)
     means = np.zeros((len(tokens), *denoiser.shape_), dtype=np.float32)
 
     def noise(draws: np.ndarray, step: int) -> np.ndarray:
-        return start[draws % n_draws]
+        return start[step, draws % n_draws]
 
     for draws, drawn in draw_whitened(denoiser, tokens, image, noise, subject, 50, "ddim"):
         np.add.at(means, image[draws], drawn / n_draws)
@@ -76,16 +76,22 @@ def draw_whitened(
             for rows in _batches(last - first, denoiser.batch_size):
                 draws = first + rows
                 given = torch.as_tensor(image_index[draws] - images[0], device=device)
+                start = torch.as_tensor(noise(draws, 0), device=device)
+                power = None
+                if denoiser.power_ is not None:
+                    numbers = noise(draws, 1).reshape(len(draws), -1)
+                    power = torch.as_tensor(denoiser.power_.draw(numbers), device=device)
+                whose = _rows(subject, image_index[draws], device)
                 call = _guide(
-                    network, condition[given], nothing[torch.zeros_like(given)],
-                    _rows(subject, image_index[draws], device), guidance_scale,
+                    network, condition[given], nothing[torch.zeros_like(given)], whose, power,
+                    guidance_scale,
                 )  # fmt: skip
 
                 def later(step: int, draws: np.ndarray = draws) -> torch.Tensor:
                     return torch.as_tensor(noise(draws, step + 1), device=device)
 
                 x = SOLVERS[solver](
-                    call, torch.as_tensor(noise(draws, 0), device=device), denoiser.scheduler_,
+                    call, start, denoiser.scheduler_,
                     timesteps, eta=eta, noise=later if eta > 0 else None,
                 )  # fmt: skip
                 yield draws, x.cpu().numpy()
@@ -104,18 +110,19 @@ def _guide(
     of_image: "Condition",
     of_nothing: "Condition",
     subject: torch.Tensor | None,
+    power: torch.Tensor | None,
     guidance_scale: float,
 ) -> Callable:
     """Return a network as a callable of noisy responses and timestep, guided."""
     if guidance_scale == 1:
-        return lambda x, timestep: network(x, timestep, of_image, subject)
+        return lambda x, timestep: network(x, timestep, of_image, subject, power)
     condition = of_image.join(of_nothing)
-    subjects = None if subject is None else torch.cat([subject, subject])
+    further = [None if one is None else torch.cat([one, one]) for one in (subject, power)]
 
     def both(x: torch.Tensor, timestep: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Denoise with and without the image, in one call."""
         doubled = torch.cat([x, x]), torch.cat([timestep, timestep])
-        return network(*doubled, condition, subjects).chunk(2)
+        return network(*doubled, condition, *further).chunk(2)
 
     return guided(both, guidance_scale)
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from .._torch import accelerated, rows_on
+from ..noise.trial_power import BLUR
 
 if TYPE_CHECKING:
     from ..trials.scaled_tokens import ScaledTokens
@@ -33,12 +34,13 @@ class Loss:
         *,
         token_mask: np.ndarray | None,
         subjects: np.ndarray | None,
+        power: np.ndarray | None = None,
         y_mask: np.ndarray | None,
         device: torch.device,
     ) -> None:
         self.model, self.scheduler, self.device = model, scheduler, device
         self.image_index, self.token_mask = image_index, token_mask
-        self.subjects, self.y_mask = subjects, y_mask
+        self.subjects, self.power, self.y_mask = subjects, power, y_mask
         self.network = accelerated(model, reduced=True)
         self.x0_of, self.tokens_of = rows_on(device, x0), rows_on(device, tokens)
 
@@ -48,17 +50,20 @@ class Loss:
         timestep: torch.Tensor,
         noise: torch.Tensor,
         drop: np.ndarray | None = None,
+        blur: np.ndarray | None = None,
     ) -> torch.Tensor:
         """Return the mean error of some trials: a tensor without dimensions.
 
+        blur (n_rows, n_power): what is added to the scores of their power.
         drop (n_rows,): which of them are denoised without their image.
         """
         images, where = np.unique(self.image_index[rows], return_inverse=True)
         mask = None if self.token_mask is None else torch.as_tensor(self.token_mask[images])
-        condition = self.model.encode_condition(self.tokens_of(images), mask)
-        if drop is not None and drop.any():
-            condition = condition.join(self.model.null_condition())
-            where = np.where(drop, len(images), where)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            condition = self.model.encode_condition(self.tokens_of(images), mask)
+            if drop is not None and drop.any():
+                condition = condition.join(self.model.null_condition())
+                where = np.where(drop, len(images), where)
         condition = condition[torch.as_tensor(where, device=self.device)]
         clean, noise, timestep = self.x0_of(rows), noise.to(self.device), timestep.to(self.device)
         noisy = self.scheduler.add_noise(clean, noise, timestep)
@@ -67,7 +72,10 @@ class Loss:
             if self.subjects is None
             else torch.as_tensor(self.subjects[rows], device=self.device)
         )
-        output = self.network(noisy, timestep, condition, whose)
+        power = None
+        if self.power is not None and blur is not None:
+            power = torch.as_tensor(self.power[rows] + blur, device=self.device)
+        output = self.network(noisy, timestep, condition, whose, power)
         error = (output - self.scheduler.target(clean, noise, timestep)).square()
         if self.y_mask is None:
             return error.mean()
@@ -85,6 +93,7 @@ class Batches:
 
     rows (n_trials,): the trials.
     shape: ``(n_channels, n_times)``.
+    n_power: scores of their power that are blurred.
     order: trials still to come, as a checkpoint remembers it.
     """
 
@@ -97,13 +106,15 @@ class Batches:
         condition_dropout: float,
         rng: np.random.Generator,
         device: torch.device,
+        n_power: int = 0,
     ) -> None:
+        self.n_power = n_power
         self.rows, self.size, self.shape = rows, size, shape
         self.n_timesteps, self.condition_dropout = n_timesteps, condition_dropout
         self.rng, self.order, self.normal = rng, np.empty(0, np.intp), _Normal(rng, device)
 
-    def take(self) -> tuple[np.ndarray, torch.Tensor, torch.Tensor, np.ndarray]:
-        """Return the next trials, their timesteps and noise, and which are without an image."""
+    def take(self) -> tuple[np.ndarray, torch.Tensor, torch.Tensor, np.ndarray, np.ndarray]:
+        """Return the next trials, timesteps, noise, which are without an image, and their blur."""
         rng = self.rng
         if len(self.order) < self.size:
             self.order = np.concatenate([self.order, rng.permutation(self.rows)])
@@ -112,7 +123,8 @@ class Batches:
         uniform = (rng.permutation(len(rows)) + rng.random(len(rows))) / len(rows)
         timestep = torch.as_tensor((uniform * self.n_timesteps).astype(np.int64))
         noise = self.normal((len(rows), *self.shape))
-        return rows, timestep, noise, rng.random(len(rows)) < self.condition_dropout
+        drop = rng.random(len(rows)) < self.condition_dropout
+        return rows, timestep, noise, drop, _blur(rng, len(rows), self.n_power)
 
 
 class HeldOut:
@@ -124,6 +136,7 @@ class HeldOut:
         rng: np.random.Generator,
         shape: tuple[int, ...],
         scheduler: "NoiseScheduler",
+        n_power: int = 0,
     ) -> None:
         if len(rows) > _MAX_VALIDATION:
             rows = np.sort(rng.choice(rows, _MAX_VALIDATION, replace=False))
@@ -137,16 +150,22 @@ class HeldOut:
             torch.as_tensor(rng.standard_normal((len(rows), *shape), dtype=np.float32))
             for _ in self.timesteps
         ]
+        self.blur = _blur(rng, len(rows), n_power)
 
-    def loss(self, loss_of: Loss, processes: "Processes", size: int = 64) -> float:
+    def loss(self, loss_of: Loss, processes: "Processes", size: int = 256) -> float:
         """Return the mean loss over trials, the same in all processes."""
         total = torch.zeros(1, dtype=torch.float64)
         parts = itertools.product(range(len(self.noise)), range(0, len(self.rows), size))
         for k, start in itertools.islice(parts, processes.rank, None, processes.count):
             part = slice(start, start + size)
-            rows = self.rows[part]
-            total += float(loss_of(rows, self.timesteps[k][part], self.noise[k][part])) * len(rows)
+            given = self.timesteps[k][part], self.noise[k][part], None, self.blur[part]
+            total += float(loss_of(self.rows[part], *given)) * len(given[0])
         return float(processes.add(total)) / (len(self.noise) * len(self.rows))
+
+
+def _blur(rng: np.random.Generator, n: int, n_power: int) -> np.ndarray:
+    """Return what scores of power are blurred by."""
+    return BLUR * rng.standard_normal((n, n_power), dtype=np.float32)
 
 
 class _Normal:

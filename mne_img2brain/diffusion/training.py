@@ -56,6 +56,7 @@ def train_denoiser(
     scheduler: "NoiseScheduler",
     token_mask: np.ndarray | None = None,
     subjects: np.ndarray | None = None,
+    power: np.ndarray | None = None,
     y_mask: np.ndarray | None = None,
     validation: np.ndarray | None = None,
     max_iter: int = 1500,
@@ -87,6 +88,7 @@ def train_denoiser(
     tokens (n_images, n_tokens, n_features): anything that gives finite float32 for an array of
         rows.
     token_mask (n_images, n_tokens) | None: which tokens are real.
+    power (n_trials, n_power) | None: scores of the power of each trial.
     validation (n_trials,) | None: the trials held out. ``None`` trains for ``max_iter`` steps.
     max_iter: gradient steps at most; 0 leaves the denoiser as it is.
     learning_rate: peak rate of AdamW; a linear warm-up, then a cosine to zero.
@@ -118,12 +120,16 @@ def train_denoiser(
     place = torch.device(device)
     loss_of = Loss(
         model, x0, tokens, image_index, scheduler, token_mask=token_mask, subjects=subjects,
-        y_mask=y_mask, device=place,
+        power=power, y_mask=y_mask, device=place,
     )  # fmt: skip
-    judge = HeldOut(np.flatnonzero(held), rng, x0.shape[1:], scheduler) if held.any() else None
+    n_power = 0 if power is None else power.shape[1]
+    judge = None
+    if held.any():
+        judge = HeldOut(np.flatnonzero(held), rng, x0.shape[1:], scheduler, n_power)
     batches = Batches(
-        train_rows, batch_size, x0.shape[1:], scheduler.n_timesteps, condition_dropout, rng, place
-    )
+        train_rows, batch_size, x0.shape[1:], scheduler.n_timesteps, condition_dropout, rng, place,
+        n_power,
+    )  # fmt: skip
     optimizer = _optimizer(model, learning_rate, weight_decay)
     average = copy.deepcopy(model).eval()
     history, keep = TrainingHistory(), None
@@ -135,7 +141,7 @@ def train_denoiser(
             "n_iter_no_change": n_iter_no_change,
             "scheduler": {name: str(value) for name, value in vars(scheduler).items()},
         }  # fmt: skip
-        arrays = [x0, image_index, token_mask, subjects, y_mask, held]
+        arrays = [x0, image_index, token_mask, subjects, power, y_mask, held]
         images = np.arange(image_index.max() + 1)
         given = (tokens[images[start : start + 256]] for start in range(0, len(images), 256))
         identity = identify(settings, model, itertools.chain(arrays, given))
@@ -173,10 +179,10 @@ def train_denoiser(
         for i in steps if processes.rank else progress_bar(steps, "Training the denoiser"):
             if keep is not None and keep.due():
                 note(done=False)
-            rows, timestep, noise, drop = batches.take()
+            rows, timestep, noise, drop, blur = batches.take()
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * _rate(i, max_iter)
-            loss = loss_of(rows[own], timestep[own], noise[own], drop[own])
+            loss = loss_of(rows[own], timestep[own], noise[own], drop[own], blur[own])
             loss = loss_of.share(rows, own) * loss
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -258,7 +264,10 @@ def _optimizer(model: "BrainDiT", learning_rate: float, weight_decay: float) -> 
         is_matrix = parameter.ndim > 1 and not any(vector in name for vector in vectors)
         (matrices if is_matrix else others).append(parameter)
     groups: list[dict] = [{"params": matrices, "weight_decay": weight_decay}, {"params": others}]
-    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
+    fused = next(model.parameters()).device.type == "cuda"
+    return torch.optim.AdamW(
+        groups, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.99), fused=fused
+    )
 
 
 def _rate(i: int, max_iter: int) -> float:

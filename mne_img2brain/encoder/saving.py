@@ -79,6 +79,7 @@ _HOMES = {
     "ScaleWhitener": "mne_img2brain.noise.whitening",
     "ScaledTokens": "mne_img2brain.trials.scaled_tokens",
     "SensorsAndTimes": "mne_img2brain.encoder.any_regressor",
+    "TrialPower": "mne_img2brain.noise.trial_power",
     "SpaceTimeWhitener": "mne_img2brain.noise.whitening",
     "SpatialLayer": "mne_img2brain.mean.spatial_layer",
     "StandardScaler": "sklearn.preprocessing",

@@ -155,7 +155,8 @@ def judge(
     if only and structure in ("kronecker", "separate"):
         return [0.0], [0.0]
     aim = target_covariance(train, structure, target, stationary)
-    _, inverse = roots(aim)
+    values, vectors = spectrum(aim)
+    inverse = (vectors / np.sqrt(values)[:, None]) @ vectors.mT
     determinant = 2 * float(np.sum(np.linalg.slogdet(inverse)[1]))
     if structure in ("kronecker", "separate"):
         square = _variance(test).ravel() * np.square(inverse).ravel()
@@ -191,10 +192,8 @@ def _spectrum(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.concatenate([values, zeros]), np.concatenate([square, zeros + rest])
 
 
-def roots(covariance: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return symmetric roots and inverse roots: two arrays, shape (n_blocks, size, size)."""
+def spectrum(covariance: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues (n_blocks, size), above zero, and vectors (n_blocks, size, size)."""
     values, vectors = np.linalg.eigh(covariance)
     largest = values.max(initial=0.0)
-    floor = 1e-3 * _RANK * largest if largest else 1.0
-    sd = np.sqrt(np.maximum(values, floor))[:, None]
-    return (vectors * sd) @ vectors.mT, (vectors / sd) @ vectors.mT
+    return np.maximum(values, 1e-3 * _RANK * largest if largest else 1.0), vectors

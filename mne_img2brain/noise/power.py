@@ -88,7 +88,8 @@ class InducedPower:
         n_units = len(np.unique(unit))
         if n_units < _LEAST_UNITS:
             return residuals
-        components, logs = _log_power(residuals, subject, np.random.default_rng(seed))
+        scale, found, logs = measure_log_power(residuals, subject, np.random.default_rng(seed))
+        components = [(filters / scale, patterns * scale) for filters, patterns in found]
         n_scores = min(_MOST_SCORES, n_units // 10, len(logs), logs[0].size)
         axes = randomized_svd(logs.reshape(len(logs), -1), n_scores, random_state=0)[2]
         logger.info("Log power of rhythms is regressed on the images too.")
@@ -226,36 +227,51 @@ class InducedPower:
         return residuals
 
 
-def _log_power(
+def measure_log_power(
     residuals: np.ndarray | LazyTrials, subject: np.ndarray | None, rng: np.random.Generator
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """Return filters and patterns of each band, and the log power of all tiles.
-
-    Logs have the shape (n_trials, n_components, n_tiles) and are centred subject by subject.
-    """
-    bands, size = tiles_of(residuals.shape[2]).bands, residuals[0].size
+) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Return the unit of each sensor, filters and patterns of each band in it, and log power."""
+    size = residuals[0].size
     most = max(2 * _LEAST_UNITS, _MAX_VALUES // size)
     some = residuals[np.sort(rng.permutation(len(residuals))[:most])]
     scale = np.sqrt(np.mean(np.square(some), axis=(0, 2)))[:, None]
-    unit = np.where(scale > 0, scale, 1.0)  # a silent channel has no part in a pattern
+    unit = np.where(scale > 0, scale, 1.0)
+    bands = tiles_of(residuals.shape[2]).bands
     found = rhythm_components((some / unit).astype(np.float32), bands, _MOST_COMPONENTS)
+    # a silent channel has no part in a pattern
+    found = [(filters, np.where(scale > 0, patterns, 0.0)) for filters, patterns in found]
+    return unit, found, log_power(residuals, unit, [filters for filters, _ in found], subject)
+
+
+def log_power(
+    residuals: np.ndarray | LazyTrials,
+    unit: np.ndarray,
+    filters: list[np.ndarray],
+    subject: np.ndarray | None,
+) -> np.ndarray:
+    """Return the log power of all tiles, centred subject by subject.
+
+    unit (n_channels, 1): what residuals are divided by.
+    filters (n_channels, n_components): of each band.
+    Returns (n_trials, n_components, n_tiles).
+    """
+    bands = tiles_of(residuals.shape[2]).bands
     n_tiles = sum(band.windows.shape[1] for band in bands)
-    logs = np.empty((len(residuals), found[0][0].shape[1], n_tiles), np.float32)
+    logs = np.empty((len(residuals), filters[0].shape[1], n_tiles), np.float32)
 
     def measure(rows: slice) -> None:
         trials = (residuals[rows] / unit).astype(np.float32)
         parts = [
-            band.power(filters.T.astype(np.float32) @ trials)
-            for band, (filters, _) in zip(bands, found, strict=True)
+            band.power(one.T.astype(np.float32) @ trials)
+            for band, one in zip(bands, filters, strict=True)
         ]
         logs[rows] = np.log(np.maximum(np.concatenate(parts, axis=2), _FLOOR))
 
-    in_threads(measure, _batches(len(residuals), size))
+    in_threads(measure, _batches(len(residuals), residuals[0].size))
     for one in [None] if subject is None else np.unique(subject):
         own = slice(None) if one is None else subject == one
         logs[own] -= logs[own].mean(axis=0)
-    # in the unit of the residuals
-    return [(filters / unit, patterns * scale) for filters, patterns in found], logs
+    return logs
 
 
 def _batches(n: int, size: int) -> list[slice]:

@@ -18,8 +18,8 @@ from .covariance import (
     judge,
     list_candidates,
     raise_eigenvalues,
-    roots,
     sample_covariance,
+    spectrum,
     stationary_covariance,
     target_covariance,
 )
@@ -28,6 +28,9 @@ __all__ = ["ScaleWhitener", "SpaceTimeWhitener"]
 
 _MAX_VALUES = 10**8  # numbers of the trials that a covariance is estimated from: 800 MB
 _MIN_REPEATED = 0.25  # degrees of freedom per trial that show the SD within images
+# Trials for each dimension of a block from which its sample covariance is taken as it is: what a
+# target lends it is as likely as what it has, and draws are told from trials by it.
+_PER_DIMENSION = 20
 _MOST_SD = 1.03  # of residuals, against that within images
 
 
@@ -99,7 +102,8 @@ class SpaceTimeWhitener:
     ``"separate"``, and for ``"full"`` also ``"time_wise"``, ``"space_wise"`` and the covariance
     that is stationary, the same for all pairs of times of equal distance. Structure, target and
     :math:`\rho` are those of the highest Gaussian likelihood on a quarter of the images,
-    left out for that; the covariance is then estimated on all.
+    left out for that; the covariance is then estimated on all, and is :math:`S` itself where there
+    are 20 trials for each of its dimensions.
 
     structure: ``"auto"`` chooses.
     seed: which images are left out, and of very many trials which are used.
@@ -188,12 +192,13 @@ class SpaceTimeWhitener:
             if best[1] is None or score > best[0]:
                 best = (score, structure, target, weight)
         _, self.structure_, self.target_, weight = best
-        self.weight_ = float(weight)
+        enough = _PER_DIMENSION * into_blocks(z[:1], self.structure_).shape[2]
+        self.weight_ = float(weight) if len(z) < enough else 1.0
         covariance = self.weight_ * sample_covariance(z, self.structure_) if self.weight_ else 0.0
         if self.weight_ < 1:
             aim = target_covariance(z, self.structure_, self.target_, toeplitz and toeplitz[1])
             covariance = covariance + (1 - self.weight_) * aim
-        self.root_, self.inverse_root_ = roots(covariance)
+        self.values_, self.vectors_ = spectrum(covariance)
         logger.info(
             f"Covariance of the residuals: {self.structure_}, weight {self.weight_:.3g} of the "
             f"sample against {self.target_}, rank {self.rank_} of {np.prod(self.shape_)}."
@@ -221,7 +226,7 @@ class SpaceTimeWhitener:
         Returns (n_trials, n_channels, n_times): white within the subspace of the data, zero
             outside.
         """
-        return self._multiply(residuals, self.inverse_root_, 1 / self.scale_)
+        return self._multiply(residuals, self.values_**-0.5, 1 / self.scale_)
 
     def inverse_transform(self, whitened: np.ndarray) -> np.ndarray:
         """Colour.
@@ -230,7 +235,21 @@ class SpaceTimeWhitener:
             of the data is lost.
         Returns (n_trials, n_channels, n_times): in the unit of the residuals.
         """
-        return self._multiply(whitened, self.root_, after=self.scale_)
+        return self._multiply(whitened, self.values_**0.5, after=self.scale_)
+
+    @property
+    def half_variance(self) -> np.ndarray:
+        """Variance of each eigenvector's part of half-white residuals: (n_blocks, size)."""
+        root = np.sqrt(self.values_)
+        return root / root.mean()
+
+    def half_colour(self, whitened: np.ndarray) -> np.ndarray:
+        r"""Return half-white residuals, :math:`\propto \Sigma^{1/4} w`: strong parts stand out."""
+        return self._multiply(whitened, np.sqrt(self.half_variance))
+
+    def half_whiten(self, half_white: np.ndarray) -> np.ndarray:
+        """Undo :meth:`half_colour`."""
+        return self._multiply(half_white, 1 / np.sqrt(self.half_variance))
 
     def colour(self, noise: np.ndarray) -> np.ndarray:
         """Turn white noise into residuals.
@@ -265,16 +284,16 @@ class SpaceTimeWhitener:
     def _multiply(
         self,
         values: np.ndarray | LazyTrials,
-        matrices: np.ndarray,
+        gains: np.ndarray,
         before: float | np.ndarray = 1.0,
         after: float | np.ndarray = 1.0,
     ) -> np.ndarray:
-        """Apply a symmetric matrix that is given in blocks over components, and two scales."""
+        """Multiply the eigenvectors' parts by gains (n_blocks, size), and all by two scales."""
         result = np.empty(np.shape(values), np.result_type(values.dtype, np.float32))
         for rows in _batches(len(values), max(1, 10**7 // max(1, values[0].size))):
             z = self.space_.T @ (values[rows] * before) @ self.time_
-            blocks = into_blocks(z, self.structure_) @ matrices
-            z = from_blocks(blocks, self.structure_, z.shape)
+            blocks = (into_blocks(z, self.structure_) @ self.vectors_) * gains[:, None]
+            z = from_blocks(blocks @ self.vectors_.mT, self.structure_, z.shape)
             result[rows] = self.space_ @ z @ self.time_.T * after
         return result
 
@@ -291,6 +310,10 @@ class SpaceTimeWhitener:
         self = cls()
         vars(self).update(state)
         self.shape_ = tuple(self.shape_)
+        if "root_" in state:  # encoders of before eigenvalues were kept
+            values, self.vectors_ = np.linalg.eigh(vars(self).pop("root_"))
+            self.values_ = values**2
+            vars(self).pop("inverse_root_")
         return self
 
 

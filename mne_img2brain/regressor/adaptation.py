@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .._log import logger
-from .._torch import seed_from, seeded_init
+from .._torch import seed_from
 from ..diffusion import BrainDiT, Denoiser
 from ..noise.by_subject import SubjectWhitener
 from ..noise.whitening import SpaceTimeWhitener
@@ -61,9 +61,10 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
         mean.parts_.append(part)
         return code
     own = None if own is None else own.without_trials(gaussian=False)
-    data = dataclasses.replace(data, y=_whiten(whitener, own, residuals))
+    scores = None if noise.power_ is None else noise.power_.scores(residuals)
+    data = dataclasses.replace(data, y=noise.half_colour(_whiten(whitener, own, residuals)))
     network, architecture = _train_embedding(
-        noise, data, plan, code, min(asked.steps_for(len(data.y)), _MOST_ITERATIONS),
+        noise, data, scores, plan, code, min(asked.steps_for(len(data.y)), _MOST_ITERATIONS),
         int(rng.integers(2**31)),
     )  # fmt: skip
     mean.parts_.append(part)
@@ -78,18 +79,18 @@ def _whiten(
     """Whiten the residuals of a subject that is not yet one of the whitener's."""
     whitener = copy.copy(shared)
     whitener.own = [own]
-    return whitener.transform(residuals, np.zeros(len(residuals), int)).astype(np.float32)
+    return whitener.transform(residuals, np.zeros(len(residuals), int))
 
 
 def _train_embedding(
-    noise: Denoiser, data: TrialArrays, plan: SplitPlan, code: int, max_iter: int, seed: int
-) -> tuple[BrainDiT, dict]:
+    noise: Denoiser, data: TrialArrays, scores: np.ndarray | None, plan: SplitPlan, code: int,
+    max_iter: int, seed: int,
+) -> tuple[BrainDiT, dict]:  # fmt: skip
     """Return a network with one more subject, whose embedding alone was trained."""
     architecture = dict(noise.architecture_)
     architecture["n_subjects"] = code + 1
     architecture["n_adapted"] = architecture.get("n_adapted", 0) + 1
-    with seeded_init(seed):
-        network = BrainDiT(**architecture)
+    network = noise.build(architecture, seed)
     state = {name: value.cpu() for name, value in noise.network_.state_dict().items()}
     known = state.get("subject.weight", torch.zeros(0, architecture["hidden_size"]))
     start = known.new_zeros(1, known.shape[1])
@@ -103,6 +104,7 @@ def _train_embedding(
     history = noise.train(
         network,
         np.asarray(data.y),
+        scores,
         data,
         plan,
         max_iter=max_iter,

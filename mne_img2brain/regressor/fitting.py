@@ -1,6 +1,7 @@
 """How a DiffusionRegressor is fitted: the mean, power, and what draws single trials."""
 
 import dataclasses
+import math
 from numbers import Integral
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from .._parameters import Integer, check_parameters
 from .._torch import resolve_device, seed_from
 from ..diffusion import Denoiser, kept_seed
 from ..diffusion.processes import Processes
-from ..diffusion.selection import LEAST_TRIALS, NoiseSummary, compare_draws
+from ..diffusion.selection import LEAST_TRIALS, MOST_VALUES, NoiseSummary, compare_draws
 from ..mean.conditional_mean import ConditionalMean
 from ..metrics.cross_validated import images_at_fault
 from ..noise.by_subject import SubjectWhitener
@@ -110,10 +111,19 @@ def _choose_noise(
     )
     needed = regressor.mean is None  # there is nothing else that knows the image
     if denoiser.max_iter is None and not _trains(denoiser, regressor, data):
-        summary.reason = f"not trained on fewer than {LEAST_TRIALS:,} trials unless max_iter asks"
+        summary.reason = (
+            f"not trained on fewer than {LEAST_TRIALS:,} trials unless max_iter asks"
+            if len(data.y) < LEAST_TRIALS
+            else "not trained on so many trials without a GPU unless max_iter asks"
+        )
+    elif denoiser.max_iter is None and not needed and not noise.n_stored_trials:
+        summary.reason = "not trained, since trials differ no more than draws of one Gaussian"
     elif _trains(denoiser, regressor, data):
         start = perf_counter()
-        denoiser.fit(data, plan, noise, seed=seed, device=regressor.device, checkpoint=checkpoint)
+        denoiser.fit(
+            data, plan, noise, around_mean=not needed, seed=seed, device=regressor.device,
+            checkpoint=checkpoint,
+        )  # fmt: skip
         summary.n_iter = denoiser.history_.iterations[-1]
         if denoiser.history_.best_iter == 0:
             summary.reason = "it did not lower the loss on images held out"
@@ -130,8 +140,12 @@ def _choose_noise(
 
 def _trains(denoiser: Denoiser, regressor: "DiffusionRegressor", data: TrialArrays) -> bool:
     """Tell whether the transformer is trained: where asked for, needed, or likely to help."""
+    if denoiser.max_iter is None and regressor.mean is not None:
+        on_cpu = resolve_device(regressor.device).type == "cpu"
+        most = MOST_VALUES if on_cpu else np.inf
+        return len(data.y) >= LEAST_TRIALS and math.prod(data.y.shape) <= most
     if denoiser.max_iter is None:
-        return regressor.mean is None or len(data.y) >= LEAST_TRIALS
+        return True
     return denoiser.max_iter > 0
 
 

@@ -56,8 +56,8 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         draws by their covariance and the gains of rhythms, and classifiers notice more often.
     max_iter : int | None, default None
         Gradient steps of the transformer at most; ``None`` leaves them to ``noise``; where that
-        leaves them open too, no transformer is trained beside a mean on fewer than 30,000 trials:
-        with 16,000 it was no better than power and clusters. With 0 there is none.
+        leaves them open too, none is trained beside a mean on fewer than 8,000 trials, and
+        without a GPU on more than 2**24 numbers of trials. With 0 there is none.
     n_folds : int, default 5
         Folds of the out-of-fold residuals.
     min_images : int, default 10
@@ -154,6 +154,8 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         own = set(cls().get_params(deep=False))
         network = {
             "whitening": "scale",
+            "dropout": 0.0,
+            "batch_size": 64,
             "schedule": "linear",
             "prediction_type": "noise",
             "zero_terminal_snr": False,

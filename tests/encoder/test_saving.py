@@ -21,7 +21,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from small_regressors import make_regressor
+from small_regressors import keep_transformers, make_regressor
 
 from mne_img2brain import Denoiser, GaborEmbedder, ImageToBrainEncoder, read_encoder
 from mne_img2brain import _files as files
@@ -600,6 +600,7 @@ KINDS = {
     "kernel mean": (make_regressor(KernelMeanRegressor(), max_iter=0), 20, False),
     "gaussian": (make_regressor(Ridge(), noise="gaussian"), 60, False),
     "transformer": (make_regressor(None, **SMALL), 20, False),
+    "beside a mean": (make_regressor(Ridge(), **SMALL), 20, True),
     "scaled": (make_regressor(None, **SMALL, whitening="scale"), 20, False),
     "paper": (make_regressor(None, **SMALL, zero_terminal_snr=False, prediction_type="noise",
                              conditioning="addition"), 20, False),
@@ -616,8 +617,9 @@ KINDS = {
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_whatever_can_be_fitted_is_saved(tmp_path):
+def test_whatever_can_be_fitted_is_saved(tmp_path, monkeypatch):
     """Each kind of mean and noise; the table names no class that none of them is made of."""
+    keep_transformers(monkeypatch)
     tokens, epochs = of_many_kinds()
     named = set()
     for name, (regressor, n_images, subjects) in KINDS.items():

@@ -204,3 +204,32 @@ def test_what_only_draws_has_no_covariance(rng):
     assert not hasattr(drawing, "root_")
     few = SpaceTimeWhitener(draws_only=True).fit(noise[:40])
     np.testing.assert_allclose(few.inverse_transform(few.transform(white)), white, atol=1e-10)
+
+
+@pytest.mark.parametrize("structure", ["kronecker", "separate", "time_wise", "space_wise", "full"])
+def test_half_white_residuals_have_the_variance_they_say(rng, structure):
+    noise = np.cumsum(rng.standard_normal((3000, 3, 12)), axis=2) * np.array([1, 2, 3])[:, None]
+    whitener = SpaceTimeWhitener(structure).fit(noise)
+    white = whitener.transform(noise)
+    half = whitener.half_colour(white)
+    np.testing.assert_allclose(whitener.half_whiten(half), white, atol=1e-9)
+    assert whitener.half_variance.mean() == pytest.approx(1)
+    assert np.mean(half**2) == pytest.approx(1, rel=0.05)
+    ratio = np.log(whitener.half_variance.max() / whitener.half_variance.min())
+    full = np.log(whitener.values_.max() / whitener.values_.min())
+    assert ratio == pytest.approx(full / 2)
+
+
+def test_whiteners_that_earlier_versions_saved_are_read(rng):
+    """They have roots in place of eigenvalues."""
+    noise = np.cumsum(rng.standard_normal((300, 3, 12)), axis=2)
+    whitener = SpaceTimeWhitener("time_wise").fit(noise)
+    state = whitener.get_state()
+    values, vectors = state.pop("values_"), state.pop("vectors_")
+    sd = np.sqrt(values)[:, None]
+    state |= {"root_": (vectors * sd) @ vectors.mT, "inverse_root_": (vectors / sd) @ vectors.mT}
+    back = SpaceTimeWhitener.from_state(state)
+    np.testing.assert_allclose(back.transform(noise), whitener.transform(noise), atol=1e-8)
+    white = rng.standard_normal((5, 3, 12))
+    np.testing.assert_allclose(back.inverse_transform(white), whitener.inverse_transform(white))
+    assert not hasattr(back, "root_")

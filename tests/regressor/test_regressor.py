@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from small_regressors import make_regressor
+from small_regressors import keep_transformers, make_regressor
 
 from mne_img2brain import Denoiser, DiffusionRegressor
 
@@ -45,15 +45,7 @@ def linear(rng):
 def fitted(linear, monkeypatch):
     """A tiny model whose denoiser is kept, whatever validation says."""
     tokens, image, y = linear
-    fit = Denoiser.fit
-
-    def learnt(denoiser, *given, **options):
-        fit(denoiser, *given, **options).history_.best_iter = 1
-        return denoiser
-
-    monkeypatch.setattr(Denoiser, "fit", learnt)
-    better = {"gain": 1, "gain_error": 0, "threshold": 0, "accuracy": 0, "accuracy_without": 0}
-    monkeypatch.setattr("mne_img2brain.regressor.fitting.compare_draws", lambda *_: better)
+    keep_transformers(monkeypatch)
     model = make_regressor(Ridge(1.0), **TINY, random_state=0)
     model.fit(tokens, y, image_index=image, regions=np.array([0, 0, 1, 1]))
     with torch.no_grad():
