@@ -43,7 +43,8 @@ new_trials = np.flatnonzero(new[image_id])
 # denoiser is small, so that this page is made in a minute on a laptop.
 
 regressor = DiffusionRegressor(
-    noise=Denoiser(hidden_size=64, n_layers=2, patch_length=24, max_iter=200), random_state=0
+    noise=Denoiser(hidden_size=64, n_layers=2, patch_length=24, max_iter=200, batch_size=64),
+    random_state=0,
 )
 encoder = ImageToBrainEncoder(GaborEmbedder(), regressor)
 encoder.fit(images, epochs[seen_trials], image_ids=image_id[seen_trials])
