@@ -13,7 +13,8 @@ SAVED = sorted(Path(__file__).with_name("saved").glob("*/*.npz"))
 
 
 def test_there_is_one_of_each_kind_of_noise():
-    assert {path.stem for path in SAVED} == {"clusters", "gaussian", "transformer"}
+    known = {"beside_mean", "clusters", "gaussian", "transformer"}
+    assert {path.stem for path in SAVED} == known
 
 
 @pytest.mark.parametrize("path", SAVED, ids=lambda path: f"{path.parent.name}-{path.stem}")
