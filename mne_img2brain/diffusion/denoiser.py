@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from .training import TrainingHistory, train_denoiser
 
 if TYPE_CHECKING:
     from ..noise.by_subject import SubjectWhitener
+    from ..noise.whitening import SpaceTimeWhitener
     from ..trials.checks import TrialArrays
     from ..trials.splits import SplitPlan
 
@@ -275,9 +276,9 @@ class Denoiser(BaseEstimator):
         )  # fmt: skip
 
     @property
-    def _pooled(self) -> Any:
+    def _pooled(self) -> "SpaceTimeWhitener":
         """The whitener that residuals of all subjects are half coloured by."""
-        return self.whitener_.pooled
+        return cast("SpaceTimeWhitener", self.whitener_.pooled)
 
     def build(self, architecture: dict, seed: int = 0) -> BrainDiT:
         """Make an untrained network on the device."""

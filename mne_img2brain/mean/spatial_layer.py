@@ -1,7 +1,5 @@
 """One subject's sensors as another mixture of the sources that all subjects share."""
 
-from typing import Self
-
 import numpy as np
 from scipy import linalg
 
@@ -91,17 +89,6 @@ class SpatialLayer:
         Returns (n_images, n_channels, n_times).
         """
         return self.mean_ + self.mixing_ @ (self.patterns_.T @ (shared - self.shared_mean_))
-
-    def get_state(self) -> dict:
-        """Return what the layer has learnt, for :meth:`from_state`."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_state(cls, state: dict) -> Self:
-        """Make a fitted layer from what :meth:`get_state` returned."""
-        self = cls()
-        vars(self).update(state)
-        return self
 
 
 def _moments(

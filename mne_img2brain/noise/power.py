@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import norm
+from sklearn.utils import gen_batches
 from sklearn.utils.extmath import randomized_svd
 
-from .._lazy import LazyTrials
+from .._lazy import LazyTrials, parts_of
 from .._linalg import in_threads
 from .._log import logger
 from .tiles import rhythm_components, tiles_of
@@ -163,7 +164,7 @@ class InducedPower:
         shape = self.log_power_.shape[1:]
         total = np.zeros(shape)
         self.lowest_, self.highest_ = np.full(shape, np.inf), np.full(shape, -np.inf)
-        for rows in _batches(len(predicted), self.log_power_[0].size):
+        for rows in gen_batches(len(predicted), max(1, _BATCH_VALUES // self.log_power_[0].size)):
             log_power = self._expand(predicted[rows])
             total += np.exp(log_power).sum(axis=0)
             self.lowest_ = np.minimum(self.lowest_, log_power.min(axis=0))
@@ -212,7 +213,7 @@ class InducedPower:
         self, residuals: np.ndarray, scores: np.ndarray, image_index: np.ndarray, exponent: float
     ) -> np.ndarray:
         all_bands = tiles_of(residuals.shape[2]).bands
-        for rows in _batches(len(residuals), residuals[0].size) if self.bands_ else ():
+        for rows in parts_of(residuals, _BATCH_VALUES) if self.bands_ else ():
             values, end = residuals[rows], 0
             images, place = np.unique(image_index[rows], return_inverse=True)
             log_power = np.clip(self._expand(scores[images]), self.lowest_, self.highest_)
@@ -267,13 +268,8 @@ def log_power(
         ]
         logs[rows] = np.log(np.maximum(np.concatenate(parts, axis=2), _FLOOR))
 
-    in_threads(measure, _batches(len(residuals), residuals[0].size))
+    in_threads(measure, parts_of(residuals, _BATCH_VALUES))
     for one in [None] if subject is None else np.unique(subject):
         own = slice(None) if one is None else subject == one
         logs[own] -= logs[own].mean(axis=0)
     return logs
-
-
-def _batches(n: int, size: int) -> list[slice]:
-    length = max(1, _BATCH_VALUES // size)
-    return [slice(start, start + length) for start in range(0, n, length)]

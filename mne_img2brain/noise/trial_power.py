@@ -1,7 +1,5 @@
 """What single trials differ in: how strong their rhythms are."""
 
-from typing import Self
-
 import numpy as np
 from scipy.stats import norm
 from sklearn.utils.extmath import randomized_svd
@@ -50,7 +48,7 @@ class TrialPower:
         _, sd, axes = randomized_svd(flat, n_scores, random_state=0)
         axes /= np.maximum(sd / len(flat) ** 0.5, np.finfo(np.float32).tiny)[:, None]
         self.axes_ = axes.reshape(-1, *logs.shape[1:])
-        scores = (flat @ axes.T).astype(np.float32)
+        scores = self._project(logs)
         blurred = scores + BLUR * rng.standard_normal(scores.shape)
         self.quantiles_ = np.quantile(blurred, np.linspace(0, 1, _N_QUANTILES), axis=0)
         place = (np.argsort(np.argsort(blurred, axis=0), axis=0) + 0.5) / len(blurred)
@@ -65,8 +63,10 @@ class TrialPower:
 
     def scores(self, residuals: np.ndarray) -> np.ndarray:
         """Return the scores of trials of one subject: (n_trials, n_scores)."""
-        logs = log_power(residuals, self.unit_, self.filters_, None)
-        return np.tensordot(logs, self.axes_, ((1, 2), (1, 2)))
+        return self._project(log_power(residuals, self.unit_, self.filters_, None))
+
+    def _project(self, logs: np.ndarray) -> np.ndarray:
+        return np.tensordot(logs, self.axes_, ((1, 2), (1, 2))).astype(np.float32)
 
     def draw(self, numbers: np.ndarray) -> np.ndarray:
         """Return scores of trials that do not exist, blurred.
@@ -78,14 +78,3 @@ class TrialPower:
         known = np.arange(_N_QUANTILES)
         columns = zip(place.T, self.quantiles_.T, strict=True)
         return np.array([np.interp(at, known, of) for at, of in columns], np.float32).T
-
-    def get_state(self) -> dict:
-        """Return what was learnt, for :meth:`from_state`."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_state(cls, state: dict) -> Self:
-        """Make a fitted one from what :meth:`get_state` returned."""
-        self = cls()
-        vars(self).update(state)
-        return self

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import csr_array
 
-from .._lazy import LazyTrials
+from .._lazy import LazyTrials, parts_of
 from .._log import logger, progress_bar
 from .clusters import TrialClusters
 from .covariance import (
@@ -29,7 +29,7 @@ __all__ = ["ScaleWhitener", "SpaceTimeWhitener"]
 _MAX_VALUES = 10**8  # numbers of the trials that a covariance is estimated from: 800 MB
 _MIN_REPEATED = 0.25  # degrees of freedom per trial that show the SD within images
 # Trials for each dimension of a block from which its sample covariance is taken as it is: what a
-# target lends it is as likely as what it has, and draws are told from trials by it.
+# target lends it is as likely as what it has, and a classifier separates draws from trials by it.
 _PER_DIMENSION = 20
 _MOST_SD = 1.03  # of residuals, against that within images
 
@@ -175,7 +175,7 @@ class SpaceTimeWhitener:
         # components, those left out last
         order, n_kept = np.argsort(held, kind="stable"), int((~held).sum())
         z = np.empty((len(noise), self.space_.shape[1], self.time_.shape[1]), noise.dtype)
-        for rows in _batches(len(z), max(1, 10**6 // noise[0].size)):
+        for rows in parts_of(noise, 10**6):
             z[rows] = self.space_.T @ noise[order[rows]] @ self.time_
         del noise
         candidates = list_candidates(self.structure, z.shape[1:], len(z))
@@ -290,23 +290,16 @@ class SpaceTimeWhitener:
     ) -> np.ndarray:
         """Multiply the eigenvectors' parts by gains (n_blocks, size), and all by two scales."""
         result = np.empty(np.shape(values), np.result_type(values.dtype, np.float32))
-        for rows in _batches(len(values), max(1, 10**7 // max(1, values[0].size))):
+        for rows in parts_of(values, 10**7):
             z = self.space_.T @ (values[rows] * before) @ self.time_
             blocks = (into_blocks(z, self.structure_) @ self.vectors_) * gains[:, None]
             z = from_blocks(blocks @ self.vectors_.mT, self.structure_, z.shape)
             result[rows] = self.space_ @ z @ self.time_.T * after
         return result
 
-    def get_state(self) -> dict:
-        """Return what the whitener has learnt.
-
-        Returns: arrays, numbers and strings, for :meth:`from_state`.
-        """
-        return dict(vars(self))
-
     @classmethod
     def from_state(cls, state: dict) -> Self:
-        """Make a fitted whitener from what :meth:`get_state` returned."""
+        """Make a fitted whitener from the attributes of one."""
         self = cls()
         vars(self).update(state)
         self.shape_ = tuple(self.shape_)
@@ -349,7 +342,7 @@ def _noise(
     total = np.bincount(labels, weights=weight)
     average = csr_array(((root / total[labels]).astype(flat.dtype), (labels, np.arange(len(flat)))))
     mean = average @ flat
-    blocks = _batches(len(flat), max(1, 10**6 // flat.shape[1]))
+    blocks = parts_of(flat, 10**6)
     scale = sum(np.square(values[rows], dtype=float).sum(axis=(0, 2)) for rows in blocks)
     scale = np.repeat(np.where(scale > 0, scale / values[:, 0].size, 1.0), values.shape[2])
     within = between = single = 0.0
@@ -377,7 +370,3 @@ def _held_out(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         # too few images to leave one out: trials
         groups, names = np.arange(len(groups)), np.arange(len(groups))
     return np.isin(groups, rng.permutation(names)[: len(names) // 4])
-
-
-def _batches(n: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, n, size)]

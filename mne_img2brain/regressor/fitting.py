@@ -140,13 +140,13 @@ def _choose_noise(
 
 def _trains(denoiser: Denoiser, regressor: "DiffusionRegressor", data: TrialArrays) -> bool:
     """Tell whether the transformer is trained: where asked for, needed, or likely to help."""
-    if denoiser.max_iter is None and regressor.mean is not None:
-        on_cpu = resolve_device(regressor.device).type == "cpu"
-        most = MOST_VALUES if on_cpu else np.inf
-        return len(data.y) >= LEAST_TRIALS and math.prod(data.y.shape) <= most
-    if denoiser.max_iter is None:
+    if denoiser.max_iter is not None:
+        return denoiser.max_iter > 0
+    if regressor.mean is None:
         return True
-    return denoiser.max_iter > 0
+    on_cpu = resolve_device(regressor.device).type == "cpu"
+    most = MOST_VALUES if on_cpu else np.inf
+    return len(data.y) >= LEAST_TRIALS and math.prod(data.y.shape) <= most
 
 
 def is_gaussian(regressor: "DiffusionRegressor") -> bool:

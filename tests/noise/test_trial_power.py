@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from mne_img2brain.encoder.saving import pack, unpack
 from mne_img2brain.noise.trial_power import BLUR, TrialPower
 
 
@@ -42,7 +43,8 @@ def test_trials_of_the_fit_have_the_scores_of_the_fit():
     power = TrialPower()
     scores = power.fit(trials, None, np.random.default_rng(0))
     assert_allclose(power.scores(trials), scores, atol=1e-3)
-    back = TrialPower.from_state(power.get_state())
+    arrays = {}
+    back = unpack(pack(power, arrays), arrays)
     assert_allclose(back.scores(1 * trials), scores, atol=1e-3)
 
 

@@ -224,7 +224,7 @@ def test_whiteners_that_earlier_versions_saved_are_read(rng):
     """They have roots in place of eigenvalues."""
     noise = np.cumsum(rng.standard_normal((300, 3, 12)), axis=2)
     whitener = SpaceTimeWhitener("time_wise").fit(noise)
-    state = whitener.get_state()
+    state = dict(vars(whitener))
     values, vectors = state.pop("values_"), state.pop("vectors_")
     sd = np.sqrt(values)[:, None]
     state |= {"root_": (vectors * sd) @ vectors.mT, "inverse_root_": (vectors / sd) @ vectors.mT}
