@@ -7,8 +7,15 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mne_img2brain.diffusion import BrainDiT, NoiseScheduler, dpm_solver
-from mne_img2brain.diffusion.training import train_denoiser
+from mne_img2brain.diffusion import (
+    BrainDiT,
+    Denoiser,
+    NoiseScheduler,
+    dpm_solver,
+    train_denoiser,
+)
+from mne_img2brain.trials.checks import TrialArrays
+from mne_img2brain.trials.scaled_tokens import ScaledTokens
 
 
 def network(
@@ -34,15 +41,20 @@ def network(
     tokens = rng.standard_normal((n_images, n_tokens, n_features), np.float32)
     regions = (np.arange(n_channels) % min(9, n_channels)).tolist()
 
+    data = TrialArrays(
+        tokens, np.arange(n_images), x0, np.ones(n_images), np.array(regions), None, None, None,
+        x0.shape[1:],
+    )  # fmt: skip
+
     def made() -> BrainDiT:
         return BrainDiT(n_times, regions, n_features, hidden_size=width, n_layers=n_layers)
 
     def train(n: int) -> float:
+        denoiser = Denoiser(max_iter=n, batch_size=batch)
+        denoiser.scheduler_, denoiser.scaled_ = scheduler, ScaledTokens.fit(tokens)
         began = time.perf_counter()
-        train_denoiser(
-            made(), x0, tokens, image_index=np.arange(n_images), scheduler=scheduler, max_iter=n,
-            batch_size=batch, eval_every=n, device=device,
-        )  # fmt: skip
+        model = made().to(device)
+        train_denoiser(denoiser, model, data, None, np.arange(n_images) == 0, seed=0)
         return time.perf_counter() - began
 
     train(2)

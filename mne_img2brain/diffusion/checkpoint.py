@@ -84,57 +84,13 @@ class Checkpoint:
                     )
 
 
-def identify(settings: dict, model: torch.nn.Module, arrays: Iterable) -> str:
+def identify(settings: dict, network: torch.nn.Module, arrays: Iterable) -> str:
     """Hash what a training depends on."""
     settings = {**settings, "versions": [__version__, torch.__version__]}
     found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    weights = [value.detach().cpu().numpy() for value in model.state_dict().values()]
+    weights = [value.detach().cpu().numpy() for value in network.state_dict().values()]
     for array in itertools.chain(weights, arrays):
         found.update(b"none" if array is None else repr((array.shape, array.dtype)).encode())
         if array is not None:
             found.update(np.ascontiguousarray(array).data.cast("B"))
     return found.hexdigest()
-
-
-def snapshot(
-    model: torch.nn.Module, average: torch.nn.Module, best: dict, optimizer: torch.optim.Optimizer,
-    running: list, device: torch.device,
-) -> dict[str, torch.Tensor]:  # fmt: skip
-    """Gather the tensors of a training by name."""
-    parts = {"model": model.state_dict(), "average": average.state_dict(), "best": best}
-    tensors = {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-    tensors["random.cpu"] = torch.get_rng_state()
-    if device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
-    if running:
-        tensors["running"] = torch.stack(running)
-    return tensors
-
-
-def restore(
-    tensors: dict[str, torch.Tensor],
-    model: torch.nn.Module,
-    average: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-) -> tuple[dict, list]:
-    """Undo :func:`snapshot`."""
-
-    def part(name: str) -> dict[str, torch.Tensor]:
-        start = f"{name}."
-        return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-
-    model.load_state_dict(part("model"))
-    average.load_state_dict(part("average"))
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in part("optimizer").items():
-        index, _, key = name.partition(".")
-        moments.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    torch.set_rng_state(tensors["random.cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random.cuda"], device)
-    best = {name: value.to(device) for name, value in part("best").items()}
-    return best, list(tensors["running"].to(device)) if "running" in tensors else []

@@ -1,9 +1,10 @@
 """Denoiser: single-trial noise given the image, by a conditional diffusion transformer."""
 
 import copy
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from .dit import CONDITIONINGS, POSITIONS, TOKENS, BrainDiT, check_size
 from .drawing import draw_whitened, mean_residuals
 from .gaussian import GaussianPart
 from .scheduler import PREDICTIONS, SCHEDULES, NoiseScheduler
-from .training import TrainingHistory, train_denoiser
+from .training import train_denoiser
 
 if TYPE_CHECKING:
     from ..noise.by_subject import SubjectWhitener
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 N_TIMESTEPS = 1000  # of the forward process
 _LEAST_STEPS = 1500
 _PASSES = 120
-_EVALUATIONS = 20  # of a training; by default a quarter of them without a gain ends it
-_LEAST_BETWEEN = 100  # gradient steps
 _OF_NETWORK = (
     "hidden_size", "n_layers", "n_heads", "conditioning", "position", "tokens", "dropout",
 )  # fmt: skip
@@ -218,29 +217,12 @@ class Denoiser(BaseEstimator):
         self.scaled_ = ScaledTokens.fit(data.tokens)
         self.network_ = self.build(self.architecture_, seed)
         x0 = self.half_colour(whitener.transform(data.y, data.subject))
-        n_steps = self.steps_for(len(x0))
-        self.history_ = self.train(
-            self.network_, x0, scores, data, plan, seed=seed, max_iter=n_steps,
-            eval_every=max(_LEAST_BETWEEN, n_steps // _EVALUATIONS),
-            learning_rate=self.learning_rate, weight_decay=self.weight_decay,
-            checkpoint=checkpoint,
+        self.history_ = train_denoiser(
+            self, self.network_, dataclasses.replace(data, y=x0), scores, plan.validation,
+            seed=seed, checkpoint=checkpoint,
         )  # fmt: skip
         self.scaled_ = self.scaled_.of(np.empty((0, *data.tokens.shape[1:]), np.float32))
         return self
-
-    def train(
-        self, network: BrainDiT, x0: np.ndarray, scores: np.ndarray | None, data: "TrialArrays",
-        plan: "SplitPlan", **options: Any,
-    ) -> TrainingHistory:  # fmt: skip
-        """Train a network of this denoiser on whitened residuals: its TrainingHistory."""
-        tokens = self.scaled_.of(data.tokens)
-        return train_denoiser(
-            network, x0, tokens, image_index=data.image_index, scheduler=self.scheduler_,
-            token_mask=tokens.mask, subjects=data.subject, power=scores, y_mask=data.y_mask,
-            validation=plan.validation, batch_size=self.batch_size, ema_decay=self.ema_decay,
-            condition_dropout=self.condition_dropout, n_iter_no_change=self.n_iter_no_change,
-            interrupt=self.interrupt, device=resolve_device(self.device_), **options,
-        )  # fmt: skip
 
     def steps_for(self, n_trials: int) -> int:
         """Return the gradient steps at most: ``max_iter``, or what so many trials want."""

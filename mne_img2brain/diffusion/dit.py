@@ -170,6 +170,11 @@ class BrainDiT(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.no_image.device
+
     def encode_condition(
         self, tokens: torch.Tensor, token_mask: torch.Tensor | None = None
     ) -> Condition:

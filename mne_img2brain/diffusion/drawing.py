@@ -28,7 +28,7 @@ def mean_residuals(
     with evaluating(denoiser.network_):
         for rows in _batches(len(tokens), denoiser.batch_size):
             condition = _condition(denoiser, tokens[rows])
-            device = next(denoiser.network_.parameters()).device
+            device = denoiser.network_.device
             # The expected input at pure noise is zero; the prediction there is the mean.
             x = torch.zeros(len(rows), *shape, device=device)
             timestep = torch.full((len(rows),), last, device=device)
@@ -64,7 +64,7 @@ def draw_whitened(
     paper = denoiser.scheduler_.prediction_type == "noise"
     solver = solver or ("ddim" if paper else "dpm")
     n_steps = n_steps or (50 if solver == "ddim" else 25)
-    device = next(denoiser.network_.parameters()).device
+    device = denoiser.network_.device
     timesteps = denoiser.scheduler_.timesteps(n_steps, min_signal=0.1 if paper else 0.0)
     network = accelerated(denoiser.network_)
     with evaluating(denoiser.network_):
@@ -100,8 +100,8 @@ def draw_whitened(
 def _condition(denoiser: "Denoiser", tokens: np.ndarray) -> "Condition":
     """Project the images to keys and values, once."""
     scaled = denoiser.scaled_.of(tokens)
-    device = next(denoiser.network_.parameters()).device
-    parts = torch.as_tensor(scaled[np.arange(len(tokens))], device=device)
+    device = denoiser.network_.device
+    parts = torch.as_tensor(scaled[:], device=device)
     return denoiser.network_.encode_condition(parts, torch.as_tensor(scaled.mask))
 
 

@@ -1,186 +1,152 @@
 """The loss of a denoiser: of batches of training trials, and of trials that are held out."""
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
 from .._torch import accelerated, rows_on
 from ..noise.trial_power import BLUR
 
 if TYPE_CHECKING:
-    from ..trials.scaled_tokens import ScaledTokens
+    from ..trials.checks import TrialArrays
+    from .denoiser import Denoiser
     from .dit import BrainDiT
     from .processes import Processes
-    from .scheduler import NoiseScheduler
-
-__all__ = ["Batches", "HeldOut", "Loss"]
 
 _N_VALIDATION_TIMESTEPS = 8
 _MAX_VALIDATION = 512
+_BATCH = 256  # held-out trials at once
+
+
+class Batch(NamedTuple):
+    """Some trials, and what is done to them.
+
+    rows, timestep, noise (n, ...): which trials, at which timestep, with which noise.
+    blur (n, n_power): what is added to the scores of their power.
+    drop (n,): which of them are denoised without their image.
+    """
+
+    rows: np.ndarray
+    timestep: torch.Tensor
+    noise: torch.Tensor
+    blur: np.ndarray
+    drop: np.ndarray
+
+    def part(self, which: slice) -> "Batch":
+        """Return some of them."""
+        return Batch._make(values[which] for values in self)
 
 
 class Loss:
-    """The squared error of a denoiser; parameters as of :func:`train_denoiser`."""
+    """The squared error of a network on residuals; parameters as of :func:`train_denoiser`."""
 
     def __init__(
         self,
-        model: "BrainDiT",
-        x0: np.ndarray,
-        tokens: "ScaledTokens | np.ndarray",
-        image_index: np.ndarray,
-        scheduler: "NoiseScheduler",
-        *,
-        token_mask: np.ndarray | None,
-        subjects: np.ndarray | None,
-        power: np.ndarray | None = None,
-        y_mask: np.ndarray | None,
-        device: torch.device,
+        denoiser: "Denoiser",
+        network: "BrainDiT",
+        data: "TrialArrays",
+        power: np.ndarray | None,
     ) -> None:
-        self.model, self.scheduler, self.device = model, scheduler, device
-        self.image_index, self.token_mask = image_index, token_mask
-        self.subjects, self.power, self.y_mask = subjects, power, y_mask
-        self.network = accelerated(model, reduced=True)
-        self.x0_of, self.tokens_of = rows_on(device, x0), rows_on(device, tokens)
+        self.denoiser, self.network, self.data, self.power = denoiser, network, data, power
+        self.n_power, self.device = 0 if power is None else power.shape[1], network.device
+        tokens = denoiser.scaled_.of(data.tokens)
+        self.token_mask, self.call = tokens.mask, accelerated(network, reduced=True)
+        self.x0_of, self.tokens_of = rows_on(self.device, data.y), rows_on(self.device, tokens)
 
-    def __call__(
-        self,
-        rows: np.ndarray,
-        timestep: torch.Tensor,
-        noise: torch.Tensor,
-        drop: np.ndarray | None = None,
-        blur: np.ndarray | None = None,
-    ) -> torch.Tensor:
-        """Return the mean error of some trials: a tensor without dimensions.
-
-        blur (n_rows, n_power): what is added to the scores of their power.
-        drop (n_rows,): which of them are denoised without their image.
-        """
-        images, where = np.unique(self.image_index[rows], return_inverse=True)
-        mask = None if self.token_mask is None else torch.as_tensor(self.token_mask[images])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            condition = self.model.encode_condition(self.tokens_of(images), mask)
-            if drop is not None and drop.any():
-                condition = condition.join(self.model.null_condition())
-                where = np.where(drop, len(images), where)
-        condition = condition[torch.as_tensor(where, device=self.device)]
-        clean, noise, timestep = self.x0_of(rows), noise.to(self.device), timestep.to(self.device)
-        noisy = self.scheduler.add_noise(clean, noise, timestep)
-        whose = (
-            None
-            if self.subjects is None
-            else torch.as_tensor(self.subjects[rows], device=self.device)
-        )
-        power = None
-        if self.power is not None and blur is not None:
-            power = torch.as_tensor(self.power[rows] + blur, device=self.device)
-        output = self.network(noisy, timestep, condition, whose, power)
-        error = (output - self.scheduler.target(clean, noise, timestep)).square()
-        if self.y_mask is None:
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """Return the mean error of some trials: a tensor without dimensions."""
+        data, device, rows = self.data, self.device, batch.rows
+        images, where = np.unique(data.image_index[rows], return_inverse=True)
+        mask = torch.as_tensor(self.token_mask[images])
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            condition = self.network.encode_condition(self.tokens_of(images), mask)
+            if batch.drop.any():
+                condition = condition.join(self.network.null_condition())
+                where = np.where(batch.drop, len(images), where)
+        condition = condition[torch.as_tensor(where, device=device)]
+        clean, noise, timestep = self.x0_of(rows), batch.noise.to(device), batch.timestep.to(device)
+        scheduler, subject, power = self.denoiser.scheduler_, None, None
+        if data.subject is not None:
+            subject = torch.as_tensor(data.subject[rows], device=device)
+        if self.power is not None:
+            power = torch.as_tensor(self.power[rows] + batch.blur, device=device)
+        noisy = scheduler.add_noise(clean, noise, timestep)
+        output = self.call(noisy, timestep, condition, subject, power)
+        error = (output - scheduler.target(clean, noise, timestep)).square()
+        if data.y_mask is None:
             return error.mean()
-        keep = torch.as_tensor(self.y_mask[rows], device=self.device)[:, :, None]
+        keep = torch.as_tensor(data.y_mask[rows], device=device)[:, :, None]
         return (error * keep).sum() / (keep.sum() * error.shape[2]).clamp(min=1)
 
-    def share(self, rows: np.ndarray, own: slice) -> float:
-        """Return the part of the error of some trials that is that of this process."""
-        counts = np.ones(len(rows)) if self.y_mask is None else self.y_mask[rows].sum(axis=1)
-        return float(counts[own].sum() / max(counts.sum(), 1))
+    def of_part(self, batch: Batch, own: slice) -> torch.Tensor:
+        """Return what some of the trials add to the mean error of all."""
+        mask = self.data.y_mask
+        counts = np.ones(len(batch.rows)) if mask is None else mask[batch.rows].sum(axis=1)
+        return float(counts[own].sum() / max(counts.sum(), 1)) * self(batch.part(own))
 
 
 class Batches:
-    """Training trials in random order, with timesteps, noise, and which images are left out.
+    """Training trials, (n_trials,), in random order.
 
-    rows (n_trials,): the trials.
-    shape: ``(n_channels, n_times)``.
-    n_power: scores of their power that are blurred.
     order: trials still to come, as a checkpoint remembers it.
     """
 
-    def __init__(
-        self,
-        rows: np.ndarray,
-        size: int,
-        shape: tuple[int, ...],
-        n_timesteps: int,
-        condition_dropout: float,
-        rng: np.random.Generator,
-        device: torch.device,
-        n_power: int = 0,
-    ) -> None:
-        self.n_power = n_power
-        self.rows, self.size, self.shape = rows, size, shape
-        self.n_timesteps, self.condition_dropout = n_timesteps, condition_dropout
-        self.rng, self.order, self.normal = rng, np.empty(0, np.intp), _Normal(rng, device)
+    def __init__(self, loss_of: Loss, rows: np.ndarray, rng: np.random.Generator) -> None:
+        self.loss_of, self.rows, self.rng = loss_of, rows, rng
+        self.order: np.ndarray = np.empty(0, np.intp)
+        on_cpu = loss_of.device.type == "cpu"
+        self.generator = None if on_cpu else torch.Generator(loss_of.device)
 
-    def take(self) -> tuple[np.ndarray, torch.Tensor, torch.Tensor, np.ndarray, np.ndarray]:
-        """Return the next trials, timesteps, noise, which are without an image, and their blur."""
-        rng = self.rng
-        if len(self.order) < self.size:
+    def take(self) -> Batch:
+        """Return the next trials."""
+        rng, denoiser = self.rng, self.loss_of.denoiser
+        if len(self.order) < denoiser.batch_size:
             self.order = np.concatenate([self.order, rng.permutation(self.rows)])
-        rows, self.order = self.order[: self.size], self.order[self.size :]
+        rows, self.order = np.split(self.order, [denoiser.batch_size])
         # one timestep from each slice of the schedule: less variance than uniform draws
         uniform = (rng.permutation(len(rows)) + rng.random(len(rows))) / len(rows)
-        timestep = torch.as_tensor((uniform * self.n_timesteps).astype(np.int64))
-        noise = self.normal((len(rows), *self.shape))
-        drop = rng.random(len(rows)) < self.condition_dropout
-        return rows, timestep, noise, drop, _blur(rng, len(rows), self.n_power)
+        timestep = torch.as_tensor((uniform * denoiser.scheduler_.n_timesteps).astype(np.int64))
+        noise = self._normal((len(rows), *self.loss_of.data.y.shape[1:]))
+        drop = rng.random(len(rows)) < denoiser.condition_dropout
+        return Batch(rows, timestep, noise, _blur(rng, len(rows), self.loss_of.n_power), drop)
+
+    def _normal(self, shape: tuple) -> torch.Tensor:
+        """Draw on the device: an accelerator would wait for the CPU longer than it computes."""
+        if self.generator is None:
+            return torch.as_tensor(self.rng.standard_normal(shape, dtype=np.float32))
+        self.generator.manual_seed(int(self.rng.integers(2**63)))
+        return torch.randn(shape, generator=self.generator, device=self.loss_of.device)
 
 
 class HeldOut:
     """Held-out trials with fixed timesteps and noise: the same question at every evaluation."""
 
-    def __init__(
-        self,
-        rows: np.ndarray,
-        rng: np.random.Generator,
-        shape: tuple[int, ...],
-        scheduler: "NoiseScheduler",
-        n_power: int = 0,
-    ) -> None:
+    def __init__(self, loss_of: Loss, rows: np.ndarray, rng: np.random.Generator) -> None:
+        self.loss_of = loss_of
         if len(rows) > _MAX_VALIDATION:
             rows = np.sort(rng.choice(rows, _MAX_VALIDATION, replace=False))
-        n = _N_VALIDATION_TIMESTEPS
-        grid = ((np.arange(n) + 0.5) / n * scheduler.n_timesteps).astype(np.int64)
-        self.rows = rows
-        self.timesteps = [
-            torch.as_tensor(np.roll(np.resize(grid, len(rows)), shift)) for shift in range(2)
-        ]
-        self.noise = [
-            torch.as_tensor(rng.standard_normal((len(rows), *shape), dtype=np.float32))
-            for _ in self.timesteps
-        ]
-        self.blur = _blur(rng, len(rows), n_power)
+        k, n = np.arange(_N_VALIDATION_TIMESTEPS), len(rows)
+        n_timesteps = loss_of.denoiser.scheduler_.n_timesteps
+        grid = ((k + 0.5) / len(k) * n_timesteps).astype(np.int64)
+        timesteps = [torch.as_tensor(np.roll(np.resize(grid, n), shift)) for shift in range(2)]
+        shape = (n, *loss_of.data.y.shape[1:])
+        noise = [torch.as_tensor(rng.standard_normal(shape, dtype=np.float32)) for _ in timesteps]
+        blur, drop = _blur(rng, n, loss_of.n_power), np.zeros(n, bool)
+        self.batches = [Batch(rows, *one, blur, drop) for one in zip(timesteps, noise, strict=True)]
 
-    def loss(self, loss_of: Loss, processes: "Processes", size: int = 256) -> float:
+    def loss(self, processes: "Processes") -> float:
         """Return the mean loss over trials, the same in all processes."""
-        total = torch.zeros(1, dtype=torch.float64)
-        parts = itertools.product(range(len(self.noise)), range(0, len(self.rows), size))
-        for k, start in itertools.islice(parts, processes.rank, None, processes.count):
-            part = slice(start, start + size)
-            given = self.timesteps[k][part], self.noise[k][part], None, self.blur[part]
-            total += float(loss_of(self.rows[part], *given)) * len(given[0])
-        return float(processes.add(total)) / (len(self.noise) * len(self.rows))
+        total, n = torch.zeros(1, dtype=torch.float64), len(self.batches[0].rows)
+        parts = itertools.product(self.batches, gen_batches(n, _BATCH))
+        for batch, which in itertools.islice(parts, processes.rank, None, processes.count):
+            part = batch.part(which)
+            total += float(self.loss_of(part)) * len(part.rows)
+        return float(processes.add(total)) / (len(self.batches) * n)
 
 
 def _blur(rng: np.random.Generator, n: int, n_power: int) -> np.ndarray:
     """Return what scores of power are blurred by."""
     return BLUR * rng.standard_normal((n, n_power), dtype=np.float32)
-
-
-class _Normal:
-    """Standard normal numbers for training: made on the device, from a seed for every step.
-
-    On a CPU they are those of the generator itself. An accelerator would otherwise wait for them
-    longer than it computes.
-    """
-
-    def __init__(self, rng: np.random.Generator, device: torch.device) -> None:
-        self.rng, self.device = rng, device
-        self.generator = None if device.type == "cpu" else torch.Generator(device)
-
-    def __call__(self, shape: tuple) -> torch.Tensor:
-        if self.generator is None:
-            return torch.as_tensor(self.rng.standard_normal(shape, dtype=np.float32))
-        self.generator.manual_seed(int(self.rng.integers(2**63)))
-        return torch.randn(shape, generator=self.generator, device=self.device)

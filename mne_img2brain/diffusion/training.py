@@ -13,22 +13,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
 from .._log import logger, progress_bar, warn
-from .._parameters import Integer, check_given
 from .._torch import evaluating, seeded_init
-from .checkpoint import Checkpoint, identify, restore, snapshot
+from .checkpoint import Checkpoint, identify
 from .loss import Batches, HeldOut, Loss
 from .processes import Processes
 
 if TYPE_CHECKING:
-    from ..trials.scaled_tokens import ScaledTokens
+    from ..trials.checks import TrialArrays
+    from .denoiser import Denoiser
     from .dit import BrainDiT
-    from .scheduler import NoiseScheduler
 
 _WARMUP = 100  # gradient steps, at most a tenth of all
 _LARGEST_GRADIENT = 1.0  # its norm
 _WARM_STEPS = 5  # before steps are timed, and that are
+_EVALUATIONS = 20  # by default a quarter of them without a gain ends the training
+_LEAST_BETWEEN = 100  # gradient steps
+_OF_TRAINING = (
+    "batch_size", "learning_rate", "weight_decay", "ema_decay", "condition_dropout",
+    "n_iter_no_change",
+)  # fmt: skip
 
 
 @dataclass
@@ -37,7 +43,7 @@ class TrainingHistory:
 
     losses: mean training loss between evaluations.
     iterations: gradient steps at each evaluation; the first is 0, the untrained denoiser.
-    validation_losses: loss on held-out trials at each evaluation; empty where none are held out.
+    validation_losses: loss on held-out trials at each evaluation.
     best_iter: the evaluation that was kept: its number of gradient steps.
     """
 
@@ -47,193 +53,190 @@ class TrainingHistory:
     best_iter: int = 0
 
 
+class Training:
+    """A training on its way: all that a checkpoint keeps of it.
+
+    average: the network with the exponential average of its weights.
+    best, best_loss: the averaged weights that were best on held-out trials, and their loss.
+    running: losses since the last evaluation.
+    n_made, waited: gradient steps, and evaluations since the best.
+    """
+
+    def __init__(self, denoiser: "Denoiser", network: "BrainDiT", batches: Batches) -> None:
+        self.denoiser, self.network, self.batches = denoiser, network, batches
+        self.optimizer = _optimizer(network, denoiser.learning_rate, denoiser.weight_decay)
+        self.average = copy.deepcopy(network).eval()
+        self.best: dict[str, torch.Tensor] = {}
+        self.best_loss, self.waited, self.n_made = math.inf, 0, 0
+        self.history, self.running = TrainingHistory(), []
+
+    def step(self, share: float, processes: Processes) -> None:
+        """Make a gradient step with that share of the learning rate."""
+        batch, own = self.batches.take(), slice(processes.rank, None, processes.count)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.denoiser.learning_rate * share
+        loss = self.batches.loss_of.of_part(batch, own)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters: list = list(self.network.parameters())
+        self.running.append(processes.add_gradients(parameters, loss.detach()))
+        torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_GRADIENT)
+        self.optimizer.step()
+        decay = min(self.denoiser.ema_decay, (1 + self.n_made) / (10 + self.n_made))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), parameters, 1 - decay)
+        self.n_made += 1
+
+    def judge(self, held_out: HeldOut, processes: Processes) -> None:
+        """Judge the averaged weights on held-out trials, and keep them where they are best."""
+        current = copy.deepcopy(self.network.state_dict())
+        self.network.load_state_dict(self.average.state_dict())
+        with evaluating(self.network):
+            loss = held_out.loss(processes)
+        self.network.load_state_dict(current)
+        if self.running:
+            self.history.losses.append(float(torch.stack(self.running).mean()))
+        self.history.iterations.append(self.n_made)
+        self.history.validation_losses.append(loss)
+        self.running, self.waited = [], self.waited + 1
+        if loss < self.best_loss:
+            self.best, self.best_loss = copy.deepcopy(self.average.state_dict()), loss
+            self.waited, self.history.best_iter = 0, self.n_made
+
+    def numbers(self) -> dict:
+        """Return the numbers of a training."""
+        return {
+            "n_made": self.n_made, "waited": self.waited, "best_loss": self.best_loss,
+            "order": self.batches.order.tolist(), "history": dataclasses.asdict(self.history),
+            "rng": self.batches.rng.bit_generator.state,
+        }  # fmt: skip
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return its tensors by name."""
+        parts = {"model": self.network.state_dict(), "average": self.average.state_dict()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            parts[f"optimizer.{index}"] = moments
+        parts |= {"best": self.best, "random": {"cpu": torch.get_rng_state()}}
+        if self.network.device.type == "cuda":
+            parts["random"]["cuda"] = torch.cuda.get_rng_state(self.network.device)
+        found = {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
+        return found | ({"running": torch.stack(self.running)} if self.running else {})
+
+    def restore(self, numbers: dict, tensors: dict[str, torch.Tensor]) -> None:
+        """Go on from what :meth:`numbers` and :meth:`tensors` returned."""
+        self.n_made, self.waited = numbers["n_made"], numbers["waited"]
+        self.best_loss, self.history = numbers["best_loss"], TrainingHistory(**numbers["history"])
+        self.batches.order = np.array(numbers["order"], int)
+        self.batches.rng.bit_generator.state = numbers["rng"]
+
+        def part(name: str) -> dict[str, torch.Tensor]:
+            start = f"{name}."
+            return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+        device = self.network.device
+        self.network.load_state_dict(part("model"))
+        self.average.load_state_dict(part("average"))
+        self.best = {name: value.to(device) for name, value in part("best").items()}
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in part("optimizer").items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.running = list(tensors["running"].to(device)) if "running" in tensors else []
+        torch.set_rng_state(tensors["random.cpu"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], device)
+
+
 def train_denoiser(
-    model: "BrainDiT",
-    x0: np.ndarray,
-    tokens: "ScaledTokens | np.ndarray",
+    denoiser: "Denoiser",
+    network: "BrainDiT",
+    data: "TrialArrays",
+    power: np.ndarray | None,
+    validation: np.ndarray,
     *,
-    image_index: np.ndarray,
-    scheduler: "NoiseScheduler",
-    token_mask: np.ndarray | None = None,
-    subjects: np.ndarray | None = None,
-    power: np.ndarray | None = None,
-    y_mask: np.ndarray | None = None,
-    validation: np.ndarray | None = None,
-    max_iter: int = 1500,
-    batch_size: int = 64,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 0.05,
-    ema_decay: float = 0.999,
-    condition_dropout: float = 0.1,
-    eval_every: int = 100,
-    n_iter_no_change: int = 5,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
+    seed: int,
     checkpoint: str | os.PathLike | None = None,
-    interrupt: str = "raise",
 ) -> TrainingHistory:
-    r"""Train a denoiser on responses, in place.
+    r"""Train a network of a denoiser on residuals, in place.
 
     .. math:: L = E_{x_0, c, t, \epsilon} \lVert o_\theta(x_t, t, c) - o(x_0, \epsilon, t) \rVert^2
 
     with :math:`t` uniform, :math:`o` what the scheduler says is predicted, and the image
-    :math:`c` replaced by none with probability ``condition_dropout``. Weights are averaged
-    exponentially over gradient steps. Every ``eval_every`` steps the averaged weights are judged
-    on held-out trials at fixed timesteps and with fixed noise; the best are kept, the untrained
-    ones among them. All random numbers come from ``seed`` on the CPU. Where ``torchrun`` started
-    several processes each computes its part of every batch, and the first writes the checkpoint.
+    :math:`c` replaced by none with probability ``condition_dropout``. AdamW decays matrices alone,
+    at a rate that warms up and falls to zero as a cosine. Weights are averaged exponentially over
+    gradient steps, and twenty times the averaged weights are judged on held-out trials at fixed
+    timesteps and with fixed noise; the best are kept, the untrained ones among them. All random
+    numbers come from ``seed`` on the CPU. Where ``torchrun`` started several processes each
+    computes its part of every batch, and the first writes the checkpoint.
 
-    model: the denoiser; on return it is in evaluation mode, with the best weights.
-    x0 (n_trials, n_channels, n_times): responses, standardised.
-    tokens (n_images, n_tokens, n_features): anything that gives finite float32 for an array of
-        rows.
-    token_mask (n_images, n_tokens) | None: which tokens are real.
+    network: on return it is in evaluation mode, with the best weights.
+    data: ``y`` are the residuals, as the network is to draw them.
     power (n_trials, n_power) | None: scores of the power of each trial.
-    validation (n_trials,) | None: the trials held out. ``None`` trains for ``max_iter`` steps.
-    max_iter: gradient steps at most; 0 leaves the denoiser as it is.
-    learning_rate: peak rate of AdamW; a linear warm-up, then a cosine to zero.
-    weight_decay: of AdamW, on matrices only.
-    ema_decay: decay of the average of weights; smaller at first, ``(1 + i) / (10 + i)``.
-    condition_dropout: probability of training without the image.
-    n_iter_no_change: evaluations without improvement before training stops.
-    seed: seed of batches, timesteps and noise.
+    validation (n_trials,): the trials held out.
     checkpoint: a folder to keep the training in while it runs. A training of the same network,
         data and parameters goes on where the last one was stopped, and ends with the same weights,
         on one CPU thread to the last bit.
-    interrupt: what Ctrl-C does: ``"keep"`` ends the training with the best weights so far.
     """
-    check_given(
-        max_iter=(max_iter, Integer(0)), batch_size=(batch_size, Integer(1)),
-        eval_every=(eval_every, Integer(1)), n_iter_no_change=(n_iter_no_change, Integer(1)),
-    )  # fmt: skip
-    rng = np.random.default_rng(seed)
-    model.to(device)
-    x0, held = _checked(x0, validation)
-    image_index, train_rows, processes = np.asarray(image_index), np.flatnonzero(~held), Processes()
-    if min(batch_size, len(train_rows)) < processes.count:
+    processes, n_train = Processes(), int(np.sum(~validation))
+    if min(denoiser.batch_size, n_train) < processes.count:
         raise ValueError(
-            f"batch_size={batch_size} and {len(train_rows)} training trials are shared by "
+            f"batch_size={denoiser.batch_size} and {n_train} training trials are shared by "
             f"{processes.count} processes; start fewer."
         )
+    max_iter = denoiser.steps_for(len(data.y))
+    eval_every = max(_LEAST_BETWEEN, max_iter // _EVALUATIONS)
     seed = processes.share(seed)
-    own = slice(processes.rank, None, processes.count)
-    place = torch.device(device)
-    loss_of = Loss(
-        model, x0, tokens, image_index, scheduler, token_mask=token_mask, subjects=subjects,
-        power=power, y_mask=y_mask, device=place,
-    )  # fmt: skip
-    n_power = 0 if power is None else power.shape[1]
-    judge = None
-    if held.any():
-        judge = HeldOut(np.flatnonzero(held), rng, x0.shape[1:], scheduler, n_power)
-    batches = Batches(
-        train_rows, batch_size, x0.shape[1:], scheduler.n_timesteps, condition_dropout, rng, place,
-        n_power,
-    )  # fmt: skip
-    optimizer = _optimizer(model, learning_rate, weight_decay)
-    average = copy.deepcopy(model).eval()
-    history, keep = TrainingHistory(), None
-    if checkpoint is not None:
-        settings = {
-            "max_iter": max_iter, "batch_size": batch_size, "learning_rate": learning_rate,
-            "weight_decay": weight_decay, "ema_decay": ema_decay, "seed": seed,
-            "condition_dropout": condition_dropout, "eval_every": eval_every,
-            "n_iter_no_change": n_iter_no_change,
-            "scheduler": {name: str(value) for name, value in vars(scheduler).items()},
-        }  # fmt: skip
-        arrays = [x0, image_index, token_mask, subjects, power, y_mask, held]
-        images = np.arange(image_index.max() + 1)
-        given = (tokens[images[start : start + 256]] for start in range(0, len(images), 256))
-        identity = identify(settings, model, itertools.chain(arrays, given))
-        keep = Checkpoint(checkpoint, identity)
-    best, best_loss = copy.deepcopy(average.state_dict()), math.inf
-    if judge is not None:
-        best_loss = _evaluate(history, 0, judge, model, average, loss_of, processes)
-        logger.info(f"Denoiser, held-out loss untrained: {best_loss:.4f}.")
-    model.train()
-    running, waited, n_made = [], 0, 0
-
-    def note(done: bool) -> None:
-        """Write where the training is to the checkpoint."""
-        numbers = {
-            "done": done, "n_made": n_made, "waited": waited, "best_loss": best_loss,
-            "order": batches.order.tolist(), "history": dataclasses.asdict(history),
-            "rng": rng.bit_generator.state,
-        }  # fmt: skip
-        if keep is not None and processes.rank == 0:
-            keep.save(numbers, snapshot(model, average, best, optimizer, running, place))
-
-    keeps = interrupt == "keep" and processes.count == 1
-    with _stoppable(keeps), seeded_init(seed, device):  # dropout draws from the global generators
-        found = None if keep is None or processes.rank else keep.load()
-        if (found := processes.share(found)) is not None:
-            numbers, tensors = found
-            best, running = restore(tensors, model, average, optimizer, place)
-            n_made, waited, best_loss = (numbers[k] for k in ("n_made", "waited", "best_loss"))
-            history = TrainingHistory(**numbers["history"])
-            batches.order = np.array(numbers["order"], int)
-            rng.bit_generator.state = numbers["rng"]
-        last = n_made if waited >= n_iter_no_change else max_iter  # or it had come to its end
-        first = n_made
-        steps = range(n_made, last)
+    rng = np.random.default_rng(seed)
+    loss_of = Loss(denoiser, network, data, power)
+    held_out = HeldOut(loss_of, np.flatnonzero(validation), rng)
+    batches = Batches(loss_of, np.flatnonzero(~validation), rng)
+    keep = None
+    if checkpoint is not None and processes.rank == 0:
+        settings = {name: getattr(denoiser, name) for name in _OF_TRAINING}
+        settings |= {"max_iter": max_iter, "eval_every": eval_every, "seed": seed}
+        settings["scheduler"] = {k: str(value) for k, value in vars(denoiser.scheduler_).items()}
+        arrays = [data.y, data.image_index, loss_of.token_mask, data.subject, power]
+        tokens = denoiser.scaled_.of(data.tokens)
+        images = gen_batches(data.image_index.max() + 1, 256)
+        given = (tokens[some] for some in images)
+        arrays = itertools.chain([*arrays, data.y_mask, validation], given)
+        keep = Checkpoint(checkpoint, identify(settings, network, arrays))
+    training = Training(denoiser, network, batches)
+    training.judge(held_out, processes)
+    logger.info(f"Denoiser, held-out loss untrained: {training.best_loss:.4f}.")
+    network.train()
+    stoppable = denoiser.interrupt == "keep" and processes.count == 1
+    # dropout draws from the global generators
+    with _stoppable(stoppable), seeded_init(seed, network.device):
+        found = processes.share(None if keep is None else keep.load())
+        if found is not None:
+            training.restore(*found)
+        # or it had come to its end
+        first = training.n_made
+        last = first if training.waited >= denoiser.n_iter_no_change else max_iter
+        steps = range(first, last)
         for i in steps if processes.rank else progress_bar(steps, "Training the denoiser"):
             if keep is not None and keep.due():
-                note(done=False)
-            rows, timestep, noise, drop, blur = batches.take()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * _rate(i, max_iter)
-            loss = loss_of(rows[own], timestep[own], noise[own], drop[own], blur[own])
-            loss = loss_of.share(rows, own) * loss
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            loss = processes.add_gradients(list(model.parameters()), loss.detach())
-            torch.nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
-            optimizer.step()
-            _update_average(average, model, min(ema_decay, (1 + i) / (10 + i)))
-            running.append(loss)
-            n_made = i + 1
-            if n_made == first + _WARM_STEPS:
+                keep.save({"done": False, **training.numbers()}, training.tensors())
+            training.step(_rate(i, max_iter), processes)
+            if i + 1 == first + _WARM_STEPS:
                 start = perf_counter()
-            elif n_made == first + 2 * _WARM_STEPS:
-                _tell_duration((perf_counter() - start) / _WARM_STEPS, last - n_made)
-            if (i + 1) % eval_every and i + 1 < max_iter:
-                continue
-            history.losses.append(float(torch.stack(running).mean()))
-            running = []
-            if judge is None:
-                continue
-            loss = _evaluate(history, i + 1, judge, model, average, loss_of, processes)
-            waited += 1
-            if loss < best_loss:
-                best, best_loss, waited = copy.deepcopy(average.state_dict()), loss, 0
-                history.best_iter = i + 1
-            if waited >= n_iter_no_change:
-                break
-        note(done=True)
-    if judge is None:
-        best, history.best_iter = average.state_dict(), n_made
-    model.load_state_dict(best)
-    model.eval()
-    if judge is not None:
-        logger.info(
-            f"Denoiser: best held-out loss {best_loss:.4f} after {history.best_iter} of {n_made} "
-            "gradient steps."
-        )
-    return history
-
-
-def _checked(x0: np.ndarray, validation: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return responses in single precision, and which of them are held out."""
-    x0 = np.ascontiguousarray(x0, dtype=np.float32)
-    if not np.isfinite(x0).all():
-        raise ValueError("x0 holds NaN or infinity; leave those trials out.")
-    held = np.zeros(len(x0), bool) if validation is None else np.asarray(validation)
-    if held.shape != (len(x0),) or held.dtype != bool or held.all():
-        raise ValueError(
-            f"validation has shape {held.shape} and type {held.dtype} and holds out {held.sum()} "
-            f"of {len(x0)} trials; give one bool for each trial, and leave some to train on."
-        )
-    return x0, held
+            elif i + 1 == first + 2 * _WARM_STEPS:
+                _tell_duration((perf_counter() - start) / _WARM_STEPS, last - i - 1)
+            if (i + 1) % eval_every == 0 or i + 1 == max_iter:
+                training.judge(held_out, processes)
+                if training.waited >= denoiser.n_iter_no_change:
+                    break
+        if keep is not None:
+            keep.save({"done": True, **training.numbers()}, training.tensors())
+    network.load_state_dict(training.best)
+    network.eval()
+    logger.info(
+        f"Denoiser: best held-out loss {training.best_loss:.4f} after "
+        f"{training.history.best_iter} of {training.n_made} gradient steps."
+    )
+    return training.history
 
 
 @contextlib.contextmanager
@@ -274,29 +277,3 @@ def _rate(i: int, max_iter: int) -> float:
     """Return the learning rate of a gradient step, as a part of the largest."""
     warmup = max(1, min(_WARMUP, max_iter // 10))
     return min((i + 1) / warmup, 0.5 * (1 + math.cos(math.pi * i / max_iter)))
-
-
-def _evaluate(
-    history: TrainingHistory,
-    iteration: int,
-    judge: HeldOut,
-    model: "BrainDiT",
-    average: "BrainDiT",
-    loss_of: Loss,
-    processes: Processes,
-) -> float:
-    """Judge the averaged weights and note the result."""
-    own = copy.deepcopy(model.state_dict())
-    model.load_state_dict(average.state_dict())
-    with evaluating(model):
-        loss = judge.loss(loss_of, processes)
-    model.load_state_dict(own)
-    history.iterations.append(iteration)
-    history.validation_losses.append(loss)
-    return loss
-
-
-@torch.no_grad()
-def _update_average(average: "BrainDiT", model: "BrainDiT", decay: float) -> None:
-    """Move the averaged weights towards the current ones."""
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)

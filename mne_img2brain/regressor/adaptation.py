@@ -9,7 +9,7 @@ import torch
 
 from .._log import logger
 from .._torch import seed_from
-from ..diffusion import BrainDiT, Denoiser
+from ..diffusion import BrainDiT, Denoiser, train_denoiser
 from ..noise.by_subject import SubjectWhitener
 from ..noise.whitening import SpaceTimeWhitener
 from ..trials.checks import TrialArrays
@@ -63,10 +63,13 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     own = None if own is None else own.without_trials(gaussian=False)
     scores = None if noise.power_ is None else noise.power_.scores(residuals)
     data = dataclasses.replace(data, y=noise.half_colour(_whiten(whitener, own, residuals)))
-    network, architecture = _train_embedding(
-        noise, data, scores, plan, code, min(asked.steps_for(len(data.y)), _MOST_ITERATIONS),
-        int(rng.integers(2**31)),
-    )  # fmt: skip
+    max_iter = min(asked.steps_for(len(data.y)), _MOST_ITERATIONS)
+    # decay would pull at the embeddings of the others
+    learner = copy.copy(noise).set_params(
+        max_iter=max_iter, learning_rate=_LEARNING_RATE, weight_decay=0.0
+    )
+    seed = int(rng.integers(2**31))
+    network, architecture = _train_embedding(learner, data, scores, plan, code, seed)
     mean.parts_.append(part)
     whitener.own.append(own)
     noise.network_, noise.architecture_ = network, architecture
@@ -84,7 +87,7 @@ def _whiten(
 
 def _train_embedding(
     noise: Denoiser, data: TrialArrays, scores: np.ndarray | None, plan: SplitPlan, code: int,
-    max_iter: int, seed: int,
+    seed: int,
 ) -> tuple[BrainDiT, dict]:  # fmt: skip
     """Return a network with one more subject, whose embedding alone was trained."""
     architecture = dict(noise.architecture_)
@@ -101,17 +104,7 @@ def _train_embedding(
     network.requires_grad_(False)
     network.subject.requires_grad_(True)
     data = dataclasses.replace(data, subject=np.full(len(data.y), code))
-    history = noise.train(
-        network,
-        np.asarray(data.y),
-        scores,
-        data,
-        plan,
-        max_iter=max_iter,
-        learning_rate=_LEARNING_RATE,
-        weight_decay=0.0,  # would pull at the embeddings of the others
-        seed=seed,
-    )
+    history = train_denoiser(noise, network, data, scores, plan.validation, seed=seed)
     network.requires_grad_(True)
     logger.info(f"The new subject's embedding is that of gradient step {history.best_iter}.")
     return network, architecture

@@ -49,8 +49,7 @@ class ScaledTokens:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        rows = np.asarray(rows)
+    def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
         scaled = (np.asarray(self.tokens[rows], dtype=np.float32) - self.mean) / self.scale
         return np.nan_to_num(scaled)
 

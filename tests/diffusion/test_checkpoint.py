@@ -8,20 +8,22 @@ import time
 import numpy as np
 import pytest
 import torch
+from small_regressors import train_network
 
 from mne_img2brain._torch import seeded_init
-from mne_img2brain.diffusion import BrainDiT, NoiseScheduler, train_denoiser
+from mne_img2brain.diffusion import BrainDiT
 
 
 @pytest.fixture(autouse=True)
 def _written_at_every_step(monkeypatch):
     monkeypatch.setattr("mne_img2brain.diffusion.checkpoint._EVERY", 0.0)
+    monkeypatch.setattr("mne_img2brain.diffusion.training._LEAST_BETWEEN", 8)
 
 
-OPTIONS = {"max_iter": 40, "eval_every": 8, "n_iter_no_change": 9, "batch_size": 16, "seed": 3}
+OPTIONS = {"max_iter": 40, "n_iter_no_change": 9, "batch_size": 16, "seed": 3}
 
 
-def train(rng, validation=True, n_images=6, last=1.0, **options):
+def train(rng, n_images=6, last=1.0, **options):
     """Train a small network with dropout; return its history and weights."""
     with seeded_init(0):
         network = BrainDiT(
@@ -32,10 +34,9 @@ def train(rng, validation=True, n_images=6, last=1.0, **options):
     x0 = rng.standard_normal((50, 2, 6))
     tokens = np.linspace(-1, 1, n_images, dtype=np.float32).reshape(-1, 1, 1)
     image[-1], tokens[-1] = n_images - 1, last
-    history = train_denoiser(
-        network, x0 + tokens[image], tokens, image_index=image, scheduler=NoiseScheduler(),
-        validation=np.arange(50) < 10 if validation else None, **{**OPTIONS, **options},
-    )  # fmt: skip
+    history = train_network(
+        network, x0 + tokens[image], tokens, image, np.arange(50) < 10, **{**OPTIONS, **options}
+    )
     return history, network.state_dict()
 
 
@@ -46,17 +47,16 @@ def same(first, second):
     return all(torch.equal(value, second[1][name]) for name, value in first[1].items())
 
 
-@pytest.mark.parametrize("validation", [True, False])
-def test_killed_at_any_time_it_ends_with_the_same_weights(rng, tmp_path, validation):
+def test_killed_at_any_time_it_ends_with_the_same_weights(rng, tmp_path):
     start = time.perf_counter()
-    alone = train(rng, validation)
+    alone = train(rng)
     longest = 0.5 * (time.perf_counter() - start)
     waits, n_killed = np.random.default_rng(1).uniform(0.002, longest, 400), 0
     for wait in waits:
         child = os.fork()
         if child == 0:
             try:
-                train(rng, validation, checkpoint=tmp_path / "c")
+                train(rng, checkpoint=tmp_path / "c")
             finally:
                 os._exit(0)
         time.sleep(wait)
@@ -68,7 +68,7 @@ def test_killed_at_any_time_it_ends_with_the_same_weights(rng, tmp_path, validat
         if not killed:  # it came to its end: once more from the beginning
             shutil.rmtree(tmp_path / "c")
     assert n_killed == 20
-    went_on = train(rng, validation, checkpoint=tmp_path / "c")
+    went_on = train(rng, checkpoint=tmp_path / "c")
     assert same(went_on, alone)
     assert [path.suffix for path in (tmp_path / "c").iterdir() if path.name[0] != "."] == [
         ".safetensors"

@@ -34,14 +34,14 @@ def run(folder=None):
 if __name__ == "__main__":
     mne.set_log_level("ERROR")
     folder, out, last = sys.argv[1:]
-    checkpoint._EVERY, n_steps, update = 0.0, 0, training._update_average
-    def update_or_die(*arguments):
+    checkpoint._EVERY, n_steps, step = 0.0, 0, training.Training.step
+    def step_or_die(*arguments):
         global n_steps
         n_steps += 1
         if n_steps == int(last) and os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.SIGKILL)
-        update(*arguments)
-    training._update_average = update_or_die
+        step(*arguments)
+    training.Training.step = step_or_die
     found = run(folder)
     np.savez(f"{out}-{os.environ['RANK']}.npz", n_steps=n_steps, **found)
 """
