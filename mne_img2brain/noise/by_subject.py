@@ -51,23 +51,14 @@ class SubjectWhitener:
         self.pooled.fit(residuals, groups, n_averaged)
         for one in [] if subject is None else range(subject.max() + 1):
             rows = np.flatnonzero(subject == one)
-            self.own.append(
-                self.fit_one(
-                    residuals[rows],
-                    None if groups is None else groups[rows],
-                    n_averaged[rows],
-                )
-            )
+            images = None if groups is None else groups[rows]
+            self.own.append(self.fit_one(residuals[rows], images, n_averaged[rows]))
         return self
 
     def fit_one(
         self, residuals: np.ndarray, groups: np.ndarray | None, n_averaged: np.ndarray
     ) -> Any:
-        """Fit the whitener of one subject, and leave it to the caller to append it to ``own``.
-
-        residuals, groups, n_averaged: as in :meth:`fit`, of one subject.
-        Returns: None with too few trials.
-        """
+        """Return the whitener of one subject, None with too few trials."""
         if len(residuals) < _LEAST_TRIALS:
             logger.info(
                 f"{len(residuals)} trials of a subject do not show its noise: it is taken to be "
@@ -146,14 +137,3 @@ class SubjectWhitener:
             rows = subject == one
             result[rows] = getattr(self.own[one], method)(values[rows])
         return result
-
-    def get_state(self) -> dict:
-        """Return what prediction needs, for :meth:`from_state`."""
-        return {"pooled": self.pooled, "own": self.own}
-
-    @classmethod
-    def from_state(cls, state: dict) -> Self:
-        """Make a fitted whitener from what :meth:`get_state` returned."""
-        self = cls(state["pooled"])
-        self.own = state["own"]
-        return self

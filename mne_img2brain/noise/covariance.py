@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-STRUCTURES = ("auto", "kronecker", "separate", "time_wise", "space_wise", "full")
 # Rows of a covariance over all sensors and times that is still formed: 2048 take some seconds.
 _MAX_FULL = 2048
 _RANK = 1e-12  # eigenvalues below this share of the largest are rounding
@@ -21,7 +20,7 @@ def components(scatter: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(vectors[:, keep][:, ::-1])
 
 
-def list_candidates(structure: str, shape: tuple[int, int], n_trials: int) -> list[tuple]:
+def list_candidates(shape: tuple[int, int], n_trials: int) -> list[tuple[str, str]]:
     """List the structures that can be estimated, with what each is drawn to."""
     if 0 in shape:
         return [("separate", "itself")]
@@ -34,8 +33,6 @@ def list_candidates(structure: str, shape: tuple[int, int], n_trials: int) -> li
         "space_wise": ("separate",),
         "full": ("stationary", "time_wise", "space_wise", "separate"),
     }
-    if structure != "auto":
-        return [(structure, target) for target in targets[structure]]
     if np.prod(shape) > _MAX_FULL:
         targets.pop("full")
     elif 1 in shape:
@@ -81,7 +78,9 @@ def _variance(z: np.ndarray) -> np.ndarray:
     return sum(np.square(one, dtype=float) for one in z) / len(z)
 
 
-def target_covariance(z: np.ndarray, structure: str, target: str, stationary: Any) -> np.ndarray:
+def target_covariance(
+    z: np.ndarray, structure: str, target: str, time_basis: np.ndarray
+) -> np.ndarray:
     """Return what the sample covariance of a structure is drawn to, in the same blocks."""
     variance = _variance(z)
     if structure == "kronecker":
@@ -93,7 +92,7 @@ def target_covariance(z: np.ndarray, structure: str, target: str, stationary: An
         rows = into_blocks(variance[None], structure)[:, 0]
         return rows[:, :, None] * np.eye(rows.shape[1])
     if target == "stationary":
-        return stationary[None]
+        return _stationary_covariance(z, time_basis)[None]
     n_space, n_time = variance.shape
     full = np.zeros((n_space, n_time, n_space, n_time))
     if target == "time_wise":
@@ -103,7 +102,7 @@ def target_covariance(z: np.ndarray, structure: str, target: str, stationary: An
     return full.reshape(1, variance.size, variance.size)
 
 
-def stationary_covariance(z: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _stationary_covariance(z: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Return the covariance over components that depends on the distance of two times alone."""
     n_space, n_time = z.shape[1:]
     flat = z.reshape(len(z), -1)
@@ -134,28 +133,16 @@ def raise_eigenvalues(covariance: np.ndarray) -> np.ndarray:
 
 
 def judge(
-    train: np.ndarray,
-    test: np.ndarray,
-    structure: str,
-    target: str,
-    stationary: Any,
-    only: bool,
-) -> tuple[list | tuple, list]:
-    """Return weights of the sample, and the log-likelihood of left-out trials with each.
+    train: np.ndarray, test: np.ndarray, structure: str, target: str, time_basis: np.ndarray
+) -> tuple[float, float]:
+    """Return the log-likelihood of left-out trials, and the weight of the sample that it is of.
 
     In the coordinates that whiten the target, the sample covariance is diagonalised once for all.
 
     train, test (n_trials, n_space, n_time): trials in principal components, to estimate from and
         to judge on.
-    stationary: the stationary covariance, where it is the target.
-    only: whether there is no other candidate, so that the likelihood need not be known.
-    Returns weights (n_weights,): weights of the sample covariance that were tried.
-    Returns gains: the mean log-likelihood of a trial in ``test`` with each, in nats.
     """
-    if only and structure in ("kronecker", "separate"):
-        return [0.0], [0.0]
-    aim = target_covariance(train, structure, target, stationary)
-    values, vectors = spectrum(aim)
+    values, vectors = spectrum(target_covariance(train, structure, target, time_basis))
     inverse = (vectors / np.sqrt(values)[:, None]) @ vectors.mT
     determinant = 2 * float(np.sum(np.linalg.slogdet(inverse)[1]))
     if structure in ("kronecker", "separate"):
@@ -168,11 +155,12 @@ def judge(
         spectra = [_spectrum(a @ turn, b @ turn) for a, b, turn in blocks]
         values, square = (np.concatenate(parts) for parts in zip(*spectra, strict=True))
         weights = _WEIGHTS
-    gains = []
+    judged = []
     for weight in weights:
         mixed = np.maximum(weight * values + 1 - weight, 1e-12)
-        gains.append(0.5 * (determinant - np.sum(np.log(2 * np.pi * mixed) + square / mixed)))
-    return weights, gains
+        gain = 0.5 * (determinant - np.sum(np.log(2 * np.pi * mixed) + square / mixed))
+        judged.append((gain, weight))
+    return max(judged)
 
 
 def _spectrum(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from .permutation import largest_excess
 _MIN_TRIALS = 100  # with fewer, excess variance cannot be told from chance
 _CHANCE = 0.005  # that gains are found in any octave where draws vary as trials do
 _N_PERMUTATIONS = 1999  # a twentieth of a chance of 0.005 in each of ten octaves
+_N_SOURCES = 6  # in each octave, at most
 _MOST_SD = 1.5  # of log power: with more, power is that of rare, giant draws
 
 
@@ -28,14 +29,10 @@ class BandGains:
     with :math:`a_k` the pattern of the source and :math:`C` the covariance of log power over trials
     less that of draws without gains. :math:`E g_k^2 = 1`: the power of a source stays what it was.
 
-    n_sources: sources in each octave, at most.
     octaves_: for each octave that was kept: ``low`` and ``high`` (bins of the discrete Fourier
         transform of a trial, the last one excluded), ``filters`` and ``patterns``, shape
         (n_channels, n_sources), ``root`` of the covariance of log power and its ``diagonal``.
     """
-
-    def __init__(self, n_sources: int = 6) -> None:
-        self.n_sources = n_sources
 
     def fit(self, real: np.ndarray, drawn: np.ndarray, n_times: int) -> Self:
         """Learn where power varies more than that of draws.
@@ -90,7 +87,7 @@ class BandGains:
             each = each @ each.mT
             moments.append((each @ each).mean(axis=0))
         _, turn = linalg.eigh(moments[0] - moments[1])
-        turn = turn[:, ::-1][:, : self.n_sources]
+        turn = turn[:, ::-1][:, :_N_SOURCES]
         filters, patterns = white @ turn, colour @ turn
         logs = [np.log(np.square(filters.T @ x).sum(axis=2) + 1e-300) for x in halves[1]]
         of_real, of_drawn = (part - part.mean(axis=0) for part in logs)

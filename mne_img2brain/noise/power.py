@@ -11,9 +11,7 @@ from sklearn.utils.extmath import randomized_svd
 from .._lazy import LazyTrials, parts_of
 from .._linalg import in_threads
 from .._log import logger
-from .tiles import rhythm_components, tiles_of
-
-__all__ = ["InducedPower"]
+from .tiles import bands_of, rhythm_components
 
 _MOST_COMPONENTS = 16  # over sensors, of each band
 _MOST_SCORES = 20  # and a tenth of the images: noise of the others would hide what a few follow
@@ -29,7 +27,7 @@ class InducedPower:
     r"""Gains of single-trial residuals that follow the image.
 
     The power of a tile, a band of frequencies within a window of time
-    (:class:`~mne_img2brain.noise.tiles.Tiles`) of a spatial component of that band
+    (:func:`~mne_img2brain.noise.tiles.bands_of`) of a spatial component of that band
     (:func:`~mne_img2brain.noise.tiles.rhythm_components`), is expected to be
 
     .. math:: E[P \mid \text{image}] \propto \exp g(\text{image}), \qquad
@@ -69,7 +67,6 @@ class InducedPower:
         *,
         by_trial: bool = False,
         subject: np.ndarray | None = None,
-        seed: int = 0,
     ) -> np.ndarray | LazyTrials:
         """Learn gains, and divide residuals by those that did not see their image.
 
@@ -80,7 +77,6 @@ class InducedPower:
         by_trial: whether folds part the trials of an image: the units of the test are trials then.
         subject (n_trials,) | None: the subject of each trial; what subjects differ in is not the
             image's.
-        seed: chooses trials where there are very many.
         Returns (n_trials, n_channels, n_times): the residuals, divided where they are looked at;
             where no band is kept they are as they were.
         """
@@ -89,7 +85,7 @@ class InducedPower:
         n_units = len(np.unique(unit))
         if n_units < _LEAST_UNITS:
             return residuals
-        scale, found, logs = measure_log_power(residuals, subject, np.random.default_rng(seed))
+        scale, found, logs = measure_log_power(residuals, subject, np.random.default_rng(0))
         components = [(filters / scale, patterns * scale) for filters, patterns in found]
         n_scores = min(_MOST_SCORES, n_units // 10, len(logs), logs[0].size)
         axes = randomized_svd(logs.reshape(len(logs), -1), n_scores, random_state=0)[2]
@@ -124,7 +120,7 @@ class InducedPower:
         n_times: int,
     ) -> None:
         """Judge each band on trials that predictions did not see."""
-        bands = tiles_of(n_times).bands
+        bands = bands_of(n_times)
         ends = np.cumsum([0, *(band.windows.shape[1] for band in bands)])
         parts = [axes[..., a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
         grams = [np.einsum("jct,kct->jk", part, part) for part in parts]
@@ -212,7 +208,7 @@ class InducedPower:
     def _scale(
         self, residuals: np.ndarray, scores: np.ndarray, image_index: np.ndarray, exponent: float
     ) -> np.ndarray:
-        all_bands = tiles_of(residuals.shape[2]).bands
+        all_bands = bands_of(residuals.shape[2])
         for rows in parts_of(residuals, _BATCH_VALUES) if self.bands_ else ():
             values, end = residuals[rows], 0
             images, place = np.unique(image_index[rows], return_inverse=True)
@@ -237,7 +233,7 @@ def measure_log_power(
     some = residuals[np.sort(rng.permutation(len(residuals))[:most])]
     scale = np.sqrt(np.mean(np.square(some), axis=(0, 2)))[:, None]
     unit = np.where(scale > 0, scale, 1.0)
-    bands = tiles_of(residuals.shape[2]).bands
+    bands = bands_of(residuals.shape[2])
     found = rhythm_components((some / unit).astype(np.float32), bands, _MOST_COMPONENTS)
     # a silent channel has no part in a pattern
     found = [(filters, np.where(scale > 0, patterns, 0.0)) for filters, patterns in found]
@@ -256,7 +252,7 @@ def log_power(
     filters (n_channels, n_components): of each band.
     Returns (n_trials, n_components, n_tiles).
     """
-    bands = tiles_of(residuals.shape[2]).bands
+    bands = bands_of(residuals.shape[2])
     n_tiles = sum(band.windows.shape[1] for band in bands)
     logs = np.empty((len(residuals), filters[0].shape[1], n_tiles), np.float32)
 

@@ -35,40 +35,31 @@ class Band(NamedTuple):
         return np.square(self.cut(signals)) @ weight
 
 
-class Tiles:
-    r"""Smooth tiles of time and frequency that add up to the signal.
+@lru_cache(maxsize=8)
+def bands_of(n_times: int) -> list[Band]:
+    r"""Return bands, from low to high frequencies, whose tiles add up to a trial of that length.
 
     A trial is the sum of its bands, :math:`x = \sum_b x_b`, half octaves up to the Nyquist
     frequency that fade into each other. Bands are cut out of the discrete cosine transform, which
     extends an epoch by its mirror image: there is no jump at its ends. Each band has triangular
     windows in time, the more the wider it is, so that its tiles have the same degrees of freedom.
-
-    n_times: time points of a trial.
-    bands: from low to high frequencies.
     """
-
-    def __init__(self, n_times: int) -> None:
-        transform = dct(np.eye(n_times), norm="ortho", axis=0)
-        frequency = np.arange(n_times) / 2
-        n_bands = max(1, int(np.log2(max(n_times / 2, 1)) * _PER_OCTAVE))
-        high = n_times / 2 * 2.0 ** (-np.arange(n_bands)[::-1] / _PER_OCTAVE)
-        # low-pass filters that fade over half a band; their differences are the bands
-        position = np.log2(np.maximum(frequency, 1e-3)) - np.log2(high[:-1, None])
-        fade = np.cos(np.pi / 2 * np.clip(2 * _PER_OCTAVE * position + 0.5, 0, 1)) ** 2
-        masks = np.diff(fade, axis=0, prepend=0, append=1)
-        self.bands = []
-        for mask, low, top in zip(masks, [0.0, *high[:-1]], high, strict=True):
-            kept = mask > 0
-            freedom = mask.sum() ** 2 / np.square(mask).sum()
-            n_windows = int(np.clip(np.round(2 * freedom / _TILE) - 1, 1, _MOST_WINDOWS))
-            windows = _windows(n_times, n_windows)
-            self.bands.append(Band(float(low), float(top), transform[kept], mask[kept], windows))
-
-
-@lru_cache(maxsize=8)
-def tiles_of(n_times: int) -> Tiles:
-    """Return the tiles of trials of that length, made once."""
-    return Tiles(n_times)
+    transform = dct(np.eye(n_times), norm="ortho", axis=0)
+    frequency = np.arange(n_times) / 2
+    n_bands = max(1, int(np.log2(max(n_times / 2, 1)) * _PER_OCTAVE))
+    high = n_times / 2 * 2.0 ** (-np.arange(n_bands)[::-1] / _PER_OCTAVE)
+    # low-pass filters that fade over half a band; their differences are the bands
+    position = np.log2(np.maximum(frequency, 1e-3)) - np.log2(high[:-1, None])
+    fade = np.cos(np.pi / 2 * np.clip(2 * _PER_OCTAVE * position + 0.5, 0, 1)) ** 2
+    masks = np.diff(fade, axis=0, prepend=0, append=1)
+    bands = []
+    for mask, low, top in zip(masks, [0.0, *high[:-1]], high, strict=True):
+        kept = mask > 0
+        freedom = mask.sum() ** 2 / np.square(mask).sum()
+        n_windows = int(np.clip(np.round(2 * freedom / _TILE) - 1, 1, _MOST_WINDOWS))
+        windows = _windows(n_times, n_windows)
+        bands.append(Band(float(low), float(top), transform[kept], mask[kept], windows))
+    return bands
 
 
 def _windows(n_times: int, n_windows: int) -> np.ndarray:

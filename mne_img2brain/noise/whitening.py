@@ -1,7 +1,7 @@
 """Whitening of residuals in space and time, and back."""
 
 import copy
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -10,7 +10,6 @@ from .._lazy import LazyTrials, parts_of
 from .._log import logger, progress_bar
 from .clusters import TrialClusters
 from .covariance import (
-    STRUCTURES,
     average_diagonals,
     components,
     from_blocks,
@@ -20,12 +19,10 @@ from .covariance import (
     raise_eigenvalues,
     sample_covariance,
     spectrum,
-    stationary_covariance,
     target_covariance,
 )
 
-__all__ = ["ScaleWhitener", "SpaceTimeWhitener"]
-
+_NOT_FINITE = "residuals hold NaN or inf; leave those trials out."
 _MAX_VALUES = 10**8  # numbers of the trials that a covariance is estimated from: 800 MB
 _MIN_REPEATED = 0.25  # degrees of freedom per trial that show the SD within images
 # Trials for each dimension of a block from which its sample covariance is taken as it is: what a
@@ -43,13 +40,10 @@ class ScaleWhitener:
         groups: np.ndarray | None = None,
         n_averaged: np.ndarray | None = None,
     ) -> Self:
-        """Measure the SD of every sensor.
-
-        residuals (n_trials, n_channels, n_times): residuals, scaled to single trials.
-        groups (n_trials,) | None: not used.
-        n_averaged (n_trials,) | None: not used.
-        """
+        """Measure the SD of every sensor; groups and n_averaged are not used."""
         scale = np.sqrt(np.mean(np.square(residuals), axis=(0, 2)))
+        if not np.isfinite(scale).all():
+            raise ValueError(_NOT_FINITE)
         self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
         return self
 
@@ -105,13 +99,10 @@ class SpaceTimeWhitener:
     left out for that; the covariance is then estimated on all, and is :math:`S` itself where there
     are 20 trials for each of its dimensions.
 
-    structure: ``"auto"`` chooses.
-    seed: which images are left out, and of very many trials which are used.
     draws_only: whether noise is coloured and nothing whitened: clusters of trials need no
         covariance.
     target_: what the sample covariance is drawn to.
     weight_: the weight of the sample covariance, :math:`1 - \rho`.
-    log_likelihoods_: structure and target -> held-out Gaussian log-likelihood of a trial, in nats.
     rank_: dimensions of the subspace.
     clusters_: what noise is drawn by.
     mean_factor_: what the mean residuals of images were multiplied with.
@@ -122,9 +113,7 @@ class SpaceTimeWhitener:
        Statistician 72, 309-314.
     """
 
-    def __init__(self, structure: str = "auto", seed: int = 0, *, draws_only: bool = False) -> None:
-        self.structure = structure
-        self.seed = seed
+    def __init__(self, *, draws_only: bool = False) -> None:
         self.draws_only = draws_only
 
     def fit(
@@ -146,19 +135,12 @@ class SpaceTimeWhitener:
             average over n trials leaves, times :math:`\sqrt n`. Their mean is taken to be zero.
         groups (n_trials,) | None: the image of each trial. ``None`` takes residuals as they are.
         n_averaged (n_trials,) | None: of how many trials each row is the average; ``None`` is one.
-        Raises ValueError if the structure is unknown, shapes do not agree, or values are not
-            finite.
+        Raises ValueError if values are not finite.
         """
-        if self.structure not in STRUCTURES:
-            raise ValueError(f"structure={self.structure!r}; give one of {', '.join(STRUCTURES)}.")
-        if residuals.ndim != 3 or not np.prod(residuals.shape):
-            raise ValueError(
-                f"residuals have the shape {residuals.shape}; give (n_trials, n_channels, n_times)."
-            )
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(0)
         noise, groups, self.mean_factor_ = _noise(residuals, groups, n_averaged, rng)
         if not np.isfinite(noise).all():
-            raise ValueError("residuals hold NaN or inf; leave those trials out.")
+            raise ValueError(_NOT_FINITE)
         self.shape_ = noise.shape[1:]
         square = sum(np.square(trial, dtype=float).mean(axis=1) for trial in noise)
         scale = np.sqrt(square / len(noise))
@@ -178,25 +160,19 @@ class SpaceTimeWhitener:
         for rows in parts_of(noise, 10**6):
             z[rows] = self.space_.T @ noise[order[rows]] @ self.time_
         del noise
-        candidates = list_candidates(self.structure, z.shape[1:], len(z))
-        toeplitz: Any = None
-        if any("stationary" in candidate for candidate in candidates):
-            toeplitz = [stationary_covariance(part, self.time_) for part in (z[:n_kept], z)]
-        self.log_likelihoods_: dict[str, float] = {}
-        best: tuple = (-np.inf, None, None, None)
-        for structure, target in progress_bar(candidates, "Choosing the covariance"):
-            train, test, only = z[:n_kept], z[n_kept:], len(candidates) == 1
-            weights, gains = judge(train, test, structure, target, toeplitz and toeplitz[0], only)
-            score, weight = max(zip(gains, weights, strict=True))
-            self.log_likelihoods_[f"{structure}, {target}"] = float(score)
-            if best[1] is None or score > best[0]:
-                best = (score, structure, target, weight)
-        _, self.structure_, self.target_, weight = best
+        candidates, weight = list_candidates(z.shape[1:], len(z)), 0.0
+        self.structure_, self.target_ = candidates[0]
+        if len(candidates) > 1:
+            judged = [
+                (*judge(z[:n_kept], z[n_kept:], structure, target, self.time_), structure, target)
+                for structure, target in progress_bar(candidates, "Choosing the covariance")
+            ]
+            _, weight, self.structure_, self.target_ = max(judged, key=lambda one: one[0])
         enough = _PER_DIMENSION * into_blocks(z[:1], self.structure_).shape[2]
         self.weight_ = float(weight) if len(z) < enough else 1.0
         covariance = self.weight_ * sample_covariance(z, self.structure_) if self.weight_ else 0.0
         if self.weight_ < 1:
-            aim = target_covariance(z, self.structure_, self.target_, toeplitz and toeplitz[1])
+            aim = target_covariance(z, self.structure_, self.target_, self.time_)
             covariance = covariance + (1 - self.weight_) * aim
         self.values_, self.vectors_ = spectrum(covariance)
         logger.info(
@@ -320,11 +296,6 @@ def _noise(
     n = len(residuals)
     labels = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
     weight = np.ones(n) if n_averaged is None else np.asarray(n_averaged, dtype=float)
-    if len(labels) != n or weight.shape != (n,) or not np.all(weight > 0):
-        raise ValueError(
-            f"There are {n} residuals, {len(labels)} groups and {weight.shape} n_averaged; give "
-            "one group and one positive count for each residual."
-        )
     most, order = max(2, _MAX_VALUES // residuals[0].size), np.arange(n)
     if n > most:
         order = np.argsort(rng.permutation(labels.max() + 1)[labels], kind="stable")[:most]

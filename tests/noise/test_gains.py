@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from mne_img2brain.noise import gains
 from mne_img2brain.noise.gains import BandGains
 from mne_img2brain.noise.permutation import largest_excess
 
@@ -26,11 +27,12 @@ def rhythm(rng):
     return make, pattern
 
 
-def test_the_gain_of_a_rhythm_is_found(rhythm, rng):
+def test_the_gain_of_a_rhythm_is_found(rhythm, rng, monkeypatch):
+    monkeypatch.setattr(gains, "_N_SOURCES", 2)
     make, pattern = rhythm
     variance = 0.8  # of log power
     gain = np.exp(np.sqrt(variance) * rng.standard_normal((N, 1)) / 2 - variance / 4)
-    model = BandGains(2).fit(np.fft.rfft(make(gain)), np.fft.rfft(make(1.0)), T)
+    model = BandGains().fit(np.fft.rfft(make(gain)), np.fft.rfft(make(1.0)), T)
     (octave,) = model.octaves_
     assert (octave["low"], octave["high"]) == (8, 16)
     assert_allclose(octave["diagonal"].max(), variance, rtol=0.3)

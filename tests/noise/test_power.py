@@ -7,7 +7,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from mne_img2brain.noise.power import InducedPower
-from mne_img2brain.noise.tiles import Tiles, rhythm_components
+from mne_img2brain.noise.tiles import bands_of, rhythm_components
 
 N_IMAGES, N_TRIALS, C, T = 150, 4, 5, 64
 PATTERN = np.array([1.0, 0.6, 0.2, -0.2, -0.5])
@@ -57,7 +57,7 @@ def recording():
 @pytest.mark.parametrize("n_times", [1, 2, 3, 4, 7, 58, 250])
 def test_tiles_add_up_to_the_signal(n_times, rng):
     x = rng.standard_normal((3, 2, n_times))
-    bands = Tiles(n_times).bands
+    bands = bands_of(n_times)
     assert_allclose(sum(band.cut(x) for band in bands), x, atol=1e-12)
     for band in bands:
         assert band.high < 1.5 * band.low or band.low == 0  # half an octave, and what is slower
@@ -70,15 +70,15 @@ def test_tiles_add_up_to_the_signal(n_times, rng):
 def test_a_band_has_the_power_of_its_frequencies():
     time = (np.arange(T) + 0.5) / T
     wave = np.cos(2 * np.pi * 10 * time)[None, None]
-    total = np.array([np.square(band.cut(wave)).sum() for band in Tiles(T).bands])
-    best = Tiles(T).bands[int(total.argmax())]
+    total = np.array([np.square(band.cut(wave)).sum() for band in bands_of(T)])
+    best = bands_of(T)[int(total.argmax())]
     assert best.low < 10 < best.high
     assert total.max() > 0.95 * np.square(wave).sum()
 
 
 def test_the_first_component_of_a_band_is_its_rhythm(rng):
     trials = (noise(rng, 300) + rhythm(rng, np.zeros(300))).astype(np.float32)
-    bands = Tiles(T).bands
+    bands = bands_of(T)
     place = next(k for k, band in enumerate(bands) if band.low < 10 < band.high)
     filters, patterns = rhythm_components(trials, bands, C)[place]
     first = patterns[:, 0]
