@@ -1,5 +1,9 @@
-"""Trials that are computed where they are looked at, some at a time."""
+"""Large arrays that are computed where they are looked at, or wait in a file."""
 
+import contextlib
+import math
+import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +12,7 @@ import numpy as np
 __all__ = ["LazyTrials"]
 
 _MAX_VALUES = 2**22  # numbers computed at a time where all are asked for
+_LARGE = 2**25  # bytes
 
 
 class LazyTrials:
@@ -42,6 +47,23 @@ class LazyTrials:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
+
+
+def take(trials: np.ndarray | LazyTrials, rows: np.ndarray) -> LazyTrials:
+    """Return some trials, in that order, read where they are looked at."""
+    shape = (len(rows), *trials.shape[1:])
+    return LazyTrials(lambda some: trials[rows[some]], shape, trials.dtype)
+
+
+def scratch(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array to be filled: where it is large in a temporary file, if there is room."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > _LARGE and hasattr(os, "posix_fallocate"):
+        with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
+            # a disk that is full is found out here, and not by a signal that ends the process
+            os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "r+", shape=shape)
+    return np.empty(shape, dtype)
 
 
 def parts_of(trials: np.ndarray | LazyTrials, n_values: int = _MAX_VALUES) -> list[slice]:

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from .._lazy import LazyTrials, parts_of
 from .._linalg import average_rows
 from ..metrics import CrossValidated, cross_validated_r
 from ..trials.missing_sensors import fill_sensors
@@ -82,9 +83,9 @@ class ConditionalMean:
         for one in [] if data.subject is None else range(data.subject.max() + 1):
             rows = np.flatnonzero(data.subject == one)
             base = out_of_fold.values[rows]
-            part, added = self._fit_subject(data.take(rows), plan.take(rows), base)
+            part, predicted = self._fit_subject(data.take(rows), plan.take(rows), base)
             self.parts_.append(part)
-            out_of_fold.values[rows] += added
+            out_of_fold.values[rows] = predicted
         self.n_average_ = len(self.parts_)
         return out_of_fold
 
@@ -129,28 +130,27 @@ class ConditionalMean:
         Returns out_of_fold (n_trials, n_channels, n_times): the predictions of models that have
             not seen the group.
         """
-        base = self.predict(data.tokens)[data.image_index]
-        part, added = self._fit_subject(data, plan, base)
-        return part, base + added
+        return self._fit_subject(data, plan, self.predict(data.tokens)[data.image_index])
 
     def _fit_subject(
         self, data: "TrialArrays", plan: "SplitPlan", base: np.ndarray
     ) -> tuple[Part, np.ndarray]:
-        """Fit what a subject adds to the response of all; predict it for trials left out."""
-        y, image_index = np.asarray(data.y), data.image_index
+        """Fit what a subject adds to the response of all; predict trials left out, in ``base``."""
+        y, image_index = data.y, data.image_index
         if data.y_mask is not None:
             y = np.where(data.y_mask[:, :, None], y, base)
         layer = SpatialLayer()
-        added = layer.fit(base, y, image_index, data.weight, plan.fold)
+        base += layer.fit(base, y, image_index, data.weight, plan.fold)
         several = len(np.unique(image_index)) >= _LEAST_IMAGES or self.by_trial
         if self.regressor is None or not several:
-            return (layer, None), added
-        target = y - base - added
+            return (layer, None), base
+        target = LeftOut(base, np.arange(len(base))).subtract_from(y, np.ones(len(base), y.dtype))
         rest, left_out = self._fit_part(dataclasses.replace(data, y=target), plan)
-        of_rest = left_out.unfold()
-        if not _helps(of_rest, target, image_index, data.weight):
-            return (layer, None), added
-        return (layer, rest), added + of_rest
+        if not _helps(left_out, target, image_index, data.weight):
+            return (layer, None), base
+        for rows in parts_of(base):
+            base[rows] += left_out.values[left_out.unit[rows]]
+        return (layer, rest), base
 
     def _fit_part(
         self, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures] | None = None
@@ -266,13 +266,16 @@ class ConditionalMean:
 
 
 def _helps(
-    predicted: np.ndarray, target: np.ndarray, image_index: np.ndarray, weight: np.ndarray
+    predicted: LeftOut, target: LazyTrials, image_index: np.ndarray, weight: np.ndarray
 ) -> bool:
     """Tell whether predictions lessen the squared error by more than its standard error."""
-    images, rows = np.unique(image_index, return_inverse=True)
-    error = np.square(target).sum(axis=(1, 2)) - np.square(target - predicted).sum(axis=(1, 2))
-    gain = np.bincount(rows, weights=weight * error)
-    return gain.sum() > gain.std() * np.sqrt(len(images))
+    error = np.empty(len(weight))
+    for rows in parts_of(target):
+        before = target[rows]
+        after = before - predicted.values[predicted.unit[rows]]
+        error[rows] = (before**2).sum(axis=(1, 2)) - (after**2).sum(axis=(1, 2))
+    gain = np.bincount(np.unique(image_index, return_inverse=True)[1], weights=weight * error)
+    return gain.sum() > gain.std() * np.sqrt(len(gain))
 
 
 def _fit_averages(

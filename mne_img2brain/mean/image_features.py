@@ -1,10 +1,10 @@
 """Images as kernels see them, dealt into folds: what regressions of any responses share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._lazy import LazyTrials
+from .._lazy import LazyTrials, scratch
 from ..trials.splits import distinct_rows
 from .kernels import KERNELS, KernelMap, Views
 from .mixed_model import Rotation, rotate
@@ -69,14 +69,15 @@ class ImageFeatures:
             )
         maps = {name: KernelMap(KERNELS[name]) for name in names}
         features = {name: maps[name].fit_transform(landmarks) for name in names}
-        parts: dict = {name: [] for name in names if maps[name].plain_ or len(chosen) < len(first)}
-        for a in _starts(first) if parts else ():
+        mapped = [name for name in names if maps[name].plain_ or len(chosen) < len(first)]
+        for name in mapped:
+            features[name] = scratch((len(first), features[name].shape[1]), y.dtype)
+        for a in _starts(first) if mapped else ():
             shown = views.transform(X[first[a : a + _BATCH]], dtype)
-            for name, found in parts.items():
-                found.append(maps[name].transform(shown))
+            for name in mapped:
+                features[name][a : a + _BATCH] = maps[name].transform(shown)
         for name in names:
-            found = np.concatenate(parts.pop(name)) if name in parts else features[name]
-            found = found.astype(y.dtype, copy=False)
+            found = features[name].astype(y.dtype, copy=False)
             features[name] = found if len(first) == len(unit_image) else found[unit_image]
         return cls(len(first), X.shape[-1], X.ndim, unit, image, fold, views, maps, features)
 
@@ -88,7 +89,9 @@ class ImageFeatures:
             rotation = rotate(self.features[name], weight, rows)
             if kept is None:
                 return rotation
-            kept[key] = rotation
+            vectors = scratch(rotation.vectors.shape, rotation.vectors.dtype)
+            vectors[:] = rotation.vectors
+            kept[key] = replace(rotation, vectors=vectors)
         return kept[key]
 
 

@@ -19,6 +19,7 @@ from .kernels import rounding
 from .response_space import weighted_mean
 
 _PENALTIES = np.geomspace(0.1, 1e4, 31)
+_BLOCK = 2048  # rows that are multiplied at a time
 
 
 @dataclass
@@ -50,17 +51,21 @@ class Rotation:
             return (self.features @ slopes)[rows] - self.mean @ slopes
         return (self.features[rows] - self.mean) @ slopes
 
-    def smoother(self, left: np.ndarray, penalty: float) -> np.ndarray:
-        r"""Return what ridge regression multiplies all responses with: :math:`B`.
+    def solve(self, left: np.ndarray, penalty: float, y: np.ndarray) -> np.ndarray:
+        """Return the coefficients of ridge regression, multiplied from the left.
 
         left (n, n_features): multiplies the coefficients.
-        Returns (n, n_all): with :math:`By` the coefficients times ``left``; 0 for rows outside the
-            regression.
+        y (n_all, n_targets): the responses; of those outside the regression none is used.
+        Returns (n, n_targets).
         """
         left = (left @ self.vectors) / (self.eigenvalues + penalty) @ self.vectors.T
-        smoother = np.zeros((len(left), len(self.features)), self.features.dtype)
-        smoother[:, self.rows] = left @ (self.features[self.rows] - self.mean).T * self.weight
-        return smoother
+        solution = np.zeros((len(left), y.shape[1]), y.dtype)
+        for start in range(0, len(self.rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            rows = self.rows[part]
+            smoother = left @ (self.features[rows] - self.mean).T * self.weight[part]
+            solution += smoother.astype(y.dtype, copy=False) @ y[rows]
+        return solution
 
 
 def rotate(features: np.ndarray, weight: np.ndarray, rows: np.ndarray | None = None) -> Rotation:
@@ -72,16 +77,26 @@ def rotate(features: np.ndarray, weight: np.ndarray, rows: np.ndarray | None = N
     """
     rows = np.arange(len(features)) if rows is None else rows
     weight = weight[rows].astype(features.dtype)
-    a = features[rows]
-    mean = np.average(a, axis=0, weights=weight)
-    a -= mean
-    a *= np.sqrt(weight)[:, None]
-    dual = a.shape[0] <= a.shape[1]
-    values, axes = np.linalg.eigh(a @ a.T if dual else a.T @ a)
-    keep = values > rounding(values)
-    values, axes = values[keep], axes[:, keep]
-    vectors = a.T @ axes / np.sqrt(values) if dual else axes
+    parts = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
+    mean = sum(weight[part] @ features[rows[part]] for part in parts) / weight.sum()
+
+    def centred(part: slice) -> np.ndarray:
+        return (features[rows[part]] - mean) * np.sqrt(weight[part])[:, None]
+
+    if len(rows) <= features.shape[1]:
+        a = centred(slice(None))
+        values, axes = _eigen(a @ a.T)
+        vectors = a.T @ axes / np.sqrt(values)
+    else:
+        values, vectors = _eigen(sum(a.T @ a for a in map(centred, parts)))
     return Rotation(features, rows, weight, mean, values, vectors)
+
+
+def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues and eigenvectors that are not rounding."""
+    values, vectors = np.linalg.eigh(gram)
+    keep = values > rounding(values)
+    return values[keep], vectors[:, keep]
 
 
 def project(rotated: Rotation, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,12 @@
 """One subject's sensors as another mixture of the sources that all subjects share."""
 
-import numpy as np
-from scipy import linalg
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from .._linalg import average_rows
+import numpy as np
+from scipy import linalg, sparse
+
+from .._lazy import LazyTrials, parts_of
 
 _MOST_COMPONENTS = 32
 _PENALTIES = np.geomspace(1e-3, 1e3, 13)  # in units of the power of all components
@@ -36,8 +39,8 @@ class SpatialLayer:
     """
 
     def fit(
-        self, shared: np.ndarray, y: np.ndarray, image_index: np.ndarray, weight: np.ndarray,
-        fold: np.ndarray,
+        self, shared: np.ndarray, y: np.ndarray | LazyTrials, image_index: np.ndarray,
+        weight: np.ndarray, fold: np.ndarray,
     ) -> np.ndarray:  # fmt: skip
         """Learn the subject's mean and mixing.
 
@@ -47,40 +50,32 @@ class SpatialLayer:
         Returns out_of_fold (n_trials, n_channels, n_times): what the layer adds, learnt without
             the trials of the same fold.
         """
-        cells, rows = np.unique(np.column_stack([image_index, fold]), axis=0, return_inverse=True)
-        rows = rows.ravel()
-        total = np.bincount(rows, weights=weight)
-        deviation, seen = (average_rows(x, rows, weight) for x in (y - shared, shared))
-        of_cell = cells[:, 1]
-        folds = np.unique(of_cell)
-        whiten, colour, in_time = _noise_roots(deviation, total)
-        white = (whiten @ deviation @ in_time, whiten @ seen @ in_time)
+        pairs, cell = np.unique(np.column_stack([image_index, fold]), axis=0, return_inverse=True)
+        cells = _Cells(shared, y, cell.ravel(), weight)
+        held = [np.flatnonzero(pairs[:, 1] == k) for k in np.unique(fold)]
+        sums = [cells.add_up(some) for some in held]
+        others = [sum(sums[:k] + sums[k + 1 :]) for k in range(len(sums))]
         self.penalty_ = np.inf
-        if len(np.unique(cells[:, 0])) >= _LEAST_IMAGES and len(folds) > 1:
-            errors = [_errors(*white, total, of_cell != k) for k in folds]
-            self.penalty_ = _choose(np.array(errors))
-        out_of_fold = np.zeros_like(deviation)
-        for k in folds if len(folds) > 1 else []:
-            kept = of_cell != k
-            self._solve(deviation, seen, white, total, kept, whiten, colour)
-            out_of_fold[~kept] = self.apply(seen[~kept])
-        self._solve(deviation, seen, white, total, total > 0, whiten, colour)
-        return out_of_fold[rows]
+        if len(np.unique(pairs[:, 0])) >= _LEAST_IMAGES and len(held) > 1:
+            self.penalty_ = _choose(np.array([*map(_errors, others, sums)]))
+        out_of_fold = np.zeros_like(cells.deviation)
+        for some, kept in zip(held, others, strict=True) if len(held) > 1 else ():
+            self._solve(kept, cells)
+            for part in parts_of(out_of_fold):
+                out_of_fold[some[part]] = self.apply(cells.seen[some[part]])
+        self._solve(sum(sums), cells)
+        return out_of_fold[cell.ravel()]
 
-    def _solve(
-        self, deviation: np.ndarray, seen: np.ndarray, white: tuple[np.ndarray, np.ndarray],
-        total: np.ndarray, kept: np.ndarray, whiten: np.ndarray, colour: np.ndarray,
-    ) -> None:  # fmt: skip
-        """Fit to the images kept, with the penalty chosen."""
-        total = total[kept]
-        self.shared_mean_ = np.average(seen[kept], axis=0, weights=total)
-        self.mean_ = _shrunk_mean(deviation[kept], total)
-        patterns, powers, cross, _, _ = _moments(white[0][kept], white[1][kept], total)
+    def _solve(self, sums: "_Sums", cells: "_Cells") -> None:
+        """Fit to the cells that were added up, with the penalty chosen."""
+        self.shared_mean_ = cells.seen_mean + sums.seen / sums.weight
+        self.mean_ = _shrunk(cells.deviation_mean + sums.deviation / sums.weight, sums)
+        patterns, powers, cross, _, _ = _components(sums)
         if np.isinf(self.penalty_):
             patterns, mixing = patterns[:, :0], cross[:, :0]
         else:
             mixing = cross / (powers + self.penalty_ * powers.sum())
-        self.patterns_, self.mixing_ = whiten @ patterns, colour @ mixing
+        self.patterns_, self.mixing_ = cells.whiten @ patterns, cells.colour @ mixing
 
     def apply(self, shared: np.ndarray) -> np.ndarray:
         """Return what the layer adds.
@@ -91,32 +86,127 @@ class SpatialLayer:
         return self.mean_ + self.mixing_ @ (self.patterns_.T @ (shared - self.shared_mean_))
 
 
-def _moments(
-    deviation: np.ndarray, seen: np.ndarray, total: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+@dataclass
+class _Sums:
+    """Weighted sums over cells of deviations and of what is seen, about the means of all cells.
+
+    n, weight: how many cells, and of how many trials.
+    deviation, seen (n_channels, n_times), squares: of deviations, of what is seen, and of squares
+        of deviations.
+    white_*: where noise is white.
+    cross, scatter (n_channels, n_channels): there, of products over times: of deviations with what
+        is seen, and of that with itself.
+    """
+
+    n: int
+    weight: float
+    deviation: np.ndarray
+    seen: np.ndarray
+    squares: float
+    white_deviation: np.ndarray
+    white_seen: np.ndarray
+    white_squares: float
+    cross: np.ndarray
+    scatter: np.ndarray
+
+    def __add__(self, other: "_Sums") -> "_Sums":
+        return _Sums(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def __radd__(self, start: int) -> "_Sums":
+        return self  # sum() starts from 0
+
+    def about(self, level: np.ndarray, middle: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return squares, cross and scatter about other means (n_channels, n_times)."""
+        d, s = self.white_deviation, self.white_seen
+        squares = self.white_squares + np.sum(level * (self.weight * level - 2 * d))
+        cross = self.cross - d @ middle.T + level @ (self.weight * middle - s).T
+        scatter = self.scatter - s @ middle.T + middle @ (self.weight * middle - s).T
+        return squares, cross, scatter
+
+
+class _Cells:
+    """Averages of the trials of one image in one fold, looked at a part at a time.
+
+    deviation, seen (n_cells, n_channels, n_times): what the subject's response is more than the
+        shared one, and that.
+    total (n_cells,): of how many trials.
+    whiten, colour (n_channels, n_channels), in_time (n_times, n_times): make the noise of
+        deviations white over sensors, undo it, and make it white over times.
+    """
+
+    def __init__(
+        self, shared: np.ndarray, y: np.ndarray | LazyTrials, cell: np.ndarray, weight: np.ndarray
+    ) -> None:
+        self.total = np.bincount(cell, weights=weight)
+        shape = (len(self.total), *y.shape[1:])
+        self.deviation = np.empty(shape, np.result_type(y.dtype, shared.dtype))
+        self.seen = np.empty_like(self.deviation)
+        order, starts = np.argsort(cell, kind="stable"), np.cumsum([0, *np.bincount(cell)])
+        for part in parts_of(self.seen):
+            first, last, _ = part.indices(len(self.total))
+            rows = order[starts[first] : starts[last]]
+            place = cell[rows] - first, np.arange(len(rows))
+            average = sparse.csr_array((weight[rows] / self.total[cell[rows]], place))
+            seen, given = (x[rows].reshape(len(rows), -1) for x in (shared, y))
+            self.deviation[part] = (average @ (given - seen)).reshape(-1, *shape[1:])
+            self.seen[part] = (average @ seen).reshape(-1, *shape[1:])
+        share = self.total / self.total.sum()
+        self.deviation_mean, self.seen_mean = (
+            sum(np.tensordot(share[part], x[part], 1) for part in parts_of(x))
+            for x in (self.deviation, self.seen)
+        )
+        self.whiten, self.in_time = np.eye(shape[1]), np.eye(shape[2])
+        everything = np.arange(len(share))
+        over_times = (_product(w * d, d, (0, 2)) for w, d, _ in self._parts(everything))
+        self.whiten, self.colour = _roots(sum(over_times))
+        over_sensors = (_product(w * d, d, (0, 1)) for w, d, _ in self._parts(everything, True))
+        self.in_time, _ = _roots(sum(over_sensors))
+
+    def _parts(
+        self, cells: np.ndarray, white: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield weights, deviations and what is seen, about their means."""
+        for part in parts_of(self.seen[: len(cells)]):
+            some = cells[part]
+            d, s = self.deviation[some] - self.deviation_mean, self.seen[some] - self.seen_mean
+            if white:
+                d, s = (self.whiten @ x @ self.in_time for x in (d, s))
+            yield self.total[some, None, None], d, s
+
+    def add_up(self, cells: np.ndarray) -> _Sums:
+        """Sum over some cells."""
+        both = zip(self._parts(cells), self._parts(cells, True), strict=True)
+        return sum(
+            _Sums(
+                len(w), w.sum(), (w * d).sum(axis=0), (w * s).sum(axis=0), np.sum(w * d * d),
+                (w * u).sum(axis=0), (w * v).sum(axis=0), np.sum(w * u * u),
+                _product(w * u, v, (0, 2)), _product(w * v, v, (0, 2)),
+            )
+            for (w, d, s), (_, u, v) in both
+        )  # fmt: skip
+
+
+def _product(a: np.ndarray, b: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
+    return np.tensordot(a, b, (axes, axes))
+
+
+def _components(sums: _Sums) -> tuple[np.ndarray, ...]:
     """Return components over sensors, their powers, their products with deviations, and means."""
-    level, middle = (np.average(x, axis=0, weights=total) for x in (deviation, seen))
-    centred = seen - middle
-    scatter = np.einsum("i,ict,idt->cd", total, centred, centred, optimize=True)
+    level, middle = sums.white_deviation / sums.weight, sums.white_seen / sums.weight
+    _, cross, scatter = sums.about(level, middle)
     values, vectors = linalg.eigh(scatter)
     keep = values > _RANK * max(values[-1], np.finfo(float).tiny)
     patterns = vectors[:, keep][:, ::-1][:, :_MOST_COMPONENTS]
     powers = values[keep][::-1][:_MOST_COMPONENTS]
-    cross = np.einsum("i,ict,idt->cd", total, deviation - level, centred, optimize=True) @ patterns
-    return patterns, powers, cross, level, middle
+    return patterns, powers, cross @ patterns, level, middle
 
 
-def _errors(
-    deviation: np.ndarray, seen: np.ndarray, total: np.ndarray, kept: np.ndarray
-) -> np.ndarray:
+def _errors(kept: _Sums, held: _Sums) -> np.ndarray:
     """Return the squared error on what is left out, for each penalty."""
-    patterns, powers, cross, level, middle = _moments(deviation[kept], seen[kept], total[kept])
-    sources = patterns.T @ (seen[~kept] - middle)
-    target, weight = deviation[~kept] - level, total[~kept]
+    patterns, powers, cross, level, middle = _components(kept)
     # |target - A z|^2 from moments, for all penalties at once
-    square = np.einsum("i,ict,ict->", weight, target, target, optimize=True)
-    inner = np.einsum("i,ikt,ilt->kl", weight, sources, sources, optimize=True)
-    outer = np.einsum("i,ict,ikt->ck", weight, target, sources, optimize=True)
+    square, outer, inner = held.about(level, middle)
+    outer, inner = outer @ patterns, patterns.T @ inner @ patterns
     errors = []
     for penalty in _PENALTIES:
         mixing = cross / (powers + penalty * powers.sum())
@@ -132,34 +222,20 @@ def _choose(errors: np.ndarray) -> float:
     return float(_PENALTIES[np.flatnonzero(excess.sum(axis=0) <= error)[-1]])
 
 
-def _noise_roots(
-    deviation: np.ndarray, total: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what whitens deviations over sensors, what undoes it, and what whitens over times."""
-    noise = (deviation - np.average(deviation, axis=0, weights=total)) * np.sqrt(total)[
-        :, None, None
-    ]
-    roots = []
-    for moment in ("ict,idt->cd", "ict,ics->ts"):
-        covariance = np.einsum(moment, noise, noise, optimize=True)
-        mean = np.trace(covariance) / len(covariance)
-        if mean <= 0:
-            roots.append([np.eye(len(covariance))] * 2)
-            continue
-        covariance = (1 - _SHRINKAGE) * covariance / mean + _SHRINKAGE * np.eye(len(covariance))
-        values, vectors = linalg.eigh(covariance)
-        roots.append([(vectors * values**power) @ vectors.T for power in (-0.5, 0.5)])
-        if moment.endswith("cd"):
-            noise = roots[0][0] @ noise
-    return roots[0][0], roots[0][1], roots[1][0]
+def _roots(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what whitens noise of a covariance, shrunk, and what undoes it."""
+    mean = np.trace(covariance) / len(covariance)
+    if mean <= 0:
+        return np.eye(len(covariance)), np.eye(len(covariance))
+    covariance = (1 - _SHRINKAGE) * covariance / mean + _SHRINKAGE * np.eye(len(covariance))
+    values, vectors = linalg.eigh(covariance)
+    return (vectors / np.sqrt(values)) @ vectors.T, (vectors * np.sqrt(values)) @ vectors.T
 
 
-def _shrunk_mean(deviation: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Return the mean, times the share of its power that is not its own error."""
-    mean = np.average(deviation, axis=0, weights=total)
-    if len(deviation) < 2:
+def _shrunk(mean: np.ndarray, sums: _Sums) -> np.ndarray:
+    """Return a mean deviation, times the share of its power that is not its own error."""
+    if sums.n < 2:
         return np.zeros_like(mean)
-    spread = np.average(np.square(deviation - mean), axis=0, weights=total)
-    error = spread.sum() / (len(deviation) - 1)
-    power = np.square(mean).sum()
+    spread = sums.squares / sums.weight - np.sum((sums.deviation / sums.weight) ** 2)
+    error, power = spread / (sums.n - 1), np.square(mean).sum()
     return mean * (max(0.0, 1 - error / power) if power > 0 else 0.0)

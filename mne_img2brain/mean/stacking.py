@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import linalg, optimize
 
-from .._lazy import LazyTrials
+from .._lazy import LazyTrials, parts_of, scratch
 from .._linalg import in_threads
 from ..trials.splits import canonical_order, fold_of, merge_groups
 from .mixed_model import Rotation, fit_mixed_model, project, shrink
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PENALTIES = np.geomspace(1e-3, 1e4, 22)
 _MANY = 400  # from so many rows on, models that add little to others are left out
 _MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen,
-_MAX_VALUES = 10**7  # and numbers in them
+_MAX_VALUES = 4 * 10**6  # and numbers in them
 
 
 def judged_targets(n_rows: int, n_targets: int) -> np.ndarray:
@@ -71,8 +71,9 @@ class LeftOut(NamedTuple):
     unit: np.ndarray
 
     def unfold(self) -> np.ndarray:
-        """Return the prediction of each trial."""
-        return self.values[self.unit]
+        """Return the prediction of each trial, in a file where they are many."""
+        unfolded = scratch((len(self.unit), *self.values.shape[1:]), self.values.dtype)
+        return np.take(self.values, self.unit, axis=0, out=unfolded, mode="clip")
 
     def subtract_from(self, y: np.ndarray | LazyTrials, factor: np.ndarray) -> LazyTrials:
         """Return what it leaves of responses, times a factor (n_trials,)."""
@@ -148,9 +149,11 @@ def _ridge(
     """Choose the penalty of ridge regression, and predict the judged targets."""
     mean = weighted_mean(target, weight)
     predicted = np.tile(mean, (len(target), 1))
-    centred = features - np.average(features, axis=0, weights=weight)
-    grid = _PENALTIES * (weight @ (centred**2).sum(axis=1) / len(features) or 1.0)
-    del centred
+    centre = np.average(features, axis=0, weights=weight)
+    size = sum(
+        weight[part] @ ((features[part] - centre) ** 2).sum(axis=1) for part in parts_of(features)
+    )
+    grid = _PENALTIES * (size / len(features) or 1.0)
     if penalty != "auto":
         grid = np.array([float(penalty)])
     spread = weighted_mean((target - mean) ** 2, weight)
@@ -188,8 +191,7 @@ def solve_model(
     rotated, kernel = images.rotation(model.kernel, weight), images.maps[model.kernel]
     if model.kind == "ridge":
         left = np.eye(rotated.features.shape[1]) if kernel.plain_ else kernel.root_
-        left = np.vstack([left, -rotated.mean])
-        solution = rotated.smoother(left, model.penalty).astype(y.dtype) @ y
+        solution = rotated.solve(np.vstack([left, -rotated.mean]), model.penalty, y)
         return solution[:-1], solution[-1]
     scores, _ = project(rotated, y)
     slopes = shrink(rotated, scores, *fit_mixed_model(rotated, scores, y))
@@ -267,8 +269,8 @@ def _smooth(
 ) -> np.ndarray:
     """Predict all targets by ridge regression, in the order that takes the fewer products."""
     if len(features) <= len(rotated.eigenvalues):
-        return rotated.smoother(features, penalty).astype(responses.dtype) @ responses
-    coef = rotated.smoother(rotated.vectors.T, penalty).astype(responses.dtype) @ responses
+        return rotated.solve(features, penalty, responses)
+    coef = rotated.solve(rotated.vectors.T, penalty, responses)
     return (features @ rotated.vectors).astype(responses.dtype) @ coef
 
 

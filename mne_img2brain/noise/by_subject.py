@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .._lazy import LazyTrials
+from .._lazy import LazyTrials, take
 from .._log import logger
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class SubjectWhitener:
         for one in [] if subject is None else range(subject.max() + 1):
             rows = np.flatnonzero(subject == one)
             images = None if groups is None else groups[rows]
-            self.own.append(self.fit_one(residuals[rows], images, n_averaged[rows]))
+            self.own.append(self.fit_one(take(residuals, rows), images, n_averaged[rows]))
         return self
 
     def fit_one(

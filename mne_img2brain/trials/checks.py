@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from .._lazy import LazyTrials
+from .._lazy import LazyTrials, take
 
 _LARGEST = 1e15  # of token values: squares of larger ones, summed, leave float32
 
@@ -37,11 +37,10 @@ class TrialArrays:
 
     def take(self, rows: np.ndarray) -> Self:
         """Return the given trials, in that order; responses are large, and stay where they are."""
-        y, by_trial = self.y, ("image_index", "weight", "groups", "subject", "y_mask")
+        by_trial = ("image_index", "weight", "groups", "subject", "y_mask")
         taken = {name: getattr(self, name) for name in by_trial}
         taken = {name: None if value is None else value[rows] for name, value in taken.items()}
-        taken["y"] = LazyTrials(lambda some: y[rows[some]], (len(rows), *y.shape[1:]), y.dtype)
-        return dataclasses.replace(self, **taken)
+        return dataclasses.replace(self, y=take(self.y, rows), **taken)
 
 
 def check_tokens(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
