@@ -5,9 +5,12 @@ import math
 import os
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 __all__ = ["LazyTrials"]
 
@@ -55,14 +58,14 @@ def take(trials: np.ndarray | LazyTrials, rows: np.ndarray) -> LazyTrials:
     return LazyTrials(lambda some: trials[rows[some]], shape, trials.dtype)
 
 
-def scratch(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def scratch(shape: tuple[int, ...], dtype: "DTypeLike") -> np.ndarray:
     """Return an array to be filled: where it is large in a temporary file, if there is room."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size > _LARGE and hasattr(os, "posix_fallocate"):
         with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
             # a disk that is full is found out here, and not by a signal that ends the process
             os.posix_fallocate(file.fileno(), 0, size)
-            return np.memmap(file, dtype, "r+", shape=shape)
+            return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
     return np.empty(shape, dtype)
 
 

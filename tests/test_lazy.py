@@ -59,3 +59,38 @@ def test_single_trials_are_not_copied_for_the_mean(rng):
         tracemalloc.stop()
     assert np.sum(sizes) == pytest.approx(y.size, rel=0.01)
     assert peak < 0.8 * y.nbytes
+
+
+def test_what_is_large_waits_in_a_file_that_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(_lazy.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(_lazy, "_LARGE", 1000)
+    array = _lazy.scratch((30, 10), np.float64)
+    assert type(array) is np.ndarray
+    array[:] = 3.0
+    assert array.sum() == 900
+    assert list(tmp_path.iterdir()) == []  # gone with the process, however it ends
+
+
+@pytest.mark.skipif(not hasattr(_lazy.os, "posix_fallocate"), reason="room is not reserved here")
+def test_a_full_disk_is_no_error(monkeypatch):
+    def refuse(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_lazy, "_LARGE", 1000)
+    monkeypatch.setattr(_lazy.os, "posix_fallocate", refuse)
+    array = _lazy.scratch((30, 10), np.float32)
+    array[:] = 1.0
+    assert array.sum() == 300
+
+
+def test_fits_are_the_same_whether_arrays_wait_in_files(rng, monkeypatch):
+    tokens = rng.standard_normal((60, 3, 8)).astype(np.float32)
+    image, subject = np.tile(np.arange(60), 3), np.repeat(np.arange(3), 60)
+    y = tokens.mean(axis=(1, 2))[image, None, None] + rng.standard_normal((180, 4, 20))
+    found = []
+    for large in (2**25, 100):
+        monkeypatch.setattr(_lazy, "_LARGE", large)
+        regressor = DiffusionRegressor(max_iter=0, random_state=0)
+        regressor.fit(tokens, y.astype(np.float32), image_index=image, subjects=subject)
+        found.append(regressor.sample(tokens[:5], 2, subjects=np.zeros(5, int), random_state=0))
+    assert_array_equal(*found)

@@ -9,6 +9,7 @@ import mne
 import numpy as np
 import pandas as pd
 
+from .._lazy import parts_of, scratch
 from .._log import logger, warn
 from .labels import averaged_column, check_names, check_subjects, subject_name, trials_averaged
 from .preparation import preparation
@@ -125,7 +126,9 @@ def read_recording(
 def check_data(recording: Recording) -> None:
     """Raise where data are not finite or a channel is flat, and say which."""
     data, mask = recording.data, recording.channel_mask
-    finite = np.isfinite(data).all(axis=2) | ~mask
+    finite = ~mask
+    for part in parts_of(data):
+        finite[part] |= np.isfinite(data[part]).all(axis=2)
     if not finite.all():
         trial, channel = np.argwhere(~finite)[0]
         what = "NaN" if np.isnan(data[trial, channel]).any() else "infinite values"
@@ -182,7 +185,7 @@ def _read_one(
     """Read one Epochs or Evoked object."""
     if isinstance(inst, mne.BaseEpochs):
         if not inst.preload:
-            inst = inst.copy().load_data()
+            inst = inst.copy().drop_bad()
         events, event_id = inst.events[:, 2].copy(), dict(inst.event_id)
         selection, n_events, metadata = inst.selection.copy(), len(inst.drop_log), inst.metadata
         n_averaged = np.ones(len(events))
@@ -201,6 +204,10 @@ def _read_one(
     info, rows = _picked(inst, picks, ch_names, label, bads, known)
     if isinstance(inst, mne.Evoked):
         data = inst.data[None, rows]
+    elif not inst.preload:
+        data = scratch((len(inst), len(rows), len(inst.times)), np.float64)
+        for part in parts_of(data):
+            data[part] = inst[part].get_data(picks=rows)
     elif np.array_equal(rows, np.arange(len(inst.ch_names))):
         data = inst.get_data(copy=False).view()  # a copy would be as large as the recording
         data.flags.writeable = False
@@ -309,4 +316,5 @@ def _concatenate(parts: list[Recording], label: str) -> Recording:
         if i:
             check_alike(preparation(part), prepared, *labels, "runs")
     mask = np.concatenate([part.channel_mask for part in parts])
-    return joined(parts, np.concatenate(data), mask, first.info)
+    together = scratch((len(mask), *first.data.shape[1:]), np.float64)
+    return joined(parts, np.concatenate(data, out=together), mask, first.info)

@@ -7,6 +7,7 @@ from typing import Self
 import mne
 import numpy as np
 
+from .._lazy import parts_of, scratch
 from .generated import make_epochs
 
 # Enough samples for the rank of any sensor array there is; the basis uses all of them.
@@ -36,10 +37,11 @@ class ChannelScaler:
         ch_types = _check_types(data, ch_types)
         scales = {}
         for ch_type in dict.fromkeys(ch_types.tolist()):
-            block = data[:, ch_types == ch_type]
-            there = np.isfinite(block).any(axis=2)
-            block = block[there]
-            scale = np.sqrt(np.mean(np.nanvar(block, axis=1)))
+            variances = []
+            for part in parts_of(data):
+                block = data[part, ch_types == ch_type]
+                variances.append(np.nanvar(block[np.isfinite(block).any(axis=2)], axis=1))
+            scale = np.sqrt(np.mean(np.concatenate(variances)))
             if not scale > 0:
                 scale = np.sqrt(np.mean(np.nanvar(data[:, ch_types == ch_type], axis=0)))
             if not (scale > 0 and np.isfinite(scale)):
@@ -57,7 +59,7 @@ class ChannelScaler:
         ch_types (n_channels,): the type of each channel.
         Returns (..., n_channels, n_times): without units, a new array.
         """
-        scaled = np.empty(np.shape(data), dtype)
+        scaled = scratch(np.shape(data), dtype)
         return np.divide(data, self._column(data, ch_types), out=scaled, casting="same_kind")
 
     def inverse_transform(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> np.ndarray:
@@ -95,7 +97,7 @@ def signal_basis(data: np.ndarray, info: mne.Info, scaler: ChannelScaler) -> np.
     """
     n_trials, n_channels, n_times = data.shape
     types = np.array(info.get_channel_types())
-    whole = np.isfinite(data).all(axis=(0, 2))
+    whole = np.all([np.isfinite(data[part]).all(axis=(0, 2)) for part in parts_of(data)], axis=0)
     columns = [np.eye(n_channels)[:, ~whole]]
     rows = np.flatnonzero(whole)
     if len(rows):

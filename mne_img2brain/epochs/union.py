@@ -7,6 +7,7 @@ import mne
 import numpy as np
 import pandas as pd
 
+from .._lazy import parts_of, scratch
 from .._log import logger
 from .preparation import preparation
 from .prepared import check_alike
@@ -75,13 +76,15 @@ def union_of_sensors(parts: list, names: list) -> "Recording":
         check_alike(preparation(part), prepared, *labels, "subjects")
     column = {name: i for i, name in enumerate(info["ch_names"])}
     n_trials = sum(part.n_trials for part in parts)
-    data = np.full((n_trials, len(column), len(first.times)), np.nan)
+    data = scratch((n_trials, len(column), len(first.times)), np.float64)
     mask = np.zeros((n_trials, len(column)), dtype=bool)
     start = 0
     for part in parts:
         stop = start + part.n_trials
         where = [column[name] for name in part.ch_names]
-        data[start:stop, where] = part.data
+        for rows in parts_of(part.data):
+            data[start:stop][rows] = np.nan
+            data[start:stop][rows, where] = part.data[rows]
         mask[start:stop, where] = True
         start = stop
     if not mask.all():

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from scipy import linalg, sparse
@@ -54,16 +56,18 @@ class SpatialLayer:
         cells = _Cells(shared, y, cell.ravel(), weight)
         held = [np.flatnonzero(pairs[:, 1] == k) for k in np.unique(fold)]
         sums = [cells.add_up(some) for some in held]
-        others = [sum(sums[:k] + sums[k + 1 :]) for k in range(len(sums))]
+        others = []
+        if len(held) > 1:
+            others = [reduce(add, sums[:k] + sums[k + 1 :]) for k in range(len(sums))]
         self.penalty_ = np.inf
-        if len(np.unique(pairs[:, 0])) >= _LEAST_IMAGES and len(held) > 1:
+        if len(np.unique(pairs[:, 0])) >= _LEAST_IMAGES and others:
             self.penalty_ = _choose(np.array([*map(_errors, others, sums)]))
         out_of_fold = np.zeros_like(cells.deviation)
-        for some, kept in zip(held, others, strict=True) if len(held) > 1 else ():
+        for some, kept in zip(held, others, strict=False):  # one fold has no others
             self._solve(kept, cells)
             for part in parts_of(out_of_fold):
                 out_of_fold[some[part]] = self.apply(cells.seen[some[part]])
-        self._solve(sum(sums), cells)
+        self._solve(reduce(add, sums), cells)
         return out_of_fold[cell.ravel()]
 
     def _solve(self, sums: "_Sums", cells: "_Cells") -> None:
@@ -110,10 +114,9 @@ class _Sums:
     scatter: np.ndarray
 
     def __add__(self, other: "_Sums") -> "_Sums":
-        return _Sums(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
-
-    def __radd__(self, start: int) -> "_Sums":
-        return self  # sum() starts from 0
+        return _Sums(
+            *(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True))
+        )
 
     def about(self, level: np.ndarray, middle: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return squares, cross and scatter about other means (n_channels, n_times)."""
@@ -152,15 +155,15 @@ class _Cells:
             self.seen[part] = (average @ seen).reshape(-1, *shape[1:])
         share = self.total / self.total.sum()
         self.deviation_mean, self.seen_mean = (
-            sum(np.tensordot(share[part], x[part], 1) for part in parts_of(x))
+            np.sum([np.tensordot(share[part], x[part], 1) for part in parts_of(x)], axis=0)
             for x in (self.deviation, self.seen)
         )
         self.whiten, self.in_time = np.eye(shape[1]), np.eye(shape[2])
         everything = np.arange(len(share))
         over_times = (_product(w * d, d, (0, 2)) for w, d, _ in self._parts(everything))
-        self.whiten, self.colour = _roots(sum(over_times))
+        self.whiten, self.colour = _roots(reduce(add, over_times))
         over_sensors = (_product(w * d, d, (0, 1)) for w, d, _ in self._parts(everything, True))
-        self.in_time, _ = _roots(sum(over_sensors))
+        self.in_time, _ = _roots(reduce(add, over_sensors))
 
     def _parts(
         self, cells: np.ndarray, white: bool = False
@@ -176,7 +179,7 @@ class _Cells:
     def add_up(self, cells: np.ndarray) -> _Sums:
         """Sum over some cells."""
         both = zip(self._parts(cells), self._parts(cells, True), strict=True)
-        return sum(
+        found = (
             _Sums(
                 len(w), w.sum(), (w * d).sum(axis=0), (w * s).sum(axis=0), np.sum(w * d * d),
                 (w * u).sum(axis=0), (w * v).sum(axis=0), np.sum(w * u * u),
@@ -184,6 +187,7 @@ class _Cells:
             )
             for (w, d, s), (_, u, v) in both
         )  # fmt: skip
+        return reduce(add, found)
 
 
 def _product(a: np.ndarray, b: np.ndarray, axes: tuple[int, int]) -> np.ndarray:

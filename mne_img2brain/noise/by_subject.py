@@ -56,7 +56,7 @@ class SubjectWhitener:
         return self
 
     def fit_one(
-        self, residuals: np.ndarray, groups: np.ndarray | None, n_averaged: np.ndarray
+        self, residuals: np.ndarray | LazyTrials, groups: np.ndarray | None, n_averaged: np.ndarray
     ) -> Any:
         """Return the whitener of one subject, None with too few trials."""
         if len(residuals) < _LEAST_TRIALS:

@@ -21,6 +21,7 @@ from mne_img2brain.epochs import (
     take_channels,
     to_evoked_map,
 )
+from mne_img2brain.epochs import recording as recording_module
 from mne_img2brain.epochs.regions import site_montage
 
 NAMES = "Fz Cz Pz P7 P8 O1 Oz O2".split()
@@ -704,3 +705,23 @@ def test_times():
         check_times(recording, times[:-1], 100.0)
     with pytest.raises(ValueError, match=r"100 Hz, but .* fitted at 250 Hz; use epochs.resample"):
         check_times(recording, times, 250.0)
+
+
+def test_epochs_on_disk_are_read_a_part_at_a_time(tmp_path, monkeypatch):
+    loaded = _raw_epochs(preload=True, n=30)
+    loaded.save(tmp_path / "a-epo.fif", verbose="error")
+    whole = read_recording(mne.read_epochs(tmp_path / "a-epo.fif", verbose="error"))
+    in_fours = lambda values: [slice(k, k + 4) for k in range(0, len(values), 4)]  # noqa: E731
+    monkeypatch.setattr(recording_module, "parts_of", in_fours)
+    n_read = []
+    epochs = mne.read_epochs(tmp_path / "a-epo.fif", preload=False, verbose="error")
+    get = type(epochs).get_data
+
+    def counted(self, **given):
+        n_read.append(len(self))
+        return get(self, **given)
+
+    monkeypatch.setattr(type(epochs), "get_data", counted)
+    np.testing.assert_array_equal(read_recording(epochs).data, whole.data)
+    assert max(n_read) <= 4
+    assert not epochs.preload
