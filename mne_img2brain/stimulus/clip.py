@@ -1,16 +1,17 @@
 """ClipEmbedder: CLIP image tokens, then the CLIP tokens of a caption."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from .._lazy import scratch
 from .._log import logger
 from .._parameters import Integer, check_parameters
 from ._open_clip import WITHOUT, ClipModel, check_activation, weights_identity
-from ._run import run_batches
+from ._run import batches_of
 from .cache import Cache, cache_folder
 from .captions import Captioner
 from .images import ImageList, image_list, unique_images
@@ -138,16 +139,20 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         elif isinstance(captions, str) or len(captions) != len(images):
             raise ValueError(f"captions must be a list of {len(images)} str, one per image.")
         distinct, index, keys = unique_images(images)
-        of_image = self._image_tokens(distinct, keys)
-        if captions is None:
-            return np.stack([of_image[row] for row in index]).astype(np.float32)
-        of_text = self._text_tokens(list(dict.fromkeys(captions)))
-        longest = max(len(of_text[caption]) for caption in captions)
-        n_patches, n_features = of_image[0].shape
-        tokens = np.full((len(images), n_patches + longest, n_features), np.nan, dtype=np.float32)
-        for i, (row, caption) in enumerate(zip(index, captions, strict=True)):
-            tokens[i, :n_patches] = of_image[row]
-            tokens[i, n_patches : n_patches + len(of_text[caption])] = of_text[caption]
+        of_text = self._text_tokens(list(dict.fromkeys(captions or [])))
+        longest = max(map(len, of_text.values()), default=0)
+        order, starts = np.argsort(index, kind="stable"), np.cumsum([0, *np.bincount(index)])
+        tokens = np.empty((0, 0, 0), np.float32)
+        for row, array in self._image_tokens(distinct, keys):
+            if not len(tokens):
+                shape = (len(images), len(array) + longest, array.shape[1])
+                tokens = scratch(shape, np.float32)
+            tokens[order[starts[row] : starts[row + 1]], : len(array)] = array
+        n_patches = tokens.shape[1] - longest
+        for i, caption in enumerate(captions or []):
+            text = of_text[caption]
+            tokens[i, n_patches : n_patches + len(text)] = text
+            tokens[i, n_patches + len(text) :] = np.nan
         return tokens
 
     def captions(self, images: list | np.ndarray) -> list[str] | None:
@@ -176,14 +181,12 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
                 self.captioner, self.prompt, self.max_new_tokens, self.batch_size, self.device
             )
 
-            def describe(rows: list[int]) -> None:
+            without = "captions= takes your own; captioner=None does without."
+            for rows in batches_of(new, self.batch_size, what="Captioning", without=without):
                 written = captioner([distinct.rgb(row) for row in rows])
                 for row, text in zip(rows, written, strict=True):
                     texts[row] = text
                     cache.put_text(keys[row], text)
-
-            without = "captions= takes your own; captioner=None does without."
-            run_batches(new, self.batch_size, describe, what="Captioning", without=without)
         return [texts[row] for row in index]
 
     def _ask(self, captioner: Callable, images: ImageList, keys: list[str]) -> list[str]:
@@ -202,25 +205,27 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             known.update(zip([keys[row] for row in new], written, strict=True))
         return [known[key] for key in keys]
 
-    def _image_tokens(self, images: ImageList, keys: list[str]) -> list:
-        """Tokens of distinct images, from the cache where they are there."""
+    def _image_tokens(self, images: ImageList, keys: list[str]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the row and the tokens of distinct images, those in the cache first."""
         cache = Cache(self.cache_dir, "clip-image", self._settings())
-        tokens = [cache.get_array(key) for key in keys]
-        new = [row for row, array in enumerate(tokens) if array is None]
+        new = []
+        for row, key in enumerate(keys):
+            array = cache.get_array(key)
+            if array is None:
+                new.append(row)
+            else:
+                yield row, array
         if new:
             logger.info(
                 f"{len(new)} of {len(images)} distinct images are new to {self.model}. Tokens are "
                 f"kept in {cache_folder(self.cache_dir)}."
             )
 
-            def embed(rows: list[int]) -> None:
-                batch = self._clip().image_tokens([images.rgb(row) for row in rows])
-                for row, array in zip(rows, batch, strict=True):
-                    cache.put_array(keys[row], array)
-                    tokens[row] = array.astype(np.float16)
-
-            run_batches(new, self.batch_size, embed, what="Embedding", without=WITHOUT)
-        return tokens
+        for rows in batches_of(new, self.batch_size, what="Embedding", without=WITHOUT):
+            batch = self._clip().image_tokens([images.rgb(row) for row in rows])
+            for row, array in zip(rows, batch, strict=True):
+                cache.put_array(keys[row], array)
+                yield row, array.astype(np.float16)
 
     def _text_tokens(self, captions: list[str]) -> dict:
         """Tokens of distinct captions: dict of str -> array."""

@@ -1,6 +1,7 @@
 """CLIP tokens and captions, on tiny models through the real loading code."""
 
 import logging
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from sklearn.base import clone
 
-from mne_img2brain import ClipEmbedder
+from mne_img2brain import ClipEmbedder, _lazy
 from mne_img2brain.encoder.saving import is_savable, pack, unpack
 from mne_img2brain.stimulus import clip_score
 from mne_img2brain.stimulus._open_clip import ClipModel
@@ -66,6 +67,24 @@ def test_without_captions_there_are_image_tokens_only(embedder, shown_images):
     assert tokens.shape == (5, 17, 16)
     assert np.isfinite(tokens).all()
     assert embedder.captions(shown_images) is None
+
+
+def test_tokens_of_many_images_are_not_held_in_memory(embedder, rng, monkeypatch):
+    def many(self, images):
+        return rng.standard_normal((len(images), 1000, 64), np.float32)
+
+    monkeypatch.setattr(ClipModel, "image_tokens", many)
+    monkeypatch.setattr(_lazy, "_LARGE", 2**20)
+    images = rng.integers(0, 255, (200, 8, 8, 3), np.uint8)
+    embedder.fit(images)._clip()
+    found = []
+    for _ in range(2):  # computed, and from the cache
+        tracemalloc.start()
+        found.append(embedder.transform(images))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 0.3 * found[-1].nbytes
+    assert_array_equal(*found)
 
 
 def test_each_image_is_seen_once_and_kept(embedder, shown_images, counted):
