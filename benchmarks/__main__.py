@@ -11,7 +11,7 @@ from .data import simulate
 from .machine import ceilings, describe
 
 PEERS = ("himalaya_kernel", "himalaya_kernel_tokens", "himalaya_ridge", "pca_ols")
-ROWS = ("fit", "mapped", "trials", "tokens", "network", "evaluate", "write", "slopes")
+ROWS = ("fit", "mapped", "trials", "subjects", "tokens", "network", "evaluate", "write", "slopes")
 
 
 def run(case: str, **arguments: object) -> dict | None:
@@ -48,6 +48,7 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 4000])
     parser.add_argument("--mapped-images", type=int, default=16540)
+    parser.add_argument("--subjects", type=int, default=10, help="who each see a tenth of them")
     parser.add_argument("--channels", type=int, default=63)
     parser.add_argument("--times", type=int, default=250)
     parser.add_argument("--tokens", type=int, default=17)
@@ -78,6 +79,13 @@ def main() -> None:
             paths = simulate(folder, args.mapped_images, n_trials=4, nave=1, **sizes)
             what = f"fit, {args.mapped_images} images x 4 trials, memory-mapped"
             report(what, run("ours", paths=paths, nave=1, mapped=True))
+        if "subjects" in rows:
+            for n_subjects in (args.subjects // 2, args.subjects):
+                n_images = args.mapped_images // 10
+                paths = simulate(folder, n_images, n_trials=n_subjects, nave=4, **sizes)
+                what = f"fit, {n_subjects} subjects, {n_images} images each, memory-mapped"
+                found = run("ours", paths=paths, nave=4, mapped=True, n_subjects=n_subjects)
+                report(what, found)
         if "tokens" in rows:
             many = {"n_channels": 17, "n_times": 100, "n_tokens": 257 + 77, "n_features": 768}
             paths = simulate(

@@ -31,16 +31,20 @@ def _pool(tokens: np.ndarray) -> np.ndarray:
     return np.hstack([tokens[:, 0], tokens[:, 1:].mean(axis=1)])
 
 
-def ours(paths: dict, nave: int, mapped: bool = False, n_draws: int = 5) -> dict:
-    """Fit mean and noise; predict; sample."""
+def ours(
+    paths: dict, nave: int, mapped: bool = False, n_draws: int = 5, n_subjects: int = 1
+) -> dict:
+    """Fit mean and noise; predict; sample. Trials of an image are those of as many subjects."""
     from mne_img2brain import DiffusionRegressor
 
     data = _load(paths, mapped)
     weight = np.full(len(data["y"]), float(nave))
+    subjects = np.arange(len(weight)) % n_subjects if n_subjects > 1 else None
     with Meter() as fit:
         model = DiffusionRegressor(max_iter=0, random_state=0).fit(
-            data["tokens"], data["y"], sample_weight=weight, image_index=data["image_index"]
-        )
+            data["tokens"], data["y"], sample_weight=weight, image_index=data["image_index"],
+            subjects=subjects,
+        )  # fmt: skip
     new = np.array(data["new_tokens"])
     with Meter() as predict:
         predicted = model.predict(new)
