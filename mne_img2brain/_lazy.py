@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -61,12 +62,19 @@ def take(trials: np.ndarray | LazyTrials, rows: np.ndarray) -> LazyTrials:
 def scratch(shape: tuple[int, ...], dtype: "DTypeLike") -> np.ndarray:
     """Return an array to be filled: where it is large in a temporary file, if there is room."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size > _LARGE and hasattr(os, "posix_fallocate"):
+    if size > _LARGE and os.name == "posix":
         with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
-            # a disk that is full is found out here, and not by a signal that ends the process
-            os.posix_fallocate(file.fileno(), 0, size)
-            return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+            _reserve(file.fileno(), size)
+            return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
     return np.empty(shape, dtype)
+
+
+def _reserve(file: int, size: int) -> None:
+    """Raise where the disk is full: later a signal would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    elif shutil.disk_usage(tempfile.gettempdir()).free < 2 * size:  # macOS
+        raise OSError("The disk is nearly full.")
 
 
 def parts_of(trials: np.ndarray | LazyTrials, n_values: int = _MAX_VALUES) -> list[slice]:

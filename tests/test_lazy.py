@@ -71,16 +71,22 @@ def test_what_is_large_waits_in_a_file_that_leaves_nothing(tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []  # gone with the process, however it ends
 
 
-@pytest.mark.skipif(not hasattr(_lazy.os, "posix_fallocate"), reason="room is not reserved here")
-def test_a_full_disk_is_no_error(monkeypatch):
+@pytest.mark.parametrize("reserves", [True, False])
+def test_a_full_disk_is_no_error(monkeypatch, reserves):
     def refuse(*arguments):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(_lazy, "_LARGE", 1000)
-    monkeypatch.setattr(_lazy.os, "posix_fallocate", refuse)
+    if reserves:
+        monkeypatch.setattr(_lazy.os, "posix_fallocate", refuse, raising=False)
+    else:
+        monkeypatch.delattr(_lazy.os, "posix_fallocate", raising=False)
+        usage = type("Usage", (), {"free": 2000})
+        monkeypatch.setattr(_lazy.shutil, "disk_usage", lambda folder: usage)
     array = _lazy.scratch((30, 10), np.float32)
     array[:] = 1.0
     assert array.sum() == 300
+    assert array.base is None  # in memory
 
 
 def test_fits_are_the_same_whether_arrays_wait_in_files(rng, monkeypatch):
