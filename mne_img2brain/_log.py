@@ -1,13 +1,9 @@
 """MNE's logger, warnings and progress bar, for every layer."""
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 from mne.utils import ProgressBar, logger, use_log_level, verbose, warn
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["logger", "progress", "progress_bar", "use_log_level", "verbose", "warn"]
 

@@ -4,13 +4,12 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-if TYPE_CHECKING:
-    from ._types import RandomState
+from ._types import RandomState
 
 
 def resolve_device(device: str = "auto") -> torch.device:

@@ -1,24 +1,27 @@
 """What parameters may be: estimators of any library, and what stands for images and responses."""
 
 import os
-from collections.abc import Sequence as Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     import mne
-    from matplotlib.axes import Axes as Axes
-    from matplotlib.figure import Figure as Figure
+    from matplotlib.axes import Axes
 
-Images: TypeAlias = "list | np.ndarray | str | os.PathLike"
-Responses: TypeAlias = "mne.BaseEpochs | mne.Evoked | list | dict"
-ImageIds: TypeAlias = "np.ndarray | list | str | None"
-RandomState: TypeAlias = "int | np.random.Generator | np.random.RandomState | None"
-PathLike: TypeAlias = "str | os.PathLike"
-Picks: TypeAlias = "str | Sequence | np.ndarray | slice | None"
-Baseline: TypeAlias = "str | tuple[float | None, float | None] | None"
+    from .encoder import ImageToBrainEncoder
+
+Images: TypeAlias = list | np.ndarray | str | os.PathLike
+ImageIds: TypeAlias = np.ndarray | list | str | None
+RandomState: TypeAlias = int | np.random.Generator | np.random.RandomState | None
+PathLike: TypeAlias = str | os.PathLike
+Picks: TypeAlias = str | Sequence | np.ndarray | slice | None
+Baseline: TypeAlias = str | tuple[float | None, float | None] | None
+# Named only: what they are of is not imported for them.
 AxesLike: TypeAlias = "Axes | list[Axes] | np.ndarray | None"
+Encoder: TypeAlias = "ImageToBrainEncoder"
+Responses: TypeAlias = "mne.BaseEpochs | mne.Evoked | list | dict"
 
 
 class Regressor(Protocol):

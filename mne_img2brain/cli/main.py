@@ -1,5 +1,6 @@
 """The command line: fit, predict, evaluate, ablate, reproduce."""
 
+import argparse
 import os
 import re
 import sys
@@ -11,15 +12,12 @@ import mne
 
 from .._files import try_folder, whole_file, write_text
 from .._log import logger, use_log_level
+from .._types import Embedder, Encoder, Images
 from ..experiments.settings import versions, write_json
 from .inputs import encoder_names, read_captions, read_epochs, read_images, split_subjects
 from .parser import make_parser
 
 if TYPE_CHECKING:
-    import argparse
-
-    from .._types import Embedder, Images
-    from ..encoder import ImageToBrainEncoder
     from ..regressor import DiffusionRegressor
 
 
@@ -76,7 +74,7 @@ def _in_flags(error: Exception) -> str:
     return text
 
 
-def _fit(arguments: "argparse.Namespace") -> None:
+def _fit(arguments: argparse.Namespace) -> None:
     """Fit an encoder and save it."""
     from ..encoder import ImageToBrainEncoder
     from ..encoder.folder import check_destination
@@ -99,7 +97,7 @@ def _fit(arguments: "argparse.Namespace") -> None:
     logger.info("Fitted to %d epochs; saved in %s.", len(epochs), arguments.out)
 
 
-def _save(encoder: "ImageToBrainEncoder", arguments: "argparse.Namespace") -> None:
+def _save(encoder: Encoder, arguments: argparse.Namespace) -> None:
     """Save an encoder, somewhere else where it does not go: a fit may have taken hours."""
     try:
         encoder.save(arguments.out, overwrite=arguments.overwrite)
@@ -114,7 +112,7 @@ def _save(encoder: "ImageToBrainEncoder", arguments: "argparse.Namespace") -> No
         raise
 
 
-def _predict(arguments: "argparse.Namespace") -> None:
+def _predict(arguments: argparse.Namespace) -> None:
     """Predict or draw responses and save them as epochs."""
     from ..encoder import write_generated
 
@@ -132,7 +130,7 @@ def _predict(arguments: "argparse.Namespace") -> None:
     )  # fmt: skip
 
 
-def _evaluate(arguments: "argparse.Namespace") -> None:
+def _evaluate(arguments: argparse.Namespace) -> None:
     """Judge encoders; write the page and the tables."""
     from ..evaluation import evaluate
 
@@ -177,7 +175,7 @@ def _evaluate(arguments: "argparse.Namespace") -> None:
     logger.info("The page is %s, the table %s.", out / "report.html", out / "table.csv")
 
 
-def _ablate(arguments: "argparse.Namespace") -> None:
+def _ablate(arguments: argparse.Namespace) -> None:
     """Run the ablations of a data set."""
     from ..experiments.ablations import ablate
 
@@ -194,7 +192,7 @@ def _ablate(arguments: "argparse.Namespace") -> None:
     logger.info("The table is %s.", arguments.out / "ablations.csv")
 
 
-def _reproduce(arguments: "argparse.Namespace") -> None:
+def _reproduce(arguments: argparse.Namespace) -> None:
     """Run the paper's experiments."""
     from ..experiments.reproduce import reproduce
 
@@ -217,7 +215,7 @@ def _reproduce(arguments: "argparse.Namespace") -> None:
     logger.info("Tables and figures are in %s.", arguments.out)
 
 
-def _read_encoder(folder: str, device: str | None) -> "ImageToBrainEncoder":
+def _read_encoder(folder: str, device: str | None) -> Encoder:
     """Read an encoder, onto a device where one is named."""
     from .._torch import resolve_device
     from ..encoder import read_encoder
@@ -235,7 +233,7 @@ def _read_encoder(folder: str, device: str | None) -> "ImageToBrainEncoder":
 
 
 def _images(
-    arguments: "argparse.Namespace", metadata: bool = True
+    arguments: argparse.Namespace, metadata: bool = True
 ) -> tuple[list[str] | str, list[str] | None]:
     """Read the images and their captions."""
     images, captions = read_images(arguments.images)
@@ -245,7 +243,7 @@ def _images(
     return images, captions if given is None else given
 
 
-def _embedder(arguments: "argparse.Namespace") -> "Embedder | None":
+def _embedder(arguments: argparse.Namespace) -> Embedder | None:
     """Make the embedder that was asked for; None leaves it to the library."""
     from ..stimulus import ClipEmbedder, GaborEmbedder
 
@@ -258,7 +256,7 @@ def _embedder(arguments: "argparse.Namespace") -> "Embedder | None":
 
 
 def _ask_for_weights(
-    arguments: "argparse.Namespace", images: "Images", captions: list[str] | None
+    arguments: argparse.Namespace, images: Images, captions: list[str] | None
 ) -> None:
     """Ask before some GB are downloaded; where nobody can be asked, --yes has to say so."""
     from ..stimulus.clip import ClipEmbedder
@@ -280,7 +278,7 @@ def _ask_for_weights(
         raise ValueError("Nothing was downloaded; --embedder gabor needs no weights.")
 
 
-def _regressor(arguments: "argparse.Namespace") -> "DiffusionRegressor":
+def _regressor(arguments: argparse.Namespace) -> "DiffusionRegressor":
     """Make the regressor of a preset."""
     from ..baselines import RidgeGaussian
     from ..experiments.ablation_rows import reference_regressor
@@ -299,7 +297,7 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         raise FileExistsError(f"--out: {path} is there already; give another name or --overwrite.")
 
 
-def _write_arguments(arguments: "argparse.Namespace", name: str) -> None:
+def _write_arguments(arguments: argparse.Namespace, name: str) -> None:
     """Write what a folder was made with."""
     given = {
         key: str(value) if isinstance(value, Path) else value

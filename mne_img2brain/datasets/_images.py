@@ -1,15 +1,11 @@
 """Images made from random numbers, and the low-level features simulated sources see."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from .._parameters import Integer, check_given
-
-if TYPE_CHECKING:
-    from .._types import Images
+from .._types import Images
 
 CATEGORIES = ("texture", "grating", "disc", "rectangle", "star")
 
@@ -66,7 +62,7 @@ def generator(random_state: int | np.random.Generator | None) -> np.random.Gener
     return np.random.default_rng(random_state)
 
 
-def image_features(images: "Images", n_pixels: int = 32) -> np.ndarray:
+def image_features(images: Images, n_pixels: int = 32) -> np.ndarray:
     """Measure contrast, orientation, colour and luminance in each quarter of the visual field.
 
     Returns (n_images, 4, 8): quarters upper left, upper right, lower left, lower right; features:

@@ -19,7 +19,7 @@ object recognition. NeuroImage 264, 119754.
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import mne
 import numpy as np
@@ -27,6 +27,7 @@ import numpy as np
 from .._files import as_path
 from .._log import logger
 from .._parameters import check_given
+from .._types import Baseline, PathLike
 from .streamed import ArrayTrials, Preparation
 from .things_eeg2_arrays import READERS, sessions_of
 from .things_eeg2_images import (
@@ -55,9 +56,6 @@ from .things_layout import (
     trial_metadata,
     unit_by_scale,
 )
-
-if TYPE_CHECKING:
-    from .._types import Baseline, PathLike
 
 __all__ = ["fetch_image_metadata", "load", "read_image_metadata"]
 
@@ -192,7 +190,7 @@ def load(
 
 def _load_arrays(
     path: Path, file: Path, family: str, variant: str, name: str, split: str, average: bool,
-    baseline: "Baseline", metadata: "PathLike | dict | None", images_dir: "PathLike | None",
+    baseline: Baseline, metadata: PathLike | dict | None, images_dir: PathLike | None,
     options: dict,
 ) -> tuple[list, mne.BaseEpochs]:  # fmt: skip
     """Read a file that holds conditions x repetitions x channels x times."""
@@ -319,9 +317,7 @@ def _check_partner(file: Path, split: str, ch_names: list[str], n_times: int) ->
         )
 
 
-def _metadata(
-    metadata: "PathLike | dict | None", path: Path, images_dir: "PathLike | None"
-) -> dict:
+def _metadata(metadata: PathLike | dict | None, path: Path, images_dir: PathLike | None) -> dict:
     """Return the lists of images."""
     if isinstance(metadata, dict):
         return check_lists(metadata, "metadata")

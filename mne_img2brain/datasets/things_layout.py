@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -14,12 +13,9 @@ from mne.io.constants import FIFF
 from .._files import as_path
 from .._log import logger
 from .._parameters import Number, check_given
+from .._types import Baseline
 from ..epochs.regions import site_montage
-from .streamed import Stream, StreamedEpochs
-
-if TYPE_CHECKING:
-    from .._types import Baseline
-    from .streamed import Preparation, Trials
+from .streamed import Preparation, Stream, StreamedEpochs, Trials
 
 # A scalp potential above 1 mV, or whitened data below 0.001, would both be broken files.
 _MAX_VOLTS = 1e-3
@@ -64,7 +60,7 @@ def check_asked(
     )  # fmt: skip
 
 
-def check_baseline(baseline: "Baseline") -> None:
+def check_baseline(baseline: Baseline) -> None:
     """Raise unless a baseline is "auto", None or two times."""
     if baseline is None or (isinstance(baseline, str) and baseline == "auto"):
         return
@@ -262,7 +258,7 @@ def average_metadata(metadata: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndar
 
 
 def build_epochs(
-    trials: "Trials", metadata: pd.DataFrame, info: mne.Info, preparation: "Preparation",
+    trials: Trials, metadata: pd.DataFrame, info: mne.Info, preparation: Preparation,
     *, average: bool, description: str, baseline: tuple | None = None,
 ) -> tuple[list[str], StreamedEpochs]:  # fmt: skip
     """Make the epochs of a reader: averages in memory, single trials on disk.

@@ -25,7 +25,7 @@ datasets for investigating object representations in human brain and behavior. e
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import mne
 import numpy as np
@@ -33,6 +33,7 @@ import numpy as np
 from .._files import check_fif_file
 from .._log import logger
 from .._parameters import check_given
+from .._types import PathLike
 from .restricted_pickle import read_pickle
 from .streamed import ArrayTrials, Preparation, Trials
 from .things_layout import (
@@ -51,9 +52,6 @@ from .things_layout import (
     unit_by_scale,
 )
 from .things_meg_images import ACCESS, check_columns, choose_trials, image_lists, locate_images
-
-if TYPE_CHECKING:
-    from .._types import PathLike
 
 __all__ = ["load"]
 
@@ -180,8 +178,8 @@ class _FifTrials(Trials):
 
 def _load_fif(
     path: Path, file: Path, number: int, split: str, protocol: str, average: bool,
-    channels: list[str] | None, options: dict, metadata: "PathLike | None",
-    images_dir: "PathLike | None",
+    channels: list[str] | None, options: dict, metadata: PathLike | None,
+    images_dir: PathLike | None,
 ) -> tuple[list, mne.BaseEpochs]:  # fmt: skip
     """Read MNE's split files."""
     epochs = _read_fif(file)
@@ -232,8 +230,8 @@ def _read_fif(file: Path) -> mne.BaseEpochs:
 
 def _load_pickle(
     path: Path, file: Path, number: int, split: str, protocol: str, average: bool,
-    channels: list[str] | None, options: dict, metadata: "PathLike | None",
-    images_dir: "PathLike | None",
+    channels: list[str] | None, options: dict, metadata: PathLike | None,
+    images_dir: PathLike | None,
 ) -> tuple[list, mne.BaseEpochs]:  # fmt: skip
     """Read ATM's pickles."""
     found, mapped = read_pickle(file)

@@ -3,17 +3,14 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from .._files import as_path
 from .._log import logger
+from .._types import PathLike
 from .things_layout import check_images, check_plain, concept_of_file, find_files
-
-if TYPE_CHECKING:
-    from .._types import PathLike
 
 CATCH_CODE = 999999
 _COLUMNS = ("trial_type", "session_nr", "run_nr", "image_path")
@@ -167,7 +164,7 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
     return unique.iloc[order].reset_index(drop=True)
 
 
-def _attributes(path: Path, number: int, metadata: "PathLike | None") -> np.ndarray | None:
+def _attributes(path: Path, number: int, metadata: PathLike | None) -> np.ndarray | None:
     """Read the list of trials of a subject, if it is there."""
     name = f"sample_attributes_P{number}.csv"
     if metadata is None:
@@ -195,7 +192,7 @@ def _attributes(path: Path, number: int, metadata: "PathLike | None") -> np.ndar
     return table
 
 
-def _folder_of(path: Path, images_dir: "PathLike | None", name: str) -> Path | None:
+def _folder_of(path: Path, images_dir: PathLike | None, name: str) -> Path | None:
     """Find a folder of images."""
     if images_dir is not None:
         given = Path(images_dir)

@@ -3,7 +3,7 @@
 import inspect
 import os
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn import config_context
@@ -15,12 +15,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from .._files import as_path, try_folder
+from .._types import Regressor
 from ..mean import FewImagesRegressor, KernelMeanRegressor
 from ..trials.pooling import pool_tokens
 from ..trials.splits import merge_groups
-
-if TYPE_CHECKING:
-    from .._types import Regressor
 
 
 class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
@@ -32,7 +30,7 @@ class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
     regions (n_channels,): the brain region of each sensor.
     """
 
-    def __init__(self, regressor: "Regressor", shape: tuple[int, int], regions: np.ndarray) -> None:
+    def __init__(self, regressor: Regressor, shape: tuple[int, int], regions: np.ndarray) -> None:
         self.regressor = regressor
         self.shape = shape
         self.regions = regions
@@ -78,7 +76,7 @@ class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         return np.reshape(self.regressor_.predict(X), (len(X), -1))
 
 
-def _takes_arrays(regressor: "Regressor") -> bool:
+def _takes_arrays(regressor: Regressor) -> bool:
     """Tell whether a regressor takes tokens and (n_channels, n_times), as ours do."""
     ours = (KernelMeanRegressor, FewImagesRegressor, SensorsAndTimes)
     return isinstance(regressor, ours) or has_fit_parameter(regressor, "regions")
@@ -87,7 +85,7 @@ def _takes_arrays(regressor: "Regressor") -> bool:
 class _Inner(NamedTuple):
     """What is inside of meta-estimators: its name there, and where parameters of fit are sent."""
 
-    regressor: "Regressor"
+    regressor: Regressor
     name: str = ""
     prefix: str = ""
     reads_table: bool = False  # transformers come before it
@@ -95,7 +93,7 @@ class _Inner(NamedTuple):
     search_prefix: str = ""
 
 
-def _look_inside(regressor: "Regressor") -> _Inner:
+def _look_inside(regressor: Regressor) -> _Inner:
     """Go through pipelines, searches and transformed targets to the regressor inside."""
     found = _Inner(regressor)
     while True:
@@ -122,7 +120,7 @@ def _look_inside(regressor: "Regressor") -> _Inner:
             return found
 
 
-def can_sample(regressor: "Regressor | None") -> bool:
+def can_sample(regressor: Regressor | None) -> bool:
     """Tell whether a regressor draws single trials, also inside of a pipeline or a search."""
     inside = regressor
     while isinstance(inside, (Pipeline, BaseSearchCV, SensorsAndTimes)):
@@ -133,12 +131,12 @@ def can_sample(regressor: "Regressor | None") -> bool:
     return regressor is None or hasattr(inside, "sample")
 
 
-def tells_subjects(regressor: "Regressor | None") -> bool:
+def tells_subjects(regressor: Regressor | None) -> bool:
     """Tell whether a regressor takes subjects; None is DiffusionRegressor."""
     return regressor is None or has_fit_parameter(regressor, "subjects")
 
 
-def _fit_shaped(regressor: "Regressor", tokens: np.ndarray, y: np.ndarray, **given: Any) -> Any:
+def _fit_shaped(regressor: Regressor, tokens: np.ndarray, y: np.ndarray, **given: Any) -> Any:
     """Fit a regressor of ours with as much as it wants to know."""
     known = inspect.signature(regressor.fit).parameters
     if "image_index" not in known and "image_index" in given:
@@ -147,7 +145,7 @@ def _fit_shaped(regressor: "Regressor", tokens: np.ndarray, y: np.ndarray, **giv
 
 
 def _fit_inside(
-    regressor: "Regressor", inner: _Inner, tokens: np.ndarray, image_index: np.ndarray,
+    regressor: Regressor, inner: _Inner, tokens: np.ndarray, image_index: np.ndarray,
     y: np.ndarray, sample_weight: np.ndarray, groups: np.ndarray | None, regions: np.ndarray,
 ) -> Any:  # fmt: skip
     """Fit one of ours inside of meta-estimators; a search parts images, not trials of them."""
@@ -203,7 +201,7 @@ def check_part(name: str, part: object, method: str, expected: str) -> None:
 
 
 def fit_regressor(
-    regressor: "Regressor | None", tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
+    regressor: Regressor | None, tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
     *, sample_weight: np.ndarray, groups: np.ndarray | None, regions: np.ndarray,
     subjects: np.ndarray | None, y_mask: np.ndarray | None,
     checkpoint: str | os.PathLike | None = None,

@@ -1,7 +1,6 @@
 """Looking inside: which parts of an image the denoiser looks at, and which drive a response."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,13 +8,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._parameters import Integer, check_given
 from .._torch import evaluating
+from .._types import Encoder
 from ..diffusion import Denoiser
 from ..epochs import project
+from ..noise.whitening import ScaleWhitener, SpaceTimeWhitener
 from ..stimulus.tokens import present
-
-if TYPE_CHECKING:
-    from ..noise.whitening import ScaleWhitener, SpaceTimeWhitener
-    from . import ImageToBrainEncoder
 
 __all__ = ["Attention", "attention_maps", "attribute_tokens"]
 
@@ -53,7 +50,7 @@ class Attention:
 
 
 def attention_maps(
-    encoder: "ImageToBrainEncoder", images: list | np.ndarray, *, batch_size: int = 64
+    encoder: Encoder, images: list | np.ndarray, *, batch_size: int = 64
 ) -> Attention:
     """Return the cross-attention of the denoiser as it predicts the expected response.
 
@@ -122,7 +119,7 @@ def attention_maps(
 
 
 def attribute_tokens(
-    encoder: "ImageToBrainEncoder",
+    encoder: Encoder,
     images: list | np.ndarray,
     weights: np.ndarray,
     *,
@@ -243,7 +240,7 @@ def attribute_tokens(
     return result[stimuli.index]
 
 
-def _kept_denoiser(encoder: "ImageToBrainEncoder") -> Denoiser:
+def _kept_denoiser(encoder: Encoder) -> Denoiser:
     """Return the fitted diffusion model, or say why there is none to look into."""
     check_is_fitted(encoder)
     noise = getattr(encoder.regressor_, "noise_", None)
@@ -285,8 +282,8 @@ def _pure_noise(
 
 
 def _pull_back(
-    encoder: "ImageToBrainEncoder",
-    whitener: "ScaleWhitener | SpaceTimeWhitener",
+    encoder: Encoder,
+    whitener: ScaleWhitener | SpaceTimeWhitener,
     weights: np.ndarray,
 ) -> np.ndarray:
     """Carry weights on the response back to weights on whitened residuals: the adjoint.

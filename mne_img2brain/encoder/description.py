@@ -3,21 +3,17 @@
 import collections
 import html
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import numpy as np
 
+from .._types import Encoder
 from ..epochs.regions import lobe_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from . import ImageToBrainEncoder
 
 _KINDS = {"eeg": "EEG", "mag": "magnetometers", "grad": "gradiometers"}
 
 
-def describe(encoder: "ImageToBrainEncoder") -> dict[str, str]:
+def describe(encoder: Encoder) -> dict[str, str]:
     """Describe a fitted encoder, line by line."""
     times, info = encoder.times_, encoder.info_
     lines = {
@@ -47,7 +43,7 @@ def describe(encoder: "ImageToBrainEncoder") -> dict[str, str]:
     return lines
 
 
-def html_table(encoder: "ImageToBrainEncoder") -> str:
+def html_table(encoder: Encoder) -> str:
     """Return what was fitted, as a table for notebooks."""
     cell = "padding:0.15em 1em 0.15em 0;text-align:left;vertical-align:top"
     rows = "".join(
@@ -58,7 +54,7 @@ def html_table(encoder: "ImageToBrainEncoder") -> str:
     return f'<table style="border-collapse:collapse;margin:0.5em 0">{rows}</table>'
 
 
-def _counts(values: "Iterable") -> str:
+def _counts(values: Iterable) -> str:
     """Count equal values, the most frequent first."""
     counts = collections.Counter(str(value) for value in values).most_common()
     return ", ".join(f"{count} {value}" for value, count in counts)

@@ -15,6 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._log import verbose
 from .._parameters import Integer, check_given
+from .._types import Embedder, Images, Regressor, Responses
+from ..diffusion.selection import NoiseSummary
 from .any_regressor import can_sample, check_memory, predict_regressor, sample_regressor
 from .description import html_table
 from .fitting import fit_encoder
@@ -27,8 +29,6 @@ from .saving import restore_encoder, write_encoder
 from .scoring import score_map
 
 if TYPE_CHECKING:
-    from .._types import Embedder, Images, Regressor, Responses
-    from ..diffusion.selection import NoiseSummary
     from ..evaluation import Evaluation
 
 
@@ -123,8 +123,8 @@ class ImageToBrainEncoder(BaseEstimator):
 
     def __init__(
         self,
-        embedder: "Embedder | None" = None,
-        regressor: "Regressor | None" = None,
+        embedder: Embedder | None = None,
+        regressor: Regressor | None = None,
         *,
         picks: str | list | None = None,
     ) -> None:
@@ -460,8 +460,8 @@ class ImageToBrainEncoder(BaseEstimator):
     @verbose
     def score(
         self,
-        images: "Images",
-        epochs: "Responses",
+        images: Images,
+        epochs: Responses,
         *,
         image_ids: np.ndarray | list[int] | str | None = None,
         captions: list[str] | str | None = None,
@@ -499,8 +499,8 @@ class ImageToBrainEncoder(BaseEstimator):
     @verbose
     def score_evoked(
         self,
-        images: "Images",
-        epochs: "Responses",
+        images: Images,
+        epochs: Responses,
         *,
         image_ids: np.ndarray | list[int] | str | None = None,
         captions: list[str] | str | None = None,
@@ -538,8 +538,8 @@ class ImageToBrainEncoder(BaseEstimator):
     @verbose
     def adapt(
         self,
-        images: "Images",
-        epochs: "Responses",
+        images: Images,
+        epochs: Responses,
         *,
         subject: str,
         image_ids: np.ndarray | list[int] | str | None = None,
@@ -694,7 +694,7 @@ class ImageToBrainEncoder(BaseEstimator):
         cls,
         repo_id: str | os.PathLike,
         *,
-        embedder: "Embedder | None" = None,
+        embedder: Embedder | None = None,
         revision: str | None = None,
         cache_dir: str | os.PathLike | None = None,
         token: str | None = None,
@@ -733,7 +733,7 @@ class ImageToBrainEncoder(BaseEstimator):
         return restore_encoder(cls, folder, embedder)
 
     @property
-    def noise_summary_(self) -> "NoiseSummary | None":
+    def noise_summary_(self) -> NoiseSummary | None:
         """What draws single trials, and what else was tried; None where the regressor has none."""
         check_is_fitted(self)
         return getattr(self.regressor_, "noise_summary_", None)
@@ -758,7 +758,7 @@ class ImageToBrainEncoder(BaseEstimator):
 
 
 def read_encoder(
-    fname: str | os.PathLike, *, embedder: "Embedder | None" = None
+    fname: str | os.PathLike, *, embedder: Embedder | None = None
 ) -> ImageToBrainEncoder:
     """Read a saved encoder.
 

@@ -1,12 +1,12 @@
 """How an encoder is fitted: images and trials paired, embedded, scaled, and regressed."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
 
 from .._log import warn
+from .._types import Embedder, Encoder, ImageIds, Images, PathLike, Responses
 from ..epochs import ChannelScaler, check_units, read_recording, signal_basis
 from ..epochs.regions import assign_regions
 from ..stimulus.near_copies import looks_in_fit, warn_of_placeholders
@@ -16,15 +16,11 @@ from .learnt import check_learnt
 from .pairing import number_subjects, pair_trials, trial_groups, user_ids
 from .saving import warn_if_unsavable
 
-if TYPE_CHECKING:
-    from .._types import Embedder, ImageIds, Images, PathLike, Responses
-    from . import ImageToBrainEncoder
-
 
 def fit_encoder(
-    encoder: "ImageToBrainEncoder", images: "Images", epochs: "Responses", image_ids: "ImageIds",
+    encoder: Encoder, images: Images, epochs: Responses, image_ids: ImageIds,
     captions: list[str] | str | None, groups: np.ndarray | str | None,
-    checkpoint: "PathLike | None",
+    checkpoint: PathLike | None,
 ) -> None:  # fmt: skip
     """Fit an encoder, all of it or nothing; parameters as of :meth:`ImageToBrainEncoder.fit`."""
     if encoder.embedder is not None:
@@ -91,7 +87,7 @@ def fit_encoder(
     encoder.cross_validated_r_ = found.r
 
 
-def new_embedder(encoder: "ImageToBrainEncoder", images: list | np.ndarray) -> "Embedder | None":
+def new_embedder(encoder: Encoder, images: list | np.ndarray) -> Embedder | None:
     """Return a fitted embedder; None for tokens, where the user gave none."""
     if encoder.embedder is not None:
         return clone(encoder.embedder).fit(images)

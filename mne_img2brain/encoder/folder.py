@@ -10,15 +10,13 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import mne
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
 from .._files import as_path, digest, holds_nothing, places, write_together
-
-if TYPE_CHECKING:
-    import mne
 
 FORMAT_VERSION = 2
 # The last says of what the others are, and is the last to be replaced.
@@ -47,7 +45,7 @@ def write_folder(
     fname: str | os.PathLike,
     structure: dict,
     arrays: dict,
-    info: "mne.Info",
+    info: mne.Info,
     overwrite: bool = False,
 ) -> None:
     """Write the files of an encoder: all of them, or none.

@@ -1,20 +1,17 @@
 """Models of others as encoders: a function from images to arrays."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import mne
 import numpy as np
 from PIL import Image, ImageOps
 from sklearn.base import BaseEstimator
 
+from .._types import Encoder, Images
 from ..epochs import ChannelScaler
 from ..epochs.regions import assign_regions
 from ..stimulus.images import image_list
-
-if TYPE_CHECKING:
-    from .._types import Images
-    from . import ImageToBrainEncoder
 
 _UNITS = {
     "V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9,
@@ -40,7 +37,7 @@ class FunctionEmbedder(BaseEstimator):
         self.size = size
         self.shape = shape
 
-    def fit(self, images: "Images", y: None = None) -> Self:
+    def fit(self, images: Images, y: None = None) -> Self:
         """Learn nothing."""
         return self
 
@@ -87,9 +84,9 @@ class _AsPredicted(BaseEstimator):
 
 
 def wrap_function(
-    cls: type["ImageToBrainEncoder"], predict: Callable, info: mne.Info, tmin: float,
+    cls: type[Encoder], predict: Callable, info: mne.Info, tmin: float,
     *, layout: Sequence[str], unit: str | float | np.ndarray, baseline: tuple | None, size: int,
-) -> "ImageToBrainEncoder":  # fmt: skip
+) -> Encoder:  # fmt: skip
     """Check what a function predicts for two images of random pixels; make an encoder of it."""
     if not callable(predict):
         raise ValueError(f"predict={predict!r}; give a function of an array of images.")

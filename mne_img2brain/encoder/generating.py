@@ -1,26 +1,17 @@
 """From new images to tokens, and from responses to epochs as the training epochs are."""
 
-from typing import TYPE_CHECKING
-
 import mne
 import numpy as np
+import pandas as pd
 
+from .._types import Encoder, Images
 from ..epochs import events_for, generated_metadata, make_epochs, project
 from ..stimulus.near_copies import warn_of_far_tokens
-from ..stimulus.tokens import present
+from ..stimulus.tokens import Stimuli, present
 from .pairing import NAME_FORMS
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-    from .._types import Images
-    from ..stimulus.tokens import Stimuli
-    from . import ImageToBrainEncoder
-
-
-def embed_images(
-    encoder: "ImageToBrainEncoder", images: "Images", captions: list[str] | None
-) -> "Stimuli":
+def embed_images(encoder: Encoder, images: Images, captions: list[str] | None) -> Stimuli:
     """Embed images, or take tokens, and say where they are unlike those of the fit."""
     stimuli = present(images, encoder.embedder_, captions)
     warn_of_far_tokens(stimuli.tokens, getattr(encoder, "training_looks_", {}))
@@ -28,8 +19,8 @@ def embed_images(
 
 
 def as_epochs(
-    encoder: "ImageToBrainEncoder", data: np.ndarray, stimuli: "Stimuli", n_draws: int | None,
-    subject: str | None, metadata: "pd.DataFrame | None", event_id: dict | list[str] | str | None,
+    encoder: Encoder, data: np.ndarray, stimuli: Stimuli, n_draws: int | None,
+    subject: str | None, metadata: pd.DataFrame | None, event_id: dict | list[str] | str | None,
     n_averaged: int = 1,
 ) -> mne.EpochsArray:  # fmt: skip
     """Give standardised responses their unit, rank, events and metadata."""
@@ -49,13 +40,13 @@ def as_epochs(
     )  # fmt: skip
 
 
-def in_units(encoder: "ImageToBrainEncoder", data: np.ndarray) -> np.ndarray:
+def in_units(encoder: Encoder, data: np.ndarray) -> np.ndarray:
     """Give standardised responses the rank and the units of the training data."""
     types = encoder.info_.get_channel_types()
     return encoder.scaler_.inverse_transform(project(data, encoder.basis_), types)
 
 
-def _ids_of(encoder: "ImageToBrainEncoder", stimuli: "Stimuli") -> list | None:
+def _ids_of(encoder: Encoder, stimuli: Stimuli) -> list | None:
     """Return what the user calls images; None counts them."""
     if all(key in encoder.image_ids_ for key in stimuli.keys):
         return [encoder.image_ids_[key] for key in stimuli.keys]

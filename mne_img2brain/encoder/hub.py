@@ -8,27 +8,25 @@ and ``clone`` of scikit-learn go past.
 import copy
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
+import pandas as pd
 from mne.io.constants import FIFF
 
 from .._files import as_path, write_text
 from .._log import logger, warn
+from .._types import Embedder, Encoder, PathLike
 from .description import describe
 from .folder import ENCODER_FILES
 from .saving import write_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import pandas as pd
-
-    from .._types import Embedder, PathLike
     from ..evaluation import Evaluation
-    from . import ImageToBrainEncoder
+
 
 _LIMITS = """\
 - It has learnt {images} images. Of images unlike these it knows little: what it predicts for
@@ -48,7 +46,7 @@ expected = encoder.predict(images)  # mne.EpochsArray, one epoch per image
 
 
 def push(
-    encoder: "ImageToBrainEncoder", repo_id: str, *, trials: bool | None,
+    encoder: Encoder, repo_id: str, *, trials: bool | None,
     evaluation: "Evaluation | None", data: str | None, limits: str | None, licence: str | None,
     folder: str | os.PathLike | None, private: bool, revision: str | None, commit_message: str,
     token: str | None,
@@ -102,7 +100,7 @@ def find_folder(
 
 
 def model_card(
-    encoder: "ImageToBrainEncoder", repo_id: str, evaluation: "Evaluation | None" = None,
+    encoder: Encoder, repo_id: str, evaluation: "Evaluation | None" = None,
     data: str | None = None, limits: str | None = None, licence: str | None = None,
     trials: bool | None = None,
 ) -> str:  # fmt: skip
@@ -145,7 +143,7 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _n_stored_trials(encoder: "ImageToBrainEncoder") -> int:
+def _n_stored_trials(encoder: Encoder) -> int:
     """Tell how many recorded trials an encoder holds."""
     return getattr(encoder.regressor_, "n_stored_trials_", 0)
 
@@ -189,14 +187,14 @@ def _scores(evaluation: "Evaluation | None") -> str:
     return f"{text}\n\n{_table(head, rows)}"
 
 
-def _table(head: list[str], rows: "Iterable[tuple]") -> str:
+def _table(head: list[str], rows: Iterable[tuple]) -> str:
     """Write a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _ceiling(row: "pd.Series") -> str:
+def _ceiling(row: pd.Series) -> str:
     """Write a ceiling, or the bounds that it is between."""
     if np.isnan(row.ceiling_low):
         return _number(row.ceiling)
@@ -208,7 +206,7 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.3g}"
 
 
-def _without_persons(encoder: "ImageToBrainEncoder") -> "ImageToBrainEncoder":
+def _without_persons(encoder: Encoder) -> Encoder:
     """Return a copy that does not tell who was recorded, nor where on this machine files are."""
     shared = copy.copy(encoder)
     shared.info_ = _impersonal(encoder.info_)
@@ -243,7 +241,7 @@ def _impersonal(info: mne.Info) -> mne.Info:
     return info
 
 
-def _reads_no_file(embedder: "Embedder") -> bool:
+def _reads_no_file(embedder: Embedder) -> bool:
     """Tell whether an embedder works on another machine."""
     parameters = embedder.get_params() if hasattr(embedder, "get_params") else {}
     texts = [
@@ -256,7 +254,7 @@ def _reads_no_file(embedder: "Embedder") -> bool:
 
 
 def _download(
-    repo_id: str, revision: str | None, cache_dir: "PathLike | None", token: str | None
+    repo_id: str, revision: str | None, cache_dir: PathLike | None, token: str | None
 ) -> Path:
     """Fetch the files of an encoder from the Hub and return their folder."""
     from huggingface_hub import snapshot_download

@@ -1,6 +1,6 @@
 """Whether a fit has learnt anything from its images."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.dummy import DummyRegressor
@@ -8,15 +8,12 @@ from sklearn.pipeline import Pipeline
 
 from .._linalg import average_rows
 from .._log import logger, warn
+from .._types import Regressor
 from ..baselines import MeanResponse
 from ..metrics import CrossValidated, cross_validated_r
 from ..metrics.cross_validated import images_at_fault
 from ..trials.splits import fold_of, merge_groups
 from .any_regressor import fit_regressor, predict_regressor
-
-if TYPE_CHECKING:
-    from .._types import Regressor
-
 
 # Fits beside the one that was asked for are of so many images at most.
 _MOST_IMAGES = 1000
@@ -25,7 +22,7 @@ _N_FOLDS = 5
 
 
 def check_learnt(
-    regressor: "Regressor", tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
+    regressor: Regressor, tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
     *, sample_weight: np.ndarray, **given: Any,
 ) -> CrossValidated:  # fmt: skip
     """Warn where a fit has learnt nothing from its images; return what cross-validation showed."""
@@ -39,7 +36,7 @@ def check_learnt(
 
 
 def cross_validate_fit(
-    regressor: "Regressor", tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
+    regressor: Regressor, tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
     *, sample_weight: np.ndarray, groups: np.ndarray | None, regions: np.ndarray,
 ) -> CrossValidated:  # fmt: skip
     """Correlate what models predict for images they have not seen with the responses to these.
@@ -83,7 +80,7 @@ def cross_validate_fit(
     return found
 
 
-def _inside(regressor: "Regressor") -> Any:
+def _inside(regressor: Regressor) -> Any:
     """Go through what is around a fitted regressor."""
     while True:
         if isinstance(regressor, Pipeline):

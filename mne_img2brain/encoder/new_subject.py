@@ -1,29 +1,24 @@
 """Whose response: the subjects of an encoder, and how it learns a new one."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .._log import logger
+from .._types import Encoder, Images, Responses
 from ..epochs import check_like_fit, check_times, read_recording
+from ..epochs.recording import Recording
 from ..stimulus.near_copies import add_looks, looks_in_fit
 from ..stimulus.tokens import present
 from .pairing import pair_trials, trial_groups
 
-if TYPE_CHECKING:
-    from .._types import Images, Responses
-    from ..epochs.recording import Recording
-    from . import ImageToBrainEncoder
 
-
-def can_adapt(encoder: "ImageToBrainEncoder") -> bool:
+def can_adapt(encoder: Encoder) -> bool:
     """Tell whether the regressor learns new subjects."""
     regressor = getattr(encoder, "regressor_", encoder.regressor)
     return regressor is None or hasattr(regressor, "adapt")
 
 
 def learn_subject(
-    encoder: "ImageToBrainEncoder", images: "Images", epochs: "Responses", subject: str,
+    encoder: Encoder, images: Images, epochs: Responses, subject: str,
     image_ids: np.ndarray | list[int] | str | None, captions: list[str] | str | None,
     groups: np.ndarray | str | None,
 ) -> None:  # fmt: skip
@@ -62,9 +57,7 @@ def learn_subject(
     encoder.training_image_keys_ = sorted(keys)
 
 
-def _standardised(
-    encoder: "ImageToBrainEncoder", recording: "Recording"
-) -> tuple[np.ndarray, np.ndarray]:
+def _standardised(encoder: Encoder, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     """Return responses at the sensors of fit, in its scale, and which sensors there are."""
     place = {name: i for i, name in enumerate(encoder.ch_names_)}
     where = np.array([place[name] for name in recording.ch_names])
@@ -78,9 +71,7 @@ def _standardised(
     return y, there
 
 
-def subject_codes(
-    encoder: "ImageToBrainEncoder", subject: str | None, n_images: int
-) -> np.ndarray | None:
+def subject_codes(encoder: Encoder, subject: str | None, n_images: int) -> np.ndarray | None:
     """Return the regressor's number of a subject, once per image; None for the average."""
     if subject is None:
         return None

@@ -2,26 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._log import logger
+from .._types import ImageIds, Images
 from ..epochs import align, check_distinct_trials, ids_of_trials, metadata_column, named_images
+from ..epochs.recording import Recording
 from ..stimulus.images import refuse_missing, refuse_unordered
-from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
+from ..stimulus.tokens import Stimuli, check_captions, content_keys, indexable, take_images
 from ..trials.splits import merge_groups
-
-if TYPE_CHECKING:
-    from .._types import ImageIds, Images
-    from ..epochs.recording import Recording
-    from ..stimulus.tokens import Stimuli
 
 
 def pair_trials(
-    recording: "Recording",
-    images: "Images",
-    image_ids: "ImageIds" = None,
+    recording: Recording,
+    images: Images,
+    image_ids: ImageIds = None,
     captions: list[str] | str | None = None,
 ) -> tuple[list | np.ndarray, np.ndarray, list | None]:
     """Find the image of every trial, and leave out images without one.
@@ -52,7 +48,7 @@ def number_subjects(subject: np.ndarray) -> tuple[list, np.ndarray | None]:
 
 
 def trial_groups(
-    recording: "Recording", groups: np.ndarray | str | None, image: np.ndarray | None = None
+    recording: Recording, groups: np.ndarray | str | None, image: np.ndarray | None = None
 ) -> np.ndarray | None:
     """Return what splits keep together.
 
@@ -92,7 +88,7 @@ def trial_groups(
 
 
 def user_ids(
-    recording: "Recording", image_ids: "ImageIds", stimuli: "Stimuli", row: np.ndarray
+    recording: Recording, image_ids: ImageIds, stimuli: Stimuli, row: np.ndarray
 ) -> tuple[dict, str | None]:
     """Remember what the user calls images, for the metadata of what is generated.
 
@@ -138,7 +134,7 @@ def _plain(value: float | str) -> int | str:
 
 
 def _captions_per_image(
-    recording: "Recording", captions: list[str] | str | None, row: np.ndarray, n_images: int
+    recording: Recording, captions: list[str] | str | None, row: np.ndarray, n_images: int
 ) -> list[str] | None:
     """Return captions in the order of the images."""
     if captions is None:

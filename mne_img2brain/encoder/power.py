@@ -1,23 +1,20 @@
 """Expected power over time and frequency of responses to images."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
 
 from .._parameters import Integer, check_given
+from .._types import Encoder
 from ..epochs.wavelets import choose_wavelets, wavelet_matrices
+from ..stimulus.tokens import Stimuli
 from .any_regressor import sample_regressor
 from .generating import in_units
 
-if TYPE_CHECKING:
-    from ..stimulus.tokens import Stimuli
-    from . import ImageToBrainEncoder
-
 
 def draw_alike(
-    encoder: "ImageToBrainEncoder", stimuli: "Stimuli", codes: np.ndarray | None, n_draws: int
+    encoder: Encoder, stimuli: Stimuli, codes: np.ndarray | None, n_draws: int
 ) -> Iterator[np.ndarray]:
     """Draw trials image by image, all from the same noise.
 

@@ -8,23 +8,19 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import mne
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator
 
 from .. import __version__
 from .._files import as_path, check_fif
 from .._log import logger, warn
+from .._types import Embedder, Encoder, Regressor
 from ..epochs import ChannelScaler
 from .any_regressor import check_part
 from .folder import ENCODER_FILES, FORMAT_VERSION, read_folder, write_folder
-
-if TYPE_CHECKING:
-    import mne
-
-    from .._types import Embedder, Regressor
-    from . import ImageToBrainEncoder
 
 _INFO, _JSON = ENCODER_FILES[1:]
 
@@ -109,7 +105,7 @@ def is_savable(obj: object) -> bool:
     return True
 
 
-def warn_if_unsavable(regressor: "Regressor") -> None:
+def warn_if_unsavable(regressor: Regressor) -> None:
     """Warn where a fitted regressor cannot be saved: after a long fit it is too late to hear it."""
     try:
         pack(regressor, {}, "regressor_")
@@ -248,7 +244,7 @@ def _unpacked(packed: Any, arrays: dict) -> Any:
 
 
 def write_encoder(
-    encoder: "ImageToBrainEncoder",
+    encoder: Encoder,
     fname: str | os.PathLike,
     *,
     overwrite: bool = False,
@@ -279,9 +275,7 @@ def write_encoder(
     write_folder(fname, structure, arrays, info, overwrite)
 
 
-def restore_encoder(
-    kind: type, fname: str | os.PathLike, embedder: "Embedder | None" = None
-) -> Any:
+def restore_encoder(kind: type, fname: str | os.PathLike, embedder: Embedder | None = None) -> Any:
     """Make a fitted encoder of what :func:`write_encoder` wrote."""
     fname = as_path(fname)
     if embedder is not None:
@@ -337,7 +331,7 @@ def _state(structure: dict, arrays: dict, label: Path) -> dict:
     return state
 
 
-def _read_info(content: bytes, label: Path) -> "mne.Info":
+def _read_info(content: bytes, label: Path) -> mne.Info:
     """Read the Info from bytes that were checked, not from a file that may be another by now."""
     from mne.io import read_info
 

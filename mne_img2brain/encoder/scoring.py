@@ -1,12 +1,11 @@
 """How far the predictions of an encoder follow recordings."""
 
-from typing import TYPE_CHECKING
-
 import mne
 import numpy as np
 
 from .._linalg import average_rows
 from .._log import warn
+from .._types import Encoder, Images, Responses
 from ..epochs import check_like_fit, check_times, read_recording, take_channels, to_evoked_map
 from ..metrics import r_map
 from ..stimulus.near_copies import warn_of_copies
@@ -15,15 +14,11 @@ from .generating import embed_images, in_units
 from .new_subject import subject_codes
 from .pairing import pair_trials
 
-if TYPE_CHECKING:
-    from .._types import Images, Responses
-    from . import ImageToBrainEncoder
-
 
 def score_map(
-    encoder: "ImageToBrainEncoder",
-    images: "Images",
-    epochs: "Responses",
+    encoder: Encoder,
+    images: Images,
+    epochs: Responses,
     image_ids: np.ndarray | list[int] | str | None,
     captions: list[str] | str | None,
     subject: str | None,

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,14 +21,12 @@ from .. import __version__
 from .._files import as_path, try_folder, whole_file
 from .._log import logger, progress_bar, use_log_level
 from .._parameters import Integer, check_given
+from .._types import Encoder
 from ..epochs import events_for
 from ..stimulus.images import image_name
 from ..stimulus.tokens import check_captions, indexable
 from .any_regressor import check_part
 from .saving import pack
-
-if TYPE_CHECKING:
-    from . import ImageToBrainEncoder
 
 _PART_BYTES = 2**27  # of the file of a part that nobody chose the size of
 _MOST_BYTES = 2**31 - 2**24  # of a tag in a FIF file, and something for all that is no data
@@ -53,7 +51,7 @@ class _Part(NamedTuple):
 
 def write_generated(
     fname: str | os.PathLike,
-    encoder: "ImageToBrainEncoder",
+    encoder: Encoder,
     images: Iterable,
     n_draws: int | None = None,
     *,
@@ -245,7 +243,7 @@ def _counted(images: Any, n_images: int | None) -> tuple[Any, int]:
 
 
 def _checked_size(
-    encoder: "ImageToBrainEncoder", n_images: int, n_draws: int | None, seed: int, size: int | None,
+    encoder: Encoder, n_images: int, n_draws: int | None, seed: int, size: int | None,
     fmt: str,
 ) -> int:  # fmt: skip
     """Return the number of images in a part."""
@@ -288,7 +286,7 @@ def _take(images: Any, rows: slice, n_images: int) -> Any:
     return taken
 
 
-def _identify(encoder: "ImageToBrainEncoder") -> str:
+def _identify(encoder: Encoder) -> str:
     """Hash what an encoder has learnt; one that cannot be saved is like no other."""
     arrays: dict[str, np.ndarray] = {}
     state = {k: v for k, v in vars(encoder).items() if k.endswith("_") and k != "info_"}
@@ -319,7 +317,7 @@ def _content(part: _Part) -> str:
 
 
 def _write_part(
-    encoder: "ImageToBrainEncoder", part: _Part, n_parts: int, total: int, event_id: dict, fmt: str,
+    encoder: Encoder, part: _Part, n_parts: int, total: int, event_id: dict, fmt: str,
     options: dict,
 ) -> None:  # fmt: skip
     """Generate the epochs of a part and write them."""
@@ -344,7 +342,7 @@ def _write_part(
         _append(path, part)
 
 
-def _with_ids(encoder: "ImageToBrainEncoder", part: _Part) -> pd.DataFrame:
+def _with_ids(encoder: Encoder, part: _Part) -> pd.DataFrame:
     """Return metadata by which images are told across parts."""
     n_images = len(part.images)
     frame = pd.DataFrame(index=range(n_images)) if part.metadata is None else part.metadata

@@ -2,19 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._log import logger
-
-if TYPE_CHECKING:
-    from .._types import ImageIds, Images
-    from .recording import Recording
+from .._types import ImageIds, Images
+from .recording import Recording
 
 
 def align(
-    images: Sequence | np.ndarray, recording: "Recording", image_ids: "ImageIds" = None
+    images: Sequence | np.ndarray, recording: Recording, image_ids: ImageIds = None
 ) -> np.ndarray:
     """Find the image of every trial.
 
@@ -59,7 +56,7 @@ def align(
     return rows
 
 
-def ids_of_trials(recording: "Recording", image_ids: "ImageIds") -> np.ndarray:
+def ids_of_trials(recording: Recording, image_ids: ImageIds) -> np.ndarray:
     """Return what the user calls the image of every trial.
 
     image_ids (n_trials,): as in :func:`align`.
@@ -69,7 +66,7 @@ def ids_of_trials(recording: "Recording", image_ids: "ImageIds") -> np.ndarray:
 
 
 def check_distinct_trials(
-    recording: "Recording", row: np.ndarray, contents: Callable[[], Sequence]
+    recording: Recording, row: np.ndarray, contents: Callable[[], Sequence]
 ) -> None:
     """Raise where trials of different images are equal to the last bit.
 
@@ -95,7 +92,7 @@ def check_distinct_trials(
             )
 
 
-def _all_ids(recording: "Recording", image_ids: "ImageIds") -> tuple[str, np.ndarray]:
+def _all_ids(recording: Recording, image_ids: ImageIds) -> tuple[str, np.ndarray]:
     """Return ids of trials or events as an array, and what messages call them."""
     label = "image_ids"
     if isinstance(image_ids, str):
@@ -118,12 +115,12 @@ def _all_ids(recording: "Recording", image_ids: "ImageIds") -> tuple[str, np.nda
     return label, ids
 
 
-def _of_trials(values: np.ndarray, recording: "Recording") -> np.ndarray:
+def _of_trials(values: np.ndarray, recording: Recording) -> np.ndarray:
     """Return the values of trials, of one value per trial or per event."""
     return values if len(values) == recording.n_trials else values[recording.selection]
 
 
-def metadata_column(recording: "Recording", column: str) -> np.ndarray:
+def metadata_column(recording: Recording, column: str) -> np.ndarray:
     """Return a column of the metadata, one value per trial, none missing."""
     if recording.metadata is None:
         raise ValueError(
@@ -145,7 +142,7 @@ def metadata_column(recording: "Recording", column: str) -> np.ndarray:
     return values.to_numpy()
 
 
-def named_images(recording: "Recording", images: "Images", image_ids: "ImageIds") -> "Images":
+def named_images(recording: Recording, images: Images, image_ids: ImageIds) -> Images:
     """Return images as given, or read from the metadata column that they name.
 
     images: images or tokens; a str that is neither a ``.npy`` file nor a folder names a column.
@@ -170,7 +167,7 @@ def named_images(recording: "Recording", images: "Images", image_ids: "ImageIds"
     return paths
 
 
-def images_from_metadata(recording: "Recording", column: str) -> list[str]:
+def images_from_metadata(recording: Recording, column: str) -> list[str]:
     """Read the path of every trial's image from a metadata column."""
     paths = []
     for trial, value in enumerate(metadata_column(recording, column).tolist()):

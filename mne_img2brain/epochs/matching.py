@@ -1,16 +1,12 @@
 """Does a recording have the sensors and times of the training data."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .._log import warn
-
-if TYPE_CHECKING:
-    from .recording import Recording
+from .recording import Recording
 
 
-def match_channels(recording: "Recording", ch_names: list[str]) -> np.ndarray:
+def match_channels(recording: Recording, ch_names: list[str]) -> np.ndarray:
     """Find channels by name.
 
     Returns (n_channels,): the position of each of ``ch_names`` in ``recording``; -1 where the
@@ -32,7 +28,7 @@ def match_channels(recording: "Recording", ch_names: list[str]) -> np.ndarray:
     return np.array([position.get(name, -1) for name in ch_names], dtype=int)
 
 
-def take_channels(recording: "Recording", ch_names: list[str]) -> np.ndarray:
+def take_channels(recording: Recording, ch_names: list[str]) -> np.ndarray:
     """Return the data of some channels in a given order, NaN where a channel is bad.
 
     Returns (n_trials, n_channels, n_times): a new array in SI units.
@@ -43,7 +39,7 @@ def take_channels(recording: "Recording", ch_names: list[str]) -> np.ndarray:
     return data
 
 
-def check_times(recording: "Recording", times: np.ndarray, sfreq: float) -> None:
+def check_times(recording: Recording, times: np.ndarray, sfreq: float) -> None:
     """Raise where a recording has other times than the training data.
 
     times (n_times,): the times of the training data in seconds; half a sample of difference is

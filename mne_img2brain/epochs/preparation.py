@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+import mne
 import numpy as np
 
 from .._log import warn
 
 if TYPE_CHECKING:
-    import mne
-
     from .recording import Recording
+
 
 # runs are joined as MNE joins them; compared data are of the same sensors; subjects differ in head
 # position and in the projectors found in their own data
@@ -32,7 +32,7 @@ class Preparation:
     fitted_scales: of a fit, the SD of each channel type over time, in SI units.
     """
 
-    info: "mne.Info"
+    info: mne.Info
     baseline: tuple | None
     times: np.ndarray
     data: np.ndarray | None

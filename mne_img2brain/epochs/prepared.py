@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._types import Encoder
 from .preparation import Mode, Preparation, limits, preparation, sizes, warn_of
 from .projections import check_projectors, check_reference
 
 if TYPE_CHECKING:
-    from ..encoder import ImageToBrainEncoder
     from .recording import Recording
+
 
 # between the sizes of two recordings: averages of 1,000 trials are 30 times as small as trials,
 # units differ by 1,000 at least
@@ -26,7 +27,7 @@ _SMALLEST = {"eeg": 3e-11, "ecog": 3e-11, "seeg": 3e-11, "dbs": 3e-11, "mag": 1e
 
 def check_like_fit(
     recording: "Recording",
-    encoder: "ImageToBrainEncoder",
+    encoder: Encoder,
     mode: Mode = "compared",
     *,
     label: str = "fit",

@@ -1,15 +1,11 @@
 """Were two sets of data projected and referenced alike."""
 
-from typing import TYPE_CHECKING
-
+import mne
 import numpy as np
 from mne.io.constants import FIFF
 
 from .._log import logger
 from .preparation import GONE, Mode, Preparation, warn_of
-
-if TYPE_CHECKING:
-    import mne
 
 # an average-referenced recording with an interpolated sensor is between GONE and this
 _THERE = 0.3
@@ -21,7 +17,7 @@ def _projectors(prepared: Preparation) -> list:
     return [p for p in prepared.info["projs"] if names & set(p["data"]["col_names"])]
 
 
-def _state(prepared: Preparation, wanted: "mne.Projection") -> bool | None:
+def _state(prepared: Preparation, wanted: mne.Projection) -> bool | None:
     """Tell whether a projector was applied; None where there is none."""
     for proj in _projectors(prepared):
         if same_projector(proj, wanted):
@@ -29,7 +25,7 @@ def _state(prepared: Preparation, wanted: "mne.Projection") -> bool | None:
     return None
 
 
-def same_projector(one: "mne.Projection", other: "mne.Projection") -> bool:
+def same_projector(one: mne.Projection, other: mne.Projection) -> bool:
     """Tell whether two projectors take the same out of the same channels."""
     a, b = one["data"], other["data"]
     return (

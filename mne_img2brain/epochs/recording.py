@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -11,13 +10,11 @@ import pandas as pd
 
 from .._lazy import parts_of, scratch
 from .._log import logger, warn
+from .._types import Picks, Responses
 from .labels import averaged_column, check_names, check_subjects, subject_name, trials_averaged
 from .preparation import preparation
 from .prepared import check_alike
 from .union import check_same_times, joined, union_of_sensors
-
-if TYPE_CHECKING:
-    from .._types import Picks, Responses
 
 _OUTLIER = 10_000  # times the span of the median trial: more than an artefact makes
 
@@ -161,7 +158,7 @@ def check_data(recording: Recording) -> None:
 
 
 def _read_items(
-    value: "Responses", picks: "Picks", ch_names: list[str] | None, label: str
+    value: Responses, picks: Picks, ch_names: list[str] | None, label: str
 ) -> Recording:
     """Read one object or a list of them."""
     if not isinstance(value, (list, tuple)):
@@ -179,7 +176,7 @@ def _read_items(
 
 
 def _read_one(
-    inst: mne.BaseEpochs | mne.Evoked, picks: "Picks", ch_names: list[str] | None, label: str,
+    inst: mne.BaseEpochs | mne.Evoked, picks: Picks, ch_names: list[str] | None, label: str,
     bads: set | tuple = (), known: dict | None = None,
 ) -> Recording:  # fmt: skip
     """Read one Epochs or Evoked object."""
@@ -237,7 +234,7 @@ def _read_one(
 
 
 def _picked(
-    inst: mne.BaseEpochs | mne.Evoked, picks: "Picks", ch_names: list[str] | None, label: str,
+    inst: mne.BaseEpochs | mne.Evoked, picks: Picks, ch_names: list[str] | None, label: str,
     bads: set | tuple, known: dict | None,
 ) -> tuple[mne.Info, np.ndarray]:  # fmt: skip
     """Return the info of the channels taken and their rows in ``inst``."""

@@ -54,7 +54,7 @@ def join_events(parts: list) -> tuple[np.ndarray, dict]:
     return np.concatenate(codes).astype(int), code_of
 
 
-def join_metadata(parts: list) -> "pd.DataFrame | None":
+def join_metadata(parts: list) -> pd.DataFrame | None:
     """Stack the metadata; None where none of the recordings has any."""
     if all(part.metadata is None for part in parts):
         return None

@@ -1,11 +1,21 @@
 """What evaluate is asked for, looked at before the work."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from .._parameters import Number, check_given
+
+
+class Options(NamedTuple):
+    """What the judging of draws was asked for."""
+
+    draw_window: tuple
+    bands: dict | None
+    classifiers: dict | None
+    training_trials: np.ndarray | None
+    seed: int
 
 
 def check_encoders(encoders: dict) -> None:

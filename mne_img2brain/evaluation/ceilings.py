@@ -1,6 +1,6 @@
 """What a model that knows the noise-free response would get from these recordings."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,10 +9,7 @@ from ..metrics import ceiling_of_r, identification_ranks, pairwise_accuracy, top
 from ..metrics.noise_ceiling import correlate_halves
 from ..metrics.reliability import noise_variance
 from . import rsa
-from .material import half_means, span
-
-if TYPE_CHECKING:
-    from .material import Recorded
+from .material import Recorded, half_means, span
 
 NOTHING = "these recordings do not distinguish these images"
 
@@ -32,7 +29,7 @@ class Ceilings(NamedTuple):
 
 
 def find_ceilings(
-    recorded: "Recorded", inside: np.ndarray, n_splits: int, seed: int
+    recorded: Recorded, inside: np.ndarray, n_splits: int, seed: int
 ) -> Ceilings | None:
     """Return the ceilings of r, None where fewer than three images have two trials."""
     repeated = [of_image for of_image in recorded.trials if len(of_image) > 1]
@@ -62,7 +59,7 @@ def find_ceilings(
     return Ceilings(r, lower, upper, known, halves, total, course)
 
 
-def within_images(recorded: "Recorded", scale: np.ndarray) -> tuple[float, float]:
+def within_images(recorded: Recorded, scale: np.ndarray) -> tuple[float, float]:
     """Return MSE and PCC of the noise-free response with the mean of all trials, or NaN."""
     if max(len(of_image) for of_image in recorded.trials) < 2:
         return np.nan, np.nan
@@ -72,7 +69,7 @@ def within_images(recorded: "Recorded", scale: np.ndarray) -> tuple[float, float
     return float(variance.mean() * left.mean()), _root_of_share(noise.sum(), squares.sum())
 
 
-def difference_wave(recorded: "Recorded", inside: slice) -> float:
+def difference_wave(recorded: Recorded, inside: slice) -> float:
     """Return r of the noise-free with the recorded difference of two classes, or NaN."""
     if max(len(of_image) for of_image in recorded.trials) < 2:
         return np.nan
@@ -85,7 +82,7 @@ def difference_wave(recorded: "Recorded", inside: slice) -> float:
 
 
 def _sums_of_squares(
-    recorded: "Recorded",
+    recorded: Recorded,
     responses: np.ndarray,
     weights: np.ndarray,
     scale: np.ndarray | float,
@@ -106,7 +103,7 @@ def _root_of_share(noise: float, squares: float) -> float:
     return float(np.sqrt(1 - noise / squares)) if squares > noise else np.nan
 
 
-def identification(recorded: "Recorded", inside: slice, seed: int) -> dict[str, float]:
+def identification(recorded: Recorded, inside: slice, seed: int) -> dict[str, float]:
     """Identify half of each image's trials by the other half: a bound from below."""
     found = []
     for halves in half_means(recorded, seed):

@@ -1,20 +1,16 @@
 """Train on draws, test on real trials, within an evaluation."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from .._types import Regressor
 from ..metrics import train_on_generated
-
-if TYPE_CHECKING:
-    from .._types import Regressor
-    from .rows import Rows
+from .rows import Rows
 
 
 def judge_usefulness(
-    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], labels: np.ndarray,
-    estimator: "Regressor | None", n_repeats: int, seed: int,
+    rows: Rows, draws: np.ndarray, trials: list[np.ndarray], labels: np.ndarray,
+    estimator: Regressor | None, n_repeats: int, seed: int,
 ) -> None:  # fmt: skip
     """Add how well decoders trained on draws and on real trials decode real trials."""
     classes, counts = np.unique(labels, return_counts=True)

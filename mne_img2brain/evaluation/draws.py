@@ -1,7 +1,5 @@
 """Rows on draws."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy.stats import t as student
 
@@ -17,12 +15,9 @@ from ..metrics.calibration import coverage, crps, energy_score_by_image
 from ..metrics.spectrum import band_masks, channel_covariance, covariance_distance
 from ..metrics.spectrum import lag_one_autocorrelation as lag_one
 from ..metrics.variability import within_image_variance
-from .material import span
-
-if TYPE_CHECKING:
-    from .judging import Options
-    from .material import Recorded
-    from .rows import Rows
+from .asked import Options
+from .material import Recorded, span
+from .rows import Rows
 
 
 class Real:
@@ -32,7 +27,7 @@ class Real:
     """
 
     def __init__(
-        self, recorded: "Recorded", classifiers: dict | None, seed: int, n_draws: int
+        self, recorded: Recorded, classifiers: dict | None, seed: int, n_draws: int
     ) -> None:
         self.keep = [index for index, t in enumerate(recorded.trials) if len(t) >= 2]
         self.trials = [recorded.trials[index] for index in self.keep]
@@ -60,8 +55,8 @@ class Real:
 
 
 def judge_draws(
-    rows: "Rows", recorded: "Recorded", draws: np.ndarray, prediction: np.ndarray, real: Real,
-    options: "Options",
+    rows: Rows, recorded: Recorded, draws: np.ndarray, prediction: np.ndarray, real: Real,
+    options: Options,
 ) -> tuple[dict[str, np.ndarray], dict]:  # fmt: skip
     """Add the rows on one encoder's draws, and return their maps and curves."""
     times, trials = recorded.times, real.trials
@@ -111,7 +106,7 @@ def judge_draws(
 
 
 def add_sd_ratio(
-    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], inside: slice | np.ndarray
+    rows: Rows, draws: np.ndarray, trials: list[np.ndarray], inside: slice | np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Add the SD of draws over that of trials; return its map and both SDs."""
     generated, real = within_image_variance(draws), within_image_variance(trials)
@@ -135,7 +130,7 @@ def _mean_against_prediction(draws: np.ndarray, prediction: np.ndarray) -> np.nd
 
 
 def _spectra(
-    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], scale: np.ndarray, sfreq: float,
+    rows: Rows, draws: np.ndarray, trials: list[np.ndarray], scale: np.ndarray, sfreq: float,
     bands: dict[str, tuple] | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Add the log ratio of power in bands, and return both spectra in decibel."""
@@ -157,7 +152,7 @@ def _spectra(
     return freqs[shown], *levels
 
 
-def _scores(rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Real) -> None:
+def _scores(rows: Rows, draws: np.ndarray, trials: list[np.ndarray], real: Real) -> None:
     """Add energy score and CRPS, in standard deviations of real trials; these score one another."""
     scale = real.scale
     energy = energy_score_by_image(draws, trials, scale=scale)
@@ -167,7 +162,7 @@ def _scores(rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Rea
 
 
 def _tell_apart(
-    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], real: Real, options: "Options"
+    rows: Rows, draws: np.ndarray, trials: list[np.ndarray], real: Real, options: Options
 ) -> None:
     """Add the two-sample test, real against real as its ceiling."""
     accuracy = classifier_two_sample(
@@ -180,9 +175,7 @@ def _tell_apart(
         )  # fmt: skip
 
 
-def _memory(
-    rows: "Rows", draws: np.ndarray, trials: list[np.ndarray], training: np.ndarray
-) -> None:
+def _memory(rows: Rows, draws: np.ndarray, trials: list[np.ndarray], training: np.ndarray) -> None:
     """Add how near draws come to training trials, against held-out real trials."""
     generated = [of_image[: len(t)] for of_image, t in zip(draws, trials, strict=True)]
     distances = [nearest_distance(np.concatenate(y), training) for y in (generated, trials)]

@@ -1,6 +1,6 @@
 """Rows on induced power: rhythms around the average response, and whether they follow the image."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import mne
 import numpy as np
@@ -9,11 +9,9 @@ from .._log import logger, progress_bar
 from ..epochs.wavelets import choose_wavelets, wavelet_matrices
 from ..metrics import EEG_BANDS, ceiling_of_r, halves_agree, r_map
 from ..metrics.noise_ceiling import random_halves
-
-if TYPE_CHECKING:
-    from .judging import Options
-    from .material import Recorded
-    from .rows import Rows
+from .asked import Options
+from .material import Recorded
+from .rows import Rows
 
 LEAST_TRIALS = 4  # of an image: two halves, each with an average of its own to take off
 _STEP = 0.04  # seconds between the times of a map
@@ -60,7 +58,7 @@ class Rhythms(NamedTuple):
 
 
 def make_plan(
-    recorded: "Recorded", scale: np.ndarray, window: tuple, bands: dict[str, tuple] | None
+    recorded: Recorded, scale: np.ndarray, window: tuple, bands: dict[str, tuple] | None
 ) -> Plan | None:
     """Choose wavelets that fit into the epochs; None where none does, or no band holds one."""
     times, sfreq = recorded.times, recorded.sfreq
@@ -133,7 +131,7 @@ def measure(trials: list[np.ndarray] | np.ndarray, plan: Plan, seed: int, what: 
 class RealRhythms:
     """Induced power of the real trials, once for all encoders."""
 
-    def __init__(self, recorded: "Recorded", scale: np.ndarray, options: "Options") -> None:
+    def __init__(self, recorded: Recorded, scale: np.ndarray, options: Options) -> None:
         self.keep = [i for i, t in enumerate(recorded.trials) if len(t) >= LEAST_TRIALS]
         self.plan, self.differ = None, {}
         if len(self.keep) >= 3:
@@ -155,7 +153,7 @@ class RealRhythms:
         known = [bool(np.isfinite(ceiling).any()) for ceiling in self.ceilings]
         self.differ = dict(zip(self.plan.bands, known, strict=True))
 
-    def judge_recording(self, rows: "Rows") -> None:
+    def judge_recording(self, rows: Rows) -> None:
         """Add by how much images differ, from real trials alone."""
         for band, name in enumerate(self.plan.bands if self.plan else ()):
             first, second = np.moveaxis(self.rhythms.halves[:, :, band], 1, 0)
@@ -166,7 +164,7 @@ class RealRhythms:
                 transform=_root, chance=0.0, better="", unit="dB",
             )  # fmt: skip
 
-    def judge_draws(self, rows: "Rows", draws: np.ndarray) -> tuple[dict, dict]:
+    def judge_draws(self, rows: Rows, draws: np.ndarray) -> tuple[dict, dict]:
         """Add the rows on draws of each image, and return curves and maps."""
         if self.plan is None:
             return {}, {}

@@ -1,49 +1,30 @@
 """evaluate: encoders against recordings, in one table on the same split."""
 
-import dataclasses
-from typing import TYPE_CHECKING
-
 import mne
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from .._log import logger, progress_bar, use_log_level, warn
 from .._parameters import Integer, check_given
+from .._types import Encoder, Regressor, Responses
 from ..epochs import read_recording, to_evoked_map
 from ..epochs.labels import check_names
 from ..epochs.maps import WITH_UNIT
 from ..metrics import ncsnr, time_mask
 from . import decoding, material
-from .asked import check_by_subject, check_encoders, check_options, check_windows
-from .ceilings import find_ceilings
+from .asked import Options, check_by_subject, check_encoders, check_options, check_windows
+from .ceilings import Ceilings, find_ceilings
 from .draws import Real, judge_draws
 from .induced import RealRhythms
+from .material import Recorded
 from .predictions import judge_prediction
 from .result import Evaluation
 from .rows import Rows, frame
 from .subjects import combine
 
-if TYPE_CHECKING:
-    from sklearn.base import BaseEstimator
-
-    from .._types import Regressor, Responses
-    from ..encoder import ImageToBrainEncoder
-    from .ceilings import Ceilings
-    from .material import Recorded
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What the judging of draws was asked for."""
-
-    draw_window: tuple
-    bands: dict | None
-    classifiers: dict | None
-    training_trials: np.ndarray | None
-    seed: int
-
 
 def evaluate(
-    encoder: "ImageToBrainEncoder | dict[str, ImageToBrainEncoder]",
+    encoder: "Encoder | dict[str, Encoder]",
     images: list | np.ndarray | str,
     epochs: mne.BaseEpochs | list | dict[str, mne.BaseEpochs],
     *,
@@ -55,10 +36,10 @@ def evaluate(
     draw_window: tuple[float, ...] = (0.0, 0.6),
     components: dict[str, tuple] | None = None,
     bands: dict[str, tuple] | None = None,
-    classifiers: "dict[str, BaseEstimator] | None" = None,
+    classifiers: dict[str, BaseEstimator] | None = None,
     training_epochs: mne.BaseEpochs | list | None = None,
     labels: np.ndarray | None = None,
-    decoder: "Regressor | None" = None,
+    decoder: Regressor | None = None,
     n_splits: int = 100,
     n_bootstrap: int = 1000,
     level: float = 0.95,
@@ -263,7 +244,7 @@ def evaluate(
     )
 
 
-def _known_subject(encoder: "ImageToBrainEncoder", name: str, subject: str | None) -> str | None:
+def _known_subject(encoder: Encoder, name: str, subject: str | None) -> str | None:
     """Return the subject to ask an encoder for, None for its only or its average subject."""
     subjects = getattr(encoder, "subjects_", ())
     if subject in subjects:
@@ -279,7 +260,7 @@ def _of_subject(training_epochs: "Responses | None", subject: str) -> "Responses
     return training_epochs[subject] if isinstance(training_epochs, dict) else training_epochs
 
 
-def _can_judge_draws(recorded: "Recorded") -> bool:
+def _can_judge_draws(recorded: Recorded) -> bool:
     """Tell whether there are single trials to compare draws with, and warn where not."""
     repeated = sum(len(of_image) > 1 for of_image in recorded.trials)
     if recorded.n_averaged is None:
@@ -289,7 +270,7 @@ def _can_judge_draws(recorded: "Recorded") -> bool:
     return recorded.n_averaged is not None and repeated >= 3
 
 
-def _recorded_maps(recorded: "Recorded", ceiling: "Ceilings | None") -> dict:
+def _recorded_maps(recorded: Recorded, ceiling: Ceilings | None) -> dict:
     """Return the maps that do not depend on an encoder."""
     maps = {"recorded": recorded.mean.mean(axis=0)}
     if ceiling is not None:
@@ -301,7 +282,7 @@ def _recorded_maps(recorded: "Recorded", ceiling: "Ceilings | None") -> dict:
     return {name: _map(value, recorded, name) for name, value in maps.items()}
 
 
-def _map(value: np.ndarray, recorded: "Recorded", comment: str) -> mne.Evoked:
+def _map(value: np.ndarray, recorded: Recorded, comment: str) -> mne.Evoked:
     """Wrap an array as EvokedArray."""
     unit = comment.endswith(WITH_UNIT)
     return to_evoked_map(value, recorded.info, tmin=recorded.times[0], comment=comment, unit=unit)

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mne
 import numpy as np
 
 from .._log import progress_bar, warn
+from .._types import Encoder, ImageIds
 from ..epochs import (
     align,
     check_distinct_trials,
@@ -21,10 +22,6 @@ from ..metrics.noise_ceiling import averager, random_halves
 from ..stimulus.images import refuse_missing, refuse_unordered
 from ..stimulus.near_copies import warn_of_copies
 from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
-
-if TYPE_CHECKING:
-    from .._types import ImageIds
-    from ..encoder import ImageToBrainEncoder
 
 # Draws are asked for in calls of about this many numbers: 2e7 float64 are 160 MB.
 _NUMBERS_PER_CALL = 2e7
@@ -52,10 +49,10 @@ class Recorded:
 
 
 def gather(
-    encoders: "dict[str, ImageToBrainEncoder]",
+    encoders: dict[str, Encoder],
     images: list | np.ndarray | str,
     epochs: mne.BaseEpochs | list,
-    image_ids: "ImageIds" = None,
+    image_ids: ImageIds = None,
     captions: list[str] | None = None,
     labels: np.ndarray | None = None,
 ) -> Recorded:
@@ -171,16 +168,14 @@ def half_means(recorded: Recorded, seed: int, n_splits: int = 10) -> Iterator[li
         yield [*np.stack(means, axis=1)]
 
 
-def predicted(
-    encoder: "ImageToBrainEncoder", recorded: Recorded, subject: str | None = None
-) -> np.ndarray:
+def predicted(encoder: Encoder, recorded: Recorded, subject: str | None = None) -> np.ndarray:
     """Return an encoder's expected responses, shape (n_images, n_channels, n_times)."""
     epochs = encoder.predict(recorded.images, **_given(recorded, subject))
     return _data(epochs, recorded)
 
 
 def draws(
-    encoder: "ImageToBrainEncoder", recorded: Recorded, n_draws: int, random_state: int,
+    encoder: Encoder, recorded: Recorded, n_draws: int, random_state: int,
     subject: str | None = None, guidance_scale: float = 1.0, **sampling: Any,
 ) -> np.ndarray:  # fmt: skip
     """Return an encoder's draws, shape (n_images, n_draws, n_channels, n_times)."""

@@ -1,6 +1,6 @@
 """Rows on predictions."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +19,9 @@ from ..metrics import (
 from ..metrics.accuracy import mse_by_image, pearson_by_image
 from ..metrics.identification import n_way_accuracy, pairwise_by_image
 from . import ceilings, rsa
-from .material import span
-
-if TYPE_CHECKING:
-    from .ceilings import Ceilings
-    from .material import Recorded
-    from .rows import Rows
+from .ceilings import Ceilings
+from .material import Recorded, span
+from .rows import Rows
 
 
 def sensor_scale(real: np.ndarray) -> np.ndarray:
@@ -34,7 +31,7 @@ def sensor_scale(real: np.ndarray) -> np.ndarray:
 
 
 def judge_prediction(
-    rows: "Rows", recorded: "Recorded", prediction: np.ndarray, ceiling: "Ceilings | None",
+    rows: Rows, recorded: Recorded, prediction: np.ndarray, ceiling: Ceilings | None,
     window: tuple[float, ...], components: dict, seed: int,
 ) -> tuple[dict[str, np.ndarray], dict]:  # fmt: skip
     """Add the rows on one encoder's prediction, and return its maps and curves."""
@@ -91,7 +88,7 @@ def judge_prediction(
 
 
 def _identify(
-    rows: "Rows", recorded: "Recorded", prediction: np.ndarray, inside: slice, halves: dict
+    rows: Rows, recorded: Recorded, prediction: np.ndarray, inside: slice, halves: dict
 ) -> dict:
     """Add the rows on identification, and return its curves."""
     real, n_images = recorded.mean, len(recorded.mean)
@@ -118,9 +115,7 @@ def _identify(
     return curves
 
 
-def _components(
-    rows: "Rows", recorded: "Recorded", prediction: np.ndarray, components: dict
-) -> None:
+def _components(rows: Rows, recorded: Recorded, prediction: np.ndarray, components: dict) -> None:
     """Add latency and amplitude of components, at the sensor where the real one is largest."""
     real, expected = recorded.mean.mean(axis=0), prediction.mean(axis=0)
     for name, (tmin, tmax, mode) in components.items():

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from .. import viz
 from .._log import progress_bar
 from .ceilings import NOTHING
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from .._types import Figure
     from . import Evaluation
 
 
@@ -31,7 +30,7 @@ def make_report(evaluation: "Evaluation") -> mne.Report:
     return report
 
 
-def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, Callable[[], "Figure"], str]]:
+def _figures(evaluation: "Evaluation") -> Iterator[tuple[str, Callable[[], Figure], str]]:
     """Yield title, what draws the figure, and caption of everything there is to show."""
     maps, curves = evaluation.maps, evaluation.curves
     names = evaluation.encoders
@@ -162,7 +161,7 @@ def summary_html(evaluation: "Evaluation") -> str:
     )
 
 
-def format_ceiling(row: "pd.Series") -> str:
+def format_ceiling(row: pd.Series) -> str:
     """Format the ceiling of a row: a number, the bounds it is between, or nothing."""
     if np.isnan(row.ceiling_low):
         return _number(row.ceiling)

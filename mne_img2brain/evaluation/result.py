@@ -2,20 +2,16 @@
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from .. import viz
+from .._types import AxesLike
 from ..metrics import interval, time_mask
 from .ceilings import NOTHING
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from .._types import AxesLike
 
 
 @dataclasses.dataclass(repr=False)
@@ -217,13 +213,13 @@ class Evaluation:
         """Return a copy of the table, as other objects of MNE do."""
         return self.table.copy()
 
-    def plot_r_time(self, *, axes: "AxesLike" = None, show: bool = True) -> "Figure":
+    def plot_r_time(self, *, axes: AxesLike = None, show: bool = True) -> Figure:
         """Draw r over time beside the noise ceiling, by :func:`mne_img2brain.viz.plot_r_time`."""
         r = {name: self.maps[f"{name}: r"] for name in self.encoders}
         ceiling = self.maps.get("ceiling of r")
         return viz.plot_r_time(r, ceiling, window=self.window, axes=axes, show=show)
 
-    def plot_identification(self, *, axes: "AxesLike" = None, show: bool = True) -> "Figure":
+    def plot_identification(self, *, axes: AxesLike = None, show: bool = True) -> Figure:
         """Draw how well images are identified: :func:`mne_img2brain.viz.plot_identification`."""
         return viz.plot_identification(
             {name: curves["identification"][:2] for name, curves in self.curves.items()},
@@ -232,7 +228,7 @@ class Evaluation:
             show=show,
         )
 
-    def plot_calibration(self, *, axes: "AxesLike" = None, show: bool = True) -> "Figure":
+    def plot_calibration(self, *, axes: AxesLike = None, show: bool = True) -> Figure:
         """Draw where real trials are among draws: :func:`mne_img2brain.viz.plot_calibration`."""
         ranks = {name: one["ranks"] for name, one in self.curves.items() if "ranks" in one}
         if not ranks:
@@ -247,9 +243,9 @@ class Evaluation:
         encoder: str | None = None,
         *,
         picks: str | list | None = None,
-        axes: "AxesLike" = None,
+        axes: AxesLike = None,
         show: bool = True,
-    ) -> "Figure":
+    ) -> Figure:
         """Draw induced power over time and frequency, and of images against that of their draws.
 
         Parameters

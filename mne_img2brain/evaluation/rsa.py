@@ -1,15 +1,11 @@
 """Representational similarity through rsatoolbox, an extra."""
 
 import importlib.util
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..metrics import spearman_brown
-from .material import half_means
-
-if TYPE_CHECKING:
-    from .material import Recorded
+from .material import Recorded, half_means
 
 
 def installed() -> bool:
@@ -41,14 +37,14 @@ def windows(times: np.ndarray, width: float = 0.05) -> tuple[np.ndarray, list]:
     return centres, [slice(start, start + n_wide) for start in starts]
 
 
-def time_course(recorded: "Recorded", prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def time_course(recorded: Recorded, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return centres and similarities in windows of 50 ms."""
     centres, inside = windows(recorded.times)
     values = [similarity(recorded.mean[..., w], prediction[..., w]) for w in inside]
     return centres, np.array(values)
 
 
-def find_ceilings(recorded: "Recorded", inside: slice, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def find_ceilings(recorded: Recorded, inside: slice, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the ceiling, (3,), and lower and upper end of those of the time course, (2, n)."""
     _, spans = windows(recorded.times)
     total, course = [], []

@@ -1,19 +1,14 @@
 """The figure of an ablation."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from .._files import whole_file
 from ..viz.canvas import COLORS, REFERENCE, tidy
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-
-    from .._types import Axes
 
 _PANELS = {
     "mse": "MSE of predict\n(SD² of each sensor)",
@@ -25,7 +20,7 @@ _PANELS = {
 }
 
 
-def draw_ablations(table: "pd.DataFrame", by_seed: "pd.DataFrame", file: "Path") -> None:
+def draw_ablations(table: pd.DataFrame, by_seed: pd.DataFrame, file: Path) -> None:
     """Draw how far each row is from the reference, with intervals over test images, and seeds."""
     everything = table["n_sensors"].max()
     table, by_seed = (one.assign(row=_labels(one, everything)) for one in (table, by_seed))
@@ -51,7 +46,7 @@ def draw_ablations(table: "pd.DataFrame", by_seed: "pd.DataFrame", file: "Path")
     plt.close(figure)
 
 
-def _labels(table: "pd.DataFrame", everything: int) -> list[str]:
+def _labels(table: pd.DataFrame, everything: int) -> list[str]:
     """Name rows; those on some sensors only tell of how many."""
     return [
         ": ".join(part for part in (row.ablation, row.setting) if part)
@@ -60,7 +55,7 @@ def _labels(table: "pd.DataFrame", everything: int) -> list[str]:
     ]
 
 
-def _panel(axis: "Axes", table: "pd.DataFrame", by_seed: "pd.DataFrame", metric: str) -> None:
+def _panel(axis: Axes, table: pd.DataFrame, by_seed: pd.DataFrame, metric: str) -> None:
     """Draw one metric."""
     ratio = table["better"].eq("ceiling").any()
     names = ("value", "ci_low", "ci_high") if ratio else (

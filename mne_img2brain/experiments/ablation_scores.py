@@ -1,22 +1,19 @@
 """Scores of an ablation's rows, and their differences from the reference."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
 import pandas as pd
 
+from ..encoder import ImageToBrainEncoder
 from ..evaluation import material
 from ..evaluation.draws import add_sd_ratio
+from ..evaluation.material import Recorded
 from ..evaluation.predictions import sensor_scale
 from ..evaluation.rows import Rows
 from ..metrics import identification_ranks, interval, r_map, time_mask, window_mean
 from ..metrics.accuracy import mse_by_image, pearson_by_image
-
-if TYPE_CHECKING:
-    from ..encoder import ImageToBrainEncoder
-    from ..evaluation.material import Recorded
 
 ALL_SENSORS = "all"
 
@@ -37,7 +34,7 @@ class Judge:
     seed: int
 
     def score(
-        self, encoder: "ImageToBrainEncoder", recorded: "Recorded", prediction: np.ndarray,
+        self, encoder: ImageToBrainEncoder, recorded: Recorded, prediction: np.ndarray,
         sensors: dict, draw_seed: int, sampling: dict | None = None,
     ) -> tuple[pd.DataFrame, np.ndarray]:  # fmt: skip
         """Score a fitted encoder.
@@ -74,7 +71,7 @@ class Judge:
         return pd.concat(tables, ignore_index=True), np.stack(resamples)
 
     def _add(
-        self, rows: Rows, recorded: "Recorded", prediction: np.ndarray, draws: np.ndarray | None
+        self, rows: Rows, recorded: Recorded, prediction: np.ndarray, draws: np.ndarray | None
     ) -> None:
         """Add the metrics of one set of sensors."""
         real, inside = recorded.mean, time_mask(recorded.times, *self.window)
@@ -110,7 +107,7 @@ class Judge:
             )
 
 
-def _of_sensors(recorded: "Recorded", rows: list[int]) -> "Recorded":
+def _of_sensors(recorded: Recorded, rows: list[int]) -> Recorded:
     """Return some sensors of real trials."""
     if len(rows) == len(recorded.info["ch_names"]):
         return recorded

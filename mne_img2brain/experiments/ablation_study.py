@@ -3,13 +3,14 @@
 import dataclasses
 import hashlib
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mne
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from .._types import Embedder, ImageIds, Images, Regressor, Responses
 from ..encoder import ImageToBrainEncoder
 from ..encoder.fitting import new_embedder
 from ..encoder.pairing import pair_trials, trial_groups
@@ -19,9 +20,6 @@ from ..evaluation import material
 from ..stimulus.tokens import present
 from ..trials.splits import held_out_groups, merge_groups
 from .settings import fingerprint
-
-if TYPE_CHECKING:
-    from .._types import Embedder, ImageIds, Images, Regressor, Responses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Study:
         return self.n_image_tokens < self.tokens.shape[1]
 
     def fit(
-        self, regressor: "Regressor", captions: bool = True, sensors: str | None = None
+        self, regressor: Regressor, captions: bool = True, sensors: str | None = None
     ) -> ImageToBrainEncoder:
         """Fit an encoder to the training trials of all sensors, or of those over a lobe."""
         tokens, epochs, image, group = self._part(~self.test, captions)
@@ -78,8 +76,8 @@ class Study:
 
 
 def prepare(
-    images: "Images", epochs: "Responses", image_ids: "ImageIds", captions: list[str] | str | None,
-    groups: np.ndarray | str | None, embedder: "Embedder | None", n_image_tokens: int | None,
+    images: Images, epochs: Responses, image_ids: ImageIds, captions: list[str] | str | None,
+    groups: np.ndarray | str | None, embedder: Embedder | None, n_image_tokens: int | None,
     test_fraction: float, seed: int,
 ) -> Study:  # fmt: skip
     """Pair images with trials, embed them once, and hold some out."""
@@ -151,7 +149,7 @@ def _digest(content: bytes | np.ndarray) -> str:
 
 
 def count_image_tokens(
-    embedder: "Embedder | None", images: list | np.ndarray, tokens: np.ndarray, captions: object
+    embedder: Embedder | None, images: list | np.ndarray, tokens: np.ndarray, captions: object
 ) -> int:
     """Ask the embedder how many tokens an image has without its caption."""
     if embedder is None or captions is None:

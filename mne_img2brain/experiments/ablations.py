@@ -5,7 +5,6 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import filelock
 import mne
@@ -17,6 +16,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from .._files import whole_file, write_text
 from .._log import logger, use_log_level, warn
 from .._parameters import Integer, Number, check_given
+from .._types import Embedder
 from ..diffusion import Denoiser
 from ..evaluation import material
 from ..regressor import DiffusionRegressor
@@ -30,12 +30,8 @@ from .ablation_rows import (
     split_changes,
 )
 from .ablation_scores import ALL_SENSORS, Judge, summarize
-from .ablation_study import prepare
+from .ablation_study import Study, prepare
 from .settings import check_parameters, fingerprint, versions, write_json
-
-if TYPE_CHECKING:
-    from .._types import Embedder
-    from .ablation_study import Study
 
 # A lobe with fewer sensors is no row.
 _MIN_SENSORS = 2
@@ -52,7 +48,7 @@ def ablate(
     rows: list[str] | dict[str, dict] | None = None,
     reference: str | DiffusionRegressor = "xu2025",
     max_iter: int | None = None,
-    embedder: "Embedder | None" = None,
+    embedder: Embedder | None = None,
     n_image_tokens: int | None = None,
     n_seeds: int = 3,
     test_fraction: float = 0.2,
@@ -225,7 +221,7 @@ def ablate(
             lock.release()
 
 
-def _possible(rows: dict, study: "Study") -> tuple[dict, dict]:
+def _possible(rows: dict, study: Study) -> tuple[dict, dict]:
     """Leave out rows that cannot be made of these data, and say why."""
     possible, skipped = {}, {}
     for name, changes in rows.items():
@@ -242,7 +238,7 @@ def _possible(rows: dict, study: "Study") -> tuple[dict, dict]:
 
 
 def _run(
-    rows: dict, folder: Path, study: "Study", regressor: DiffusionRegressor, judge: Judge,
+    rows: dict, folder: Path, study: Study, regressor: DiffusionRegressor, judge: Judge,
     seeds: range, n_jobs: int | None,
 ) -> pd.DataFrame:  # fmt: skip
     """Run the rows that are not there, and put all together."""
@@ -276,7 +272,7 @@ def _units(rows: dict) -> list[dict]:
 
 
 def _run_rows(
-    rows: dict, folder: Path, study: "Study", regressor: DiffusionRegressor, judge: Judge,
+    rows: dict, folder: Path, study: Study, regressor: DiffusionRegressor, judge: Judge,
     seeds: range,
 ) -> dict:  # fmt: skip
     """Fit and score rows, one after another, and write each."""
@@ -288,7 +284,7 @@ def _run_rows(
 
 
 def _run_row(
-    name: str, changes: dict, folder: Path, study: "Study", regressor: DiffusionRegressor,
+    name: str, changes: dict, folder: Path, study: Study, regressor: DiffusionRegressor,
     judge: Judge, seeds: range, fits: dict,
 ) -> tuple[pd.DataFrame, np.ndarray]:  # fmt: skip
     """Fit and score one row with every seed, and write it."""

@@ -1,22 +1,19 @@
 """The distribution of CLIP scores of captions."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .._files import write_text
 from .._log import logger
+from .._types import Embedder
 from .embedding import captions_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .._types import Embedder
 
 
 def score_captions(
-    file: "Path", images: dict, captions: dict | None, embedder: "Embedder | None"
+    file: Path, images: dict, captions: dict | None, embedder: Embedder | None
 ) -> tuple[pd.DataFrame | None, str | None]:
     """Score captions against their images, once.
 

@@ -5,18 +5,16 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._files import whole_file
 from .._log import logger
+from .._types import Embedder
 from ..stimulus.cache import Cache
 from ..stimulus.tokens import load_tokens
 from .settings import write_json
-
-if TYPE_CHECKING:
-    from .._types import Embedder
 
 _CHUNK = 256  # images; 300 tokens of 768 features are 0.24 GB
 
@@ -164,7 +162,7 @@ def _check_there(images: list[str]) -> None:
 
 
 def _embed_missing(
-    kept: Cache, split: str, images: list[str], embedder: "Embedder", captions: list[str] | None
+    kept: Cache, split: str, images: list[str], embedder: Embedder, captions: list[str] | None
 ) -> list[str]:
     """Embed the images whose tokens are not kept yet; return the keys of all."""
     texts = [""] * len(images) if captions is None else captions

@@ -1,22 +1,17 @@
 """Figures of an experiment, from the results of its units."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from .. import viz
 from .._files import whole_file
 from ..evaluation.subjects import mean_evoked
 from ..viz.canvas import REAL, REFERENCE, styles, tidy
 from .tables import AVERAGE, CEILING
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-
-    from .._types import Figure
 
 _GENERATORS = ("default", "xu2025")
 _PROTOCOLS = {"within": "Within subject", "cross": "Unseen subject"}
@@ -27,7 +22,7 @@ _AXES = {
 }
 
 
-def draw_units(results: dict, folder: "Path") -> list:
+def draw_units(results: dict, folder: Path) -> list:
     """Draw responses, scores over time and topographies of all units."""
     written = []
     for name, (about, _, maps) in results.items():
@@ -61,7 +56,7 @@ def draw_units(results: dict, folder: "Path") -> list:
     return written
 
 
-def _draw_r(units: list[dict], protocol: str, file: "Path") -> "Path":
+def _draw_r(units: list[dict], protocol: str, file: Path) -> Path:
     """Draw r over time, the mean over subjects."""
     names = [name.removesuffix(": r") for name in units[0] if name.endswith(": r")]
     r = {
@@ -79,7 +74,7 @@ def _draw_r(units: list[dict], protocol: str, file: "Path") -> "Path":
     return _save(figure, file)
 
 
-def draw_accuracy(table: "pd.DataFrame", protocol: str, file: "Path") -> "Path":
+def draw_accuracy(table: pd.DataFrame, protocol: str, file: Path) -> Path:
     """Draw MSE, PCC and r of every method and subject, with the noise ceilings."""
     subjects = list(dict.fromkeys(table["subject"]))
     methods = [name for name in dict.fromkeys(table["method"]) if name != CEILING]
@@ -124,7 +119,7 @@ def draw_accuracy(table: "pd.DataFrame", protocol: str, file: "Path") -> "Path":
     return _save(figure, file)
 
 
-def draw_clip_scores(scores: "pd.DataFrame", file: "Path") -> "Path":
+def draw_clip_scores(scores: pd.DataFrame, file: Path) -> Path:
     """Draw the distribution of CLIP scores between images and captions."""
     splits = list(dict.fromkeys(scores["split"]))
     figure, axes = plt.subplots(
@@ -151,7 +146,7 @@ def draw_clip_scores(scores: "pd.DataFrame", file: "Path") -> "Path":
     return _save(figure, file)
 
 
-def _save(figure: "Figure", file: "Path") -> "Path":
+def _save(figure: Figure, file: Path) -> Path:
     """Write a figure and close it."""
     with whole_file(file) as part:
         figure.savefig(part, dpi=120)

@@ -3,18 +3,14 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import mne
 import numpy as np
 
 from .._log import logger
 from ..datasets import things_eeg2, things_meg
 from ..datasets.things_layout import find_files
-
-if TYPE_CHECKING:
-    import mne
-
-    from .settings import Scale
+from .settings import Scale
 
 DATASETS = {"things-eeg2": things_eeg2, "things-meg": things_meg}
 # Files by which a subject is found, and how a subject is called.
@@ -32,7 +28,7 @@ class Recordings:
     """
 
     def __init__(
-        self, dataset: str, path: str | os.PathLike, scale: "Scale", reader: dict | None = None
+        self, dataset: str, path: str | os.PathLike, scale: Scale, reader: dict | None = None
     ) -> None:
         if dataset not in DATASETS:
             raise ValueError(f"dataset={dataset!r}; give one of {', '.join(DATASETS)}.")
@@ -76,7 +72,7 @@ class Recordings:
 
     def _load(
         self, subject: int | str, split: str, *, average: bool
-    ) -> "tuple[list[str], mne.BaseEpochs]":
+    ) -> tuple[list[str], mne.BaseEpochs]:
         module = DATASETS[self.dataset]
         return module.load(self.path, subject, split, average=average, **self.reader)
 
@@ -95,13 +91,13 @@ class Recordings:
         wanted = min(self.scale.n_images or n_images, n_images)
         return np.unique(np.linspace(0, n_images - 1, wanted).round().astype(int))
 
-    def training(self, subject: str) -> "tuple[list[str], mne.BaseEpochs]":
+    def training(self, subject: str) -> tuple[list[str], mne.BaseEpochs]:
         """Read the averages that a subject's models learn from."""
         _, epochs = self._load(subject, "train", average=True)
         rows = self.chosen(len(epochs))
         return epochs if len(rows) == len(epochs) else epochs[rows]
 
-    def test(self, subject: str) -> "tuple[list[str], mne.BaseEpochs]":
+    def test(self, subject: str) -> tuple[list[str], mne.BaseEpochs]:
         """Read the single trials that predictions are judged by."""
         _, epochs = self._load(subject, "test", average=False)
         if self.scale.n_repetitions is not None:

@@ -5,15 +5,16 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import filelock
+import numpy as np
 import pandas as pd
 
 from .._files import write_text
 from .._log import logger, use_log_level
 from .._parameters import Integer, check_given
 from .._torch import resolve_device
+from .._types import Embedder
 from .ablation_study import count_image_tokens
 from .ablations import ablate
 from .caption_scores import score_captions
@@ -22,11 +23,6 @@ from .recordings import Recordings
 from .settings import SCALES, Scale, check_parameters, fingerprint, new_regressors, write_json
 from .tables import accuracy_table, draws_table, long_table
 from .units import plan_units, read_unit, run_unit
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from .._types import Embedder
 
 
 def reproduce(
@@ -39,7 +35,7 @@ def reproduce(
     cross: bool = True,
     ablations: bool = False,
     scale: str = "small",
-    embedder: "Embedder | None" = None,
+    embedder: Embedder | None = None,
     captions: dict | str | os.PathLike | None = None,
     tokens: dict | None = None,
     reader: dict | None = None,
@@ -187,7 +183,7 @@ def reproduce(
             return _present(out, tables, images, captions, embedder)
 
 
-def _default_embedder(scale: str, device: str) -> "Embedder":
+def _default_embedder(scale: str, device: str) -> Embedder:
     """Return the embedder of a scale."""
     from ..stimulus import ClipEmbedder, GaborEmbedder
 
@@ -195,7 +191,7 @@ def _default_embedder(scale: str, device: str) -> "Embedder":
 
 
 def _run(
-    units: list, folder: Path, recordings: Recordings, tokens: dict, embedder: "Embedder | None",
+    units: list, folder: Path, recordings: Recordings, tokens: dict, embedder: Embedder | None,
     random_state: int,
 ) -> None:  # fmt: skip
     """Run the units that are not there."""
@@ -225,7 +221,7 @@ def _claim(folder: Path, names: list[str], is_done: Callable[[str], bool]) -> It
 
 
 def _ablate(
-    folder: Path, recordings: Recordings, subjects: list[str], tokens: "np.ndarray",
+    folder: Path, recordings: Recordings, subjects: list[str], tokens: np.ndarray,
     n_image_tokens: int, random_state: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Run the ablations of every subject, one table each."""
@@ -246,7 +242,7 @@ def _ablate(
 
 
 def _present(
-    out: Path, tables: dict, images: dict, captions: dict | None, embedder: "Embedder | None"
+    out: Path, tables: dict, images: dict, captions: dict | None, embedder: Embedder | None
 ) -> dict:
     """Write the tables and figures of all that a folder holds."""
     from .figures import draw_accuracy, draw_clip_scores, draw_units

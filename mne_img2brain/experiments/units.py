@@ -5,25 +5,21 @@ import json
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import mne
 import numpy as np
 import pandas as pd
 
 from .._log import logger
+from .._types import Embedder
 from ..diffusion import Denoiser
 from ..encoder import ImageToBrainEncoder
 from ..epochs import read_maps
 from ..evaluation import evaluate
 from ..metrics import default_classifiers
+from .recordings import Recordings
 from .settings import new_regressors, versions, write_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .._types import Embedder
-    from .recordings import Recordings
 
 # Encoders that are kept; baselines are fitted again in seconds.
 _KEPT = ("default", "xu2025")
@@ -66,7 +62,7 @@ def plan_units(subjects: list[str], within: bool, cross: bool) -> list:
 
 
 def run_unit(
-    unit: Unit, folder: "Path", recordings: "Recordings", tokens: dict, embedder: "Embedder | None",
+    unit: Unit, folder: Path, recordings: Recordings, tokens: dict, embedder: Embedder | None,
     random_state: int,
 ) -> None:  # fmt: skip
     """Fit and judge the models of a unit; its folder appears when everything is in it."""
@@ -120,9 +116,9 @@ def run_unit(
 
 def _fit(
     unit: Unit,
-    recordings: "Recordings",
+    recordings: Recordings,
     tokens: np.ndarray,
-    embedder: "Embedder | None",
+    embedder: Embedder | None,
     random_state: int,
 ) -> tuple[dict, dict, int]:
     """Fit all models of a unit on averages that are given back to memory afterwards."""
@@ -150,7 +146,7 @@ def _fit(
     return encoders, seconds, n_averages
 
 
-def _gib(epochs: "mne.BaseEpochs") -> float:
+def _gib(epochs: mne.BaseEpochs) -> float:
     """Return the size of epochs."""
     return len(epochs) * len(epochs.ch_names) * len(epochs.times) * 8 / 2**30
 
@@ -165,7 +161,7 @@ def peak_memory() -> float | None:
     return round(peak / (2**30 if sys.platform == "darwin" else 2**20), 3)
 
 
-def read_unit(folder: "Path") -> tuple[dict, "pd.DataFrame", dict]:
+def read_unit(folder: Path) -> tuple[dict, pd.DataFrame, dict]:
     """Read the results of a unit."""
     about = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
     table = pd.read_csv(folder / "table.csv")

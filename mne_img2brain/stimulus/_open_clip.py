@@ -2,17 +2,14 @@
 
 import contextlib
 import hashlib
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from .weights import announce, clip_repo
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from PIL import Image
 
 WITHOUT = "GaborEmbedder works without weights, and tokens can be given in place of images."
 
@@ -46,7 +43,7 @@ class ClipModel:
             ) from error
         self.model = model.eval()
 
-    def image_tokens(self, images: "list[Image.Image]") -> np.ndarray:
+    def image_tokens(self, images: list[Image.Image]) -> np.ndarray:
         """Return projected tokens of images: float32 array, (n_images, n_tokens, n_features).
 
         The first is what ``encode_image`` returns; then come the patches, each through the last
@@ -108,7 +105,7 @@ class ClipModel:
             return (ids == eos).argmax(axis=1)
         return ids.argmax(axis=1) if kind == "argmax" else np.full(len(ids), ids.shape[1] - 1)
 
-    def _precision(self) -> "AbstractContextManager":
+    def _precision(self) -> AbstractContextManager:
         """Half precision where it pays: on accelerators."""
         import torch
 

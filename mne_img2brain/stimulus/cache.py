@@ -5,15 +5,13 @@ import json
 import os
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pooch
+from numpy.typing import DTypeLike
 
 from .._log import warn
-
-if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
 
 ENVIRONMENT = "MNE_IMG2BRAIN_CACHE"
 _ALIGN = 64  # bytes: an array starts where any processor likes to read one
@@ -68,7 +66,7 @@ class Cache:
             self._entries.pop(digest, None)  # another process may enter a sound one
         return array
 
-    def put_array(self, key: str, array: np.ndarray, dtype: "DTypeLike" = np.float16) -> None:
+    def put_array(self, key: str, array: np.ndarray, dtype: DTypeLike = np.float16) -> None:
         """Keep an array. A disk that cannot be written is a warning.
 
         dtype: as what it is kept; of numbers beyond its range nothing is kept.

@@ -8,15 +8,13 @@ import warnings
 import zlib
 from collections.abc import KeysView, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .._log import logger
-
-if TYPE_CHECKING:
-    from .._types import Images
+from .._types import Images
 
 # Of what Pillow reads: what needs no other program, and whose decoders come to an end.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")
@@ -366,12 +364,12 @@ class ImageList(list):
         return self._keys
 
 
-def image_list(images: "Images") -> ImageList:
+def image_list(images: Images) -> ImageList:
     """Return checked images as a list that reads each file once."""
     return images if isinstance(images, ImageList) else ImageList(check_images(images))
 
 
-def unique_images(images: "Images") -> tuple[ImageList, np.ndarray, list[str]]:
+def unique_images(images: Images) -> tuple[ImageList, np.ndarray, list[str]]:
     """Find the distinct images.
 
     Returns distinct: each image once, in the order of first appearance.

@@ -1,19 +1,13 @@
 """Images that are copies of others but for their size, their compression or a few pixels."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import numpy as np
+from PIL import Image
 
 from .._log import warn
 from .images import image_list
-from .tokens import take_images
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from PIL import Image
-
-    from .tokens import Stimuli
+from .tokens import Stimuli, take_images
 
 # Of 256 bits, those of copies (half and double size, JPEG of quality 30, one bit) differ in 32 at
 # most; those of different images of simulate_images in 94, of the 92 objects of Kriegeskorte et al.
@@ -48,7 +42,7 @@ def looks_of(images: list | np.ndarray, tokens: np.ndarray | None = None) -> dic
     return looks
 
 
-def looks_in_fit(images: list | np.ndarray, stimuli: "Stimuli") -> dict[str, np.ndarray]:
+def looks_in_fit(images: list | np.ndarray, stimuli: Stimuli) -> dict[str, np.ndarray]:
     """Describe what the distinct images of a fit look like, and what their tokens are."""
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         return looks_of(stimuli.tokens)
@@ -83,7 +77,7 @@ def warn_of_copies(
     images: list | np.ndarray,
     keys: list[str],
     seen: dict[str, np.ndarray],
-    seen_keys: "Iterable[str]",
+    seen_keys: Iterable[str],
     name: str,
 ) -> None:
     """Warn where images are near copies of those in a fit, without being the same."""
@@ -123,7 +117,7 @@ def warn_of_far_tokens(tokens: np.ndarray, seen: dict[str, np.ndarray]) -> None:
         )
 
 
-def warn_of_placeholders(stimuli: "Stimuli", looks: dict[str, np.ndarray]) -> None:
+def warn_of_placeholders(stimuli: Stimuli, looks: dict[str, np.ndarray]) -> None:
     """Warn where a fit has one image only, or many that show the same one colour."""
     n_images = len(stimuli)
     if len(set(stimuli.keys)) == 1 < n_images:
@@ -144,7 +138,7 @@ def warn_of_placeholders(stimuli: "Stimuli", looks: dict[str, np.ndarray]) -> No
             )
 
 
-def _hash(image: "Image.Image") -> np.ndarray | None:
+def _hash(image: Image.Image) -> np.ndarray | None:
     """Return a perceptual hash, None for an image without anything on it."""
     import imagehash
 

@@ -4,15 +4,12 @@ import dataclasses
 import hashlib
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._log import logger
+from .._types import Embedder, Images
 from .images import ImageList, image_list, image_name, refuse_unordered, tell_apart, unique_images
-
-if TYPE_CHECKING:
-    from .._types import Embedder, Images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Stimuli:
         return len(self.index)
 
 
-def load_tokens(images: "Images") -> np.ndarray | None:
+def load_tokens(images: Images) -> np.ndarray | None:
     """Return tokens where the user gave tokens in place of images, else None.
 
     Tokens are an array of floats with two to four dimensions (images first), or the name of a
@@ -95,7 +92,7 @@ def _token_key(row: np.ndarray) -> str:
     return hashlib.sha256(row.tobytes()).hexdigest()
 
 
-def indexable(images: "Images") -> ImageList | np.ndarray:
+def indexable(images: Images) -> ImageList | np.ndarray:
     """Return tokens, or images as a list that reads each once, without reading an image."""
     tokens = load_tokens(images)
     return image_list(images) if tokens is None else tokens
@@ -112,7 +109,7 @@ def take_images(images: list | np.ndarray, rows: np.ndarray) -> list | np.ndarra
 
 
 def present(
-    images: "Images", embedder: "Embedder | None", captions: list[str] | None = None
+    images: Images, embedder: Embedder | None, captions: list[str] | None = None
 ) -> Stimuli:
     """Embed every distinct image once.
 

@@ -1,13 +1,14 @@
 """Axes, colours and windows that figures share."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from .._types import Axes, AxesLike, Figure
+from .._types import AxesLike
 
 # Okabe and Ito (2008): told apart in the common forms of colour blindness. Black is for what is
 # real, grey for ceilings and chance.
@@ -39,9 +40,7 @@ def styles(names: dict | list[str]) -> dict:
     }
 
 
-def get_axes(
-    axes: "AxesLike", n: int, n_rows: int = 1, **layout: Any
-) -> tuple["Figure", np.ndarray]:
+def get_axes(axes: AxesLike, n: int, n_rows: int = 1, **layout: Any) -> tuple[Figure, np.ndarray]:
     """Return ``n`` axes and their figure, new ones where none are given."""
     if axes is None:
         figure, axes = plt.subplots(
@@ -93,19 +92,19 @@ def check_window(window: tuple | None, name: str = "window") -> None:
             raise ValueError(f"{name}={tuple(window)}; give its first and its last second.")
 
 
-def finish(figure: "Figure", show: bool) -> "Figure":
+def finish(figure: Figure, show: bool) -> Figure:
     """Show a figure where that was asked for, and return it."""
     if show:
         plt.show(block=False)
     return figure
 
 
-def tidy(axis: "Axes") -> None:
+def tidy(axis: Axes) -> None:
     """Take off the frame's top and right sides."""
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def time_axis(axis: "Axes", times: np.ndarray, window: tuple[float, float] | None = None) -> None:
+def time_axis(axis: Axes, times: np.ndarray, window: tuple[float, float] | None = None) -> None:
     """Label a time axis, mark image onset and shade the window that counts."""
     axis.set(xlabel="Time from image onset (s)", xlim=(times[0], times[-1]))
     if times[0] < 0 < times[-1]:

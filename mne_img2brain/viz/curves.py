@@ -1,11 +1,11 @@
 """Figures of how predictions follow recordings: over time, and among candidates."""
 
-from typing import TYPE_CHECKING
-
 import mne
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .._types import AxesLike
 from .canvas import (
     REFERENCE,
     as_named,
@@ -19,9 +19,6 @@ from .canvas import (
     tidy,
     time_axis,
 )
-
-if TYPE_CHECKING:
-    from .._types import Axes, AxesLike
 
 
 def _check_pairs(name: str, values: dict) -> None:
@@ -38,7 +35,7 @@ def plot_r_time(
     ceiling: mne.Evoked | None = None,
     *,
     window: tuple | None = None,
-    axes: "AxesLike" = None,
+    axes: AxesLike = None,
     show: bool = True,
 ) -> Figure:
     """Draw r over time, the mean over sensors, with its noise ceiling.
@@ -102,7 +99,7 @@ def plot_r_time(
 
 
 def plot_identification(
-    over_time: dict, n_way: dict, *, axes: "AxesLike" = None, show: bool = True
+    over_time: dict, n_way: dict, *, axes: AxesLike = None, show: bool = True
 ) -> Figure:
     """Draw how well images are identified, over time and against the number of candidates.
 
@@ -166,7 +163,7 @@ def plot_identification(
 
 
 def plot_rsa(
-    values: dict, ceiling: np.ndarray | None = None, *, axes: "AxesLike" = None, show: bool = True
+    values: dict, ceiling: np.ndarray | None = None, *, axes: AxesLike = None, show: bool = True
 ) -> Figure:
     """Draw the similarity of predicted and recorded dissimilarities over time.
 
@@ -225,7 +222,7 @@ def _mean_of_known(data: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
-def _grey_out(axis: "Axes", times: np.ndarray, unknown: np.ndarray) -> None:
+def _grey_out(axis: Axes, times: np.ndarray, unknown: np.ndarray) -> None:
     """Grey what nothing reliable can be said of."""
     if not unknown.any():
         return

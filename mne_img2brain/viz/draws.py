@@ -1,10 +1,9 @@
 """Figures of how like real trials draws are: ranks, spectra, standard deviation."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.figure import Figure
 
+from .._types import AxesLike
 from .canvas import (
     REAL,
     REFERENCE,
@@ -19,12 +18,9 @@ from .canvas import (
     time_axis,
 )
 
-if TYPE_CHECKING:
-    from .._types import AxesLike
-
 
 def plot_calibration(
-    ranks: np.ndarray | dict, *, axes: "AxesLike" = None, show: bool = True
+    ranks: np.ndarray | dict, *, axes: AxesLike = None, show: bool = True
 ) -> Figure:
     """Draw the rank histogram of real values among draws, and the coverage of their intervals.
 
@@ -97,7 +93,7 @@ def plot_spectra(
     real: np.ndarray,
     *,
     fmax: float | None = None,
-    axes: "AxesLike" = None,
+    axes: AxesLike = None,
     show: bool = True,
 ) -> Figure:
     """Draw the spectrum of draws and of real trials.
@@ -166,7 +162,7 @@ def plot_trial_sd(
     real: np.ndarray,
     *,
     window: tuple | None = None,
-    axes: "AxesLike" = None,
+    axes: AxesLike = None,
     show: bool = True,
 ) -> Figure:
     """Draw the trial-to-trial standard deviation over time, the mean over sensors.

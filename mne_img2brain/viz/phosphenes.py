@@ -1,10 +1,9 @@
 """Figures of artificial vision: what is seen, and the response that it should evoke."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.figure import Figure
 
+from .._types import AxesLike
 from .canvas import (
     COLORS,
     REAL,
@@ -18,9 +17,6 @@ from .canvas import (
     unit_of,
 )
 
-if TYPE_CHECKING:
-    from .._types import AxesLike
-
 
 def plot_phosphenes(
     images: dict[str, np.ndarray],
@@ -28,7 +24,7 @@ def plot_phosphenes(
     *,
     picks: str | list[str] | None = None,
     title: str | None = None,
-    axes: "AxesLike" = None,
+    axes: AxesLike = None,
     show: bool = True,
 ) -> Figure:
     """Draw an image beside its prosthetic percepts, and the predicted response below each.

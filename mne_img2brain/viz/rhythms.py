@@ -1,6 +1,6 @@
 """Figures of rhythms: power and phase over time and frequency, and power against power."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import mne
 import numpy as np
@@ -8,10 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from .._parameters import check_given
+from .._types import AxesLike, Picks
 from .canvas import REFERENCE, check_named, check_numbers, finish, get_axes, styles, tidy
-
-if TYPE_CHECKING:
-    from .._types import AxesLike, Picks
 
 
 def plot_time_frequency(
@@ -19,8 +17,8 @@ def plot_time_frequency(
     generated: mne.time_frequency.AverageTFR,
     *,
     kind: Literal["power", "coherence"] = "power",
-    picks: "Picks" = None,
-    axes: "AxesLike" = None,
+    picks: Picks = None,
+    axes: AxesLike = None,
     show: bool = True,
 ) -> Figure:
     """Draw recorded trials, draws and their difference over time and frequency.
@@ -116,7 +114,7 @@ def plot_time_frequency(
 
 
 def plot_power_calibration(
-    power: dict, *, differ: dict | None = None, axes: "AxesLike" = None, show: bool = True
+    power: dict, *, differ: dict | None = None, axes: AxesLike = None, show: bool = True
 ) -> Figure:
     """Draw recorded induced power of images against that of their draws.
 

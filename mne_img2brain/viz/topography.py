@@ -1,6 +1,6 @@
 """Figures of sensors and times: responses and scores with topographies."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import mne
@@ -10,10 +10,8 @@ from matplotlib.figure import Figure
 from mne.io.constants import FIFF
 from scipy.signal import find_peaks
 
+from .._types import AxesLike
 from .canvas import REAL, REFERENCE, UNITS, check_evoked, finish, get_axes, time_axis, unit_of
-
-if TYPE_CHECKING:
-    from .._types import AxesLike
 
 
 def plot_prediction(
@@ -24,7 +22,7 @@ def plot_prediction(
     ch_type: str | None = None,
     labels: tuple = ("Recorded", "Predicted"),
     title: str | None = None,
-    axes: "AxesLike" = None,
+    axes: AxesLike = None,
     show: bool = True,
 ) -> Figure:
     """Draw a predicted beside a recorded response, with topographies and their difference.
@@ -118,7 +116,7 @@ def plot_score_joint(
     times: np.ndarray | list[float] | str = "peaks",
     ch_type: str | None = None,
     title: str | None = None,
-    axes: "AxesLike" = None,
+    axes: AxesLike = None,
     show: bool = True,
 ) -> Figure:
     """Draw r of every sensor over time, with topographies; r has no unit.
@@ -277,7 +275,7 @@ def _times(
     return np.sort(evoked.times[after[peaks]])
 
 
-def _grid(axes: "AxesLike", n_times: int) -> tuple[Figure, np.ndarray]:
+def _grid(axes: AxesLike, n_times: int) -> tuple[Figure, np.ndarray]:
     """Return two axes for time courses and three rows for topographies."""
     if axes is None:
         figure = plt.figure(
