@@ -4,12 +4,13 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ._types import RandomState
+if TYPE_CHECKING:
+    from ._types import RandomState
 
 
 def resolve_device(device: str = "auto") -> torch.device:
