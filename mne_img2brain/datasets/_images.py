@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from .._parameters import Integer, check_given
 from .._types import Images
+from ..stimulus.images import check_images, load_rgb
 
 CATEGORIES = ("texture", "grating", "disc", "rectangle", "star")
 
@@ -69,12 +70,7 @@ def image_features(images: Images, n_pixels: int = 32) -> np.ndarray:
         fine contrast, coarse contrast, energy at 0, 45, 90 and 135 degrees, colour contrast,
         luminance.
     """
-    if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.shape[3:] == (3,):
-        loaded = (Image.fromarray(image) for image in images)
-    else:
-        from ..stimulus.images import check_images, load_rgb
-
-        loaded = (load_rgb(image, index) for index, image in enumerate(check_images(images)))
+    loaded = (load_rgb(image, index) for index, image in enumerate(check_images(images)))
     box = Image.Resampling.BOX
     small = (np.asarray(item.resize((n_pixels, n_pixels), box)) for item in loaded)
     return np.array([_features_of(rgb / 255) for rgb in small])

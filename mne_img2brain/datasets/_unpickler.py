@@ -104,9 +104,8 @@ class Unpickler(_Base):
         if self._left < 0:
             raise ValueError("it takes far more memory than it is long")
 
-    # what is done with them --------------------------------------------------------------------
-    def load_reduce(self) -> None:
-        """Call one of the known names."""
+    # what is done with them: of each opcode the method of its name --------------------------------
+    def _reduce(self) -> None:
         args, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, _Call) or function.call is None or not isinstance(args, tuple):
             raise RefusedError(
@@ -115,8 +114,8 @@ class Unpickler(_Base):
             )  # fmt: skip
         self.append(function.call(self, *(_settled(arg) for arg in args)))
 
-    def load_build(self) -> None:
-        """Complete an array or a dtype with its state."""
+    def _build(self) -> None:
+        # an array or a dtype is completed with its state
         state, pending = self.stack.pop(), self.stack.pop()
         if not isinstance(pending, _Pending) or not isinstance(state, tuple):
             raise RefusedError(f"state of a {type(pending).__name__}")
@@ -126,48 +125,38 @@ class Unpickler(_Base):
             dict.__setitem__(self.memo, key, value)
         self.append(value)
 
-    def load_append(self) -> None:
-        """Put an item into a list."""
+    def _append(self) -> None:
         item = self.stack.pop()
         self.target(list).append(item)
 
-    def load_appends(self) -> None:
-        """Put items into a list."""
+    def _appends(self) -> None:
         items = self.pop_mark()
         self.target(list).extend(items)
 
-    def load_setitem(self) -> None:
-        """Put an entry into a dict."""
+    def _setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         self.target(dict).update(self.entries([key, value]))
 
-    def load_setitems(self) -> None:
-        """Put entries into a dict."""
+    def _setitems(self) -> None:
         items = self.pop_mark()
         self.target(dict).update(self.entries(items))
 
-    def load_additems(self) -> None:
-        """Put members into a set."""
+    def _additems(self) -> None:
         items = self.pop_mark()
         self.target(set).update(self.members(items))
 
-    def load_dict(self) -> None:
-        """Make a dict of entries."""
-        items = self.pop_mark()
-        self.append(dict(self.entries(items)))
+    def _dict(self) -> None:
+        self.append(dict(self.entries(self.pop_mark())))
 
-    def load_frozenset(self) -> None:
-        """Make a set that does not change."""
-        items = self.pop_mark()
-        self.append(frozenset(self.members(items)))
+    def _frozenset(self) -> None:
+        self.append(frozenset(self.members(self.pop_mark())))
 
-    def load_bytearray8(self) -> None:
-        """Take bytes that may be changed as bytes that may not."""
+    def _bytearray8(self) -> None:
+        # bytes that may be changed are taken as bytes that may not
         self.append(self.read(int.from_bytes(self.read(8), "little")))
 
-    def load_frame(self) -> None:
-        """Skip the length of a frame: frames only matter to readers of streams."""
-        self.read(8)
+    def _frame(self) -> None:
+        self.read(8)  # its length, which only matters to readers of streams
 
     def refuse(self) -> None:
         """Refuse what makes objects of classes."""
@@ -221,13 +210,9 @@ def _costing(load: Callable, n_bytes: int) -> Callable:
     return counted
 
 
-_OWN = {
-    "REDUCE": "reduce", "BUILD": "build", "APPEND": "append", "APPENDS": "appends",
-    "SETITEM": "setitem", "SETITEMS": "setitems", "ADDITEMS": "additems", "DICT": "dict",
-    "FROZENSET": "frozenset", "BYTEARRAY8": "bytearray8", "FRAME": "frame",
-}  # fmt: skip
-for _name, _function in _OWN.items():
-    Unpickler.dispatch[getattr(pickle, _name)[0]] = getattr(Unpickler, f"load_{_function}")
+for _name in ("REDUCE", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "DICT",
+              "FROZENSET", "BYTEARRAY8", "FRAME"):  # fmt: skip
+    Unpickler.dispatch[getattr(pickle, _name)[0]] = getattr(Unpickler, f"_{_name.lower()}")
 for _name in ("INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER"):
     Unpickler.dispatch[getattr(pickle, _name)[0]] = Unpickler.refuse
 for _name in ("MARK", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "TUPLE", "TUPLE1", "TUPLE2",

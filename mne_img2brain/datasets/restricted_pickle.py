@@ -16,16 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ._unpickler import BROKEN, RefusedError, TensorInsideError, Unpickler, check_depth
-
-__all__ = [
-    "MappedFile",
-    "RefusedError",
-    "TensorInsideError",
-    "read_npy",
-    "read_pickle",
-    "read_torch_zip",
-]
+from ._unpickler import BROKEN, RefusedError, Unpickler, check_depth
 
 # Pages of the file that are kept in memory while it is streamed.
 _KEEP_BYTES = 64 * 2**20

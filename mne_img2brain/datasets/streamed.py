@@ -25,15 +25,12 @@ class Trials:
 class ArrayTrials(Trials):
     """Trials of an array, shape (..., n_repetitions, n_channels, n_times), on disk.
 
-    array: A view of a file; any number of leading axes count conditions.
+    array: A view of a file; any number of leading axes count conditions. The address of a trial is
+        its condition and its repetition.
     """
 
     def __init__(self, array: np.ndarray, rows: np.ndarray, mapped: Any = None) -> None:
         self.array, self.rows, self.mapped = array, np.asarray(rows), mapped
-
-    def trial(self, address: Any) -> np.ndarray:
-        """Return the trial (condition, repetition)."""
-        return self.mean([address])
 
     def mean(self, addresses: list[tuple]) -> np.ndarray:
         """Return the mean of repetitions of one condition."""
@@ -60,9 +57,7 @@ class Preparation:
     Baseline, then resampling, then the choice of a time window: resampling the whole trial keeps
     edge effects out of the window. All three are linear, so that they commute with averaging.
 
-    times (n_times,): seconds from image onset, as in the file.
-    times (n_times,): seconds from image onset, afterwards.
-    sfreq: sampling rate afterwards, in Hz.
+    times, sfreq: seconds from image onset and sampling rate in Hz, afterwards.
     """
 
     def __init__(
@@ -85,11 +80,9 @@ class Preparation:
         self.sfreq = self._sfreq_in if resample is None else float(resample)
         if not self.sfreq > 0:
             raise ValueError(f"resample={resample} Hz is not above 0.")
-        self._baseline = (
-            None if baseline is None else _window(times, baseline[0], baseline[1], "baseline")
-        )
-        self.baseline = None
+        self._baseline = self.baseline = None
         if baseline is not None:
+            self._baseline = _window(times, baseline[0], baseline[1], "baseline")
             part = times[self._baseline]
             self.baseline = (float(part[0]), float(part[-1]))
         self._resample = self.sfreq != self._sfreq_in

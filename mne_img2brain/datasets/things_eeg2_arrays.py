@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .restricted_pickle import TensorInsideError, read_npy, read_torch_zip
+from ._unpickler import TensorInsideError
+from .restricted_pickle import read_npy, read_torch_zip
 from .things_eeg2_images import read_json
 from .things_layout import entries
 

@@ -236,27 +236,6 @@ def mark_unit(info: mne.Info, description: str, unit: str) -> None:
     info["description"] = f"{description}; {_NO_UNIT if unit == '' else f'unit {unit}'}"
 
 
-def concept_of_file(name: str) -> str:
-    """Return the concept in the name of a THINGS file: ``coat_rack_13s.jpg`` is a coat_rack."""
-    return re.sub(r"_\d+[a-z]*$", "", Path(str(name)).stem)
-
-
-def average_metadata(metadata: pd.DataFrame) -> tuple[pd.DataFrame, list[np.ndarray]]:
-    """Reduce the metadata of single trials to one row per image.
-
-    metadata: One row per trial, with ``image_id``.
-    Returns metadata: one row per image, in the order of ``image_id``; ``n_averaged`` counts its
-        trials.
-    Returns members: the trials of each.
-    """
-    members = metadata.groupby("image_id", sort=True).indices
-    shared = ["concept", "image", "image_id", "subject", "unit"]
-    rows = metadata[shared].iloc[[trials[0] for trials in members.values()]]
-    rows = rows.reset_index(drop=True)
-    rows.insert(4, "n_averaged", [len(trials) for trials in members.values()])
-    return rows, list(members.values())
-
-
 def build_epochs(
     trials: Trials, metadata: pd.DataFrame, info: mne.Info, preparation: Preparation,
     *, average: bool, description: str, baseline: tuple | None = None,
@@ -269,8 +248,12 @@ def build_epochs(
     addresses = metadata.pop("address").tolist()
     unit = metadata["unit"].iloc[0]
     if average:
-        metadata, members = average_metadata(metadata)
-        addresses = [[addresses[i] for i in trials_of] for trials_of in members]
+        # one row per image, in the order of image_id
+        members = metadata.groupby("image_id", sort=True).indices.values()
+        shared = ["concept", "image", "image_id", "subject", "unit"]
+        metadata = metadata[shared].iloc[[rows[0] for rows in members]].reset_index(drop=True)
+        metadata.insert(4, "n_averaged", [len(rows) for rows in members])
+        addresses = [[addresses[row] for row in rows] for rows in members]
     else:
         metadata["n_averaged"], addresses = 1, [[address] for address in addresses]
     mark_unit(info, description, unit)

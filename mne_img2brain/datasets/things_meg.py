@@ -34,6 +34,7 @@ from .._files import check_fif_file
 from .._log import logger
 from .._parameters import check_given
 from .._types import PathLike
+from ._unpickler import BROKEN
 from .restricted_pickle import read_pickle
 from .streamed import ArrayTrials, Preparation, Trials
 from .things_layout import (
@@ -54,17 +55,6 @@ from .things_layout import (
 from .things_meg_images import ACCESS, check_columns, choose_trials, image_lists, locate_images
 
 __all__ = ["load"]
-
-# What MNE raises of files that are none, beside errors of the operating system.
-_BROKEN = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 _PICKLES = {"train": "preprocessed_meg_training.pkl", "test": "preprocessed_meg_zs_test.pkl"}
 
@@ -216,7 +206,7 @@ def _read_fif(file: Path) -> mne.BaseEpochs:
     check_fif_file(file, str(file))
     try:
         return mne.read_epochs(file, proj=False, preload=False, verbose="error")
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ValueError(
             f"{file} holds no epochs that MNE can read ({error}); fetch or copy it again."
         ) from error

@@ -10,7 +10,7 @@ import pandas as pd
 from .._files import as_path
 from .._log import logger
 from .._types import PathLike
-from .things_layout import check_images, check_plain, concept_of_file, find_files
+from .things_layout import check_images, check_plain, find_files
 
 CATCH_CODE = 999999
 _COLUMNS = ("trial_type", "session_nr", "run_nr", "image_path")
@@ -153,7 +153,7 @@ _SPLITS = ("train", "test")
 def _concept(path: str) -> str:
     """Return the concept of an image: its folder, or what its file is called."""
     parts = Path(path).parts
-    return parts[-2] if len(parts) > 2 else concept_of_file(parts[-1])
+    return parts[-2] if len(parts) > 2 else re.sub(r"_\d+[a-z]*$", "", Path(path).stem)
 
 
 def _in_order(frame: pd.DataFrame) -> pd.DataFrame:

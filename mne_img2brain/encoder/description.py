@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .._types import Encoder
+from ..epochs.preparation import limits
 from ..epochs.regions import lobe_of
 
 _KINDS = {"eeg": "EEG", "mag": "magnetometers", "grad": "gradiometers"}
@@ -24,13 +25,10 @@ def describe(encoder: Encoder) -> dict[str, str]:
         "band": f"{info['highpass']:g} to {info['lowpass']:g} Hz",
         "baseline": _baseline(encoder.baseline_, times),
         "images": f"{len(encoder.training_image_keys_):,} distinct",
+        "trials": f"{encoder.n_trials_:,}",
     }
-    # encoders saved by early versions do not know it
-    if hasattr(encoder, "n_trials_"):
-        lines["trials"] = f"{encoder.n_trials_:,}"
-        stored = getattr(encoder.regressor_, "n_stored_trials_", 0)
-        if stored:
-            lines["trials"] += f", residuals of {stored:,} kept to draw noise by"
+    if stored := getattr(encoder.regressor_, "n_stored_trials_", 0):
+        lines["trials"] += f", residuals of {stored:,} kept to draw noise by"
     r = getattr(encoder, "cross_validated_r_", math.nan)
     if math.isfinite(r):
         lines["cross-validated r"] = f"{r:.3f}, across images left out in fit"
@@ -75,8 +73,5 @@ def _baseline(baseline: tuple[float | None, float | None] | None, times: np.ndar
     """Describe the baseline, whose ends may be those of the epochs."""
     if baseline is None:
         return "none subtracted"
-    ends = [
-        end if given is None else given
-        for given, end in zip(baseline, (times[0], times[-1]), strict=True)
-    ]
+    ends = limits(baseline, times)
     return f"{_seconds(ends[0])} to {_seconds(ends[1])} s"

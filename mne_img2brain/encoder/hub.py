@@ -13,8 +13,6 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import mne
-import numpy as np
-import pandas as pd
 from mne.io.constants import FIFF
 
 from .._files import as_path, write_text
@@ -89,14 +87,30 @@ def push(
 
 
 def find_folder(
-    repo_id: str | os.PathLike,
-    revision: str | None,
-    cache_dir: str | os.PathLike | None,
-    token: str | None,
+    repo_id: PathLike, revision: str | None, cache_dir: PathLike | None, token: str | None
 ) -> Path:
     """Return the folder of an encoder: as given, or downloaded from the Hub."""
     folder = as_path(repo_id, "repo_id")
-    return folder if folder.is_dir() else _download(str(repo_id), revision, cache_dir, token)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repo_id = str(repo_id)
+    try:
+        return Path(
+            snapshot_download(
+                repo_id, revision=revision, token=token, allow_patterns=list(ENCODER_FILES),
+                cache_dir=None if cache_dir is None else Path(cache_dir),
+            )
+        )  # fmt: skip
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise FileNotFoundError(
+            f"{repo_id!r} is no folder here, and the Hugging Face Hub did not give it "
+            f"({str(error).partition(chr(10))[0]}). Give a folder that ImageToBrainEncoder.save "
+            "made, or 'user/name' of a repository that you may read; without a network it must "
+            "have been downloaded before."
+        ) from error
 
 
 def model_card(
@@ -165,6 +179,8 @@ def _scores(evaluation: "Evaluation | None") -> str:
     """Write the table of an evaluation in Markdown."""
     if evaluation is None:
         return "It has not been evaluated on images that it has not seen."
+    from ..evaluation.rows import cells
+
     per_image = sorted(set(evaluation.n_trials))
     trials = " to ".join(str(n) for n in dict.fromkeys([per_image[0], per_image[-1]]))
     text = (
@@ -178,11 +194,9 @@ def _scores(evaluation: "Evaluation | None") -> str:
     if evaluation.distinguished is False:
         text += " There is no ceiling of r: these recordings do not distinguish these images."
     rows = [
-        (row.encoder, row.metric, _number(row.value),
-         f"{_number(row.ci_low)} to {_number(row.ci_high)}" if np.isfinite(row.ci_low) else "",
-         _number(row.chance), _ceiling(row), row.unit)
-        for row in evaluation.table.itertuples()
-    ]  # fmt: skip
+        (row.encoder, row.metric, *numbers, row.unit)
+        for row, numbers in zip(evaluation.table.itertuples(), cells(evaluation.table), strict=True)
+    ]
     head = ["encoder", "metric", "value", "interval", "chance", "ceiling", "unit"]
     return f"{text}\n\n{_table(head, rows)}"
 
@@ -192,18 +206,6 @@ def _table(head: list[str], rows: Iterable[tuple]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
-
-
-def _ceiling(row: pd.Series) -> str:
-    """Write a ceiling, or the bounds that it is between."""
-    if np.isnan(row.ceiling_low):
-        return _number(row.ceiling)
-    return f"{_number(row.ceiling_low)} to {_number(row.ceiling_high)}"
-
-
-def _number(value: float) -> str:
-    """Write a number, nothing for NaN."""
-    return "" if np.isnan(value) else f"{value:.3g}"
 
 
 def _without_persons(encoder: Encoder) -> Encoder:
@@ -251,25 +253,3 @@ def _reads_no_file(embedder: Embedder) -> bool:
     ]
     # os.path: a text that is too long for a name is no file
     return not any(text.startswith("local-dir:") or os.path.exists(text) for text in texts)
-
-
-def _download(
-    repo_id: str, revision: str | None, cache_dir: PathLike | None, token: str | None
-) -> Path:
-    """Fetch the files of an encoder from the Hub and return their folder."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(
-            repo_id, revision=revision, cache_dir=None if cache_dir is None else Path(cache_dir),
-            token=token, allow_patterns=list(ENCODER_FILES),
-        )  # fmt: skip
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise FileNotFoundError(
-            f"{repo_id!r} is no folder here, and the Hugging Face Hub did not give it "
-            f"({str(error).partition(chr(10))[0]}). Give a folder that ImageToBrainEncoder.save "
-            "made, or 'user/name' of a repository that you may read; without a network it must "
-            "have been downloaded before."
-        ) from error
-    return Path(folder)

@@ -7,11 +7,10 @@ from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
 
 from .._linalg import average_rows
-from .._log import logger, warn
+from .._log import logger
 from .._types import Regressor
 from ..baselines import MeanResponse
 from ..metrics import CrossValidated, cross_validated_r
-from ..metrics.cross_validated import images_at_fault
 from ..trials.splits import fold_of, merge_groups
 from .any_regressor import fit_regressor, predict_regressor
 
@@ -19,20 +18,6 @@ from .any_regressor import fit_regressor, predict_regressor
 _MOST_IMAGES = 1000
 _LEAST_IMAGES = 10
 _N_FOLDS = 5
-
-
-def check_learnt(
-    regressor: Regressor, tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
-    *, sample_weight: np.ndarray, **given: Any,
-) -> CrossValidated:  # fmt: skip
-    """Warn where a fit has learnt nothing from its images; return what cross-validation showed."""
-    found = cross_validate_fit(
-        regressor, tokens, image_index, y, sample_weight=sample_weight, **given
-    )
-    said = images_at_fault(found, tokens, y, image_index, sample_weight)
-    if said and type(regressor).__name__ != "DiffusionRegressor":  # which has said so itself
-        warn(said)
-    return found
 
 
 def cross_validate_fit(
@@ -84,11 +69,10 @@ def _inside(regressor: Regressor) -> Any:
     """Go through what is around a fitted regressor."""
     while True:
         if isinstance(regressor, Pipeline):
-            regressor = regressor.steps[-1][1]
-            continue
-        for name in ("best_estimator_", "regressor_"):
-            if hasattr(regressor, name):
-                regressor = getattr(regressor, name)
-                break
+            inner = regressor.steps[-1][1]
         else:
+            fitted = getattr(regressor, "regressor_", None)
+            inner = getattr(regressor, "best_estimator_", fitted)
+        if inner is None:
             return regressor
+        regressor = inner

@@ -4,13 +4,12 @@ from .alignment import (
     align,
     check_distinct_trials,
     ids_of_trials,
-    images_from_metadata,
     metadata_column,
     named_images,
 )
 from .generated import events_for, generated_metadata, make_epochs
 from .maps import EvokedMap, read_maps, to_evoked_map
-from .matching import check_times, match_channels, take_channels
+from .matching import check_times, take_channels
 from .prepared import check_like_fit, check_units
 from .recording import Recording, read_recording
 from .scaling import ChannelScaler, project, signal_basis
@@ -18,6 +17,6 @@ from .scaling import ChannelScaler, project, signal_basis
 __all__ = [
     "ChannelScaler", "EvokedMap", "Recording", "align", "check_distinct_trials", "check_like_fit",
     "check_times", "check_units", "events_for", "generated_metadata", "ids_of_trials",
-    "images_from_metadata", "named_images", "make_epochs", "match_channels", "metadata_column",
-    "project", "read_maps", "read_recording", "signal_basis", "take_channels", "to_evoked_map",
+    "make_epochs", "metadata_column", "named_images", "project", "read_maps", "read_recording",
+    "signal_basis", "take_channels", "to_evoked_map",
 ]  # fmt: skip

@@ -27,8 +27,6 @@ def align(
     Returns (n_trials,): the position in ``images`` of each trial's image.
     """
     n_images, n_trials, n_events = len(images), recording.n_trials, recording.n_events
-    if n_images == 0:
-        raise ValueError("images is empty; give at least one image.")
     if image_ids is None:
         if n_images == n_trials:
             return np.arange(n_trials)
@@ -46,7 +44,9 @@ def align(
         )
     label, ids = _all_ids(recording, image_ids)
     of_trials = _of_trials(ids, recording)
-    if ids.dtype.kind in "OUST" and not _all_numbers(ids):
+    kinds = (int, float, np.number)
+    numbers = ids.dtype.kind == "O" and all(isinstance(value, kinds) for value in ids.tolist())
+    if ids.dtype.kind in "OUST" and not numbers:
         rows = _positions_by_name(of_trials, images, label)
     else:
         rows = _positions_by_number(of_trials, ids, n_images, label)
@@ -158,7 +158,14 @@ def named_images(recording: Recording, images: Images, image_ids: ImageIds) -> I
             f"images={images!r} names a metadata column, which tells the image of every "
             "epoch; leave image_ids out."
         )
-    paths = images_from_metadata(recording, images)
+    paths = metadata_column(recording, images).tolist()
+    for trial, value in enumerate(paths):
+        if not isinstance(value, (str, Path)) or not str(value):
+            raise ValueError(
+                f"The metadata column {images!r} should hold paths of images, but trial {trial} "
+                f"has {value!r}."
+            )
+    paths = [str(path) for path in paths]
     if not (Path(paths[0]).is_absolute() or Path(paths[0]).exists()):
         raise FileNotFoundError(
             f"The metadata column {images!r} names {paths[0]!r}, which is not there, seen from "
@@ -167,33 +174,13 @@ def named_images(recording: Recording, images: Images, image_ids: ImageIds) -> I
     return paths
 
 
-def images_from_metadata(recording: Recording, column: str) -> list[str]:
-    """Read the path of every trial's image from a metadata column."""
-    paths = []
-    for trial, value in enumerate(metadata_column(recording, column).tolist()):
-        if not isinstance(value, (str, Path)) or not str(value):
-            raise ValueError(
-                f"The metadata column {column!r} should hold paths of images, but trial {trial} "
-                f"has {value!r}."
-            )
-        paths.append(str(value))
-    return paths
-
-
-def _all_numbers(ids: np.ndarray) -> bool:
-    """Tell whether an object array holds numbers only."""
-    return ids.dtype.kind == "O" and all(
-        isinstance(value, (int, float, np.number)) for value in ids.tolist()
-    )
-
-
 def _positions_by_number(
     ids: np.ndarray, of_events: np.ndarray, n_images: int, label: str
 ) -> np.ndarray:
     """Check ids that are positions; those of dropped events may tell that they count from 1."""
-    numbers = ids.astype(float) if ids.dtype.kind in "OfiuT" else None
-    if numbers is None:
+    if ids.dtype.kind not in "Ofiu":
         raise ValueError(f"{label} has the type {ids.dtype}; give integers or names of images.")
+    numbers = ids.astype(float)
     broken = ~np.isfinite(numbers) | (np.round(numbers) != numbers)
     if broken.any():
         trial = int(np.flatnonzero(broken)[0])
@@ -266,7 +253,7 @@ def _positions_by_name(ids: np.ndarray, images: Sequence | np.ndarray, label: st
     for name, row in found.items():
         other = taken.setdefault(row, name)
         folders = _parts(name)[:-1], _parts(other)[:-1]
-        if all(folders) and not _tails_agree(*folders):
+        if all(folders) and _n_shared(*folders) < min(map(len, folders)):
             raise ValueError(
                 f"{label}: {other!r} and {name!r} are of different folders, but only one image has "
                 f"that name, {str(images[row])!r}; give the paths of both."
@@ -286,8 +273,3 @@ def _n_shared(one: tuple, other: tuple) -> int:
     while n < min(len(one), len(other)) and one[-1 - n] == other[-1 - n]:
         n += 1
     return n
-
-
-def _tails_agree(one: tuple, other: tuple) -> bool:
-    """Tell whether one path of folders is the end of the other."""
-    return _n_shared(one, other) == min(len(one), len(other))

@@ -25,18 +25,7 @@ def make_epochs(
     event_codes (n_epochs,) | None: the event code of each epoch; None is 1 for all.
     """
     data = np.array(data, dtype=np.float64)
-    if data.ndim != 3 or data.shape[1] != len(info["ch_names"]):
-        raise ValueError(
-            f"data has shape {data.shape}; expected (n_epochs, {len(info['ch_names'])}, n_times)."
-        )
     codes = np.ones(len(data), int) if event_codes is None else np.asarray(event_codes, dtype=int)
-    if codes.shape != (len(data),):
-        raise ValueError(f"event_codes has shape {codes.shape}, but there are {len(data)} epochs.")
-    if metadata is not None and len(metadata) != len(data):
-        raise ValueError(
-            f"metadata has {len(metadata)} rows, but there are {len(data)} epochs; give one row "
-            "per epoch."
-        )
     if event_id is not None:
         there = set(codes.tolist())
         event_id = {name: int(code) for name, code in event_id.items() if code in there}
@@ -55,30 +44,24 @@ def make_epochs(
 def generated_metadata(
     n_images: int, *, image_ids: Sequence | np.ndarray | None = None,
     names: list[str] | None = None, captions: list[str] | None = None,
-    subject: str | Sequence | np.ndarray | None = None, n_draws: int | None = None,
-    n_averaged: int = 1, metadata: pd.DataFrame | None = None,
+    subject: str | None = None, n_draws: int | None = None, n_averaged: int = 1,
+    metadata: pd.DataFrame | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Make the metadata of generated epochs: one row per image, or per image and draw.
 
     image_ids (n_images,) | None: what the user calls each image; ``None`` counts from 0.
-    subject (n_images,) | None: whose response it is.
-    n_draws: number of draws of each image. None makes one row per image: the expected response.
+    n_draws: of each image; None makes one row per image: the expected response.
     metadata: the user's own columns, one row per image. They replace columns of the same name, but
         for ``draw`` and ``n_averaged``.
     Returns (n_images * n_draws, n_columns): columns ``image_id``, ``image``, ``caption``,
         ``subject``, ``draw`` (NaN where there is none), ``n_averaged`` where it is not 1, and the
         user's own. The draws of one image are neighbours.
     """
-    columns = {"image": names, "caption": captions, "subject": subject}
     frame = pd.DataFrame({"image_id": np.arange(n_images) if image_ids is None else image_ids})
+    columns = {"image": names, "caption": captions, "subject": [subject] * n_images}
     for name, values in columns.items():
-        if values is None or isinstance(values, str):
-            values = [values] * n_images
-        if len(values) != n_images:
-            raise ValueError(f"There are {len(values)} values of {name!r} for {n_images} images.")
-        known = [value is not None and value != "" for value in values]
         # where nothing is known NaN: an empty name would be taken for a name
-        cells = [str(v) if k else np.nan for v, k in zip(values, known, strict=True)]
+        cells = [str(value) if value else np.nan for value in values or [None] * n_images]
         frame[name] = pd.Series(cells, dtype=object)
     frame["draw"] = np.nan
     if metadata is not None:
@@ -151,7 +134,7 @@ def events_for(
             f"event_id has {len(conditions)} conditions, but there are {n_images} images; "
             "give one per image."
         )
-    known = {} if known is None else known
+    known = known or {}
     safe = _safe_names(sorted(set(conditions)))
     # the power of ten above: event codes of images not in the training epochs are below it too
     free = 1 if not known else 10 ** len(str(max(0, *known.values())))

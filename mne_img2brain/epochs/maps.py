@@ -103,10 +103,6 @@ def to_evoked_map(
     unit: whether the values are in the sensors' unit, such as V.
     """
     values = np.array(values, dtype=np.float64)
-    if values.ndim != 2 or values.shape[0] != len(info["ch_names"]):
-        raise ValueError(
-            f"values has shape {values.shape}; expected ({len(info['ch_names'])}, n_times)."
-        )
     kind = mne.EvokedArray if unit else EvokedMap
     evoked = kind(values, info.copy(), tmin=tmin, comment=comment, verbose="error")
     return start_at(evoked, tmin)

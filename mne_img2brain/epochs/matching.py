@@ -6,11 +6,10 @@ from .._log import warn
 from .recording import Recording
 
 
-def match_channels(recording: Recording, ch_names: list[str]) -> np.ndarray:
-    """Find channels by name.
+def take_channels(recording: Recording, ch_names: list[str]) -> np.ndarray:
+    """Return the data of some channels in a given order, NaN where a channel is marked as bad.
 
-    Returns (n_channels,): the position of each of ``ch_names`` in ``recording``; -1 where the
-        channel is marked as bad there, with a warning.
+    Returns (n_trials, n_channels, n_times): a new array in SI units.
     """
     position = {name: i for i, name in enumerate(recording.ch_names)}
     bads = [name for name in ch_names if name not in position and name in recording.bads]
@@ -25,15 +24,7 @@ def match_channels(recording: Recording, ch_names: list[str]) -> np.ndarray:
         raise ValueError("All channels of the training data are marked as bad in epochs.")
     if bads:
         warn(f"Channels marked as bad in epochs are left out: {', '.join(bads)}.")
-    return np.array([position.get(name, -1) for name in ch_names], dtype=int)
-
-
-def take_channels(recording: Recording, ch_names: list[str]) -> np.ndarray:
-    """Return the data of some channels in a given order, NaN where a channel is bad.
-
-    Returns (n_trials, n_channels, n_times): a new array in SI units.
-    """
-    index = match_channels(recording, ch_names)
+    index = np.array([position.get(name, -1) for name in ch_names])
     data = recording.data[:, index]
     data[:, index < 0] = np.nan
     return data
@@ -45,7 +36,6 @@ def check_times(recording: Recording, times: np.ndarray, sfreq: float) -> None:
     times (n_times,): the times of the training data in seconds; half a sample of difference is
         allowed.
     """
-    times = np.asarray(times)
     if not np.isclose(recording.sfreq, sfreq, rtol=1e-6):
         raise ValueError(
             f"epochs has a sampling rate of {recording.sfreq:g} Hz, but the encoder was fitted at "

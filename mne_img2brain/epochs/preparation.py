@@ -26,12 +26,14 @@ _MANY = 20_000
 class Preparation:
     """What was done to data.
 
+    name: what messages call them.
     times (n_times,): seconds from image onset.
     data (n_trials, n_channels, n_times) | None: the trials, in SI units.
     directions (n_channels, n_directions) | None: of a fit, the space that its data were in.
     fitted_scales: of a fit, the SD of each channel type over time, in SI units.
     """
 
+    name: str
     info: mne.Info
     baseline: tuple | None
     times: np.ndarray
@@ -87,9 +89,9 @@ class Preparation:
         return bool(np.sqrt(np.mean(data[..., inside].mean(-1) ** 2)) < GONE * data.std())
 
 
-def preparation(recording: "Recording") -> Preparation:
+def preparation(recording: "Recording", name: str) -> Preparation:
     """Say how a recording was prepared."""
-    return Preparation(recording.info, recording.baseline, recording.times, recording.data)
+    return Preparation(name, recording.info, recording.baseline, recording.times, recording.data)
 
 
 def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:

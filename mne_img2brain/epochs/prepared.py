@@ -43,36 +43,34 @@ def check_like_fit(
         basis = np.array([[scales[kind]] for kind in info.get_channel_types()]) * basis
     if getattr(encoder, "n_training_subjects_", 1) > 1:
         mode = "subjects"
-    part = preparation(recording)
+    part = preparation(recording, "epochs")
     # an encoder that does not say which baseline its data had
     baseline = getattr(encoder, "baseline_", part.baseline)
-    fit = Preparation(info, baseline, np.asarray(encoder.times_), None, basis, scales)
-    check_alike(part, fit, "epochs", label, mode)
+    fit = Preparation(label, info, baseline, np.asarray(encoder.times_), None, basis, scales)
+    check_alike(part, fit, mode)
 
 
-def check_alike(
-    part: Preparation, first: Preparation, name: str, first_name: str, mode: Mode
-) -> None:
+def check_alike(part: Preparation, first: Preparation, mode: Mode) -> None:
     """Raise or warn where two sets of data were not prepared alike.
 
     mode: runs are joined: what :func:`mne.concatenate_epochs` refuses is refused.
     """
-    _check_baselines(part, first, name, first_name, mode)
-    _check_sizes(part, first, name, first_name, mode)
+    _check_baselines(part, first, mode)
+    _check_sizes(part, first, mode)
     if part.info is first.info:
         return
     for channel in part.ch_types.keys() & first.ch_types.keys():
         kinds = part.ch_types[channel], first.ch_types[channel]
         if kinds[0] != kinds[1]:
             raise ValueError(
-                f"Channel {channel!r} is of another type ({kinds[0]!r}) in {name} than in "
-                f"{first_name} ({kinds[1]!r}); use epochs.set_channel_types to set it alike."
+                f"Channel {channel!r} is of another type ({kinds[0]!r}) in {part.name} than in "
+                f"{first.name} ({kinds[1]!r}); use epochs.set_channel_types to set it alike."
             )
-    told = check_projectors(part, first, name, first_name, mode)
+    told = check_projectors(part, first, mode)
     if not told:
-        check_reference(part, first, name, first_name, mode)
-    _check_head(part, first, name, first_name, mode)
-    _check_filters(part, first, name, first_name)
+        check_reference(part, first, mode)
+    _check_head(part, first, mode)
+    _check_filters(part, first)
 
 
 def check_units(recording: "Recording") -> None:
@@ -90,9 +88,7 @@ def check_units(recording: "Recording") -> None:
             )
 
 
-def _check_baselines(
-    part: Preparation, first: Preparation, name: str, first_name: str, mode: Mode
-) -> None:
+def _check_baselines(part: Preparation, first: Preparation, mode: Mode) -> None:
     pair = part.baseline, first.baseline
     if pair == (None, None):
         return
@@ -111,8 +107,8 @@ def _check_baselines(
     elif first.data is None:
         remedy = "fit on epochs with that baseline, or use epochs to which none was applied"
     raise ValueError(
-        f"{name} has the baseline {_rounded(pair[0])} and {first_name} has {_rounded(pair[1])}; "
-        f"{remedy}."
+        f"{part.name} has the baseline {_rounded(pair[0])} and {first.name} has "
+        f"{_rounded(pair[1])}; {remedy}."
     )
 
 
@@ -121,9 +117,7 @@ def _rounded(baseline: tuple | None) -> tuple | None:
     return baseline and tuple(None if t is None else round(float(t), 6) for t in baseline)
 
 
-def _check_sizes(
-    part: Preparation, first: Preparation, name: str, first_name: str, mode: Mode
-) -> None:
+def _check_sizes(part: Preparation, first: Preparation, mode: Mode) -> None:
     single = [side.data is not None and len(side.data) < 2 for side in (part, first)]
     # one trial of a list may be an artefact, of millivolts
     most = _MOST_RATIO**2 if mode == "runs" and any(single) else _MOST_RATIO
@@ -133,14 +127,12 @@ def _check_sizes(
         sd, other = part.scales[ch_type], first.scales[ch_type]
         if sd > 0 and other > 0 and not 1 / most < sd / other < most:
             raise ValueError(
-                f"The {ch_type} data of {name} are {sd / other:.3g} times as large as those of "
-                f"{first_name}; give both in the same unit (MNE's are V, T and T/m)."
+                f"The {ch_type} data of {part.name} are {sd / other:.3g} times as large as those "
+                f"of {first.name}; give both in the same unit (MNE's are V, T and T/m)."
             )
 
 
-def _check_head(
-    part: Preparation, first: Preparation, name: str, first_name: str, mode: Mode
-) -> None:
+def _check_head(part: Preparation, first: Preparation, mode: Mode) -> None:
     """Compare the position of the head in the MEG helmet."""
     if mode == "subjects" or not {"mag", "grad"} & set(part.ch_types.values()):
         return
@@ -150,8 +142,8 @@ def _check_head(
     ):
         return
     what = (
-        f"the position of the head (info['dev_head_t']) in {name} is another than in {first_name}, "
-        "so that MEG sensors saw other places"
+        f"the position of the head (info['dev_head_t']) in {part.name} is another than in "
+        f"{first.name}, so that MEG sensors saw other places"
     )
     if mode == "runs":
         raise ValueError(
@@ -163,13 +155,13 @@ def _check_head(
           "the position of the head")  # fmt: skip
 
 
-def _check_filters(part: Preparation, first: Preparation, name: str, first_name: str) -> None:
+def _check_filters(part: Preparation, first: Preparation) -> None:
     """Compare the filters that data went through."""
     for key, word in (("highpass", "high-pass"), ("lowpass", "low-pass")):
         here, there = (float(side.info[key] or 0.0) for side in (part, first))
         if not np.isclose(here, there, rtol=0.02, atol=1e-3):
             warn_of(
-                f"{name} has a {word} of {here:g} Hz and {first_name} of {there:g} Hz "
+                f"{part.name} has a {word} of {here:g} Hz and {first.name} of {there:g} Hz "
                 f"(info[{key!r}]); filter both alike",
                 f"has a {word} of",
             )

@@ -38,9 +38,7 @@ def same_projector(one: mne.Projection, other: mne.Projection) -> bool:
 _STATES = {True: "applied", False: "waiting to be applied", None: "missing"}
 
 
-def check_projectors(
-    part: Preparation, first: Preparation, name: str, first_name: str, mode: Mode
-) -> bool:
+def check_projectors(part: Preparation, first: Preparation, mode: Mode) -> bool:
     """Compare projectors and their state."""
     told = False
     for proj in [*_projectors(first), *_projectors(part)]:
@@ -49,8 +47,8 @@ def check_projectors(
             continue
         reference = proj["kind"] == FIFF.FIFFV_PROJ_ITEM_EEG_AVREF
         what = (
-            f"The projector {proj['desc']!r} is {_STATES[states[0]]} in {name} and "
-            f"{_STATES[states[1]]} in {first_name}"
+            f"The projector {proj['desc']!r} is {_STATES[states[0]]} in {part.name} and "
+            f"{_STATES[states[1]]} in {first.name}"
         )
         if mode == "runs":
             raise ValueError(
@@ -96,9 +94,7 @@ def check_projectors(
     return told
 
 
-def check_reference(
-    part: Preparation, first: Preparation, name: str, first_name: str, mode: Mode
-) -> None:
+def check_reference(part: Preparation, first: Preparation, mode: Mode) -> None:
     """Compare the reference of EEG, by the data where they tell it."""
     names = [ch for ch, kind in part.ch_types.items() if kind == "eeg"]
     there = [ch for ch, kind in first.ch_types.items() if kind == "eeg"]
@@ -108,7 +104,7 @@ def check_reference(
     average = [_averaged(side, names if set(names) == set(there) else []) for side in (part, first)]
     if average == [True, True]:
         return
-    what = f"the EEG reference of {name} is another than that of {first_name}"
+    what = f"the EEG reference of {part.name} is another than that of {first.name}"
     pattern = "the EEG reference of"
     if None not in average and average[0] != average[1]:
         kinds = ["the average" if is_average else "not the average" for is_average in average]

@@ -293,7 +293,7 @@ def _concatenate(parts: list[Recording], label: str) -> Recording:
     """Join the items of a list, which must agree, in the order given."""
     first = parts[0]
     names = first.ch_names
-    prepared = preparation(first)
+    prepared = preparation(first, f"{label}[0]")
     data = []
     for i, part in enumerate(parts):
         there = part.ch_names
@@ -308,10 +308,9 @@ def _concatenate(parts: list[Recording], label: str) -> Recording:
             data.append(part.data[:, [there.index(name) for name in names]])
         else:
             data.append(part.data)
-        labels = f"{label}[{i}]", f"{label}[0]"
-        check_same_times(part, first, *labels)
+        check_same_times(part, first, f"{label}[{i}]", f"{label}[0]")
         if i:
-            check_alike(preparation(part), prepared, *labels, "runs")
+            check_alike(preparation(part, f"{label}[{i}]"), prepared, "runs")
     mask = np.concatenate([part.channel_mask for part in parts])
     together = scratch((len(mask), *first.data.shape[1:]), np.float64)
     return joined(parts, np.concatenate(data, out=together), mask, first.info)

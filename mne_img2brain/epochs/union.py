@@ -54,26 +54,16 @@ def join_events(parts: list) -> tuple[np.ndarray, dict]:
     return np.concatenate(codes).astype(int), code_of
 
 
-def join_metadata(parts: list) -> pd.DataFrame | None:
-    """Stack the metadata; None where none of the recordings has any."""
-    if all(part.metadata is None for part in parts):
-        return None
-    frames = [
-        pd.DataFrame(index=range(part.n_trials)) if part.metadata is None else part.metadata
-        for part in parts
-    ]
-    return pd.concat(frames, ignore_index=True)
-
-
 def union_of_sensors(parts: list, names: list) -> "Recording":
     """Join the recordings of several subjects; NaN where a subject lacks a channel."""
     first = parts[0]
     info = _union_info([part.info for part in parts])
-    prepared = preparation(first)
-    for part, name in zip(parts[1:], names[1:], strict=True):
-        labels = f"epochs[{name!r}]", f"epochs[{names[0]!r}]"
-        check_same_times(part, first, *labels, atol=0.5 / first.sfreq)
-        check_alike(preparation(part), prepared, *labels, "subjects")
+    first_name = f"epochs[{names[0]!r}]"
+    prepared = preparation(first, first_name)
+    for part, subject in zip(parts[1:], names[1:], strict=True):
+        name = f"epochs[{subject!r}]"
+        check_same_times(part, first, name, first_name, atol=0.5 / first.sfreq)
+        check_alike(preparation(part, name), prepared, "subjects")
     column = {name: i for i, name in enumerate(info["ch_names"])}
     n_trials = sum(part.n_trials for part in parts)
     data = scratch((n_trials, len(column), len(first.times)), np.float64)
@@ -101,9 +91,16 @@ def joined(parts: list, data: np.ndarray, mask: np.ndarray, info: mne.Info) -> "
     there = set(info["ch_names"])
     bads = dict.fromkeys(ch for part in parts for ch in part.bads if ch not in there)
     left_out = dict.fromkeys(ch for part in parts for ch in part.left_out if ch not in there)
+    metadata = None
+    if any(part.metadata is not None for part in parts):
+        frames = [
+            pd.DataFrame(index=range(part.n_trials)) if part.metadata is None else part.metadata
+            for part in parts
+        ]
+        metadata = pd.concat(frames, ignore_index=True)
     return replace(
         parts[0], data=data, info=info, event_codes=codes, event_id=event_id,
-        metadata=join_metadata(parts),
+        metadata=metadata,
         n_averaged=np.concatenate([part.n_averaged for part in parts]),
         subject=np.concatenate([part.subject for part in parts]),
         selection=np.concatenate(selection), n_events=int(offsets[-1]), bads=tuple(bads),
@@ -135,20 +132,16 @@ def _union_info(infos: list[mne.Info]) -> mne.Info:
                 [mne.EvokedArray(np.zeros((len(new), 1)), more, verbose="error")],
                 force_update_info=True,
             )
-    shared = [
-        proj for proj in joint.info["projs"] if all(_has_projector(info, proj) for info in infos)
-    ]
+
+    def has(info: mne.Info, wanted: mne.Projection) -> bool:
+        """Tell whether an Info has a projector in the same state."""
+        same = (proj for proj in info["projs"] if same_projector(proj, wanted))
+        return any(proj["active"] == wanted["active"] for proj in same)
+
+    shared = [proj for proj in joint.info["projs"] if all(has(info, proj) for info in infos)]
     united = joint.info
     if any(len(info["projs"]) != len(shared) for info in infos):
         logger.info("Projectors that not every subject has are left out of the joint info.")
         with united._unlock():
             united["projs"] = shared
     return united
-
-
-def _has_projector(info: mne.Info, wanted: mne.Projection) -> bool:
-    """Tell whether ``info`` has the same projector in the same state."""
-    return any(
-        proj["active"] == wanted["active"] and same_projector(proj, wanted)
-        for proj in info["projs"]
-    )

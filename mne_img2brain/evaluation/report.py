@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import viz
 from .._log import progress_bar
 from .ceilings import NOTHING
+from .rows import cells
 
 if TYPE_CHECKING:
     from . import Evaluation
@@ -126,16 +126,16 @@ def summary_html(evaluation: "Evaluation") -> str:
     n_trials = sorted(set(evaluation.n_trials))
     trials = f"{n_trials[0]}" if len(n_trials) == 1 else f"{n_trials[0]} to {n_trials[-1]}"
     rows = []
-    for row in evaluation.table.itertuples():
+    for row, (value, *others) in zip(
+        evaluation.table.itertuples(), cells(evaluation.table), strict=True
+    ):
         said = ""
         if row.encoder == "recorded":
             differs = evaluation.differ.get(row.metric.rpartition(", ")[2])
             said = "yes, " if differs else "no, "
-        between = "" if np.isnan(row.ci_low) else f"{row.ci_low:.3g} to {row.ci_high:.3g}"
-        wanted = {"higher": "higher", "lower": "lower", "ceiling": "as ceiling", "": ""}[row.better]
-        cells = (row.encoder, row.metric, said + _number(row.value), between, _number(row.chance),
-                 format_ceiling(row), wanted, row.unit)  # fmt: skip
-        rows.append("<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in cells) + "</tr>")
+        wanted = "as ceiling" if row.better == "ceiling" else row.better
+        line = (row.encoder, row.metric, said + value, *others, wanted, row.unit)
+        rows.append("<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in line) + "</tr>")
     head = (
         "encoder", "metric", "value", f"{100 * evaluation.level:.0f} % interval over images",
         "chance", "ceiling", "better", "unit",
@@ -159,15 +159,3 @@ def summary_html(evaluation: "Evaluation") -> str:
         + "".join(rows)
         + "</tbody></table>"
     )
-
-
-def format_ceiling(row: pd.Series) -> str:
-    """Format the ceiling of a row: a number, the bounds it is between, or nothing."""
-    if np.isnan(row.ceiling_low):
-        return _number(row.ceiling)
-    return f"{row.ceiling_low:.3g} to {row.ceiling_high:.3g}"
-
-
-def _number(value: float) -> str:
-    """Format a number for the table."""
-    return "" if np.isnan(value) else f"{value:.3g}"

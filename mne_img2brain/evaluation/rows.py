@@ -96,3 +96,21 @@ class Rows:
 def frame(rows: list[Rows]) -> pd.DataFrame:
     """Return the table of several encoders: one row per encoder and metric."""
     return pd.DataFrame([row for of_one in rows for row in of_one.rows], columns=list(COLUMNS))
+
+
+def cells(table: pd.DataFrame) -> list[tuple[str, str, str, str]]:
+    """Write value, interval, chance and ceiling of each row of a table; nothing for NaN."""
+
+    def text(value: float, end: float | None = None) -> str:
+        between = "" if end is None else f" to {end:.3g}"
+        return "" if np.isnan(value) else f"{value:.3g}{between}"
+
+    return [
+        (
+            text(row.value),
+            text(row.ci_low, row.ci_high),
+            text(row.chance),
+            text(row.ceiling_low, row.ceiling_high) or text(row.ceiling),
+        )
+        for row in table.itertuples()
+    ]

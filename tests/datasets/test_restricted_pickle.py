@@ -12,13 +12,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from mne_img2brain.datasets.restricted_pickle import (
-    RefusedError,
-    TensorInsideError,
-    read_npy,
-    read_pickle,
-    read_torch_zip,
-)
+from mne_img2brain.datasets._unpickler import RefusedError, TensorInsideError
+from mne_img2brain.datasets.restricted_pickle import read_npy, read_pickle, read_torch_zip
 
 
 def same(a, b):

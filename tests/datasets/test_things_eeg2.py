@@ -9,7 +9,7 @@ import pytest
 import things_files as made
 
 from mne_img2brain.datasets import things_eeg2
-from mne_img2brain.datasets.restricted_pickle import RefusedError
+from mne_img2brain.datasets._unpickler import RefusedError
 from mne_img2brain.datasets.streamed import StreamedEpochs
 from mne_img2brain.datasets.things_eeg2_images import content_hash
 from mne_img2brain.epochs import read_recording
