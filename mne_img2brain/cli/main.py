@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 
 
 _FLAGS = {
-    "checkpoint": "--checkpoint",
-    "allow_training_images": "--allow-training-images", "cache_dir": "--cache-dir",
-    "captions": "--captions",
-    "device": "--device", "epochs": "EPOCHS", "groups": "--groups",
-    "guidance_scale": "--guidance-scale", "image_ids": "--image-ids", "images": "IMAGES",
-    "max_iter": "--max-iter", "n_jobs": "--n-jobs", "n_draws": "--draws",
-    "overwrite": "--overwrite",
-    "picks": "--picks", "random_state": "--seed", "subject": "--subject",
-    "test_fraction": "--test-fraction", "window": "--window",
+    "epochs": "EPOCHS", "images": "IMAGES", "n_draws": "--draws", "random_state": "--seed",
+} | {
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        "allow_training_images", "cache_dir", "captions", "checkpoint", "device", "groups",
+        "guidance_scale", "image_ids", "max_iter", "n_jobs", "overwrite", "picks", "subject",
+        "test_fraction", "window",
+    )
 }  # fmt: skip
 # What wrong input raises; anything else is a fault of the library, and its traceback is wanted.
 _WRONG_INPUT = (
@@ -139,7 +138,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         raise ValueError("evaluate takes at least three names: ENCODER ... IMAGES EPOCHS.")
     out = arguments.out
     try_folder(out)
-    _refuse_existing(out / "report.html", arguments.overwrite)
+    page = out / "report.html"
+    if page.exists() and not arguments.overwrite:
+        raise FileExistsError(f"--out: {page} is there already; give another name or --overwrite.")
     images, captions = _images(arguments)
     epochs = split_subjects(read_epochs(arguments.epochs, arguments.subject_column))
     if isinstance(epochs, dict):
@@ -169,10 +170,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         evoked.comment = name
     with whole_file(out / "maps-ave.fif") as part:
         mne.write_evokeds(part, list(result.maps.values()), overwrite=True, verbose="error")
-    with whole_file(out / "report.html") as part:
+    with whole_file(page) as part:
         result.report(part, overwrite=True)
     _write_arguments(arguments, "parameters.json")
-    logger.info("The page is %s, the table %s.", out / "report.html", out / "table.csv")
+    logger.info("The page is %s, the table %s.", page, out / "table.csv")
 
 
 def _ablate(arguments: argparse.Namespace) -> None:
@@ -289,12 +290,6 @@ def _regressor(arguments: argparse.Namespace) -> "DiffusionRegressor":
         return RidgeGaussian()
     device = {} if arguments.device is None else {"device": arguments.device}
     return reference_regressor(arguments.preset, arguments.max_iter).set_params(**device)
-
-
-def _refuse_existing(path: Path, overwrite: bool) -> None:
-    """Complain before the work, not after it."""
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"--out: {path} is there already; give another name or --overwrite.")
 
 
 def _write_arguments(arguments: argparse.Namespace, name: str) -> None:

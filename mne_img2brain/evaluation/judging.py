@@ -6,7 +6,7 @@ from sklearn.base import BaseEstimator
 
 from .._log import logger, progress_bar, use_log_level, warn
 from .._parameters import Integer, check_given
-from .._types import Encoder, Regressor, Responses
+from .._types import Encoder, Regressor
 from ..epochs import read_recording, to_evoked_map
 from ..epochs.labels import check_names
 from ..epochs.maps import WITH_UNIT
@@ -174,10 +174,11 @@ def evaluate(
         check_by_subject(epochs, image_ids=image_ids, training_epochs=training_epochs)
         parts = {}
         for one, of_one in epochs.items():
+            by_subject: list = [image_ids, training_epochs]
+            ids, training = (x[one] if isinstance(x, dict) else x for x in by_subject)
             parts[one] = evaluate(
-                encoders, images, of_one,
-                image_ids=image_ids[one] if isinstance(image_ids, dict) else image_ids, subject=one,
-                training_epochs=_of_subject(training_epochs, one), **arguments,
+                encoders, images, of_one, image_ids=ids, subject=one, training_epochs=training,
+                **arguments,
             )  # fmt: skip
         return combine(parts, n_bootstrap, level, random_state)
     if isinstance(image_ids, dict):
@@ -253,11 +254,6 @@ def _known_subject(encoder: Encoder, name: str, subject: str | None) -> str | No
         which = "average subject" if len(subjects) > 1 else "only subject"
         warn(f"{name!r} does not know the subject {subject!r}: its {which} is judged.")
     return None
-
-
-def _of_subject(training_epochs: "Responses | None", subject: str) -> "Responses | None":
-    """Return the training epochs of one subject."""
-    return training_epochs[subject] if isinstance(training_epochs, dict) else training_epochs
 
 
 def _can_judge_draws(recorded: Recorded) -> bool:

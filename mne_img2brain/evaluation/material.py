@@ -212,12 +212,5 @@ def _given(recorded: Recorded, subject: str | None) -> dict:
 
 def _data(epochs: mne.BaseEpochs, recorded: Recorded) -> np.ndarray:
     """Return epochs as an array with the sensors that are judged, in their order."""
-    return epochs.get_data(picks=list(recorded.info["ch_names"]), copy=False)[
-        :, _order(epochs.ch_names, recorded.info["ch_names"])
-    ]
-
-
-def _order(there: list[str], wanted: list[str]) -> list[int]:
-    """Return where the wanted channels are after picking, which keeps the order there is."""
-    kept = [name for name in there if name in set(wanted)]
-    return [kept.index(name) for name in wanted]
+    rows = [epochs.ch_names.index(name) for name in recorded.info["ch_names"]]
+    return epochs.get_data(picks=rows, copy=False)

@@ -10,19 +10,8 @@ from ..metrics import bootstrap, interval
 from ..metrics.uncertainty import r_from_moments, r_moments
 
 COLUMNS = (
-    "encoder",
-    "metric",
-    "value",
-    "ci_low",
-    "ci_high",
-    "chance",
-    "ceiling",
-    "ceiling_low",
-    "ceiling_high",
-    "better",
-    "unit",
-    "n",
-)
+    "encoder metric value ci_low ci_high chance ceiling ceiling_low ceiling_high better unit n"
+).split()
 # 5e6 float64 are 40 MB.
 _NUMBERS_AT_ONCE = 5e6
 
@@ -95,7 +84,7 @@ class Rows:
 
 def frame(rows: list[Rows]) -> pd.DataFrame:
     """Return the table of several encoders: one row per encoder and metric."""
-    return pd.DataFrame([row for of_one in rows for row in of_one.rows], columns=list(COLUMNS))
+    return pd.DataFrame([row for of_one in rows for row in of_one.rows], columns=COLUMNS)
 
 
 def cells(table: pd.DataFrame) -> list[tuple[str, str, str, str]]:

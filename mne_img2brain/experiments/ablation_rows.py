@@ -67,7 +67,11 @@ def ablation_rows(reference: str | DiffusionRegressor = "xu2025") -> dict[str, d
     there = _parameters(regressor)
     if there["mean"] is not None:
         del rows["mean regressor: on"]
-    return {name: changes for name, changes in rows.items() if not _is_there(changes, there)}
+    return {
+        name: changes
+        for name, changes in rows.items()
+        if any(key not in there or there[key] != value for key, value in changes.items())
+    }
 
 
 _CHOICES = {
@@ -91,18 +95,10 @@ def changed(regressor: DiffusionRegressor, parameters: dict) -> DiffusionRegress
     return clone(regressor).set_params(**given)
 
 
-def _is_there(changes: dict, there: dict) -> bool:
-    """Tell whether a regressor has what a row would change."""
-    return all(name in there and there[name] == value for name, value in changes.items())
-
-
 def reference_regressor(
     reference: DiffusionRegressor | str, max_iter: int | None = None
 ) -> DiffusionRegressor:
-    """Return the regressor that rows differ from, not fitted.
-
-    reference: a preset, or a regressor, which is cloned.
-    """
+    """Return the regressor that rows differ from, not fitted: of a preset, or a clone."""
     if isinstance(reference, str) and reference in _PRESETS:
         regressor = _PRESETS[reference]()
     elif isinstance(reference, DiffusionRegressor):
@@ -165,8 +161,7 @@ def check_rows(rows: dict | list[str] | None, reference: DiffusionRegressor) -> 
 def split_changes(changes: dict) -> tuple[dict, dict, bool]:
     """Split what a row changes.
 
-    changes: what a row changes.
-    Returns parameters: parameters of the regressor and its denoiser.
+    Returns parameters: of the regressor and its denoiser.
     Returns others: ``captions``, ``sensors`` and ``sampling``, what ``sample`` is given; changed
         or not.
     Returns needs_fit: whether the fit of the reference is not the row's.

@@ -12,7 +12,6 @@ import numpy as np
 from .._files import whole_file
 from .._log import logger
 from .._types import Embedder
-from ..stimulus.cache import Cache
 from ..stimulus.tokens import load_tokens
 from .settings import write_json
 
@@ -53,12 +52,6 @@ def captions_of(captions: dict | None, images: list[str]) -> list[str] | None:
             f"{Path(missing[0]).name!r}; give one for each."
         )
     return [captions[Path(image).name] for image in images]
-
-
-def check_captions(captions: dict | None, images: dict) -> None:
-    """Complain where an image of any split has no caption, if there are any."""
-    for paths in images.values():
-        captions_of(captions, paths)
 
 
 def given_tokens(tokens: dict, n_images: dict, chosen: np.ndarray) -> dict:
@@ -103,13 +96,10 @@ def shared_tokens(
 
     Tokens are kept as they are ready, so that a killed run goes on where it was.
 
-    folder: where tokens are kept.
-    images: images of ``"train"`` and ``"test"``.
-    embedder: turns images into tokens.
     captions: by file name; for embedders that take captions.
     Returns tokens (n_images, n_tokens, n_features): memory-mapped; float16 where that loses
         nothing.
-    Returns captions: the captions, also those that the embedder wrote.
+    Returns captions: also those that the embedder wrote.
     """
     files = {split: folder / f"tokens-{split}.npy" for split in images}
     to_do = [split for split, file in files.items() if not file.is_file()]
@@ -129,24 +119,16 @@ def shared_tokens(
             write_json(written, captions)
     if captions is not None and not takes:
         logger.info("%s takes no captions; they are only scored.", type(embedder).__name__)
-    kept = Cache(folder, "parts", {})
-    keys = {}
+    parts = {}
     for split in to_do:
         texts = captions_of(captions, images[split]) if takes else None
-        keys[split] = _embed_missing(kept, split, images[split], embedder, texts)
+        parts[split] = _embed_parts(folder / "parts", split, images[split], embedder, texts)
     # captions of train and test may differ in length; models want one
-    done = Cache(folder, "parts", {})  # mapped at its full length
-    parts: dict[str, list] = {
-        split: [done.get_array(key) for key in of_split] for split, of_split in keys.items()
-    }
-    if any(part is None for of_split in parts.values() for part in of_split):
-        raise OSError(f"{folder} did not keep what was written; is the disk full?")
-    lengths = [len(part) for of_split in parts.values() for part in of_split]
-    lengths += [_map(file).shape[1] for file in files.values() if file.is_file()]
+    there = [file for file in files.values() if file.is_file()]
+    width = max(_map(file).shape[1] for file in sum(parts.values(), there))
     for split, of_split in parts.items():
-        _join(files[split], of_split, max(lengths))
-    del parts
-    shutil.rmtree(done.folder, ignore_errors=True)
+        _join(files[split], of_split, width)
+    shutil.rmtree(folder / "parts", ignore_errors=True)
     return {split: _map(file) for split, file in files.items()}, captions
 
 
@@ -161,26 +143,23 @@ def _check_there(images: list[str]) -> None:
         )
 
 
-def _embed_missing(
-    kept: Cache, split: str, images: list[str], embedder: Embedder, captions: list[str] | None
-) -> list[str]:
-    """Embed the images whose tokens are not kept yet; return the keys of all."""
-    texts = [""] * len(images) if captions is None else captions
-    keys = [json.dumps(pair) for pair in zip(images, texts, strict=True)]
-    missing = [row for row, key in enumerate(keys) if kept.get_array(key) is None]
+def _embed_parts(
+    folder: Path, split: str, images: list[str], embedder: Embedder, captions: list[str] | None
+) -> list[Path]:
+    """Embed images some at a time, as far as that was not done before; return the files."""
+    files = {start: folder / f"{split}-{start}.npy" for start in range(0, len(images), _CHUNK)}
     embedder = embedder.fit(images)
-    for start in range(0, len(missing), _CHUNK):
-        rows = missing[start : start + _CHUNK]
-        arguments = {} if captions is None else {"captions": [captions[row] for row in rows]}
-        tokens = np.asarray(embedder.transform([images[row] for row in rows], **arguments))
-        if tokens.ndim == 2:
-            tokens = tokens[:, None]
-        tokens = _halved(tokens.reshape(len(tokens), -1, tokens.shape[-1]))
-        for row, of_image in zip(rows, tokens, strict=True):
-            kept.put_array(keys[row], of_image, tokens.dtype)
-        done = len(images) - len(missing) + start + len(rows)
+    for start, file in files.items():
+        if file.is_file():
+            continue
+        some = slice(start, start + _CHUNK)
+        arguments = {} if captions is None else {"captions": captions[some]}
+        tokens = np.asarray(embedder.transform(images[some], **arguments))
+        with whole_file(file) as new:
+            np.save(new, _halved(tokens.reshape(len(tokens), -1, tokens.shape[-1])))
+        done = min(start + _CHUNK, len(images))
         logger.info("Embedded %d of %d %s images.", done, len(images), split)
-    return keys
+    return list(files.values())
 
 
 def _halved(tokens: np.ndarray) -> np.ndarray:
@@ -195,14 +174,18 @@ def _map(file: Path) -> np.ndarray:
     return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
-def _join(file: Path, parts: list[np.ndarray], width: int) -> None:
+def _join(file: Path, parts: list[Path], width: int) -> None:
     """Put tokens of images together, padded with NaN to one number of tokens."""
-    dtype = np.result_type(*{part.dtype for part in parts})
-    shape = (len(parts), width, parts[0].shape[1])
+    mapped = [_map(part) for part in parts]
+    dtype = np.result_type(*{part.dtype for part in mapped})
+    shape = (sum(map(len, mapped)), width, mapped[0].shape[2])
     with whole_file(file) as new:
         whole = np.lib.format.open_memmap(new, mode="w+", dtype=dtype, shape=shape)
-        for row, part in enumerate(parts):
-            whole[row, : len(part)] = part
-            whole[row, len(part) :] = np.nan
+        start = 0
+        for part in mapped:
+            rows = slice(start, start + len(part))
+            whole[rows, : part.shape[1]] = part
+            whole[rows, part.shape[1] :] = np.nan
+            start += len(part)
         whole.flush()
         del whole

@@ -84,20 +84,17 @@ class Recordings:
         return [images[row] for row in first]
 
     def chosen(self, n_images: int) -> np.ndarray:
-        """Choose the training images.
-
-        Returns: their positions, evenly spaced: concepts are neighbours, so that all are in.
-        """
+        """Choose training images, evenly spaced: concepts are neighbours, so that all are in."""
         wanted = min(self.scale.n_images or n_images, n_images)
         return np.unique(np.linspace(0, n_images - 1, wanted).round().astype(int))
 
-    def training(self, subject: str) -> tuple[list[str], mne.BaseEpochs]:
+    def training(self, subject: str) -> mne.BaseEpochs:
         """Read the averages that a subject's models learn from."""
         _, epochs = self._load(subject, "train", average=True)
         rows = self.chosen(len(epochs))
         return epochs if len(rows) == len(epochs) else epochs[rows]
 
-    def test(self, subject: str) -> tuple[list[str], mne.BaseEpochs]:
+    def test(self, subject: str) -> mne.BaseEpochs:
         """Read the single trials that predictions are judged by."""
         _, epochs = self._load(subject, "test", average=False)
         if self.scale.n_repetitions is not None:

@@ -17,11 +17,10 @@ from .._torch import resolve_device
 from .._types import Embedder
 from .ablation_study import count_image_tokens
 from .ablations import ablate
-from .caption_scores import score_captions
-from .embedding import check_captions, given_tokens, read_captions, shared_tokens
+from .embedding import captions_of, given_tokens, read_captions, shared_tokens
 from .recordings import Recordings
 from .settings import SCALES, Scale, check_parameters, fingerprint, new_regressors, write_json
-from .tables import accuracy_table, draws_table, long_table
+from .tables import accuracy_table, draws_table, long_table, score_captions
 from .units import plan_units, read_unit, run_unit
 
 
@@ -151,7 +150,9 @@ def reproduce(
         units = plan_units(subjects, within, cross)
         captions = read_captions(captions)
         if embedder is None and tokens is None:
-            embedder = _default_embedder(scale, device)
+            from ..stimulus import ClipEmbedder, GaborEmbedder
+
+            embedder = ClipEmbedder(device=device) if scale == "paper" else GaborEmbedder()
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(out / ".lock"):
@@ -168,7 +169,8 @@ def reproduce(
                 counts = {split: len(paths) for split, paths in images.items()}
                 tokens = given_tokens(tokens, counts, chosen)
             images["train"] = [images["train"][row] for row in chosen]
-            check_captions(captions, images)
+            for paths in images.values():
+                captions_of(captions, paths)  # raises where one is missing
             check_parameters(out, parameters)
             if tokens is None:
                 tokens, captions = shared_tokens(out / "tokens", images, embedder, captions)
@@ -181,13 +183,6 @@ def reproduce(
             )
         with filelock.FileLock(out / ".lock"):
             return _present(out, tables, images, captions, embedder)
-
-
-def _default_embedder(scale: str, device: str) -> Embedder:
-    """Return the embedder of a scale."""
-    from ..stimulus import ClipEmbedder, GaborEmbedder
-
-    return ClipEmbedder(device=device) if scale == "paper" else GaborEmbedder()
 
 
 def _run(
@@ -257,7 +252,11 @@ def _present(
             tables[protocol] = accuracy_table(long, protocol)
             draw_accuracy(tables[protocol], protocol, figures / f"accuracy-{protocol}.png")
         tables["draws"] = draws_table(long)
-        tables["units"] = _costs(results)
+        costs = []
+        for name, (about, _, _) in results.items():
+            seconds = {f"{what} (s)": value for what, value in about["seconds"].items()}
+            costs.append({"unit": name, **seconds, "peak memory (GiB)": about["peak_memory_gib"]})
+        tables["units"] = pd.DataFrame(costs)
         draw_units(results, figures)
         if len({about["subject"] for about, _, _ in results.values()}) < 2:
             skipped["topographies"] = "there is one subject only, and none to compare it with"
@@ -274,12 +273,3 @@ def _present(
     for name, table in tables.items():
         write_text(out / "tables" / f"{name}.csv", table.to_csv(index=False))
     return tables
-
-
-def _costs(results: dict) -> pd.DataFrame:
-    """Return what each unit cost."""
-    rows = []
-    for name, (about, _, _) in results.items():
-        seconds = {f"{what} (s)": value for what, value in about["seconds"].items()}
-        rows.append({"unit": name, **seconds, "peak memory (GiB)": about["peak_memory_gib"]})
-    return pd.DataFrame(rows)

@@ -47,11 +47,7 @@ SCALES = {
 
 
 def new_regressors(scale: Scale, random_state: int) -> dict:
-    """Return the models that are compared, not fitted.
-
-    Returns: ``"mean response"``, ``"ridge + Gaussian"``, ``"default"`` (this library's default)
-        and ``"xu2025"`` (the paper's model, as far as the paper tells it).
-    """
+    """Return the models that are compared, not fitted."""
     from ..diffusion import Denoiser
     from ..regressor import DiffusionRegressor
 
@@ -76,10 +72,7 @@ def versions() -> dict:
 
 
 def fingerprint(value: Any) -> Any:
-    """Describe a parameter so that it can be compared with that of another run.
-
-    Returns: JSON-able. Of arrays the shape and a hash of sixteen rows.
-    """
+    """Describe a parameter in JSON; of arrays the shape and a hash of sixteen rows."""
     if isinstance(value, np.ndarray):
         rows = np.unique(np.linspace(0, len(value) - 1, 16).astype(int))
         digest = hashlib.sha256(np.ascontiguousarray(value[rows]).tobytes()).hexdigest()

@@ -126,7 +126,9 @@ def _fit(
     for subject in unit.trained_on:
         epochs[subject] = recordings.training(subject)
         if len(epochs) == 1:
-            size = len(unit.trained_on) * _gib(epochs[subject])
+            first = epochs[subject]
+            n_values = len(first) * len(first.ch_names) * len(first.times)
+            size = len(unit.trained_on) * n_values * 8 / 2**30
             need = _ALWAYS + _EACH_PICTURE * len(tokens) + _SIZES * size
             logger.info(
                 "%s: averages of %d subject%s are %.2f GiB; fitting will need about %.1f GiB.",
@@ -144,11 +146,6 @@ def _fit(
         encoders[name] = encoder.fit(tokens, epochs, image_ids=image_ids)
         seconds[f"fit {name}"] = time.perf_counter() - began
     return encoders, seconds, n_averages
-
-
-def _gib(epochs: mne.BaseEpochs) -> float:
-    """Return the size of epochs."""
-    return len(epochs) * len(epochs.ch_names) * len(epochs.times) * 8 / 2**30
 
 
 def peak_memory() -> float | None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from ._open_clip import ClipModel
 from .images import image_list
+from .tokens import check_captions
 
 
 def clip_score(
@@ -65,11 +66,7 @@ def clip_score(
     (2,)
     """
     images = image_list(images)
-    captions = [captions] if isinstance(captions, str) else list(captions)
-    if len(captions) != len(images):
-        raise ValueError(
-            f"There are {len(captions)} captions for {len(images)} images; give one per image."
-        )
+    captions = check_captions([captions] if isinstance(captions, str) else captions, len(images))
     clip = ClipModel(model, pretrained, device)
     scores = []
     for start in range(0, len(images), batch_size):

@@ -5,7 +5,7 @@ from typing import Any
 from PIL import Image
 
 from .._parameters import Integer, check_parameters
-from .weights import announce
+from .weights import announce, first_line
 
 MAX_SIDE = 448  # pixels: what a caption needs, at a fraction of the cost of a photograph's all
 _WITHOUT = (
@@ -82,7 +82,7 @@ class Captioner:
                 model: Any = AutoModelForImageTextToText.from_pretrained(self.model, dtype=dtype)
             except (OSError, ValueError) as error:
                 raise OSError(
-                    f"The captioner {self.model!r} could not be loaded ({_first_line(error)}). "
+                    f"The captioner {self.model!r} could not be loaded ({first_line(error)}). "
                     f"{_WITHOUT}"
                 ) from error
             if getattr(processor, "tokenizer", None) is not None:
@@ -125,7 +125,3 @@ def _shrink(image: Image.Image) -> Image.Image:
         return image
     size = [max(28, round(side * scale)) for side in image.size]
     return image.resize(size, Image.Resampling.BICUBIC)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

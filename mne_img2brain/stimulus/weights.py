@@ -24,11 +24,10 @@ def missing_bytes(repo: str, names: str = "*") -> int:
         files = HfApi().model_info(repo, files_metadata=True, timeout=_TIMEOUT).siblings or []
     except Exception as error:
         # whatever a network can do: no name, no route, a proxy's page, a gate
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise OSError(
             f"The weights of {repo!r} are not in the Hugging Face cache and cannot be downloaded "
-            f"({reason}). Where there is a network: hf download {repo}; then copy the cache "
-            "(HF_HOME) here."
+            f"({first_line(error)}). Where there is a network: hf download {repo}; then copy the "
+            "cache (HF_HOME) here."
         ) from error
     sizes = {file.rfilename: file.size or 0 for file in files}
     for suffix in (".safetensors", ".bin"):
@@ -36,6 +35,11 @@ def missing_bytes(repo: str, names: str = "*") -> int:
         if chosen:
             return sum(chosen)
     return 0
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def announce(repo: str, names: str = "*", *, without: str) -> None:
