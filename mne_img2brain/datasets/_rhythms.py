@@ -29,11 +29,9 @@ RHYTHMS = {
 def power_changes(
     rhythms: dict[str, float], features: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Draw what images do to the power of each rhythm.
+    """Draw what images do to the power of each rhythm: change in dB at its largest, (n_images,).
 
     rhythms: SD over images in dB.
-    features (n_images, ...): of the images.
-    Returns (n_images,): change from before onset in dB, at its largest.
     """
     pooled = features.mean(axis=(1, 2))
     changes = {}
@@ -59,13 +57,10 @@ def sources_of(name: str, positions: np.ndarray) -> np.ndarray:
 
 
 def noise_spectrum(spectrum: str, frequency: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the spectrum of noise that follows no image.
+    """Return the spectrum of noise that follows no image, by frequency in Hz.
 
-    spectrum: as in :func:`simulate_epochs`.
-    frequency (n_frequencies,): in Hz.
-    Returns falling (n_frequencies,): amplitude of all sources.
-    Returns alpha (n_frequencies,): amplitude that posterior sources have beside it.
-    Returns sensor_noise: white noise of the sensors, relative to the SD of the sources there.
+    Returns falling: amplitude of all sources; alpha: what posterior sources have beside it; and
+    the white noise of sensors, relative to the SD of the sources there.
     """
     if spectrum == "broad":
         # knee at 1 Hz: power falls as 1/f above it

@@ -104,7 +104,8 @@ class Unpickler(_Base):
         if self._left < 0:
             raise ValueError("it takes far more memory than it is long")
 
-    # what is done with them: of each opcode the method of its name --------------------------------
+    # what is done with them: of each opcode the method of its name ------------------------------
+    # (pop_mark also sets what append appends to)
     def _reduce(self) -> None:
         args, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, _Call) or function.call is None or not isinstance(args, tuple):
@@ -146,10 +147,12 @@ class Unpickler(_Base):
         self.target(set).update(self.members(items))
 
     def _dict(self) -> None:
-        self.append(dict(self.entries(self.pop_mark())))
+        items = self.pop_mark()
+        self.append(dict(self.entries(items)))
 
     def _frozenset(self) -> None:
-        self.append(frozenset(self.members(self.pop_mark())))
+        items = self.pop_mark()
+        self.append(frozenset(self.members(items)))
 
     def _bytearray8(self) -> None:
         # bytes that may be changed are taken as bytes that may not

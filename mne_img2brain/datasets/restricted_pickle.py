@@ -45,10 +45,7 @@ class MappedFile:
 
 
 def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[Any, MappedFile]:
-    """Read a pickle of arrays and builtin containers.
-
-    Returns value: what was pickled. Arrays are read-only views of the file.
-    """
+    """Read a pickle of builtin containers and arrays, which are read-only views of the file."""
     mapped = path if isinstance(path, MappedFile) else MappedFile(path)
     try:
         value = Unpickler(mapped.buffer, offset).load()

@@ -136,11 +136,9 @@ class Stream:
 class StreamedEpochs(mne.BaseEpochs):
     """Epochs that read a trial from disk when it is asked for.
 
-    They are indexed like any epochs (``epochs[:100]``, ``epochs["aardvark"]``,
-    ``epochs["session == 1"]``) without reading anything; ``get_data`` and ``load_data`` read what
-    is left. MNE can pick channels or crop once they are loaded.
+    They are indexed like any epochs without reading anything; ``get_data`` and ``load_data`` read
+    what is left. MNE can pick channels or crop once they are loaded.
 
-    events (n_epochs, 3): one event per epoch.
     baseline: the baseline that the trials have; recorded, not subtracted again.
     """
 

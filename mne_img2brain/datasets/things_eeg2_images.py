@@ -141,10 +141,7 @@ def find_image_metadata(path: Path, images_dir: str | os.PathLike | None) -> Pat
 def image_table(
     metadata: dict[str, list[str]], split: str, n_conditions: int, label: str
 ) -> pd.DataFrame:
-    """List the image of every condition, in the order of conditions.
-
-    Returns (n_conditions, 2): ``concept``, and ``image``: the path below the folder of the images.
-    """
+    """List concept and image of every condition; paths are below the folder of the images."""
     folders, files = metadata[f"{split}_img_concepts"], metadata[f"{split}_img_files"]
     if len(files) != n_conditions:
         other = "test" if split == "train" else "train"
@@ -163,11 +160,7 @@ def image_table(
 
 
 def ubp_table(images: np.ndarray, split: str, n_conditions: int, label: str) -> pd.DataFrame:
-    """List the images that a UBP file names itself.
-
-    images (n_conditions, n_repetitions): paths.
-    Returns (n_conditions, 2): as :func:`image_table`.
-    """
+    """List the images that a UBP file names itself, as :func:`image_table`."""
     images = np.asarray(images)
     images = images.reshape(len(images), -1)
     if len(images) != n_conditions or not (images == images[:, :1]).all():
@@ -187,11 +180,7 @@ def ubp_table(images: np.ndarray, split: str, n_conditions: int, label: str) -> 
 def locate_images(
     table: pd.DataFrame, split: str, path: Path, images_dir: str | os.PathLike | None
 ) -> pd.DataFrame:
-    """Replace the paths of images by where they are on this machine.
-
-    images_dir: the folder that holds ``training_images`` and ``test_images``; None looks beside
-        the data and leaves the paths relative where there is none.
-    """
+    """Replace the paths of images by where they are on this machine; relative where unknown."""
     names = _FOLDERS[split]
     given = None if images_dir is None else Path(images_dir).expanduser()
     places = [given] if given else [path, *list(path.resolve().parents)[:3]]

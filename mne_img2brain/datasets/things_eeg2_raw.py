@@ -93,10 +93,7 @@ def load_raw(
     baseline: Literal["auto"] | tuple | None, mvnn: bool, channels: list[str] | None,
     tmin: float | None, tmax: float | None, resample: float | None,
 ) -> tuple[list, Any]:  # fmt: skip
-    """Cut raw recordings into epochs.
-
-    tmin, tmax: first and last time in seconds; None is -0.2 and 1 s.
-    """
+    """Cut raw recordings into epochs, from -0.2 to 1 s unless another window is given."""
     tmin, tmax = (_WINDOW[0] if tmin is None else tmin), (_WINDOW[1] if tmax is None else tmax)
     baseline = (None, 0.0) if isinstance(baseline, str) and baseline == "auto" else baseline
     sessions = [_Session(file, len(images)) for file in files]
@@ -211,11 +208,7 @@ def shrunk_covariance(trial: np.ndarray) -> np.ndarray:
 
 
 def inverse_root(covariance: np.ndarray) -> np.ndarray:
-    """Return the symmetric matrix W with W C W = 1.
-
-    covariance (n_channels, n_channels): positive definite.
-    Returns (n_channels, n_channels): ``C ** -0.5``.
-    """
+    """Return the symmetric matrix W with W C W = 1, for C positive definite."""
     values, vectors = np.linalg.eigh(covariance)
     if values[0] <= 1e-12 * values[-1]:
         raise ValueError(

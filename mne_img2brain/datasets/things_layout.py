@@ -96,11 +96,9 @@ def check_plain(names: Sequence[str], label: str) -> None:
 
 
 def align_times(times: Sequence | np.ndarray, n_times: int, label: str) -> np.ndarray:
-    """Return the times of the samples there are.
+    """Return the times of the samples there are, the last ``n_times`` of the list.
 
     Files of the 250 Hz variants list the 300 times of an epoch whose baseline was cut off.
-
-    Returns (n_times,): the last ``n_times`` of the list.
     """
     try:
         times = np.array(times, dtype=float).ravel()
@@ -123,10 +121,7 @@ def align_times(times: Sequence | np.ndarray, n_times: int, label: str) -> np.nd
 
 
 def channel_rows(ch_names: Sequence[str], channels: list[str] | None, label: str) -> np.ndarray:
-    """Find the rows of the channels asked for.
-
-    channels: Names, in the order wanted; None is all, in the order of the file.
-    """
+    """Find the rows of the channels asked for, in that order; None is all."""
     ch_names = [str(name) for name in ch_names]
     if channels is None:
         return np.arange(len(ch_names))
@@ -175,11 +170,7 @@ def check_names(names: Sequence, label: str) -> list[str]:
 
 
 def unit_by_scale(array: np.ndarray, label: str) -> str:
-    """Tell volts from data without unit by their size.
-
-    array (..., n_channels, n_times): The data; a few trials are looked at.
-    Returns: ``"V"``, or ``""`` for data that were whitened or z-scored.
-    """
+    """Tell volts, "V", from whitened or z-scored data, "", by the size of a few trials."""
     flat = np.unique(np.linspace(0, len(array) - 1, 8).round().astype(int))
     looked_at = [np.asarray(array[i], dtype=float) for i in flat]
     finite = all(np.isfinite(trials).all() for trials in looked_at)
@@ -203,10 +194,7 @@ def eeg_info(ch_names: list[str], sfreq: float) -> mne.Info:
 
 
 def ctf_info(ch_names: list[str], sfreq: float) -> mne.Info:
-    """Make the Info of CTF sensors from the helmet that MNE knows, picked by name.
-
-    ch_names: Names such as ``"MLC11"`` or ``"MLC11-1609"``: what follows the dash is the system's.
-    """
+    """Make the Info of CTF sensors, MLC11 or MLC11-1609, from the helmet that MNE knows."""
     helmet = mne.channels.read_meg_canonical_info("ctf275")
     row = {name.split("-")[0]: i for i, name in enumerate(helmet["ch_names"])}
     unknown = [name for name in ch_names if name.split("-")[0] not in row]
@@ -223,11 +211,7 @@ def ctf_info(ch_names: list[str], sfreq: float) -> mne.Info:
 
 
 def mark_unit(info: mne.Info, description: str, unit: str) -> None:
-    """Write into an Info where data come from and whether they have a unit; saved files keep it.
-
-    info: Changed in place.
-    unit: ``""`` is none; anything else leaves the units of the channel types.
-    """
+    """Write into an Info where data come from and what their unit is; saved files keep it."""
     if unit == "":
         for channel in info["chs"]:
             # MNE tells magnetometers from gradiometers by their unit: theirs has to stay
@@ -242,8 +226,7 @@ def build_epochs(
 ) -> tuple[list[str], StreamedEpochs]:  # fmt: skip
     """Make the epochs of a reader: averages in memory, single trials on disk.
 
-    metadata: one row per trial, with ``concept``, ``image``, ``image_id``, ``subject``, ``unit``
-        and ``address``, where the trial is.
+    metadata: one row per trial; its ``address`` says where the trial is.
     """
     addresses = metadata.pop("address").tolist()
     unit = metadata["unit"].iloc[0]
@@ -282,10 +265,7 @@ def build_epochs(
 
 
 def trial_metadata(images: pd.DataFrame, subject: str, unit: str, counts: int) -> pd.DataFrame:
-    """Make the metadata of trials that a file stores by image and repetition.
-
-    Returns: one row per trial, with ``image_id``, ``repetition`` and ``address``.
-    """
+    """Make one row per trial of what a file stores by image and repetition."""
     image_id = np.repeat(np.arange(len(images)), counts)
     repetition = np.tile(np.arange(counts), len(images))
     frame = images.iloc[image_id].reset_index(drop=True)

@@ -38,12 +38,7 @@ def check_columns(metadata: pd.DataFrame, label: str) -> None:
 def choose_trials(
     metadata: pd.DataFrame, codes: np.ndarray | None, split: str, protocol: str
 ) -> pd.DataFrame:
-    """Choose the trials of a split.
-
-    codes (n_trials,) | None: event codes; 999999 are catch trials.
-    Returns: one row per trial chosen, in the order of the file: ``concept``, ``image``,
-        ``image_id``, ``session``, ``run``, ``trial``, ``repetition``, ``address``.
-    """
+    """Choose the trials of a split, in the order of the file; 999999 codes catch trials."""
     kind = metadata["trial_type"].astype(str).str.strip()
     catch = kind.eq("catch").to_numpy()
     if codes is not None:
@@ -89,11 +84,7 @@ def image_lists(
     metadata: str | os.PathLike | None,
     images_dir: str | os.PathLike | None,
 ) -> dict[str, pd.DataFrame]:
-    """List the images of the zero-shot split in the order of ATM's pickles.
-
-    Returns: ``concept`` and ``image`` of the training and of the test images, ordered by concept
-        and file, which is the order of the THINGS numbers.
-    """
+    """List the images of the zero-shot split in the order of ATM's pickles: by concept and file."""
     table = _attributes(path, number, metadata)
     if table is not None:
         found = {split: choose_trials(table, None, split, "zero-shot") for split in _SPLITS}
@@ -120,11 +111,7 @@ def image_lists(
 
 
 def locate_images(images: pd.Series, path: Path, images_dir: str | os.PathLike | None) -> list[str]:
-    """Replace the paths of images by where they are on this machine.
-
-    images: paths ``images_meg/<concept>/<file>`` or ``images_test_meg/<file>``.
-    images_dir: where the images are; None looks beside and above the data.
-    """
+    """Replace the paths of images by where they are on this machine; relative where unknown."""
     given = None if images_dir is None else Path(images_dir).expanduser()
     if given is not None and not given.is_dir():
         raise FileNotFoundError(f"images_dir={str(given)!r} is not there.")

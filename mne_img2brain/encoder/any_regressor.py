@@ -24,10 +24,8 @@ from ..trials.splits import merge_groups
 class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
     """A regressor of ours inside scikit-learn's meta-estimators, which know tables only.
 
-    Responses come flattened and are brought to (n_channels, n_times) again, so that the regressor
-    is told sensors from times. Parameters of the regressor are reached as if it stood here itself.
-
-    regions (n_channels,): the brain region of each sensor.
+    Responses come flattened and are brought to (n_channels, n_times) again. Parameters of the
+    regressor are reached as if it stood here itself.
     """
 
     def __init__(self, regressor: Regressor, shape: tuple[int, int], regions: np.ndarray) -> None:
@@ -54,14 +52,7 @@ class SensorsAndTimes(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         trial_weight: np.ndarray | None = None,
         trial_groups: np.ndarray | None = None,
     ) -> Self:
-        """Fit the regressor.
-
-        X (n_trials, n_features) | (n_trials, n_tokens, n_features): tokens.
-        y (n_trials, n_channels * n_times): responses; where a transformer has changed their
-            number, sensors and times are lost.
-        trial_weight (n_trials,) | None: of how many trials each row is the average.
-        trial_groups (n_trials,) | None: what splits keep together.
-        """
+        """Fit the regressor; sensors and times are lost where a transformer has changed y."""
         whole = y.shape[1:] == (np.prod(self.shape),)
         self.regressor_ = _fit_shaped(
             clone(self.regressor), X, y.reshape(-1, *self.shape) if whole else y,
@@ -264,11 +255,7 @@ def sample_regressor(
     regressor: Any, tokens: np.ndarray, shape: tuple[int, int], *, n_draws: int,
     subjects: np.ndarray | None = None, **parameters: Any,
 ) -> np.ndarray:  # fmt: skip
-    """Draw single trials.
-
-    **parameters: passed on where the regressor knows them.
-    Returns (n_images, n_draws, n_channels, n_times).
-    """
+    """Draw trials, (n_images, n_draws, n_channels, n_times), with parameters that it knows."""
     while not hasattr(regressor, "sample"):
         if isinstance(regressor, Pipeline):
             *before, (_, last) = regressor.steps

@@ -48,10 +48,7 @@ def write_folder(
     info: mne.Info,
     overwrite: bool = False,
 ) -> None:
-    """Write the files of an encoder: all of them, or none.
-
-    overwrite: whether the files of an encoder that is there are replaced. All others stay.
-    """
+    """Write the files of an encoder, all or none; others in the folder stay."""
     from mne.io import write_info
 
     folder = check_destination(fname, overwrite)
@@ -84,13 +81,9 @@ def _checksum(structure: dict) -> str:
 
 
 def read_folder(fname: str | os.PathLike, check: Callable) -> tuple[dict, dict, bytes]:
-    """Read what :func:`write_folder` wrote, and check it.
+    """Read what :func:`write_folder` wrote; ``check`` raises ValueError of what is not to be read.
 
-    Of a folder that is written to at the same time, what was there before is read, or what is
-    there afterwards.
-
-    check: is given the encoder's part of the JSON, and raises ValueError if that is not to be
-        read.
+    Of a folder that is written to at the same time, what was there before or is there afterwards.
     """
     fname = as_path(fname)
     for _ in range(1000):

@@ -22,7 +22,6 @@ def pair_trials(
 ) -> tuple[list | np.ndarray, np.ndarray, list | None]:
     """Find the image of every trial, and leave out images without one.
 
-    image_ids (n_trials,): as in :func:`mne_img2brain.epochs.align`.
     Returns row (n_trials,): which of them each trial answers to.
     """
     images = indexable(named_images(recording, images, image_ids))
@@ -36,11 +35,7 @@ def pair_trials(
 
 
 def number_subjects(subject: np.ndarray) -> tuple[list, np.ndarray | None]:
-    """Give every subject a number.
-
-    subject (n_trials,): the subject of each trial, or None.
-    Returns codes (n_trials,) | None: the number of each trial's; ``None`` for a single subject.
-    """
+    """Give every subject a number; codes are None where there is one subject."""
     if all(name is None for name in subject):
         return [], None
     names, codes = np.unique(subject.astype(str), return_inverse=True)
@@ -92,12 +87,8 @@ def user_ids(
 ) -> tuple[dict, str | None]:
     """Remember what the user calls images, for the metadata of what is generated.
 
-    image_ids (n_trials,): as given; ``None`` takes the metadata column ``image_id`` where it names
-        images one by one.
-    row (n_trials,): which of them each trial answers to.
-    Returns ids: the user's id of each content.
-    Returns form: where ids are the images' paths, file names or file names without extension:
-        ``"path"``, ``"name"`` or ``"stem"``.
+    Without ``image_ids`` the metadata column ``image_id``, where it names images one by one.
+    Returns form: whether ids are images' paths, file names or these without extension.
     """
     asked = image_ids is not None
     if not asked:

@@ -16,11 +16,7 @@ from .generating import in_units
 def draw_alike(
     encoder: Encoder, stimuli: Stimuli, codes: np.ndarray | None, n_draws: int
 ) -> Iterator[np.ndarray]:
-    """Draw trials image by image, all from the same noise.
-
-    codes (n_images,) | None: the subject of each.
-    Yields (n_draws, n_channels, n_times): in the unit of the training data.
-    """
+    """Draw trials image by image, (n_draws, n_channels, n_times), all from the same noise."""
     for row in stimuli.index:
         drawn = sample_regressor(
             encoder.regressor_, stimuli.tokens[[row]], encoder._shape, n_draws=n_draws,
@@ -33,13 +29,7 @@ def expected_power(
     expected: mne.EpochsArray, draws: Iterator[np.ndarray], freqs: np.ndarray | None = None,
     n_cycles: float | np.ndarray | None = None, *, decim: int = 1, total: bool = False,
 ) -> mne.time_frequency.EpochsTFRArray:  # fmt: skip
-    """Average the Morlet power of draws, image by image.
-
-    draws (n_draws, n_channels, n_times): of each image, in the same unit.
-    freqs (n_freqs,) | None: frequencies in Hz.
-    n_cycles (n_freqs,) | None: cycles of the wavelets.
-    total: whether the power of the expected response is added to that of what varies around it.
-    """
+    """Average the Morlet power of draws, image by image; a total has that of the mean too."""
     check_given(decim=(decim, Integer(1)))
     n_channels, n_times = len(expected.ch_names), len(expected.times)
     freqs, n_cycles = choose_wavelets(freqs, n_cycles, expected.info, n_times)

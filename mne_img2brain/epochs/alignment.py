@@ -13,18 +13,14 @@ from .recording import Recording
 def align(
     images: Sequence | np.ndarray, recording: Recording, image_ids: ImageIds = None
 ) -> np.ndarray:
-    """Find the image of every trial.
+    """Return the position in ``images`` of every trial's image.
 
-    Without ``image_ids``, images and trials are matched by order: one image per trial, or,
-    where there are as many images as events including the dropped ones
-    (``len(epochs.drop_log)``), one image per event. Anything else is an error: nothing is
-    guessed.
+    Without ``image_ids``, images and trials are matched by order: one image per trial, or one per
+    event, dropped ones included. Anything else is an error: nothing is guessed.
 
-    image_ids (n_trials,): the image of each trial: positions in ``images`` counted from 0, or,
-        where ``images`` are paths, paths, file names or file names without extension. Paths of
-        another folder or machine match by their base name where that is unique. One per event,
-        dropped ones included, will do too. A str names a metadata column with such values.
-    Returns (n_trials,): the position in ``images`` of each trial's image.
+    image_ids: of trials or of events: positions counted from 0, or paths, file names or these
+        without extension; or the metadata column that holds them. Paths of another folder or
+        machine match by their base name where that is unique.
     """
     n_images, n_trials, n_events = len(images), recording.n_trials, recording.n_events
     if image_ids is None:
@@ -57,22 +53,15 @@ def align(
 
 
 def ids_of_trials(recording: Recording, image_ids: ImageIds) -> np.ndarray:
-    """Return what the user calls the image of every trial.
-
-    image_ids (n_trials,): as in :func:`align`.
-    Returns (n_trials,): the ids as they were given.
-    """
+    """Return what the user calls the image of every trial, as it was given."""
     return _of_trials(_all_ids(recording, image_ids)[1], recording)
 
 
 def check_distinct_trials(
     recording: Recording, row: np.ndarray, contents: Callable[[], Sequence]
 ) -> None:
-    """Raise where trials of different images are equal to the last bit.
+    """Raise where trials of different images are equal to the last bit, which noise never is.
 
-    Noise never repeats: one of them is a copy, and its image is wrong.
-
-    row (n_trials,): the position of each trial's image.
     contents: returns what the image at each position shows; asked only where there are copies.
     """
     data = recording.data.reshape(recording.n_trials, -1)
@@ -145,8 +134,7 @@ def metadata_column(recording: Recording, column: str) -> np.ndarray:
 def named_images(recording: Recording, images: Images, image_ids: ImageIds) -> Images:
     """Return images as given, or read from the metadata column that they name.
 
-    images: images or tokens; a str that is neither a ``.npy`` file nor a folder names a column.
-        Where a column has the name of a folder it is the column, unless ``image_ids`` are given.
+    Where a column has the name of a folder it is the column, unless ``image_ids`` are given.
     """
     if not isinstance(images, str) or images.endswith(".npy"):
         return images

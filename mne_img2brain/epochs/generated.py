@@ -15,14 +15,10 @@ def make_epochs(
     metadata: pd.DataFrame | None = None, event_codes: np.ndarray | None = None,
     event_id: dict[str, int] | None = None,
 ) -> mne.EpochsArray:  # fmt: skip
-    """Make epochs of an array, leaving the array, the projectors and the baseline as they are.
+    """Make epochs of an array in SI units.
 
     ``mne.EpochsArray`` would apply projectors that are not active and subtract the baseline, in
-    place. Here ``baseline`` is recorded, as that of the training data, and not subtracted again;
-    projectors keep their state.
-
-    data (n_epochs, n_channels, n_times): in SI units.
-    event_codes (n_epochs,) | None: the event code of each epoch; None is 1 for all.
+    place. Here projectors keep their state, and ``baseline`` is that of the training data.
     """
     data = np.array(data, dtype=np.float64)
     codes = np.ones(len(data), int) if event_codes is None else np.asarray(event_codes, dtype=int)
@@ -49,13 +45,8 @@ def generated_metadata(
 ) -> pd.DataFrame:  # fmt: skip
     """Make the metadata of generated epochs: one row per image, or per image and draw.
 
-    image_ids (n_images,) | None: what the user calls each image; ``None`` counts from 0.
-    n_draws: of each image; None makes one row per image: the expected response.
     metadata: the user's own columns, one row per image. They replace columns of the same name, but
         for ``draw`` and ``n_averaged``.
-    Returns (n_images * n_draws, n_columns): columns ``image_id``, ``image``, ``caption``,
-        ``subject``, ``draw`` (NaN where there is none), ``n_averaged`` where it is not 1, and the
-        user's own. The draws of one image are neighbours.
     """
     frame = pd.DataFrame({"image_id": np.arange(n_images) if image_ids is None else image_ids})
     columns = {"image": names, "caption": captions, "subject": [subject] * n_images}
@@ -90,16 +81,13 @@ def events_for(
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Choose the event code of every image, so that ``generated["face"]`` selects its epochs.
 
-    Codes that the user does not choose are those of the training epochs where they have a condition
-    of that name, and else do not clash with theirs: :func:`mne.concatenate_epochs` joins both.
+    Codes that the user does not choose are those of the training epochs, ``known``, where they have
+    that condition, and else do not clash with theirs: :func:`mne.concatenate_epochs` joins both.
 
-    event_id: how images are grouped into conditions. None: all are ``"generated"``; list: the
-        condition of each image; str: the metadata column that holds them; dict: names and codes of
-        conditions, which are in the one metadata column whose values are all among the names (or
-        all among the codes); a dict of one name is the condition of all images where no column
-        mentions it.
-    known: names and codes of the training epochs.
-    Returns codes (n_images,): the event code of each image; and the name of each code.
+    event_id: None: all are ``"generated"``; list: the condition of each image; str: the metadata
+        column that holds them; dict: names and codes of conditions, which are in the one column
+        whose values are all among the names, or all among the codes; one name that no column
+        mentions is the condition of all images.
     """
     if metadata is not None:
         metadata = _checked_metadata(metadata, n_images)

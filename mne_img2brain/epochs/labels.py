@@ -34,11 +34,9 @@ def trials_averaged(evoked: mne.Evoked, label: str) -> float:
 
 
 def averaged_column(column: pd.Series, label: str) -> np.ndarray:
-    """Check the metadata column that says of how many trials a row is the average.
+    """Return of how many trials each row is the average; what is missing is 1.
 
-    What is missing is 1: concatenation with recordings without that column makes it so.
-
-    Returns (n_trials,): the counts.
+    Concatenation with recordings without that column leaves it empty.
     """
     counts = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan, copy=True)
     missing = column.isna().to_numpy()
@@ -81,10 +79,7 @@ def check_names(epochs: dict) -> None:
 
 
 def check_subjects(subject: np.ndarray) -> None:
-    """Raise where only some trials have the name of a subject.
-
-    subject (n_trials,): the subject of each trial, or None.
-    """
+    """Raise where only some trials have the name of a subject."""
     missing = np.flatnonzero([name is None for name in subject])
     if 0 < len(missing) < len(subject):
         raise ValueError(

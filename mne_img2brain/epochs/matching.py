@@ -31,11 +31,7 @@ def take_channels(recording: Recording, ch_names: list[str]) -> np.ndarray:
 
 
 def check_times(recording: Recording, times: np.ndarray, sfreq: float) -> None:
-    """Raise where a recording has other times than the training data.
-
-    times (n_times,): the times of the training data in seconds; half a sample of difference is
-        allowed.
-    """
+    """Raise where a recording has other times than the training data, by half a sample."""
     if not np.isclose(recording.sfreq, sfreq, rtol=1e-6):
         raise ValueError(
             f"epochs has a sampling rate of {recording.sfreq:g} Hz, but the encoder was fitted at "

@@ -24,22 +24,19 @@ _MANY = 20_000
 
 @dataclass(frozen=True)
 class Preparation:
-    """What was done to data.
+    """What was done to data."""
 
-    name: what messages call them.
-    times (n_times,): seconds from image onset.
-    data (n_trials, n_channels, n_times) | None: the trials, in SI units.
-    directions (n_channels, n_directions) | None: of a fit, the space that its data were in.
-    fitted_scales: of a fit, the SD of each channel type over time, in SI units.
-    """
-
-    name: str
+    name: str  # what messages call them
     info: mne.Info
     baseline: tuple | None
-    times: np.ndarray
-    data: np.ndarray | None
-    directions: np.ndarray | None = None
-    fitted_scales: dict | None = None
+    times: np.ndarray  # seconds from image onset
+    data: np.ndarray | None  # (n_trials, n_channels, n_times) in SI units; None of a fit
+    directions: np.ndarray | None = (
+        None  # (n_channels, n_directions): the space of a fit
+    )
+    fitted_scales: dict | None = (
+        None  # of a fit, the SD of each channel type over time
+    )
 
     @cached_property
     def ch_types(self) -> dict:
@@ -63,10 +60,7 @@ class Preparation:
         return sizes(self.data, np.array(list(self.ch_types.values())))
 
     def size_of(self, names: list, vectors: np.ndarray) -> float:
-        """Return how much of the data is along some directions in sensor space.
-
-        vectors (n_directions, n_channels): the directions.
-        """
+        """Return how much of the data is along directions, (n_directions, n_channels)."""
         place = {name: i for i, name in enumerate(self.info["ch_names"])}
         if self.space is None or any(name not in place for name in names):
             return np.nan
@@ -95,11 +89,7 @@ def preparation(recording: "Recording", name: str) -> Preparation:
 
 
 def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:
-    """Return the SD over time of every channel type, offsets of trials left out.
-
-    data (n_trials, n_channels, n_times): trials.
-    ch_types (n_channels,): the type of each channel.
-    """
+    """Return the SD over time of every channel type, offsets of trials left out."""
     data = data[:: max(1, data.size // 10**7)]
     # of one time point, over trials
     variance = data.var(axis=2) if data.shape[2] > 1 else data.var(axis=0).T
@@ -113,11 +103,7 @@ def sizes(data: np.ndarray, ch_types: np.ndarray) -> dict:
 
 
 def limits(baseline: tuple, times: np.ndarray) -> np.ndarray:
-    """Return the first and last second of a baseline.
-
-    times (n_times,): what None stands for.
-    Returns (2,).
-    """
+    """Return the first and last second of a baseline, whose ends may be those of the times."""
     first, last = baseline
     return np.array([times[0] if first is None else first, times[-1] if last is None else last])
 

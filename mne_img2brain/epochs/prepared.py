@@ -34,8 +34,7 @@ def check_like_fit(
 ) -> None:
     """Raise or warn where a recording was not prepared as the data of a fit.
 
-    encoder: fitted. What it does not say of its data is not compared.
-    mode: whether the recording may be of another subject.
+    What the encoder does not say of its data is not compared.
     """
     scaler, basis = getattr(encoder, "scaler_", None), getattr(encoder, "basis_", None)
     info, scales = encoder.info_, {} if scaler is None else scaler.scales_
@@ -51,10 +50,7 @@ def check_like_fit(
 
 
 def check_alike(part: Preparation, first: Preparation, mode: Mode) -> None:
-    """Raise or warn where two sets of data were not prepared alike.
-
-    mode: runs are joined: what :func:`mne.concatenate_epochs` refuses is refused.
-    """
+    """Raise or warn where two sets of data were not prepared alike; runs as MNE joins them."""
     _check_baselines(part, first, mode)
     _check_sizes(part, first, mode)
     if part.info is first.info:

@@ -21,36 +21,24 @@ _OUTLIER = 10_000  # times the span of the median trial: more than an artefact m
 
 @dataclass(frozen=True)
 class Recording:
-    """Epochs as arrays, with what it takes to make epochs again.
+    """Epochs as arrays, with what it takes to make epochs again."""
 
-    data (n_trials, n_channels, n_times): the trials in SI units (V, T, T/m), float64. NaN where a
-        subject does not have a channel.
-    info: of the channels in ``data``, projectors in the state they were in.
-    times (n_times,): seconds from image onset.
-    event_codes (n_trials,): the event code of each trial.
-    metadata: one row per trial, indexed from 0.
-    n_averaged (n_trials,): of how many trials each row of ``data`` is the average.
-    subject (n_trials,): the subject of each trial, str, or None where that is not known.
-    selection (n_trials,): the position of each trial among all events, dropped ones included.
-    n_events: the number of events, dropped ones included (``len(epochs.drop_log)``).
-    left_out: channels that are not in ``data``: bads, channels without data, and those not picked.
-    channel_mask (n_trials, n_channels): True where the trial has the channel.
-    """
-
-    data: np.ndarray
-    info: mne.Info
-    times: np.ndarray
+    data: (
+        np.ndarray
+    )  # (n_trials, n_channels, n_times) in SI units; NaN: no such channel
+    info: mne.Info  # of the channels in data, projectors in the state they were in
+    times: np.ndarray  # seconds from image onset
     baseline: tuple | None
-    event_codes: np.ndarray
+    event_codes: np.ndarray  # (n_trials,)
     event_id: dict
-    metadata: pd.DataFrame | None
-    n_averaged: np.ndarray
-    subject: np.ndarray
-    selection: np.ndarray
-    n_events: int
+    metadata: pd.DataFrame | None  # one row per trial, indexed from 0
+    n_averaged: np.ndarray  # (n_trials,): of how many trials each row of data is the average
+    subject: np.ndarray  # (n_trials,): str, or None where that is not known
+    selection: np.ndarray  # (n_trials,): the position among all events, dropped ones included
+    n_events: int  # dropped ones included
     bads: tuple
-    left_out: tuple
-    channel_mask: np.ndarray
+    left_out: tuple  # channels not in data: bads, those without data, and those not picked
+    channel_mask: np.ndarray  # (n_trials, n_channels): True where the trial has the channel
 
     @property
     def n_trials(self) -> int:
@@ -88,13 +76,10 @@ def read_recording(
 ) -> Recording:
     """Read trials, sensors, events and subjects; the object passed is left as it was.
 
-    epochs: epochs (preloaded or not), evoked data (each counts as the average of its ``nave``
-        trials), a list of either, which is concatenated, or a dict with one of these per subject.
-        Subjects may have different sensors. A list of single epochs is what scikit-learn's
-        cross-validation makes of Epochs.
-    picks: which channels, as in MNE; None takes all good data channels. Channels marked as bad are
-        never taken.
-    ch_names: leave out channels with other names, without asking that all of these be there.
+    A list is concatenated (of single epochs it is what scikit-learn's cross-validation makes of
+    Epochs); in a dict of subjects these may have different sensors; an Evoked counts as the average
+    of its ``nave`` trials. Channels marked as bad are never taken, and of ``ch_names`` those that
+    are there.
     """
     if isinstance(epochs, dict):
         if not epochs:

@@ -79,19 +79,12 @@ def assign_regions(info: mne.Info) -> np.ndarray:
 
 
 def lobe_of(regions: list[str] | np.ndarray) -> np.ndarray:
-    """Return the lobe of each region, without the side.
-
-    Returns (n_channels,): ``"frontal"``, ``"central"``, ``"temporal"``, ``"parietal"``,
-        ``"occipital"`` or ``"unknown"``.
-    """
+    """Return the lobe of each region, without the side."""
     return np.array([str(region).split(" ")[-1] for region in regions])
 
 
 def region_of_site(name: str) -> str | None:
-    """Find the region of a 10-20, 10-10 or 10-05 site by its name.
-
-    name: such as ``"PO7"``, ``"FCC3h"`` or ``"T5"``; upper and lower case are the same.
-    """
+    """Find the region of a 10-20, 10-10 or 10-05 site by its name, such as PO7, fcc3h or T5."""
     name = name.strip().upper().rstrip(".")
     match = _TEN_TWENTY.match(_OLD_NAMES.get(name, name))
     if match is None or match[1] not in _LOBE_OF_ROW:
@@ -153,10 +146,7 @@ def _neuromag_regions() -> dict:
 
 
 def sensor_positions(info: mne.Info) -> np.ndarray:
-    """Return where sensors are.
-
-    Returns (n_channels, 3): metres in head coordinates, NaN where there is no position.
-    """
+    """Return where sensors are, (n_channels, 3): metres in head coordinates, NaN if unknown."""
     transform = info["dev_head_t"]
     positions = np.full((len(info["ch_names"]), 3), np.nan)
     for i, (ch, kind) in enumerate(zip(info["chs"], info.get_channel_types(), strict=True)):
@@ -205,12 +195,9 @@ def _coil_sites() -> tuple[np.ndarray, np.ndarray]:
 
 
 def sphere_middle(positions: np.ndarray, otherwise: np.ndarray | None = None) -> np.ndarray:
-    """Fit a sphere to sensors, by least squares.
+    """Return the middle of the sphere through sensors, (n_sensors, 3), by least squares.
 
-    positions (n_sensors, 3): in m.
-    otherwise (3,) | None: what to return where there are fewer than 32 sensors, or where the
-        sphere is no head.
-    Returns (3,): the middle of the sphere in m.
+    otherwise: what to return for fewer than 32 sensors, or where the sphere is no head.
     """
     distinct = np.unique(positions.round(4), axis=0)
     if otherwise is not None and len(distinct) < 32:

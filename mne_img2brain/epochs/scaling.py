@@ -29,11 +29,7 @@ class ChannelScaler:
     """
 
     def fit(self, data: np.ndarray, ch_types: Sequence | np.ndarray) -> Self:
-        """Measure the scale of every channel type.
-
-        data (n_trials, n_channels, n_times): trials in SI units; NaN are left out.
-        ch_types (n_channels,): the type of each channel.
-        """
+        """Measure the scale of every channel type; NaN are left out."""
         ch_types = np.asarray(ch_types)
         scales = {}
         for ch_type in dict.fromkeys(ch_types.tolist()):
@@ -67,16 +63,12 @@ class ChannelScaler:
 
 
 def signal_basis(data: np.ndarray, info: mne.Info, scaler: ChannelScaler) -> np.ndarray:
-    """Find the part of sensor space that a recording lives in.
+    """Return orthonormal columns, (n_channels, rank): the part of sensor space data live in.
 
     The average reference, signal-space separation, removed components and applied projectors leave
-    fewer dimensions than channels. Their number is that of :func:`mne.compute_rank` for the data as
-    they are; the directions are the leading eigenvectors of the second moments of the standardised
-    data, for each block of channel types that MNE ranks together.
-
-    data (n_trials, n_channels, n_times): trials in SI units. Channels with NaN (not there in every
-        subject) keep all dimensions.
-    Returns (n_channels, rank): orthonormal columns, for :func:`project`.
+    fewer dimensions than channels. Their number is that of :func:`mne.compute_rank`; directions are
+    the leading eigenvectors of the second moments of the standardised data, for each block of
+    channel types that MNE ranks together. Channels with NaN keep all dimensions.
     """
     n_trials, n_channels, n_times = data.shape
     types = np.array(info.get_channel_types())
@@ -100,13 +92,7 @@ def signal_basis(data: np.ndarray, info: mne.Info, scaler: ChannelScaler) -> np.
 
 
 def project(data: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Keep the part of the data that lies in a sensor space.
-
-    data (..., n_channels, n_times): standardised; of one channel type, any unit.
-    basis (n_channels, rank): orthonormal columns, from :func:`signal_basis`.
-    Returns (..., n_channels, n_times): ``basis @ basis.T @ data``; the data themselves where the
-        basis is full.
-    """
+    """Return ``basis @ basis.T @ data``, the part of the data in a sensor space."""
     if basis.shape[0] == basis.shape[1]:
         return data
     return basis @ (basis.T @ data)

@@ -57,10 +57,7 @@ def find_ceilings(recorded: Recorded, inside: slice, seed: int) -> tuple[np.ndar
 
 
 def ceiling(r: float) -> np.ndarray:
-    """Return lower end, expectation and upper end of what noise-free responses get.
-
-    Of the similarity of two halves of the trials.
-    """
+    """Return lower end, expectation and upper end of the ceiling, of the r of two halves."""
     if not r > 0:
         return np.full(3, np.nan)
     # Spearman-Brown gives another recording with all trials, noisier than the response; its root

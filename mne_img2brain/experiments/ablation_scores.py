@@ -20,15 +20,11 @@ ALL_SENSORS = "all"
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """How rows are scored.
-
-    window, draw_window: from when to when, in seconds, r and identification count, and the SD of
-        draws.
-    """
+    """How rows are scored."""
 
     n_draws: int
-    window: tuple
-    draw_window: tuple
+    window: tuple  # seconds in which r and identification count
+    draw_window: tuple  # and the SD of draws
     n_bootstrap: int
     level: float
     seed: int
@@ -37,15 +33,9 @@ class Judge:
         self, encoder: ImageToBrainEncoder, recorded: Recorded, prediction: np.ndarray,
         sensors: dict, draw_seed: int, sampling: dict | None = None,
     ) -> tuple[pd.DataFrame, np.ndarray]:  # fmt: skip
-        """Score a fitted encoder.
+        """Score a fitted encoder, on each set of sensors by its name.
 
-        recorded: test trials of the encoder's sensors.
-        prediction (n_images, n_channels, n_times): what the encoder predicts of them.
-        sensors: sets of sensors that are scored, by name.
-        sampling: what ``sample`` is given: guidance, steps, solver.
-        Returns table: one row per set of sensors and metric.
-        Returns resamples (n_rows, n_bootstrap): what each value is in each resample of test
-            images.
+        Returns one row per set of sensors and metric, and resamples, (n_rows, n_bootstrap).
         """
         draws = None
         if self.n_draws:
@@ -120,11 +110,7 @@ def _of_sensors(recorded: Recorded, rows: list[int]) -> Recorded:
 
 
 def summarize(rows: dict, reference: str, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Compare rows with the reference, on the same test images and the same sensors.
-
-    rows: by name, of rows that are done: the table with a row per seed, set of sensors and metric,
-        and their resamples, shape (n_rows, n_bootstrap).
-    """
+    """Compare rows, tables and resamples by name, with the reference on the same sensors."""
     of_reference = _by_key(*rows[reference])
     table, by_seed = [], []
     for name, (own, resampled) in rows.items():

@@ -24,25 +24,17 @@ from .settings import fingerprint
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Images and trials, and which are for training and which for test.
+    """Images and trials, and which are for training and which for test."""
 
-    tokens (n_images, n_tokens, n_features): of images and their captions.
-    image (n_trials,): the row of ``tokens`` of each trial.
-    group (n_trials,): what splits keep together.
-    test (n_trials,): which trials are for test.
-    fingerprint: what tells these data from others.
-    split: which images are for training and which for test.
-    """
-
-    tokens: np.ndarray
+    tokens: np.ndarray  # (n_images, n_tokens, n_features): of images and their captions
     n_image_tokens: int
     epochs: mne.BaseEpochs
-    image: np.ndarray
-    group: np.ndarray
-    test: np.ndarray
+    image: np.ndarray  # (n_trials,): the row of tokens of each trial
+    group: np.ndarray  # (n_trials,): what splits keep together
+    test: np.ndarray  # (n_trials,): which trials are for test
     lobes: dict
-    fingerprint: dict
-    split: pd.DataFrame
+    fingerprint: dict  # what tells these data from others
+    split: pd.DataFrame  # which images are for training and which for test
 
     @property
     def has_captions(self) -> bool:

@@ -19,10 +19,7 @@ _CHUNK = 256  # images; 300 tokens of 768 features are 0.24 GB
 
 
 def read_captions(captions: dict | str | os.PathLike | None) -> dict | None:
-    """Read captions by the file name of their image.
-
-    captions: file names (or paths) to captions, or a JSON file that holds such a dict.
-    """
+    """Read captions by the file name of their image, from a dict or a JSON file with one."""
     if captions is None:
         return None
     if not isinstance(captions, dict):
@@ -55,11 +52,7 @@ def captions_of(captions: dict | None, images: list[str]) -> list[str] | None:
 
 
 def given_tokens(tokens: dict, n_images: dict, chosen: np.ndarray) -> dict:
-    """Check tokens that the user computed, and take those of the chosen images.
-
-    tokens: ``"train"`` and ``"test"``: floats, shape (n_images, n_tokens, n_features), or ``.npy``
-        files that hold them.
-    """
+    """Check tokens that the user computed, or ``.npy`` files, and take those of chosen images."""
     if not isinstance(tokens, dict) or set(tokens) != {"train", "test"}:
         raise ValueError(
             "tokens holds 'train' and 'test': arrays of floats or names of .npy files, one row for "

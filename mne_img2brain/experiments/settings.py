@@ -22,22 +22,14 @@ _WITHOUT_EFFECT = ("batch_size", "cache_dir", "device")
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """How large an experiment is.
+    """How large an experiment is."""
 
-    n_images: training images at most, evenly spaced over the concepts; None is all.
-    n_repetitions: trials of each test image at most; None is all.
-    n_draws: draws of each test image.
-    network: parameters of both diffusion models that differ from their defaults.
-    n_seeds: fits of each row of the ablation table.
-    device: where diffusion models run; results do not depend on it.
-    """
-
-    n_images: int | None
-    n_repetitions: int | None
-    n_draws: int
-    network: dict
-    n_seeds: int
-    device: str = "auto"
+    n_images: int | None  # for training at most, evenly spaced over the concepts; None is all
+    n_repetitions: int | None  # trials of each test image at most; None is all
+    n_draws: int  # of each test image
+    network: dict  # parameters of both diffusion models that are not defaults
+    n_seeds: int  # fits of each row of the ablation table
+    device: str = "auto"  # where diffusion models run; results do not depend on it
 
 
 SCALES = {

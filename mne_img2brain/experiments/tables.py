@@ -33,8 +33,7 @@ _WITH_CEILING = ("mse", "pcc", "r", "rsa")
 def long_table(results: dict) -> pd.DataFrame:
     """Put the tables of units below each other.
 
-    Returns: ``protocol``, ``subject`` and the columns of an evaluation's table. The prediction of
-        ridge regression with Gaussian noise is that of ridge regression, and is called ``ridge``.
+    The prediction of ridge regression with Gaussian noise is called ``ridge``.
     """
     parts = []
     for about, table, _ in results.values():
@@ -48,11 +47,9 @@ def long_table(results: dict) -> pd.DataFrame:
 
 
 def accuracy_table(long: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Make the paper's table of one protocol: methods by subject, and their average.
+    """Make the paper's table of one protocol: methods by subject, their average and its SD.
 
-    Returns: one row per method and subject, then the average over subjects and, in columns ``mse
-        SD`` and so on, its standard deviation over subjects. One column per metric. The rows of
-        the method ``"noise ceiling"`` hold what the noise-free response would get.
+    The rows of the method ``"noise ceiling"`` hold what the noise-free response would get.
     """
     rows = long[(long["protocol"] == protocol) & long["metric"].isin(_PREDICTION)]
     ceilings = rows[rows["metric"].isin(_WITH_CEILING)]
@@ -78,11 +75,7 @@ def accuracy_table(long: pd.DataFrame, protocol: str) -> pd.DataFrame:
 
 
 def draws_table(long: pd.DataFrame) -> pd.DataFrame:
-    """Make the table of single-trial draws against real trials, averaged over subjects.
-
-    Returns: one row per protocol, metric and method: the mean and the standard deviation over
-        subjects, and what real trials get against real ones. Empty where draws were not judged.
-    """
+    """Average what draws get, and real trials against real ones, over subjects."""
     no_draws = ("mean response", "recorded")
     rows = long[~long["metric"].isin(_PREDICTION) & ~long["method"].isin(no_draws)]
     keys = ["protocol", "metric", "method"]

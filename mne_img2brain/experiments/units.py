@@ -30,12 +30,9 @@ _ALWAYS, _EACH_PICTURE, _SIZES = 1.0, 0.0004, 7
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """Who is tested, and who was learnt from.
+    """Who is tested, and who was learnt from."""
 
-    protocol: whether models learn from the subject that they are tested on, or from all others.
-    """
-
-    protocol: str
+    protocol: str  # "within": models learn from the subject; "cross": from all others
     subject: str
     trained_on: tuple
 

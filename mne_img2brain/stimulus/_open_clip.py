@@ -15,11 +15,7 @@ WITHOUT = "GaborEmbedder works without weights, and tokens can be given in place
 
 
 class ClipModel:
-    """A loaded CLIP model.
-
-    Raises ValueError if the name is not known, or the activation is not that of the weights.
-    Raises OSError if the weights are not there and cannot be downloaded.
-    """
+    """A loaded CLIP model; OSError where its weights are not there and cannot be downloaded."""
 
     def __init__(self, name: str, pretrained: str | None, device: str = "auto") -> None:
         import open_clip
@@ -49,8 +45,6 @@ class ClipModel:
         The first is what ``encode_image`` returns; then come the patches, each through the last
         normalisation and the projection that the class token goes through. Towers whose patches
         have no such projection give the first token only.
-
-        Returns (n_images, n_tokens, n_features).
         """
         import torch
 
@@ -69,10 +63,7 @@ class ClipModel:
         return tokens.float().cpu().numpy()
 
     def text_tokens(self, captions: list[str]) -> list[np.ndarray]:
-        """Return projected tokens of captions, from the first word to the end token.
-
-        Returns (n_tokens, n_features): float32; the last token is what ``encode_text`` returns.
-        """
+        """Return tokens of captions, whose last one is what ``encode_text`` returns."""
         import torch
 
         ids = self.tokenizer(captions).to(self.device)

@@ -18,11 +18,7 @@ _ALIGN = 64  # bytes: an array starts where any processor likes to read one
 
 
 def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
-    """Return the folder of the cache.
-
-    cache_dir: the user's wish. ``None`` takes the environment variable ``MNE_IMG2BRAIN_CACHE``,
-        and where that is not set the cache folder of the operating system.
-    """
+    """Return the folder of the cache: given, else by the environment, else the system's."""
     return Path(cache_dir or os.environ.get(ENVIRONMENT) or pooch.os_cache("mne_img2brain"))
 
 
@@ -49,10 +45,7 @@ class Cache:
         self._complained = False
 
     def get_array(self, key: str) -> np.ndarray | None:
-        """Return an array, or None where there is none or it is damaged.
-
-        Returns: memory-mapped, unless it was written after the file was mapped.
-        """
+        """Return an array, mapped where it can be, or None where there is none or it is damaged."""
         digest = _digest(key)
         try:
             entry = self._entry(digest)
@@ -67,10 +60,7 @@ class Cache:
         return array
 
     def put_array(self, key: str, array: np.ndarray, dtype: DTypeLike = np.float16) -> None:
-        """Keep an array. A disk that cannot be written is a warning.
-
-        dtype: as what it is kept; of numbers beyond its range nothing is kept.
-        """
+        """Keep an array as a type, unless it is beyond its range; warn of a disk without room."""
         with np.errstate(over="ignore"):
             kept = np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("<"))
         if np.isinf(kept).any():

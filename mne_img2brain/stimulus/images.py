@@ -134,10 +134,7 @@ def refuse_unordered(values: object, name: str) -> None:
 
 
 def refuse_missing(values: object, name: str, unit: str) -> None:
-    """Raise where labels are None or NaN, which are equal to no other label.
-
-    values (n,): the labels.
-    """
+    """Raise where labels are None or NaN, which are equal to no other label."""
     values = np.asarray(values).tolist()
     missing = [i for i, value in enumerate(values) if value is None or value != value]
     if missing:
@@ -370,12 +367,7 @@ def image_list(images: Images) -> ImageList:
 
 
 def unique_images(images: Images) -> tuple[ImageList, np.ndarray, list[str]]:
-    """Find the distinct images.
-
-    Returns distinct: each image once, in the order of first appearance.
-    Returns index (n_images,): which of them each image is.
-    Returns keys: the keys of the distinct ones.
-    """
+    """Return each image once, in order, which of them each image is, and the keys of these."""
     images = image_list(images)
     keys = images.content_keys()
     first, index = tell_apart(keys)

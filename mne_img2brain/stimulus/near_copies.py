@@ -56,11 +56,7 @@ def add_looks(looks: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> dict
 
 
 def near_copies(looks: dict[str, np.ndarray], of: dict[str, np.ndarray]) -> np.ndarray:
-    """Tell which images are near copies of others.
-
-    of: of the others: images are compared with images, tokens with tokens.
-    Returns (n_images,).
-    """
+    """Tell which images are near copies of others; tokens are compared with tokens."""
     n_images = len(next(iter(looks.values())))
     if "bits" in looks:
         if "bits" not in of or not of["shown"].any():

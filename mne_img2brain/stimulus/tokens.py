@@ -14,21 +14,13 @@ from .images import ImageList, image_list, image_name, refuse_unordered, tell_ap
 
 @dataclasses.dataclass(frozen=True)
 class Stimuli:
-    """Images in the order the user gave them, and the tokens of the distinct ones.
+    """Images in the order the user gave them, and the tokens of the distinct ones."""
 
-    tokens (n_distinct, n_tokens, n_features): what the embedder made of each distinct image, or
-        the user's own tokens of it.
-    index (n_images,): which row of ``tokens`` each image is.
-    keys: one content hash per image.
-    names: one file name per image, empty where there is none.
-    captions: one caption per image.
-    """
-
-    tokens: np.ndarray
-    index: np.ndarray
-    keys: list
-    names: list
-    captions: list | None
+    tokens: np.ndarray  # (n_distinct, n_tokens, n_features): by the embedder, or the user's own
+    index: np.ndarray  # (n_images,): which row of tokens each image is
+    keys: list  # one content hash per image
+    names: list  # one file name per image, empty where there is none
+    captions: list | None  # one per image
 
     def __len__(self) -> int:
         return len(self.index)
@@ -39,8 +31,6 @@ def load_tokens(images: Images) -> np.ndarray | None:
 
     Tokens are an array of floats with two to four dimensions (images first), or the name of a
     ``.npy`` file that holds one; the file is memory-mapped.
-
-    Returns (n_images, ...) | None.
     """
     if isinstance(images, (str, Path)) and str(images).endswith(".npy"):
         path = Path(images)
@@ -99,10 +89,7 @@ def indexable(images: Images) -> ImageList | np.ndarray:
 
 
 def take_images(images: list | np.ndarray, rows: np.ndarray) -> list | np.ndarray:
-    """Take some of what :func:`indexable` returned; all of it is not copied.
-
-    rows (n_rows,): sorted positions, each once.
-    """
+    """Take sorted rows of what :func:`indexable` returned; all of it is not copied."""
     if len(rows) == len(images):
         return images
     return images[rows] if isinstance(images, np.ndarray) else image_list(images).take(rows)
@@ -111,10 +98,7 @@ def take_images(images: list | np.ndarray, rows: np.ndarray) -> list | np.ndarra
 def present(
     images: Images, embedder: Embedder | None, captions: list[str] | None = None
 ) -> Stimuli:
-    """Embed every distinct image once.
-
-    embedder: fitted; ``transform`` takes images. Not needed for tokens.
-    """
+    """Embed every distinct image once, by a fitted embedder; tokens need none."""
     tokens = load_tokens(images)
     if tokens is not None:
         if captions is not None:

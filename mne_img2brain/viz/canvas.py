@@ -22,11 +22,7 @@ UNITS = {"eeg": (1e6, "µV"), "mag": (1e15, "fT"), "grad": (1e13, "fT/cm")}
 
 
 def unit_of(info: mne.Info, ch_type: str) -> tuple[float, str]:
-    """Return what values are multiplied by, and their unit.
-
-    Whitened and z-scored recordings have none: their description says "no unit", as the readers
-    of public recordings write it.
-    """
+    """Return what values are multiplied by, and their unit; whitened recordings have none."""
     if "no unit" in (info["description"] or ""):
         return 1.0, "no unit"
     return UNITS.get(ch_type, (1.0, "a.u."))
