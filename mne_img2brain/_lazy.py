@@ -6,14 +6,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
-
-__all__ = ["LazyTrials"]
+from numpy.typing import DTypeLike
 
 _MAX_VALUES = 2**22  # numbers computed at a time where all are asked for
 _LARGE = 2**25  # bytes
@@ -59,7 +55,7 @@ def take(trials: np.ndarray | LazyTrials, rows: np.ndarray) -> LazyTrials:
     return LazyTrials(lambda some: trials[rows[some]], shape, trials.dtype)
 
 
-def scratch(shape: tuple[int, ...], dtype: "DTypeLike") -> np.ndarray:
+def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """Return an array to be filled: where it is large in a temporary file, if there is room."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size > _LARGE and os.name == "posix":

@@ -4,8 +4,6 @@ import importlib.metadata
 import platform
 import re
 
-__all__ = ["sys_info"]
-
 
 def sys_info() -> str:
     """Describe this installation, for a report of an error.

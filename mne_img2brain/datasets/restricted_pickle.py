@@ -7,7 +7,6 @@ arrays are views of a memory map.
 
 import math
 import mmap
-import os
 import struct
 import tokenize
 import zipfile
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .._types import PathLike
 from ._unpickler import BROKEN, RefusedError, Unpickler, check_depth
 
 # Pages of the file that are kept in memory while it is streamed.
@@ -25,7 +25,7 @@ _KEEP_BYTES = 64 * 2**20
 class MappedFile:
     """A file as memory, whose pages can be handed back."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"There is no file {self.path}.")
@@ -44,7 +44,7 @@ class MappedFile:
             self._n_seen = 0
 
 
-def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[Any, MappedFile]:
+def read_pickle(path: PathLike | MappedFile, offset: int = 0) -> tuple[Any, MappedFile]:
     """Read a pickle of builtin containers and arrays, which are read-only views of the file."""
     mapped = path if isinstance(path, MappedFile) else MappedFile(path)
     try:
@@ -65,7 +65,7 @@ def read_pickle(path: str | os.PathLike | MappedFile, offset: int = 0) -> tuple[
     return value, mapped
 
 
-def read_npy(path: str | os.PathLike) -> tuple[Any, MappedFile]:
+def read_npy(path: PathLike) -> tuple[Any, MappedFile]:
     """Read what is under a name that ends in ``.npy``: an array, an object, or a bare pickle.
 
     Returns value: the array, as a view of the file; what a 0-dimensional object array holds; or,
@@ -115,7 +115,7 @@ def _npy_header(path: Path) -> tuple[tuple, bool, np.dtype, int]:
         raise ValueError(f"{path} has no whole NPY header: {error}.") from error
 
 
-def read_torch_zip(path: str | os.PathLike) -> tuple[Any, MappedFile]:
+def read_torch_zip(path: PathLike) -> tuple[Any, MappedFile]:
     """Read arrays that were put in a ``.pt`` file as NumPy arrays, without torch."""
     mapped = MappedFile(path)
     try:

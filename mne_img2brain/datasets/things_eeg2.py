@@ -16,7 +16,6 @@ Gifford, Dwivedi, Roig & Cichy (2022). A large and rich EEG dataset for modeling
 object recognition. NeuroImage 264, 119754.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -71,7 +70,7 @@ _N_CHANNELS_GIFFORD = 17
 
 
 def load(
-    path: str | os.PathLike,
+    path: PathLike,
     subject: int | str = 1,
     split: Literal["train", "test"] = "train",
     average: bool = True,
@@ -83,8 +82,8 @@ def load(
     *,
     baseline: Literal["auto"] | tuple | None = "auto",
     mvnn: bool = False,
-    metadata: str | os.PathLike | dict | None = None,
-    images_dir: str | os.PathLike | None = None,
+    metadata: PathLike | dict | None = None,
+    images_dir: PathLike | None = None,
 ) -> tuple[list[str], mne.BaseEpochs]:
     """Read the trials of one subject and the images they answer to.
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 
 from .._files import as_path
 from .._log import logger
+from .._types import PathLike
 from .restricted_pickle import read_npy
 from .things_layout import check_images, check_plain, entries
 
@@ -35,7 +35,7 @@ ACCESS = (
 )
 
 
-def fetch_image_metadata(folder: str | os.PathLike | None = None) -> Path:
+def fetch_image_metadata(folder: PathLike | None = None) -> Path:
     """Fetch ``image_metadata.npy`` of THINGS-EEG2, which names the image of every condition.
 
     The recordings and images have to be fetched by hand: the former are large, the latter
@@ -89,7 +89,7 @@ def content_hash(metadata: dict[str, list[str]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_image_metadata(path: str | os.PathLike) -> dict[str, list[str]]:
+def read_image_metadata(path: PathLike) -> dict[str, list[str]]:
     """Read ``image_metadata.npy``, or the same lists as JSON."""
     path = as_path(path, "path")
     if path.suffix == ".json":
@@ -121,7 +121,7 @@ def check_lists(found: dict, label: str) -> dict[str, list[str]]:
     return lists
 
 
-def find_image_metadata(path: Path, images_dir: str | os.PathLike | None) -> Path:
+def find_image_metadata(path: Path, images_dir: PathLike | None) -> Path:
     """Look for the metadata beside the data, above them, and beside the images."""
     places = [path, *list(path.resolve().parents)[:3]]
     if images_dir is not None:
@@ -178,7 +178,7 @@ def ubp_table(images: np.ndarray, split: str, n_conditions: int, label: str) -> 
 
 
 def locate_images(
-    table: pd.DataFrame, split: str, path: Path, images_dir: str | os.PathLike | None
+    table: pd.DataFrame, split: str, path: Path, images_dir: PathLike | None
 ) -> pd.DataFrame:
     """Replace the paths of images by where they are on this machine; relative where unknown."""
     names = _FOLDERS[split]

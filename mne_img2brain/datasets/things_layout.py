@@ -1,6 +1,5 @@
 """What the readers of THINGS-EEG2 and THINGS-MEG share: images, metadata, sensors, units."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from mne.io.constants import FIFF
 from .._files import as_path
 from .._log import logger
 from .._parameters import Number, check_given
-from .._types import Baseline
+from .._types import Baseline, PathLike
 from ..epochs.regions import site_montage
 from .streamed import Preparation, Stream, StreamedEpochs, Trials
 
@@ -31,7 +30,7 @@ def find_files(path: Path, patterns: Sequence[str], depth: int = 3) -> list[Path
     return sorted(found)
 
 
-def check_folder(path: str | os.PathLike) -> Path:
+def check_folder(path: PathLike) -> Path:
     """Return the path, or say that it is not there."""
     path = as_path(path, "path").expanduser()
     if not path.exists():

@@ -22,7 +22,6 @@ Hebart, Contier, Teichmann et al. (2023). THINGS-data, a multimodal collection o
 datasets for investigating object representations in human brain and behavior. eLife 12, e82580.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -60,7 +59,7 @@ _PICKLES = {"train": "preprocessed_meg_training.pkl", "test": "preprocessed_meg_
 
 
 def load(
-    path: str | os.PathLike,
+    path: PathLike,
     subject: int | str = 1,
     split: Literal["train", "test"] = "train",
     average: bool = True,
@@ -71,8 +70,8 @@ def load(
     resample: float | None = None,
     *,
     protocol: Literal["zero-shot", "standard"] = "zero-shot",
-    metadata: str | os.PathLike | None = None,
-    images_dir: str | os.PathLike | None = None,
+    metadata: PathLike | None = None,
+    images_dir: PathLike | None = None,
 ) -> tuple[list[str], mne.BaseEpochs]:
     """Read the trials of one subject and the images they answer to.
 

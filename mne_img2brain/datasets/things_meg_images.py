@@ -1,6 +1,5 @@
 """The trials and images of THINGS-MEG: which belong to a split, and where images are."""
 
-import os
 import re
 from pathlib import Path
 
@@ -81,8 +80,8 @@ def choose_trials(
 def image_lists(
     path: Path,
     number: int,
-    metadata: str | os.PathLike | None,
-    images_dir: str | os.PathLike | None,
+    metadata: PathLike | None,
+    images_dir: PathLike | None,
 ) -> dict[str, pd.DataFrame]:
     """List the images of the zero-shot split in the order of ATM's pickles: by concept and file."""
     table = _attributes(path, number, metadata)
@@ -110,7 +109,7 @@ def image_lists(
     return {split: _in_order(frame) for split, frame in frames.items()}
 
 
-def locate_images(images: pd.Series, path: Path, images_dir: str | os.PathLike | None) -> list[str]:
+def locate_images(images: pd.Series, path: Path, images_dir: PathLike | None) -> list[str]:
     """Replace the paths of images by where they are on this machine; relative where unknown."""
     given = None if images_dir is None else Path(images_dir).expanduser()
     if given is not None and not given.is_dir():

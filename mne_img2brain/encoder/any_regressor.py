@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from .._files import as_path, try_folder
-from .._types import Regressor
+from .._types import PathLike, Regressor
 from ..mean import FewImagesRegressor, KernelMeanRegressor
 from ..trials.pooling import pool_tokens
 from ..trials.splits import merge_groups
@@ -77,38 +77,30 @@ class _Inner(NamedTuple):
     """What is inside of meta-estimators: its name there, and where parameters of fit are sent."""
 
     regressor: Regressor
-    name: str = ""
-    prefix: str = ""
-    reads_table: bool = False  # transformers come before it
-    search: Any = None
-    search_prefix: str = ""
+    name: str
+    prefix: str
+    reads_table: bool  # transformers come before it
+    search: Any
+    search_prefix: str
 
 
 def _look_inside(regressor: Regressor) -> _Inner:
     """Go through pipelines, searches and transformed targets to the regressor inside."""
-    found = _Inner(regressor)
+    name = prefix = search_prefix = ""
+    reads_table, search = False, None
     while True:
-        outer = found.regressor
+        outer: Any = regressor
         if isinstance(outer, Pipeline):
-            step, inner = outer.steps[-1]
-            before = any(t not in (None, "passthrough") for _, t in outer.steps[:-1])
-            found = found._replace(
-                regressor=inner,
-                name=f"{found.name}{step}__",
-                prefix=f"{found.prefix}{step}__",
-                reads_table=found.reads_table or before,
-            )
+            step, regressor = outer.steps[-1]
+            reads_table |= any(t not in (None, "passthrough") for _, t in outer.steps[:-1])
+            name, prefix = f"{name}{step}__", f"{prefix}{step}__"
         elif isinstance(outer, TransformedTargetRegressor):
-            found = found._replace(regressor=outer.regressor, name=f"{found.name}regressor__")
+            regressor, name = outer.regressor, f"{name}regressor__"
         elif isinstance(outer, BaseSearchCV):
-            found = found._replace(
-                regressor=outer.estimator,
-                name=f"{found.name}estimator__",
-                search=outer,
-                search_prefix=found.prefix,
-            )
+            regressor, name = outer.estimator, f"{name}estimator__"
+            search, search_prefix = outer, prefix
         else:
-            return found
+            return _Inner(regressor, name, prefix, reads_table, search, search_prefix)
 
 
 def can_sample(regressor: Regressor | None) -> bool:
@@ -195,7 +187,7 @@ def fit_regressor(
     regressor: Regressor | None, tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
     *, sample_weight: np.ndarray, groups: np.ndarray | None, regions: np.ndarray,
     subjects: np.ndarray | None, y_mask: np.ndarray | None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: PathLike | None = None,
 ) -> Any:  # fmt: skip
     """Clone a regressor and fit it."""
     if regressor is None:

@@ -1,7 +1,6 @@
 """ImageToBrainEncoder: images and epochs in, generated epochs out."""
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._log import verbose
 from .._parameters import Integer, check_given
-from .._types import Embedder, Images, Regressor, Responses
+from .._types import Embedder, ImageIds, Images, PathLike, Regressor, Responses
 from ..diffusion.selection import NoiseSummary
 from .any_regressor import can_sample, check_memory, predict_regressor, sample_regressor
 from .description import html_table
@@ -227,7 +226,7 @@ class ImageToBrainEncoder(BaseEstimator):
         image_ids: np.ndarray | str | None = None,
         captions: list[str] | str | None = None,
         groups: np.ndarray | str | None = None,
-        checkpoint: str | os.PathLike | None = None,
+        checkpoint: PathLike | None = None,
         verbose: bool | str | int | None = None,
     ) -> Self:
         """Learn the responses to images.
@@ -463,7 +462,7 @@ class ImageToBrainEncoder(BaseEstimator):
         images: Images,
         epochs: Responses,
         *,
-        image_ids: np.ndarray | list[int] | str | None = None,
+        image_ids: ImageIds = None,
         captions: list[str] | str | None = None,
         subject: str | None = None,
         verbose: bool | str | int | None = None,
@@ -502,7 +501,7 @@ class ImageToBrainEncoder(BaseEstimator):
         images: Images,
         epochs: Responses,
         *,
-        image_ids: np.ndarray | list[int] | str | None = None,
+        image_ids: ImageIds = None,
         captions: list[str] | str | None = None,
         subject: str | None = None,
         verbose: bool | str | int | None = None,
@@ -542,7 +541,7 @@ class ImageToBrainEncoder(BaseEstimator):
         epochs: Responses,
         *,
         subject: str,
-        image_ids: np.ndarray | list[int] | str | None = None,
+        image_ids: ImageIds = None,
         captions: list[str] | str | None = None,
         groups: np.ndarray | str | None = None,
         verbose: bool | str | int | None = None,
@@ -591,7 +590,7 @@ class ImageToBrainEncoder(BaseEstimator):
     def _shape(self) -> tuple[int, int]:
         return len(self.ch_names_), len(self.times_)
 
-    def save(self, fname: str | os.PathLike, *, overwrite: bool = False) -> None:
+    def save(self, fname: PathLike, *, overwrite: bool = False) -> None:
         """Save the fitted encoder to a folder: JSON, safetensors and the Info; no pickle.
 
         The folder holds what the encoder holds: by default residuals of recorded trials too, by
@@ -623,7 +622,7 @@ class ImageToBrainEncoder(BaseEstimator):
         data: str | None = None,
         limits: str | None = None,
         licence: str | None = None,
-        folder: str | os.PathLike | None = None,
+        folder: PathLike | None = None,
         private: bool = True,
         revision: str | None = None,
         commit_message: str = "Fitted encoder",
@@ -692,11 +691,11 @@ class ImageToBrainEncoder(BaseEstimator):
     @classmethod
     def from_pretrained(
         cls,
-        repo_id: str | os.PathLike,
+        repo_id: PathLike,
         *,
         embedder: Embedder | None = None,
         revision: str | None = None,
-        cache_dir: str | os.PathLike | None = None,
+        cache_dir: PathLike | None = None,
         token: str | None = None,
     ) -> Self:
         """Read a fitted encoder from the Hugging Face Hub, or from a folder.
@@ -757,9 +756,7 @@ class ImageToBrainEncoder(BaseEstimator):
         return f"<div>{diagram}{html_table(self)}</div>" if fitted else diagram
 
 
-def read_encoder(
-    fname: str | os.PathLike, *, embedder: Embedder | None = None
-) -> ImageToBrainEncoder:
+def read_encoder(fname: PathLike, *, embedder: Embedder | None = None) -> ImageToBrainEncoder:
     """Read a saved encoder.
 
     Parameters

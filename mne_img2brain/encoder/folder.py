@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
 from .._files import as_path, digest, holds_nothing, places, write_together
+from .._types import PathLike
 
 FORMAT_VERSION = 2
 # The last says of what the others are, and is the last to be replaced.
@@ -24,7 +25,7 @@ ENCODER_FILES = ("arrays.safetensors", "recording-info.fif", "encoder.json")
 _ARRAYS, _INFO, _JSON = ENCODER_FILES
 
 
-def check_destination(fname: str | os.PathLike, overwrite: bool = False) -> Path:
+def check_destination(fname: PathLike, overwrite: bool = False) -> Path:
     """Raise where an encoder cannot go."""
     fname = as_path(fname)
     folder = Path(os.path.realpath(fname))
@@ -42,7 +43,7 @@ def check_destination(fname: str | os.PathLike, overwrite: bool = False) -> Path
 
 
 def write_folder(
-    fname: str | os.PathLike,
+    fname: PathLike,
     structure: dict,
     arrays: dict,
     info: mne.Info,
@@ -80,7 +81,7 @@ def _checksum(structure: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_folder(fname: str | os.PathLike, check: Callable) -> tuple[dict, dict, bytes]:
+def read_folder(fname: PathLike, check: Callable) -> tuple[dict, dict, bytes]:
     """Read what :func:`write_folder` wrote; ``check`` raises ValueError of what is not to be read.
 
     Of a folder that is written to at the same time, what was there before or is there afterwards.

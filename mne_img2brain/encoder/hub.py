@@ -46,7 +46,7 @@ expected = encoder.predict(images)  # mne.EpochsArray, one epoch per image
 def push(
     encoder: Encoder, repo_id: str, *, trials: bool | None,
     evaluation: "Evaluation | None", data: str | None, limits: str | None, licence: str | None,
-    folder: str | os.PathLike | None, private: bool, revision: str | None, commit_message: str,
+    folder: PathLike | None, private: bool, revision: str | None, commit_message: str,
     token: str | None,
 ) -> str:  # fmt: skip
     """Upload an encoder with its model card, or write both to a folder; return where."""

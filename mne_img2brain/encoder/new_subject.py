@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._log import logger
-from .._types import Encoder, Images, Responses
+from .._types import Encoder, ImageIds, Images, Responses
 from ..epochs import check_like_fit, check_times, read_recording
 from ..epochs.recording import Recording
 from ..stimulus.near_copies import add_looks, looks_in_fit
@@ -19,7 +19,7 @@ def can_adapt(encoder: Encoder) -> bool:
 
 def learn_subject(
     encoder: Encoder, images: Images, epochs: Responses, subject: str,
-    image_ids: np.ndarray | list[int] | str | None, captions: list[str] | str | None,
+    image_ids: ImageIds, captions: list[str] | str | None,
     groups: np.ndarray | str | None,
 ) -> None:  # fmt: skip
     """Give an encoder one more subject."""
@@ -59,14 +59,12 @@ def learn_subject(
 
 def _standardised(encoder: Encoder, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     """Return responses at the sensors of fit, in its scale, and which sensors there are."""
-    place = {name: i for i, name in enumerate(encoder.ch_names_)}
-    where = np.array([place[name] for name in recording.ch_names])
-    y = np.full((recording.n_trials, len(place), len(encoder.times_)), np.nan, np.float32)
+    there = np.isin(encoder.ch_names_, recording.ch_names)
+    y = np.full((recording.n_trials, *encoder._shape), np.nan, np.float32)
+    where = [encoder.ch_names_.index(name) for name in recording.ch_names]
     y[:, where] = encoder.scaler_.transform(recording.data, recording.ch_types)
-    there = np.zeros(len(place), bool)
-    there[where] = True
     if not there.all():
-        missing = [name for name in encoder.ch_names_ if not there[place[name]]]
+        missing = np.array(encoder.ch_names_)[~there]
         logger.info("Channels that the new subject lacks: %s", ", ".join(missing))
     return y, there
 

@@ -5,7 +5,6 @@ The JSON holds names from one closed table. Nothing in a file can name something
 
 import importlib
 import math
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from sklearn.model_selection import BaseCrossValidator
 from .. import __version__
 from .._files import as_path, check_fif
 from .._log import logger, warn
-from .._types import Embedder, Encoder, Regressor
+from .._types import Embedder, Encoder, PathLike, Regressor
 from ..epochs import ChannelScaler
 from .any_regressor import check_part
 from .folder import ENCODER_FILES, FORMAT_VERSION, read_folder, write_folder
@@ -245,7 +244,7 @@ def _unpacked(packed: Any, arrays: dict) -> Any:
 
 def write_encoder(
     encoder: Encoder,
-    fname: str | os.PathLike,
+    fname: PathLike,
     *,
     overwrite: bool = False,
     embedder: bool = True,
@@ -275,7 +274,7 @@ def write_encoder(
     write_folder(fname, structure, arrays, info, overwrite)
 
 
-def restore_encoder(kind: type, fname: str | os.PathLike, embedder: Embedder | None = None) -> Any:
+def restore_encoder(kind: type, fname: PathLike, embedder: Embedder | None = None) -> Any:
     """Make a fitted encoder of what :func:`write_encoder` wrote."""
     fname = as_path(fname)
     if embedder is not None:

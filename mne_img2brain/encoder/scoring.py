@@ -5,7 +5,7 @@ import numpy as np
 
 from .._linalg import average_rows
 from .._log import warn
-from .._types import Encoder, Images, Responses
+from .._types import Encoder, ImageIds, Images, Responses
 from ..epochs import check_like_fit, check_times, read_recording, take_channels, to_evoked_map
 from ..metrics import r_map
 from ..stimulus.near_copies import warn_of_copies
@@ -19,7 +19,7 @@ def score_map(
     encoder: Encoder,
     images: Images,
     epochs: Responses,
-    image_ids: np.ndarray | list[int] | str | None,
+    image_ids: ImageIds,
     captions: list[str] | str | None,
     subject: str | None,
 ) -> mne.EvokedArray:

@@ -21,7 +21,7 @@ from .. import __version__
 from .._files import as_path, try_folder, whole_file
 from .._log import logger, progress_bar, use_log_level
 from .._parameters import Integer, check_given
-from .._types import Encoder
+from .._types import Encoder, PathLike
 from ..epochs import events_for
 from ..stimulus.images import image_name
 from ..stimulus.tokens import check_captions, indexable
@@ -50,7 +50,7 @@ class _Part(NamedTuple):
 
 
 def write_generated(
-    fname: str | os.PathLike,
+    fname: PathLike,
     encoder: Encoder,
     images: Iterable,
     n_draws: int | None = None,

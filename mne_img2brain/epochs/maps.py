@@ -2,11 +2,12 @@
 
 import functools
 import inspect
-import os
 from typing import Any
 
 import mne
 import numpy as np
+
+from .._types import PathLike
 
 # What the maps of an evaluation that are responses are called.
 WITH_UNIT = ("recorded", "predicted")
@@ -114,7 +115,7 @@ def start_at(inst: Any, tmin: float) -> Any:
     return inst if abs(inst.times[0] - tmin) < 1e-12 else inst.shift_time(tmin, relative=False)
 
 
-def read_maps(fname: str | os.PathLike) -> list[mne.Evoked]:
+def read_maps(fname: PathLike) -> list[mne.Evoked]:
     """Read saved maps.
 
     Parameters

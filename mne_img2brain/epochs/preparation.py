@@ -31,12 +31,8 @@ class Preparation:
     baseline: tuple | None
     times: np.ndarray  # seconds from image onset
     data: np.ndarray | None  # (n_trials, n_channels, n_times) in SI units; None of a fit
-    directions: np.ndarray | None = (
-        None  # (n_channels, n_directions): the space of a fit
-    )
-    fitted_scales: dict | None = (
-        None  # of a fit, the SD of each channel type over time
-    )
+    directions: np.ndarray | None = None  # (n_channels, n_directions): the space of a fit
+    fitted_scales: dict | None = None  # of a fit, the SD of each channel type over time
 
     @cached_property
     def ch_types(self) -> dict:

@@ -23,9 +23,7 @@ _OUTLIER = 10_000  # times the span of the median trial: more than an artefact m
 class Recording:
     """Epochs as arrays, with what it takes to make epochs again."""
 
-    data: (
-        np.ndarray
-    )  # (n_trials, n_channels, n_times) in SI units; NaN: no such channel
+    data: np.ndarray  # (n_trials, n_channels, n_times) in SI units; NaN: no such channel
     info: mne.Info  # of the channels in data, projectors in the state they were in
     times: np.ndarray  # seconds from image onset
     baseline: tuple | None

@@ -1,7 +1,6 @@
 """What an evaluation found."""
 
 import dataclasses
-import os
 
 import mne
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import viz
-from .._types import AxesLike
+from .._types import AxesLike, PathLike
 from ..metrics import interval, time_mask
 from .ceilings import NOTHING
 
@@ -288,9 +287,7 @@ class Evaluation:
 
         return summary_html(self)
 
-    def report(
-        self, fname: str | os.PathLike | None = None, *, overwrite: bool = False
-    ) -> mne.Report:
+    def report(self, fname: PathLike | None = None, *, overwrite: bool = False) -> mne.Report:
         """Make a page with the table and the figures.
 
         Parameters

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from .._files import whole_file, write_text
 from .._log import logger, use_log_level, warn
 from .._parameters import Integer, Number, check_given
-from .._types import Embedder
+from .._types import Embedder, PathLike
 from ..diffusion import Denoiser
 from ..evaluation import material
 from ..regressor import DiffusionRegressor
@@ -40,7 +39,7 @@ _MIN_SENSORS = 2
 def ablate(
     images: list | np.ndarray | str,
     epochs: mne.BaseEpochs,
-    folder: str | os.PathLike,
+    folder: PathLike,
     *,
     image_ids: np.ndarray | str | None = None,
     captions: list[str] | str | None = None,

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ import numpy as np
 
 from .._files import whole_file
 from .._log import logger
-from .._types import Embedder
+from .._types import Embedder, PathLike
 from ..stimulus.tokens import load_tokens
 from .settings import write_json
 
 _CHUNK = 256  # images; 300 tokens of 768 features are 0.24 GB
 
 
-def read_captions(captions: dict | str | os.PathLike | None) -> dict | None:
+def read_captions(captions: dict | PathLike | None) -> dict | None:
     """Read captions by the file name of their image, from a dict or a JSON file with one."""
     if captions is None:
         return None

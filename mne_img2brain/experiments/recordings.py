@@ -1,6 +1,5 @@
 """The recordings of an experiment: subjects, images, averages to learn from, test trials."""
 
-import os
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import mne
 import numpy as np
 
 from .._log import logger
+from .._types import PathLike
 from ..datasets import things_eeg2, things_meg
 from ..datasets.things_layout import find_files
 from .settings import Scale
@@ -28,7 +28,7 @@ class Recordings:
     """
 
     def __init__(
-        self, dataset: str, path: str | os.PathLike, scale: Scale, reader: dict | None = None
+        self, dataset: str, path: PathLike, scale: Scale, reader: dict | None = None
     ) -> None:
         if dataset not in DATASETS:
             raise ValueError(f"dataset={dataset!r}; give one of {', '.join(DATASETS)}.")

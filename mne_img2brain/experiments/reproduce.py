@@ -1,7 +1,6 @@
 """reproduce: the paper's experiments on THINGS-EEG2 and THINGS-MEG."""
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from .._files import write_text
 from .._log import logger, use_log_level
 from .._parameters import Integer, check_given
 from .._torch import resolve_device
-from .._types import Embedder
+from .._types import Embedder, PathLike
 from .ablation_study import count_image_tokens
 from .ablations import ablate
 from .embedding import captions_of, given_tokens, read_captions, shared_tokens
@@ -26,8 +25,8 @@ from .units import plan_units, read_unit, run_unit
 
 def reproduce(
     dataset: str,
-    data_dir: str | os.PathLike,
-    out: str | os.PathLike,
+    data_dir: PathLike,
+    out: PathLike,
     *,
     subjects: list[int] | list[str] | None = None,
     within: bool = True,
@@ -35,7 +34,7 @@ def reproduce(
     ablations: bool = False,
     scale: str = "small",
     embedder: Embedder | None = None,
-    captions: dict | str | os.PathLike | None = None,
+    captions: dict | PathLike | None = None,
     tokens: dict | None = None,
     reader: dict | None = None,
     device: str = "auto",

@@ -12,12 +12,13 @@ import pooch
 from numpy.typing import DTypeLike
 
 from .._log import warn
+from .._types import PathLike
 
 ENVIRONMENT = "MNE_IMG2BRAIN_CACHE"
 _ALIGN = 64  # bytes: an array starts where any processor likes to read one
 
 
-def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
+def cache_folder(cache_dir: PathLike | None = None) -> Path:
     """Return the folder of the cache: given, else by the environment, else the system's."""
     return Path(cache_dir or os.environ.get(ENVIRONMENT) or pooch.os_cache("mne_img2brain"))
 
@@ -35,7 +36,7 @@ class Cache:
     settings: JSON-able: everything that the content depends on beside the key.
     """
 
-    def __init__(self, cache_dir: str | os.PathLike | None, kind: str, settings: dict) -> None:
+    def __init__(self, cache_dir: PathLike | None, kind: str, settings: dict) -> None:
         self._settings = json.dumps(settings, sort_keys=True)
         digest = hashlib.sha256(self._settings.encode()).hexdigest()[:24]
         self.folder = cache_folder(cache_dir) / f"{kind}-{digest}"

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from .._lazy import scratch
 from .._log import logger
 from .._parameters import Integer, check_parameters
+from .._types import PathLike
 from ._open_clip import WITHOUT, ClipModel, check_activation, weights_identity
 from ._run import batches_of
 from .cache import Cache, cache_folder
@@ -76,7 +77,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         max_new_tokens: int = 40,
         batch_size: int = 8,
         device: str = "auto",
-        cache_dir: str | os.PathLike | None = None,
+        cache_dir: PathLike | None = None,
     ) -> None:
         self.model = model
         self.pretrained = pretrained
