@@ -243,7 +243,8 @@ def _find_variant(path: Path, name: str, variant: str, split: str) -> tuple[str,
     families = {}
     for file in subjects[name]:
         family = next(key for key, names in _FILES.items() if file.name in names.values())
-        families.setdefault((family, _home(file, family)), []).append(file)
+        home = file.parent.parent if family == "raw" else file.parent
+        families.setdefault((family, home), []).append(file)
     wanted = {"gifford": "preprocessed", "nice": "preprocessed", "atm": "preprocessed"}
     if variant != "auto":
         family = wanted.get(variant, variant)
@@ -264,11 +265,6 @@ def _find_variant(path: Path, name: str, variant: str, split: str) -> tuple[str,
     if not chosen:
         raise FileNotFoundError(f"{home} has no {_FILES[family][split]}, the {split} split.")
     return family, chosen
-
-
-def _home(file: Path, family: str) -> Path:
-    """Return the folder of a subject that a file belongs to."""
-    return file.parent.parent if family == "raw" else file.parent
 
 
 def _say_what_is_there(path: Path) -> None:

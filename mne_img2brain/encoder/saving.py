@@ -190,14 +190,14 @@ def check_names(packed: Any) -> None:
             children = value
         elif not (
             (item.keys() in ({"array"}, {"float"}, {"dtype"}) and isinstance(value, str))
-            or (item.keys() == {"strings", "shape"} and _are_strings(value))
+            or (
+                item.keys() == {"strings", "shape"}
+                and isinstance(value, list)
+                and all(isinstance(text, str) for text in value)
+            )
         ):
             raise ValueError(f"something of the kind {kind!r} in it is not what is saved")
         waiting.extend((child, depth + 1) for child in children)
-
-
-def _are_strings(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _check_size(label: str, name: str, number: Any) -> None:

@@ -73,9 +73,9 @@ def gather(
     images = indexable(named_images(recording, images, image_ids))
     row = align(images, recording, image_ids)
     refuse_unordered(labels, "labels")
-    if labels is not None and len(labels) != len(images):
-        raise ValueError(f"There are {len(labels)} labels for {len(images)} images.")
     if labels is not None:
+        if len(labels) != len(images):
+            raise ValueError(f"There are {len(labels)} labels for {len(images)} images.")
         if np.ndim(labels) != 1:
             raise ValueError(f"labels has shape {np.shape(labels)}; give one label per image.")
         refuse_missing(labels, "labels", "image")

@@ -1,5 +1,6 @@
 """Several subjects: judged one by one, then together."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,13 @@ def combine(parts: dict[str, Evaluation], n_bootstrap: int, level: float, seed: 
             resamples.setdefault(encoder, {})[metric] = resampled
             row["ci_low"], row["ci_high"] = interval(resampled, level)
         rows.append(row)
-    return Evaluation(
+    return dataclasses.replace(
+        first,
         table=pd.DataFrame(rows, columns=list(first.table.columns)),
         maps=_mean_maps([part.maps for part in parts.values()]),
         curves=_mean([part.curves for part in parts.values()]),
         resamples={name: resamples[name] for name in first.encoders},
-        n_images=first.n_images,
         n_trials=sum((part.n_trials for part in parts.values()), []),
-        window=first.window,
-        draw_window=first.draw_window,
-        level=level,
         differ={
             band: 2 * sum(part.differ.get(band, False) for part in parts.values()) > len(parts)
             for band in first.differ
@@ -48,7 +46,6 @@ def combine(parts: dict[str, Evaluation], n_bootstrap: int, level: float, seed: 
             for name in first.tfr
             if all(name in part.tfr for part in parts.values())
         },
-        cross_validated=first.cross_validated,
         subjects=parts,
     )
 

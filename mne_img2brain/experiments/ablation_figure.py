@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from .._files import whole_file
 from ..viz.canvas import COLORS, REFERENCE, tidy
+from .figures import save_figure
 
 _PANELS = {
     "mse": "MSE of predict\n(SD² of each sensor)",
@@ -41,9 +41,7 @@ def draw_ablations(table: pd.DataFrame, by_seed: pd.DataFrame, file: Path) -> No
         "test images. Filled: the interval and all seeds are on one side of the line.",
         fontsize=10,
     )
-    with whole_file(file) as part:
-        figure.savefig(part, dpi=120, format="png")
-    plt.close(figure)
+    save_figure(figure, file)
 
 
 def _labels(table: pd.DataFrame, everything: int) -> list[str]:

@@ -36,11 +36,6 @@ class Study:
     fingerprint: dict  # what tells these data from others
     split: pd.DataFrame  # which images are for training and which for test
 
-    @property
-    def has_captions(self) -> bool:
-        """Tell whether tokens of captions follow those of images."""
-        return self.n_image_tokens < self.tokens.shape[1]
-
     def fit(
         self, regressor: Regressor, captions: bool = True, sensors: str | None = None
     ) -> ImageToBrainEncoder:

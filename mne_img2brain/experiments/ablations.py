@@ -225,7 +225,7 @@ def _possible(rows: dict, study: Study) -> tuple[dict, dict]:
     possible, skipped = {}, {}
     for name, changes in rows.items():
         lobe = changes.get("sensors")
-        if not changes.get("captions", True) and not study.has_captions:
+        if not changes.get("captions", True) and study.n_image_tokens == study.tokens.shape[1]:
             skipped[name] = "there are no tokens of captions"
         elif lobe is not None and len(study.lobes[lobe]) < _MIN_SENSORS:
             skipped[name] = f"{len(study.lobes[lobe])} sensors are {lobe}"

@@ -95,8 +95,14 @@ def shared_tokens(
     """
     files = {split: folder / f"tokens-{split}.npy" for split in images}
     to_do = [split for split, file in files.items() if not file.is_file()]
-    for split in to_do:
-        _check_there(images[split])
+    for paths in (images[split] for split in to_do):
+        missing = [image for image in paths if not Path(image).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(paths)} images are not there, first {missing[0]}. Put the "
+                "THINGS images beside the recordings, give reader={'images_dir': ...}, or give "
+                "tokens= that were computed elsewhere."
+            )
     folder.mkdir(parents=True, exist_ok=True)
     takes = "captions" in inspect.signature(embedder.transform).parameters
     written = folder / "captions.json"
@@ -122,17 +128,6 @@ def shared_tokens(
         _join(files[split], of_split, width)
     shutil.rmtree(folder / "parts", ignore_errors=True)
     return {split: _map(file) for split, file in files.items()}, captions
-
-
-def _check_there(images: list[str]) -> None:
-    """Complain where images are not there."""
-    missing = [image for image in images if not Path(image).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(images)} images are not there, first {missing[0]}. Put the "
-            "THINGS images beside the recordings, give reader={'images_dir': ...}, or give "
-            "tokens= that were computed elsewhere."
-        )
 
 
 def _embed_parts(

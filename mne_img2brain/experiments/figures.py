@@ -35,7 +35,7 @@ def draw_units(results: dict, folder: Path) -> list:
                 title=f"{who}: mean response to {about['n_test_images']} new images, {method}",
                 show=False,
             )
-            written.append(_save(figure, folder / f"erp-{name}-{method}.png"))
+            written.append(save_figure(figure, folder / f"erp-{name}-{method}.png"))
     for protocol in _PROTOCOLS:
         units = [maps for about, _, maps in results.values() if about["protocol"] == protocol]
         if units:
@@ -52,7 +52,7 @@ def draw_units(results: dict, folder: Path) -> list:
                 f"{len(others)} other{'s' * (len(others) > 1)}",
                 show=False,
             )
-            written.append(_save(figure, folder / f"topographies-{subject}.png"))
+            written.append(save_figure(figure, folder / f"topographies-{subject}.png"))
     return written
 
 
@@ -71,7 +71,7 @@ def _draw_r(units: list[dict], protocol: str, file: Path) -> Path:
     figure = viz.plot_r_time(r, ceiling, show=False)
     subjects = f"{len(units)} subject{'s' * (len(units) > 1)}"
     figure.axes[0].set_title(f"{_PROTOCOLS[protocol]}, {subjects}")
-    return _save(figure, file)
+    return save_figure(figure, file)
 
 
 def draw_accuracy(table: pd.DataFrame, protocol: str, file: Path) -> Path:
@@ -116,7 +116,7 @@ def draw_accuracy(table: pd.DataFrame, protocol: str, file: Path) -> Path:
     handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(_PROTOCOLS[protocol])
-    return _save(figure, file)
+    return save_figure(figure, file)
 
 
 def draw_clip_scores(scores: pd.DataFrame, file: Path) -> Path:
@@ -143,10 +143,10 @@ def draw_clip_scores(scores: pd.DataFrame, file: Path) -> Path:
         tidy(axis)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return _save(figure, file)
+    return save_figure(figure, file)
 
 
-def _save(figure: Figure, file: Path) -> Path:
+def save_figure(figure: Figure, file: Path) -> Path:
     """Write a figure and close it."""
     with whole_file(file) as part:
         figure.savefig(part, dpi=120)
