@@ -40,9 +40,8 @@ class ConditionalMean:
 
     With subjects, the mean is ``shared(image) + part_s(image)``. The part of a subject is a
     :class:`~mne_img2brain.mean.spatial_layer.SpatialLayer` over the shared response and, where it
-    helps
-    on images left out, the same kind of regressor on what that leaves over. Subjects that were
-    learnt later have their part over the response of the average subject.
+    helps on images left out, the same kind of regressor on what that leaves over. Subjects that
+    were learnt later have their part over the response of the average subject.
 
     regressor: ``"auto"`` is :class:`~mne_img2brain.mean.KernelMeanRegressor`, or
         :class:`~mne_img2brain.mean.FewImagesRegressor` where ``by_trial``. ``None`` is the mean
@@ -75,7 +74,13 @@ class ConditionalMean:
         if y_mask is not None:
             filled = dataclasses.replace(data, y=fill_sensors(np.asarray(data.y), y_mask))
         self.shared_, out_of_fold = self._fit_part(filled, plan, kept)
-        found = self._cross_validate(filled, plan, out_of_fold)
+        found = CrossValidated(np.nan, np.nan)
+        if isinstance(self.shared_, KernelMeanRegressor):  # it deals folds of its own
+            found = self.shared_
+            found = CrossValidated(found.cross_validated_r_, found.cross_validated_p_)
+        elif self.regressor is not None:
+            y, predicted = np.asarray(filled.y), out_of_fold.unfold()
+            found = cross_validated_r(y, predicted, data.image_index, plan.fold, data.weight)
         self.cross_validated_r_, self.cross_validated_p_ = found
         self.parts_: list[Part] = []
         if data.subject is not None:  # trials of one image have their own from here on
@@ -92,12 +97,9 @@ class ConditionalMean:
     def regress(
         self, values: np.ndarray, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures]
     ) -> tuple["ConditionalMean", np.ndarray]:
-        """Regress other values of the trials of :meth:`fit` on images, as responses were.
+        """Regress other values (n_trials, n_values) on images, as responses were.
 
-        values (n_trials, n_values): that of one trial is as sure as that of another.
-        Returns regressor: its ``predict`` takes tokens.
-        Returns out_of_fold (n_trials, n_values): predictions by models that have not seen the
-            group.
+        Returns what predicts them from tokens, and out-of-fold predictions (n_trials, n_values).
         """
         other = copy.copy(self)
         other.parts_, other.n_average_, other.response_shape_ = [], 0, (1, values.shape[1])
@@ -111,25 +113,8 @@ class ConditionalMean:
         names = ("cross_validated_r_", "cross_validated_p_")
         return CrossValidated(*(getattr(self, name, np.nan) for name in names))
 
-    def _cross_validate(
-        self, data: "TrialArrays", plan: "SplitPlan", out_of_fold: LeftOut
-    ) -> CrossValidated:
-        """Say how far predictions of left-out images follow the responses."""
-        if self.regressor is None:
-            return CrossValidated(np.nan, np.nan)
-        if isinstance(self.shared_, KernelMeanRegressor):  # it deals folds of its own
-            return CrossValidated(self.shared_.cross_validated_r_, self.shared_.cross_validated_p_)
-        y, predicted = np.asarray(data.y), out_of_fold.unfold()
-        return cross_validated_r(y, predicted, data.image_index, plan.fold, data.weight)
-
     def fit_new_subject(self, data: "TrialArrays", plan: "SplitPlan") -> tuple[Part, np.ndarray]:
-        """Fit the part of a subject that was not in :meth:`fit`.
-
-        data, plan: as in :meth:`fit`, of one subject.
-        Returns part: for the caller to append to ``parts_``.
-        Returns out_of_fold (n_trials, n_channels, n_times): the predictions of models that have
-            not seen the group.
-        """
+        """Return the part of a new subject, and out-of-fold predictions of its trials."""
         return self._fit_subject(data, plan, self.predict(data.tokens)[data.image_index])
 
     def _fit_subject(
@@ -173,33 +158,22 @@ class ConditionalMean:
         if self.regressor is None:
             mean = np.average(y, axis=0, weights=weight)
             return mean, LeftOut(mean[None], np.zeros(len(y), np.intp))
-        if isinstance(self.regressor, str):
-            return self._fit_few(data.tokens[image_index], y, weight, plan.fold)
-        pooled = self._pool(data.tokens)
-        fitted = _fit_averages(clone(self.regressor), pooled, image_index, y, weight)
-        out_of_fold = np.empty_like(y)
+        few = isinstance(self.regressor, str)
+        inputs = data.tokens if few else self._pool(data.tokens)
+
+        def fit(rows: np.ndarray) -> Any:
+            trials = image_index[rows], y[rows], weight[rows]
+            if few:
+                return FewImagesRegressor().fit(inputs[trials[0]], *trials[1:])
+            return _fit_averages(clone(self.regressor), inputs, *trials)
+
+        fitted, out_of_fold = fit(np.arange(len(y))), np.empty_like(y)
         for one in np.unique(plan.fold):
-            held, kept = plan.fold == one, plan.fold != one
-            part = _fit_averages(
-                clone(self.regressor), pooled, image_index[kept], y[kept], weight[kept]
-            )
+            held = plan.fold == one
             images, rows = np.unique(image_index[held], return_inverse=True)
-            predicted = np.asarray(part.predict(pooled[images]))
+            predicted = np.asarray(fit(~held).predict(inputs[images]))
             out_of_fold[held] = predicted.reshape(len(images), *y.shape[1:])[rows]
         return fitted, LeftOut(out_of_fold, np.arange(len(y)))
-
-    @staticmethod
-    def _fit_few(
-        X: np.ndarray, y: np.ndarray, weight: np.ndarray, fold: np.ndarray
-    ) -> tuple[FewImagesRegressor, LeftOut]:
-        """Fit on a handful of images; predict trials by models that have not seen them."""
-        out_of_fold = np.empty_like(y)
-        for one in np.unique(fold):
-            held, kept = fold == one, fold != one
-            part = FewImagesRegressor().fit(X[kept], y[kept], weight[kept])
-            out_of_fold[held] = part.predict(X[held])
-        few = FewImagesRegressor().fit(X, y, weight)
-        return few, LeftOut(out_of_fold, np.arange(len(y)))
 
     def _pool(self, tokens: np.ndarray) -> np.ndarray:
         return tokens[:, 0] if tokens.shape[1] == 1 else pool_tokens(tokens, last=self.pool_last_)
@@ -219,11 +193,7 @@ class ConditionalMean:
         return self._of_subjects(shared, tokens, subject), values
 
     def predict(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
-        """Predict the expected response.
-
-        subject (n_images,) | None: whose response; ``None`` is the average over subjects.
-        Returns (n_images, n_channels, n_times).
-        """
+        """Predict the expected response of subjects (n_images,), ``None`` being their average."""
         inputs = tokens if isinstance(self.regressor, str) else self._pool(tokens)
         return self._of_subjects(self._predict_part(self.shared_, inputs), inputs, subject)
 

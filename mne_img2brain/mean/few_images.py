@@ -1,6 +1,6 @@
 """The expected response where there are a handful of images with many trials each."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from scipy import linalg
@@ -13,9 +13,6 @@ from ..trials.pooling import pool_tokens
 from ..trials.scores import ResponseScoreMixin
 from ..trials.splits import distinct_rows
 from .whitening import Whitener
-
-if TYPE_CHECKING:
-    pass
 
 _RIDGE = 1e-3  # of the mean squared distance of images: they are met, and what lies between is
 
@@ -103,12 +100,8 @@ class FewImagesRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         self.images_ = (features - self.centre_) / self.scale_
         gram = self.images_ @ self.images_.T
         size = np.trace(gram) / n_images or 1.0
-        coef = linalg.solve(
-            gram + _RIDGE * size * np.eye(n_images),
-            differences.reshape(n_images, -1),
-            assume_a="pos",
-        )
-        self.coef_ = coef
+        gram += _RIDGE * size * np.eye(n_images)
+        self.coef_ = linalg.solve(gram, differences.reshape(n_images, -1), assume_a="pos")
         self.mean_, self.differences_ = mean, differences
         self.n_features_in_ = X.shape[-1]
         return self

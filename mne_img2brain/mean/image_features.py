@@ -1,14 +1,19 @@
 """Images as kernels see them, dealt into folds: what regressions of any responses share."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from .._lazy import LazyTrials, scratch
 from ..trials.splits import distinct_rows
 from .kernels import KERNELS, KernelMap, Views
 from .mixed_model import Rotation, rotate
 from .stacking import deal_units
+
+if TYPE_CHECKING:
+    from .kernel_mean import KernelMeanRegressor
 
 _BATCH = 500  # images looked at at a time
 
@@ -17,10 +22,8 @@ _BATCH = 500  # images looked at at a time
 class ImageFeatures:
     """The features of images with each kernel, and the folds that hold images out.
 
-    n_images, n_features, x_ndim: distinct images, the width of their tokens, and the dimensions of
-        these.
-    unit (n_rows,): the unit of each row: its image, or with few images a part of the trials of
-        that.
+    n_images, n_features, x_ndim: distinct images, the width and dimensions of their tokens.
+    unit (n_rows,): the unit of each row: its image, or with few images a part of its trials.
     image (n_rows,): the distinct image of each row.
     fold (n_units,): the fold that holds each unit out.
     views: what kernels look at.
@@ -41,27 +44,33 @@ class ImageFeatures:
 
     @classmethod
     def of(
-        cls, X: np.ndarray, image_index: np.ndarray, y: np.ndarray | LazyTrials,
+        cls,
+        regressor: "KernelMeanRegressor",
+        X: np.ndarray,
+        image_index: np.ndarray,
+        y: np.ndarray | LazyTrials,
         groups: np.ndarray | None,
-        kernel: str, rng: np.random.Generator, *, n_folds: int, min_images: int, n_landmarks: int,
-        standardize: bool,
-    ) -> "ImageFeatures":  # fmt: skip
-        """Look at the images of some rows; parameters as of KernelMeanRegressor."""
+    ) -> "ImageFeatures":
+        """Look at the images of some rows, as a regressor is to see them."""
+        rng, kernel = regressor.rng(), regressor.kernel
+        n_folds, min_images = regressor.n_folds, regressor.min_images
         used, index = np.unique(image_index, return_inverse=True)
         first, distinct = distinct_rows(X if len(used) == len(X) else X[used])
         first, image = used[first], distinct[index]
         unit, unit_image, fold = deal_units(y, image, groups, n_folds, min_images, rng)
-        views, chosen = Views(standardize).fit(X, first), first
-        if len(first) > n_landmarks:
-            chosen = first[np.sort(rng.choice(len(first), n_landmarks, replace=False))]
+        views, chosen = Views(regressor.standardize).fit(X, first), first
+        if len(first) > regressor.n_landmarks:
+            chosen = first[np.sort(rng.choice(len(first), regressor.n_landmarks, replace=False))]
         # landmarks are no more exact than tokens, and are many
         dtype = np.float64 if X.dtype == np.float64 else np.float32
-        seen = [views.transform(X[chosen[a : a + _BATCH]], dtype) for a in _starts(chosen)]
+        blocks = gen_batches(len(chosen), _BATCH)
+        seen = [views.transform(X[chosen[block]], dtype) for block in blocks]
         landmarks = {view: np.concatenate([one[view] for one in seen]) for view in seen[0]}
         del seen
         names = [kernel]
         if kernel == "auto":
             names = ["linear", "rbf"] + (["local"] if "places" in landmarks else [])
+            names = names if regressor.penalty == "auto" else ["linear"]
         if kernel == "local" and "places" not in landmarks:
             raise ValueError(
                 "kernel='local' compares tokens place by place, but X has no two tokens that all "
@@ -72,10 +81,10 @@ class ImageFeatures:
         mapped = [name for name in names if maps[name].plain_ or len(chosen) < len(first)]
         for name in mapped:
             features[name] = scratch((len(first), features[name].shape[1]), y.dtype)
-        for a in _starts(first) if mapped else ():
-            shown = views.transform(X[first[a : a + _BATCH]], dtype)
+        for block in gen_batches(len(first), _BATCH) if mapped else ():
+            shown = views.transform(X[first[block]], dtype)
             for name in mapped:
-                features[name][a : a + _BATCH] = maps[name].transform(shown)
+                features[name][block] = maps[name].transform(shown)
         for name in names:
             found = features[name].astype(y.dtype, copy=False)
             features[name] = found if len(first) == len(unit_image) else found[unit_image]
@@ -93,7 +102,3 @@ class ImageFeatures:
             vectors[:] = rotation.vectors
             kept[key] = replace(rotation, vectors=vectors)
         return kept[key]
-
-
-def _starts(rows: np.ndarray) -> range:
-    return range(0, len(rows), _BATCH)

@@ -218,12 +218,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         groups: np.ndarray | None,
     ) -> ImageFeatures:
         """Compute what regressions of any responses to images share; X has three dimensions."""
-        images = ImageFeatures.of(
-            X, image_index, y, groups,
-            "linear" if self.kernel == "auto" and self.penalty != "auto" else self.kernel,
-            self._rng(), n_folds=self.n_folds, min_images=self.min_images,
-            n_landmarks=self.n_landmarks, standardize=self.standardize,
-        )  # fmt: skip
+        images = ImageFeatures.of(self, X, image_index, y, groups)
         if images.fold.max() == 0 and images.n_images >= self.min_images and self.penalty == "auto":
             raise ValueError(
                 "All images are of one group, so that none can be left out to choose a "
@@ -231,7 +226,8 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             )
         return images
 
-    def _rng(self) -> np.random.Generator:
+    def rng(self) -> np.random.Generator:
+        """Return random numbers for one use."""
         return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
 
     def regress(
@@ -250,7 +246,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         white = Whitener(shape).fit(deviations) if len(deviations) >= 40 else None
         del deviations
         everything, *spaces = find_spaces(
-            responses, total, fold, shape, white, n_components, self._rng()
+            responses, total, fold, shape, white, n_components, self.rng()
         )
 
         # With few images, errors are judged where noise is white: there the signal is seen best.

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from ..trials.pooling import pool_tokens
 
@@ -32,16 +33,9 @@ class Views:
     def __init__(self, standardize: bool = True) -> None:
         self.standardize = standardize
 
-    def fit(self, x: np.ndarray, rows: np.ndarray | None = None) -> Self:
-        """Learn which places there are, and the scales.
-
-        x (n_images, n_features) | (n_images, n_tokens, n_features): features or tokens of distinct
-            images.
-        rows (n_rows,) | None: which images; ``None`` is all. A block of them is looked at at a
-            time.
-        """
-        rows = np.arange(len(x)) if rows is None else rows
-        blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    def fit(self, x: np.ndarray, rows: np.ndarray) -> Self:
+        """Learn which places there are, and the scales, of some images."""
+        blocks = [rows[block] for block in gen_batches(len(rows), _BLOCK)]
         self.edges_ = np.zeros(0, dtype=np.intp)
         self.last_ = False
         if x.ndim == 3:
@@ -86,10 +80,7 @@ class Views:
         return views
 
     def transform(self, x: np.ndarray, dtype: "DTypeLike" = np.float64) -> dict:
-        """Return the views.
-
-        x (n_images, n_features) | (n_images, n_tokens, n_features): features or tokens.
-        """
+        """Return the views of features or tokens."""
         views = self._views(x)
         for name, view in views.items():
             view -= self.mean_[name]
@@ -139,17 +130,8 @@ class KernelMap:
     def __init__(self, terms: tuple) -> None:
         self.terms = terms
 
-    def fit(self, landmarks: dict) -> Self:
-        """Compute scales and the root of the kernel of landmarks."""
-        self.fit_transform(landmarks)
-        return self
-
     def fit_transform(self, landmarks: dict) -> np.ndarray:
-        """Fit, and map the landmarks.
-
-        landmarks: the views of the landmarks.
-        Returns (n_landmarks, n_features): their features.
-        """
+        """Fit, and map the views of landmarks: (n_landmarks, n_features)."""
         n = len(landmarks["pooled"])
         self.plain_ = self.terms[0][1] == "linear" and landmarks["pooled"].shape[1] <= n
         self.landmarks_ = {} if self.plain_ else {t[0]: landmarks[t[0]] for t in self.terms}
@@ -194,25 +176,18 @@ class KernelMap:
             kernel += np.exp(distance, out=distance)
         return kernel / a.shape[1]
 
-    def _kernel(self, views: dict) -> np.ndarray:
-        """Return the kernel between images and landmarks."""
-        return sum(
-            self.gains_[i] * self._term(i, views[term[0]], self.landmarks_[term[0]])
-            for i, term in enumerate(self.terms)
-        )
-
     def compare(self, views: dict) -> np.ndarray:
-        """Compare images with the landmarks.
-
-        Returns (n_images, n_landmarks) | (n_images, n_features): the kernel, or the features where
-            the map is plain.
-        """
+        """Return the kernel between images and landmarks, or features where the map is plain."""
         if self.plain_:
             return views["pooled"]
-        blocks = range(0, len(views["pooled"]), _BLOCK)
-        return np.concatenate(
-            [self._kernel({v: x[a : a + _BLOCK] for v, x in views.items()}) for a in blocks]
-        )
+        blocks = []
+        for rows in gen_batches(len(views["pooled"]), _BLOCK):
+            terms = [
+                gain * self._term(i, views[view][rows], self.landmarks_[view])
+                for i, (gain, (view, *_)) in enumerate(zip(self.gains_, self.terms, strict=True))
+            ]
+            blocks.append(sum(terms))
+        return np.concatenate(blocks)
 
     def transform(self, views: dict) -> np.ndarray:
         """Map images to features, shape (n_images, n_features)."""

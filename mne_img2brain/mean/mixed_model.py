@@ -1,8 +1,8 @@
 r"""Many responses, few images: noise that is shared between responses, signal that is too.
 
 The model of the averaged responses :math:`Y` of ``n`` images, given an ``n x n`` kernel :math:`K`,
-is a multivariate mixed model (Zhou and Stephens, 2014), also known as a Gaussian process with
-intrinsic coregionalisation (Alvarez et al., 2012):
+is a multivariate mixed model (Zhou and Stephens, 2014, Nature Methods 11), also known as a Gaussian
+process with intrinsic coregionalisation (Alvarez et al., 2012):
 
 .. math:: Y = 1\mu^\top + G + E, \qquad
           \mathrm{vec}\,G \sim N(0, \Sigma_g \otimes K), \quad
@@ -20,6 +20,8 @@ from .response_space import weighted_mean
 
 _PENALTIES = np.geomspace(0.1, 1e4, 31)
 _BLOCK = 2048  # rows that are multiplied at a time
+# The likelihood rises fast and then creeps; stopping early regularises.
+_MAX_ITER = 10
 
 
 @dataclass
@@ -68,14 +70,8 @@ class Rotation:
         return solution
 
 
-def rotate(features: np.ndarray, weight: np.ndarray, rows: np.ndarray | None = None) -> Rotation:
-    """Turn a weighted regression on features to the axes in which it is diagonal.
-
-    features (n_all, n_features): the features.
-    weight (n_all,): the precision of each row.
-    rows (n_rows,) | None: which rows are in the regression; ``None`` is all.
-    """
-    rows = np.arange(len(features)) if rows is None else rows
+def rotate(features: np.ndarray, weight: np.ndarray, rows: np.ndarray) -> Rotation:
+    """Turn a weighted regression on the features of some rows to its axes."""
     weight = weight[rows].astype(features.dtype)
     parts = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
     mean = sum(weight[part] @ features[rows[part]] for part in parts) / weight.sum()
@@ -100,11 +96,7 @@ def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def project(rotated: Rotation, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn responses to the axes of a rotation.
-
-    Returns scores (rank, n_targets): the responses along the axes.
-    Returns mean (n_targets,): their weighted mean.
-    """
+    """Return responses along the axes of a rotation, (rank, n_targets), and their mean."""
     mean = weighted_mean(y, rotated.weight)
     weighted = np.zeros((len(rotated.features), y.shape[1]), rotated.features.dtype)
     weighted[rotated.rows] = rotated.weight[:, None] * (y - mean)
@@ -115,13 +107,11 @@ def project(rotated: Rotation, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def shrink(
     rotated: Rotation, scores: np.ndarray, penalty: np.ndarray, coordinates: tuple
 ) -> np.ndarray:
-    """Ridge solution along the axes of a rotation, with one penalty per mixed response.
+    """Return coefficients of the axes of a rotation, with one penalty per mixed response.
 
-    scores (rank, n_targets): what :func:`project` returned.
-    penalty (n_targets,): the penalties.
+    scores: what :func:`project` returned.
     coordinates (n_targets, n_targets): ``(mixing, unmixing)``: responses are solved as ``y @
         unmixing.T`` and returned through ``mixing.T``.
-    Returns (rank, n_targets): the coefficients of the axes.
     """
     values = rotated.eigenvalues[:, None]
     scores = np.sqrt(values) / (values + penalty) * (scores @ coordinates[1].T)
@@ -129,7 +119,7 @@ def shrink(
 
 
 def fit_mixed_model(
-    rotated: Rotation, scores: np.ndarray, y: np.ndarray, max_iter: int = 10
+    rotated: Rotation, scores: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, tuple]:
     r"""Estimate the covariances of signal and noise by expectation maximisation.
 
@@ -138,17 +128,8 @@ def fit_mixed_model(
     ridge regression with penalty :math:`1 / d_j` for response :math:`j`: responses that the
     features explain are shrunk little, the others to nothing.
 
-    scores (rank, n_targets): what :func:`project` returned for ``y``.
-    y (n_rows, n_targets): the responses.
-    max_iter: number of iterations. The likelihood rises fast and then creeps; stopping early
-        regularises.
-    Returns penalty (n_targets,): the penalties, for :func:`shrink`.
-    Returns coordinates (n_targets, n_targets): the coordinates, for :func:`shrink`.
-
-    References
-    ----------
-    Zhou, X. and Stephens, M. (2014). Efficient multivariate linear mixed model algorithms for
-    genome-wide association studies. Nature Methods 11, 407-409.
+    scores: what :func:`project` returned for ``y``.
+    Returns penalty and coordinates, for :func:`shrink`.
     """
     scale = rotated.eigenvalues.mean()
     values = (rotated.eigenvalues / scale)[:, None]
@@ -164,13 +145,13 @@ def fit_mixed_model(
     ratio, sigma = _each_alone(values, scores, np.diag(rest), rest_dof)
     floor = 1e-6 * sigma.mean() * ratio.mean() or 1e-300
     signal, noise = np.diag(sigma), np.diag(sigma * ratio + floor)
-    for iteration in range(max_iter + 1):
+    for iteration in range(_MAX_ITER + 1):
         lower = np.linalg.cholesky(noise + floor * np.eye(n_targets))
         inverse = np.linalg.inv(lower)
         d, q = np.linalg.eigh(inverse @ signal @ inverse.T)
         d = np.maximum(d, 0)
         mixing, unmixing = lower @ q, q.T @ inverse
-        if iteration == max_iter:
+        if iteration == _MAX_ITER:
             break
         z = scores @ unmixing.T
         shrunk = d / (values * d + 1)  # posterior variance of a unit-kernel signal

@@ -117,8 +117,7 @@ def find_spaces(
     fold has its own. What they are found from does not: the whitener is that of all rows, and
     second moments are summed fold by fold, once.
 
-    responses (n_rows, n_targets): the average responses.
-    weight (n_rows,): the precision of each row.
+    responses, weight (n_rows, ...): the average responses, and the precision of each.
     fold (n_rows,): the fold that holds each row out; all of one fold is no folds.
     white: whitens the noise, where repeats have shown it.
     Returns: of all rows, then of those outside fold 0, 1, ...

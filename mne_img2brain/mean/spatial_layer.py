@@ -46,11 +46,8 @@ class SpatialLayer:
     ) -> np.ndarray:  # fmt: skip
         """Learn the subject's mean and mixing.
 
-        shared (n_trials, n_channels, n_times): the shared response to the image of each trial.
-        weight (n_trials,): of how many trials each row is the average.
-        fold (n_trials,): the fold that holds each trial out.
-        Returns out_of_fold (n_trials, n_channels, n_times): what the layer adds, learnt without
-            the trials of the same fold.
+        shared: the shared response to the image of each trial.
+        Returns what the layer adds, learnt without the trials of the same fold.
         """
         pairs, cell = np.unique(np.column_stack([image_index, fold]), axis=0, return_inverse=True)
         cells = _Cells(shared, y, cell.ravel(), weight)
@@ -82,11 +79,7 @@ class SpatialLayer:
         self.patterns_, self.mixing_ = cells.whiten @ patterns, cells.colour @ mixing
 
     def apply(self, shared: np.ndarray) -> np.ndarray:
-        """Return what the layer adds.
-
-        shared (n_images, n_channels, n_times): the shared responses.
-        Returns (n_images, n_channels, n_times).
-        """
+        """Return what the layer adds to shared responses (n_images, n_channels, n_times)."""
         return self.mean_ + self.mixing_ @ (self.patterns_.T @ (shared - self.shared_mean_))
 
 

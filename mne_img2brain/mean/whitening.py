@@ -3,7 +3,9 @@
 from typing import Any, Self
 
 import numpy as np
+from sklearn.utils import gen_batches
 
+from .._lazy import parts_of
 from .._linalg import in_threads
 
 _FLOOR = 0.01  # smallest eigenvalue of a covariance, as a part of their mean
@@ -12,14 +14,9 @@ _GROUPS = 4  # of blocks that are summed side by side; more would hold more sums
 _BLOCK = 2**19  # numbers that are turned at a time: they stay in the cache
 
 
-def _block_size(n_targets: int) -> int:
-    return max(1, _BLOCK // n_targets)
-
-
 def blocks_of(rows: np.ndarray, n_targets: int) -> list[np.ndarray]:
     """Part rows into blocks that fit in a cache."""
-    size = _block_size(n_targets)
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+    return [rows[block] for block in gen_batches(len(rows), max(1, _BLOCK // n_targets))]
 
 
 class Whitener:
@@ -39,11 +36,7 @@ class Whitener:
         self.shape = shape
 
     def fit(self, deviations: np.ndarray, dof: int | None = None) -> Self:
-        """Estimate the two covariances.
-
-        deviations (n_rows, n_targets): noise: responses less what all responses to their image
-            share.
-        """
+        """Estimate the two covariances of noise (n_rows, n_targets)."""
         n_channels, n_times = self.shape
         dof = len(deviations) if dof is None else dof
         # To unit scale first: T/m are 1e-12, and the square of that is not far from underflow.
@@ -63,10 +56,10 @@ class Whitener:
         n = self.shape[axis - 1]
         dense = n <= _MAX_DENSE
 
-        def add(parts: list[np.ndarray]) -> np.ndarray:
+        def add(parts: list[slice]) -> np.ndarray:
             total = np.zeros((n, n) if dense else n)
             for part in parts:
-                x = (deviations[part[0] : part[-1] + 1] / self.scale_).reshape(-1, *self.shape)
+                x = (deviations[part] / self.scale_).reshape(-1, *self.shape)
                 x = self._times(x, self.time_[1]) if axis == 1 else self._space(x, self.space_[1])
                 if not dense:
                     total += np.square(x).sum(axis=tuple({0, 1, 2} - {axis}))
@@ -77,7 +70,7 @@ class Whitener:
                     total += (x @ x.mT).sum(axis=0)
             return total
 
-        parts = blocks_of(np.arange(len(deviations)), deviations.shape[1])
+        parts = parts_of(deviations, _BLOCK)
         total = sum(in_threads(add, [parts[first::_GROUPS] for first in range(_GROUPS)]))
         covariance = total / (len(deviations) * self.shape[2 - axis])
         if not dense:
@@ -110,16 +103,15 @@ class Whitener:
         """Apply one of the two square roots along space and time, times the scale."""
         result = np.empty(y.shape, np.result_type(y, np.float32))
         scale = self.scale_ if which == 0 else 1 / self.scale_
-        size = _block_size(y.shape[-1])
 
-        def apply(start: int) -> None:
-            x = (y[start : start + size] * scale).reshape(-1, *self.shape)
+        def apply(rows: slice) -> None:
+            x = (y[rows] * scale).reshape(-1, *self.shape)
             x = self._times(x, self.time_[which])
             if self.shape[0] > 1:
                 x = self._space(x, self.space_[which])
-            result[start : start + size] = x.reshape(len(x), -1)
+            result[rows] = x.reshape(len(x), -1)
 
-        in_threads(apply, range(0, len(y), size))
+        in_threads(apply, parts_of(y, _BLOCK))
         return result
 
     def rank(self) -> tuple[int, int]:

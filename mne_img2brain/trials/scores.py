@@ -1,12 +1,9 @@
 """How well a regressor predicts, as scikit-learn asks."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import r2_score
-
-if TYPE_CHECKING:
-    pass
 
 
 class ResponseScoreMixin:

@@ -7,7 +7,7 @@ from scipy.signal import lfilter, resample
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mne_img2brain.mean import KernelMeanRegressor, whitening
+from mne_img2brain.mean import KernelMeanRegressor, mixed_model, whitening
 from mne_img2brain.mean.kernels import KERNELS, KernelMap, Views
 from mne_img2brain.mean.mixed_model import fit_mixed_model, project, rotate
 from mne_img2brain.mean.response_space import find_spaces
@@ -151,7 +151,7 @@ def test_landmarks_equal_all_images_where_the_kernel_has_their_rank(rng):
     # 60 features span what 60 landmarks span: Nyström is exact for a linear kernel.
     views = {"pooled": rng.standard_normal((100, 60))}
     kernel = KernelMap((("pooled", "linear", 0.0, 1.0),))
-    kernel.fit({"pooled": views["pooled"][:50]})
+    kernel.fit_transform({"pooled": views["pooled"][:50]})
     inner = kernel.transform({"pooled": views["pooled"][:50]})
     expected = views["pooled"][:50] @ views["pooled"][:50].T
     np.testing.assert_allclose(inner @ inner.T, expected, atol=1e-8)
@@ -278,15 +278,16 @@ def test_signal_prior_of_resampled_responses(seed):
     assert max(kept) - min(kept) <= 3  # 12 where the spread of eigenvalues was that of all samples
 
 
-def test_mixed_model_finds_simulated_covariances(rng):
+def test_mixed_model_finds_simulated_covariances(rng, monkeypatch):
+    monkeypatch.setattr(mixed_model, "_MAX_ITER", 50)
     # Signal along one direction with ratio 4, noise everywhere: the penalty of that direction is
     # 1 / 4, those of the others are large.
     phi = rng.standard_normal((2000, 40))
     direction = np.array([3.0, 4.0, 0.0]) / 5
     y = 2 * (phi @ rng.standard_normal((40, 1))) * direction + rng.standard_normal((2000, 3))
-    rotated = rotate(phi, np.ones(2000))
+    rotated = rotate(phi, np.ones(2000), np.arange(2000))
     scores, _ = project(rotated, y)
-    penalty, (mixing, _) = fit_mixed_model(rotated, scores, y, max_iter=50)
+    penalty, (mixing, _) = fit_mixed_model(rotated, scores, y)
     best = penalty.argmin()
     np.testing.assert_allclose(penalty[best], 0.25, rtol=0.5)  # 40 weights: 22 % standard error
     assert np.sort(penalty)[1] > 20
@@ -375,7 +376,7 @@ def test_memory(rng):
 def test_views_of_a_flat_feature():
     x = np.ones((4, 2))
     x[:, 1] = np.arange(4)
-    shown = Views().fit(x).transform(x + [[5, 0]])
+    shown = Views().fit(x, np.arange(len(x))).transform(x + [[5, 0]])
     np.testing.assert_array_equal(shown["pooled"][:, 0], 0)
     assert set(KERNELS) == {"linear", "rbf", "local"}
 
