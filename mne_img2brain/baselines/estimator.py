@@ -11,7 +11,7 @@ from .._parameters import all_or_nothing
 from ..trials.checks import check_fit_arrays, check_subjects, check_tokens
 from ..trials.pooling import pool_tokens
 from ..trials.scores import ResponseScoreMixin
-from ..trials.splits import distinct_rows, plan_splits
+from ..trials.splits import SplitPlan, distinct_rows, plan_splits
 from .gaussian import GaussianResiduals
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         data = check_fit_arrays(
             self, X, y, sample_weight, groups, regions, subjects, y_mask, image_index
         )
-        data, fold, group, by_trial = self._split(data)
+        data, plan = self._split(data)
         # Padding means captions, whose last token stands for all of the text.
         self.pool_last_ = bool(np.isnan(data.tokens[..., 0]).any())
         table = self._pool(data.tokens)
@@ -87,11 +87,10 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             rows = np.arange(len(data.y))
             if data.subject is not None:
                 rows = np.flatnonzero(data.subject == subject)
-            trials = dataclasses.replace(data.take(rows), y=data.y[rows])
-            part = Part(trials, fold[rows], group[rows], by_trial)
-            models.append(self._fit_part(table, part, np.ones(len(rows), bool)))
+            trials, splits = data.take(rows), plan.take(rows)
+            models.append(self._fit_part(table, trials, splits))
             if self._needs_residuals:
-                residuals[rows] = self._out_of_fold(table, part)
+                residuals[rows] = self._out_of_fold(table, trials, splits)
         self.models_ = models
         self.target_shape_ = data.target_shape
         self._response_shape = data.y.shape[1:]
@@ -104,17 +103,17 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         """Complain of parameters that make no sense."""
 
-    def _split(self, data: "TrialArrays") -> tuple["TrialArrays", np.ndarray, np.ndarray, bool]:
+    def _split(self, data: "TrialArrays") -> tuple["TrialArrays", SplitPlan]:
         """Keep each image once; say which trials are held out together."""
         if self._needs_splits:
             # A fixed seed: folds are the same whenever the trials are.
             rng = np.random.default_rng(0)
-            data, plan = plan_splits(data, self.min_images, self.n_folds, 0.1, rng)
-            return data, plan.fold, plan.group, plan.by_trial
+            return plan_splits(data, self.min_images, self.n_folds, 0.1, rng)
         first, distinct = distinct_rows(data.tokens)
         image = distinct[data.image_index]
         data = dataclasses.replace(data, tokens=data.tokens[first], image_index=image)
-        return data, np.zeros_like(image), image, False
+        nothing = np.zeros_like(image)
+        return data, SplitPlan(image, nothing, nothing.astype(bool), by_trial=False)
 
     def _pool(self, tokens: np.ndarray) -> np.ndarray:
         """Turn tokens into a table."""
@@ -122,20 +121,20 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             return np.asarray(tokens[:, 0], float)
         return np.asarray(pool_tokens(tokens, last=self.pool_last_), float)
 
-    def _out_of_fold(self, table: np.ndarray, part: "Part") -> np.ndarray:
+    def _out_of_fold(self, table: np.ndarray, data: "TrialArrays", plan: SplitPlan) -> np.ndarray:
         """Return what models that have not seen a trial's group leave over of it."""
-        residuals = np.empty_like(part.data.y)
-        for fold in np.unique(part.fold):
-            held = part.fold == fold
+        residuals = np.array(data.y)
+        for fold in np.unique(plan.fold):
+            held = plan.fold == fold
             if held.all():
                 raise ValueError(
                     "All trials of a subject are in one group, which leaves nothing to hold out; "
                     "give at least two images or groups of each subject."
                 )
-            model = self._fit_part(table, part, ~held)
-            images = part.data.image_index[held]
-            predicted = np.reshape(model.predict(table[images]), (held.sum(), -1))
-            residuals[held] = part.data.y[held] - predicted.reshape(-1, *part.data.y.shape[1:])
+            kept = np.flatnonzero(~held)
+            model = self._fit_part(table, data.take(kept), plan.take(kept))
+            predicted = model.predict(table[data.image_index[held]])
+            residuals[held] -= np.reshape(predicted, residuals[held].shape)
         return residuals
 
     def predict(self, X: np.ndarray, subjects: np.ndarray | None = None) -> np.ndarray:
@@ -173,35 +172,26 @@ class Baseline(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         return tags
 
 
-class Part:
-    """The trials of one subject and their splits."""
+def averages(
+    data: "TrialArrays", plan: SplitPlan
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Average the trials of every image: what there is to know about its mean.
 
-    def __init__(
-        self, data: "TrialArrays", fold: np.ndarray, group: np.ndarray, by_trial: bool
-    ) -> None:
-        self.data, self.fold, self.group, self.by_trial = data, fold, group, by_trial
-
-    def averages(
-        self, keep: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Average the kept trials of every image: what there is to know about its mean."""
-        data = self.data
-        y = data.y[keep].reshape(keep.sum(), -1)
-        n_times = data.y.shape[2]
-        weight = np.repeat(data.weight[keep, None], y.shape[1], axis=1)
-        if data.y_mask is not None:
-            weight = weight * np.repeat(data.y_mask[keep], n_times, axis=1)
-        if self.by_trial:
-            images, rows = data.image_index[keep], np.arange(keep.sum())
-        else:
-            images, rows = np.unique(data.image_index[keep], return_inverse=True)
-        total, average = np.zeros((2, len(images), y.shape[1]))
-        np.add.at(total, rows, weight)
-        np.add.at(average, rows, weight * y)
-        everywhere = average.sum(axis=0) / np.maximum(total.sum(axis=0), np.finfo(float).tiny)
-        # A sensor that none of an image's trials has says nothing: it gets the mean of all images.
-        average = np.where(total > 0, average / np.where(total > 0, total, 1), everywhere)
-        row_weight = np.bincount(rows, weights=data.weight[keep])
-        first = np.full(len(images), -1)
-        first[rows[::-1]] = np.arange(keep.sum())[::-1]
-        return images, average, row_weight, self.fold[keep][first], self.group[keep][first]
+    Returns images, average (n_images, n_values), weight, fold and group of each.
+    """
+    n_trials, n_times = len(data.y), data.y.shape[2]
+    y = np.asarray(data.y).reshape(n_trials, -1)
+    weight = np.repeat(data.weight[:, None], y.shape[1], axis=1)
+    if data.y_mask is not None:
+        weight = weight * np.repeat(data.y_mask, n_times, axis=1)
+    if plan.by_trial:
+        images, first, rows = data.image_index, np.arange(n_trials), np.arange(n_trials)
+    else:
+        images, first, rows = np.unique(data.image_index, return_index=True, return_inverse=True)
+    total, average = np.zeros((2, len(images), y.shape[1]))
+    np.add.at(total, rows, weight)
+    np.add.at(average, rows, weight * y)
+    everywhere = average.sum(axis=0) / np.maximum(total.sum(axis=0), np.finfo(float).tiny)
+    # A sensor that none of an image's trials has says nothing: it gets the mean of all images.
+    average = np.where(total > 0, average / np.where(total > 0, total, 1), everywhere)
+    return images, average, np.bincount(rows, data.weight), plan.fold[first], plan.group[first]

@@ -7,12 +7,13 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from .._parameters import Integer, check_parameters
-from .estimator import Baseline
+from .estimator import Baseline, averages
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-    from .estimator import Part
+    from ..trials.checks import TrialArrays
+    from ..trials.splits import SplitPlan
 
 
 class _Constant:
@@ -53,8 +54,8 @@ class MeanResponse(Baseline):
     True
     """
 
-    def _fit_part(self, table: np.ndarray, part: "Part", keep: np.ndarray) -> _Constant:
-        _, average, weight, _, _ = part.averages(keep)
+    def _fit_part(self, table: np.ndarray, data: "TrialArrays", plan: "SplitPlan") -> _Constant:
+        _, average, weight, _, _ = averages(data, plan)
         return _Constant(np.average(average, axis=0, weights=weight))
 
     def __sklearn_tags__(self) -> "Tags":
@@ -103,8 +104,8 @@ class NearestNeighbor(Baseline):
     def _check_parameters(self) -> None:
         check_parameters(self, n_neighbors=Integer(1), metric=("cosine", "euclidean"))
 
-    def _fit_part(self, table: np.ndarray, part: "Part", keep: np.ndarray) -> "_Neighbors":
-        images, average, _, _, _ = part.averages(keep)
+    def _fit_part(self, table: np.ndarray, data: "TrialArrays", plan: "SplitPlan") -> "_Neighbors":
+        images, average, _, _, _ = averages(data, plan)
         return _Neighbors(table[images], average, self.n_neighbors, self.metric)
 
 

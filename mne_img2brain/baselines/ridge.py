@@ -10,11 +10,12 @@ from sklearn.preprocessing import StandardScaler
 
 from .._parameters import Integer, Number, check_given, check_parameters
 from .._torch import seed_from
-from .estimator import Baseline
+from .estimator import Baseline, averages
 from .gaussian import draw_generators
 
 if TYPE_CHECKING:
-    from .estimator import Part
+    from ..trials.checks import TrialArrays
+    from ..trials.splits import SplitPlan
 
 _ALPHAS = tuple(np.logspace(-1, 7, 17))
 
@@ -35,8 +36,7 @@ class RidgeBaseline(Baseline):
         The penalties to choose from, by default 0.1 to 1e7 in half powers of ten.
     tokens : "pooled" | "first" | "all", default "pooled"
         What of the tokens is used: see :func:`~mne_img2brain.trials.pooling.pool_tokens`; the first
-        (class)
-        token alone; or all of them side by side, padding as zero after standardising.
+        (class) token alone; or all of them side by side, padding as zero after standardising.
     per_target : bool, default False
         Whether every sensor and time has a penalty of its own.
     solver : "sklearn" | "himalaya", default "sklearn"
@@ -112,9 +112,9 @@ class RidgeBaseline(Baseline):
             return np.asarray(tokens, float).reshape(len(tokens), -1)
         return super()._pool(tokens)
 
-    def _fit_part(self, table: np.ndarray, part: "Part", keep: np.ndarray) -> Any:
-        images, average, weight, fold, group = part.averages(keep)
-        alone = len(np.unique(group)) == len(group) and not part.by_trial
+    def _fit_part(self, table: np.ndarray, data: "TrialArrays", plan: "SplitPlan") -> Any:
+        images, average, weight, fold, group = averages(data, plan)
+        alone = len(np.unique(group)) == len(group) and not plan.by_trial
         even = np.allclose(weight, weight[0])
         folds = PredefinedSplit(np.unique(fold, return_inverse=True)[1])
         if self.solver == "himalaya":

@@ -234,12 +234,7 @@ def difference_wave_r(
 
 
 def correlation(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    """Pearson correlation along the first axis.
-
-    y_true, y_pred (n, ...): what is recorded and what is predicted.
-    Returns r (...): the correlations: 0 where the prediction is constant, NaN where the recording
-        is.
-    """
+    """Correlate along the first axis: 0 where ``y_pred`` is constant, NaN where ``y_true`` is."""
     return correlate_centred(centred(y_true), centred(y_pred))
 
 

@@ -10,6 +10,7 @@ from .._linalg import average_rows
 
 #: Above this probability under chance nothing counts as learnt.
 LEVEL = 0.01
+_N_PERMUTATIONS = 999
 _BATCH = 500
 _MOST_IMAGES = 500
 
@@ -54,7 +55,6 @@ def images_at_fault(
     second looks at differences of images that r, the mean over all sensors and times, drowns in
     noise.
 
-    weight (n_trials,) | None: of how many trials each row is the average.
     Returns: the warning, empty where something was learnt or nothing is known.
     """
     if not found.p_value > LEVEL or dependence(tokens, y, image_index, weight) <= LEVEL:
@@ -67,8 +67,7 @@ def images_at_fault(
 
 def dependence(
     tokens: np.ndarray, y: np.ndarray | LazyTrials, image_index: np.ndarray,
-    weight: np.ndarray | None = None, *, n_permutations: int = 999,
-    random_state: int | np.random.Generator = 0,
+    weight: np.ndarray | None = None,
 ) -> float:  # fmt: skip
     """Test whether images that are alike evoke responses that are alike.
 
@@ -77,14 +76,13 @@ def dependence(
     (Hilbert-Schmidt independence criterion), and the images of the responses are permuted.
 
     y: NaN where a sensor is missing.
-    random_state: of permutations, and of the five hundred images looked at where there are more.
     Returns: the p-value, 1 with fewer than five images.
 
     References
     ----------
     Gretton et al. (2008), A kernel statistical test of independence, NeurIPS 20.
     """
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(0)
     weight = np.ones(len(y)) if weight is None else np.asarray(weight, float)
     images = np.unique(image_index[weight > 0])
     if len(images) < 5:
@@ -99,10 +97,10 @@ def dependence(
     of_responses = _response_products(_binned(y, rows), index, weight[rows], rng)
     found = (of_tokens * of_responses).sum()
     as_high = 1
-    for _ in range(n_permutations):
+    for _ in range(_N_PERMUTATIONS):
         order = rng.permutation(len(images))
         as_high += (of_tokens * of_responses[np.ix_(order, order)]).sum() >= found
-    return float(as_high / (n_permutations + 1))
+    return float(as_high / (_N_PERMUTATIONS + 1))
 
 
 def _token_products(tokens: np.ndarray, images: np.ndarray) -> np.ndarray:

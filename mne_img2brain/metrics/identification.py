@@ -9,12 +9,10 @@ from ._shapes import check_responses
 def similarity(y_true: np.ndarray, y_pred: np.ndarray, *, centre: bool = False) -> np.ndarray:
     """Correlate every recorded response with every predicted one.
 
-    y_true, y_pred (n_images, n_channels, n_times): the recorded and the predicted responses.
     centre: whether the mean over images is taken off both first, per sensor and time. Gifford et
         al. (2022) do not; of two images it must not be: what is left of one is then minus the
         other.
-    Returns r (n_images, n_images): the correlation over sensors and times of each recorded (row)
-        with each predicted (column) response; 0 where one of them is flat.
+    Returns r (n_recorded, n_predicted) over sensors and times; 0 where one of them is flat.
     """
     y_true, y_pred = check_responses(y_true, y_pred)
     sides = []

@@ -80,17 +80,9 @@ class NoiseSignal(NamedTuple):
 def random_halves(
     n_trials: Sequence[int], random_state: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Cut the trials of every image into two halves at random.
-
-    n_trials (n_images,): how many trials each image has. Of an odd number the first half has one
-        less.
-    Returns halves: for each image the indices of its trials in either half.
-    """
-    halves = []
-    for n in n_trials:
-        order = random_state.permutation(n)
-        halves.append((order[: n // 2], order[n // 2 :]))
-    return halves
+    """Cut the trials of every image into two halves at random, the first of them the smaller."""
+    orders = [random_state.permutation(n) for n in n_trials]
+    return [(order[: len(order) // 2], order[len(order) // 2 :]) for order in orders]
 
 
 def split_half_ceiling(

@@ -24,13 +24,9 @@ def noise_variance(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Variance of the noise of a single trial, and what is left of it in the mean of an image.
 
-    trials (n_trials, n_channels, n_times): the trials of each image; at least one image has two.
-    weights (n_trials,) | None: of how many trials each row is the average. ``None`` is one.
-    Returns variance (n_channels, n_times): of a single trial around the mean of its image, pooled
-        over images.
-    Returns left (n_images,): the share of it that the mean of each image's trials has: one over
-        their number.
-    Returns df: the degrees of freedom of the variance.
+    weights: of how many trials each row of each image is the average.
+    Returns the variance around the mean of an image, pooled over images; for each image one over
+        the number of its trials; and the degrees of freedom of the variance.
     """
     df, squares, left = 0, np.zeros(()), []
     for index, of_image in enumerate(trials):

@@ -114,12 +114,12 @@ def band_log_ratio(
     """
     draws, trials = check_pair(draws, trials)
     freqs, generated = spectra(draws, sfreq)
-    real = spectra(trials, sfreq)[1]
-    inside = band_masks(freqs, bands)
-    return {
-        name: 10 * np.log10(band_power(generated, mask) / band_power(real, mask))
-        for name, mask in inside.items()
-    }
+    _, real = spectra(trials, sfreq)
+    ratios = {}
+    for name, mask in band_masks(freqs, bands).items():
+        above, below = (p[..., mask].sum(axis=-1).mean(axis=0) for p in (generated, real))
+        ratios[name] = 10 * np.log10(above / below)
+    return ratios
 
 
 def band_masks(freqs: np.ndarray, bands: dict | None = None) -> dict:
@@ -139,11 +139,6 @@ def band_masks(freqs: np.ndarray, bands: dict | None = None) -> dict:
                 f"{freqs[1]:g}, ... {freqs[-1]:g} Hz; give wider bands or longer trials."
             )
     return masks
-
-
-def band_power(power: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean over images of the power inside a band, for each sensor."""
-    return power[..., mask].sum(axis=-1).mean(axis=0)
 
 
 def channel_covariance(trials: np.ndarray | list[np.ndarray]) -> np.ndarray:

@@ -12,10 +12,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
+from .._lazy import parts_of
 from .._log import progress_bar
 from .._parameters import Integer, Number, all_or_nothing, check_parameters
 from ._shapes import check_pair, check_trials
 from .spectrum import periodograms
+
+_BLOCK = 10**6  # numbers of trials at once: they fit into a cache
 
 
 class TrialFeatures(TransformerMixin, BaseEstimator):
@@ -68,9 +71,9 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
         X = _floating(X)
         n_trials, n_channels, n_times = X.shape
         means, product = X.mean(axis=-1, dtype=float), np.zeros((n_channels, n_channels))
-        for block in _blocks(X):
+        for rows in parts_of(X, _BLOCK):
             # In float32 there is no telling the rank.
-            centred = block - block.mean(axis=-1, keepdims=True, dtype=float)
+            centred = X[rows] - X[rows].mean(axis=-1, keepdims=True, dtype=float)
             flat = centred.swapaxes(0, 1).reshape(n_channels, -1)
             product += flat @ flat.T
         product /= n_trials * n_times
@@ -88,7 +91,9 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
     def transform_parts(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the tables of :meth:`transform` for each kind: covariance, power and amplitude."""
         check_is_fitted(self)
-        parts = zip(*map(self._transform, _blocks(_floating(X))), strict=True)
+        X = _floating(X)
+        blocks = [X[rows] for rows in parts_of(X, _BLOCK)] or [X]
+        parts = zip(*map(self._transform, blocks), strict=True)
         covariance, power, amplitude = (np.concatenate(part) for part in parts)
         return covariance, power, amplitude
 
@@ -111,12 +116,6 @@ class TrialFeatures(TransformerMixin, BaseEstimator):
 def _floating(X: np.ndarray) -> np.ndarray:
     """Return trials as they are in float32, else in float64."""
     return np.asarray(X, np.float32 if np.asarray(X).dtype == np.float32 else float)
-
-
-def _blocks(X: np.ndarray) -> list[np.ndarray]:
-    """Cut trials into blocks that fit into a cache."""
-    size = max(1, 10**6 // max(1, X[0].size)) if len(X) else 1
-    return [X[start : start + size] for start in range(0, max(1, len(X)), size)]
 
 
 def _binned(values: np.ndarray, n_bins: int) -> np.ndarray:

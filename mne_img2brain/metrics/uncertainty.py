@@ -113,9 +113,7 @@ def interval(resampled: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 def r_moments(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Return what a correlation across images is made of, for :func:`bootstrap`.
 
-    y_true, y_pred (n_images, ...): the recorded and the predicted responses.
-    Returns moments (n_images, 5, ...): for every image x, y, x*x, y*y and x*y, standardised first
-        for the sake of rounding.
+    (n_images, 5, ...): x, y, x*x, y*y and x*y, standardised first for the sake of rounding.
     """
     x, y = (_standardized(np.asarray(values, float)) for values in (y_true, y_pred))
     return np.stack([x, y, x * x, y * y, x * y], axis=1)
@@ -130,11 +128,7 @@ def _standardized(y: np.ndarray) -> np.ndarray:
 
 
 def r_from_moments(moments: np.ndarray) -> np.ndarray:
-    """Correlation from mean moments.
-
-    moments (5, ...): the mean over images of :func:`r_moments`.
-    Returns (...): the correlation, 0 where something does not vary in the resample.
-    """
+    """Return the correlation of mean moments, 0 where something does not vary in the resample."""
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = moments
     variance = (mean_xx - mean_x**2) * (mean_yy - mean_y**2)
     varies = variance > 1e-20

@@ -6,12 +6,7 @@ from ._shapes import check_pair, check_trials
 
 
 def within_image_variance(trials: np.ndarray | list[np.ndarray]) -> np.ndarray:
-    """Variance over the trials of each image (ddof 1).
-
-    trials (n_images, n_trials, n_channels, n_times): the trials of each image, at least two of
-        each.
-    Returns (n_images, n_channels, n_times): the variances, in the unit of the data squared.
-    """
+    """Variance over the trials of each image (ddof 1), (n_images, n_channels, n_times)."""
     trials = check_trials(trials, min_trials=2)
     return np.stack([of_image.var(axis=0, ddof=1) for of_image in trials])
 

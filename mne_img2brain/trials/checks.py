@@ -46,8 +46,7 @@ class TrialArrays:
 def check_tokens(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """Bring image tokens to (n_images, n_tokens, n_features), NaN where padded.
 
-    X (n, n_features) | (n, n_tokens, n_features) | (n, n_rows, n_columns, n_features): the tokens;
-        of a float type, which is kept, or float64.
+    X: the tokens, also (n, n_features) or (n, n_rows, n_columns, n_features).
     reset: whether this is a fit, which sets ``n_features_in_`` of the estimator.
     """
     ndim = getattr(X, "ndim", None)
@@ -55,9 +54,8 @@ def check_tokens(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
         tokens = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32])[:, None]
     else:
         # which are finite is told below, some images at a time
-        tokens = check_array(
-            X, allow_nd=True, ensure_all_finite=False, dtype=_float_type(X), copy=False
-        )
+        dtype = X.dtype if X.dtype.kind == "f" else np.float64
+        tokens = check_array(X, allow_nd=True, ensure_all_finite=False, dtype=dtype)
         if tokens.ndim not in (3, 4):
             raise ValueError(
                 f"X has shape {tokens.shape}; expected (n_images, n_features), (n_images, "
@@ -72,10 +70,6 @@ def check_tokens(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
             "input. Embed new images with the embedder of fit."
         )
     return tokens
-
-
-def _float_type(X: np.ndarray) -> Any:
-    return X.dtype if getattr(X, "dtype", np.dtype(int)).kind == "f" else np.float64
 
 
 def _check_padding(tokens: np.ndarray) -> None:

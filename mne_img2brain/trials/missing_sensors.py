@@ -15,12 +15,10 @@ def fill_sensors(y: np.ndarray, mask: np.ndarray, same_variance: bool = False) -
     of them, or where there are none as many of them as can be. A sensor that no trial has gets
     its mean, 0.
 
-    mask (n_trials, n_channels): which sensors each trial has.
     same_variance: whether what that regression leaves over in a trial that has the sensor, chosen
         at random, is added, in the size of the noise that it is added to. The filled sensors then
         vary as recorded ones do, among each other and with those that are there: for residuals,
         whose covariance matters.
-    Returns (n_trials, n_channels, n_times): a copy.
     """
     rng = np.random.default_rng(0)
     mask3 = mask[:, :, None]

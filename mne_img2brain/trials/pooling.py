@@ -3,9 +3,7 @@
 import numpy as np
 
 
-def pool_tokens(
-    tokens: np.ndarray, mask: np.ndarray | None = None, *, last: bool = False
-) -> np.ndarray:
+def pool_tokens(tokens: np.ndarray, *, last: bool = False) -> np.ndarray:
     r"""Pool the tokens of each image to one vector.
 
     .. math:: z = [\,h_1,\; \tfrac{1}{|V| - 1}\sum_{t \in V,\, t > 1} h_t,\; h_{\max V}\,]
@@ -15,16 +13,10 @@ def pool_tokens(
     are used, the caption's end token, into which CLIP's text tower writes its summary. Of an image
     with a single valid token the mean is that token.
 
-    tokens (n_images, ..., n_features): what describes the images: one vector each, which passes
-        through; tokens, of shape (n_images, n_tokens, n_features), where padding is NaN; or a grid
-        of tokens, of shape (n_images, n_rows, n_columns, n_features), which is flattened to
-        tokens.
-    mask (n_images, n_tokens) | None: which tokens are valid. ``None`` takes those without NaN.
-    last: whether the last valid token is appended, which is of use where the tokens of a caption
-        follow those of the image.
-    Returns pooled (n_images, n_pooled): two-dimensional input as it came, else class token and
-        mean, ``2 * n_features`` wide, with ``last=True`` also the last token, ``3 * n_features``.
-        Float32 input gives float32, everything else float64.
+    tokens: (n_images, n_features), which passes through; (n_images, n_tokens, n_features), where
+        padding is NaN; or a grid of them, (n_images, n_rows, n_columns, n_features).
+    last: whether the last valid token is appended: where the tokens of a caption follow.
+    Returns (n_images, 2 or 3 times n_features), in float32 where tokens are, else in float64.
     """
     tokens = np.asarray(tokens)
     if tokens.ndim not in (2, 3, 4):
@@ -37,11 +29,14 @@ def pool_tokens(
         return tokens.astype(dtype, copy=False)
     if tokens.ndim == 4:
         tokens = tokens.reshape(len(tokens), -1, tokens.shape[-1])
-        if mask is not None:
-            mask = np.reshape(mask, (len(tokens), -1))
-    valid = _valid(tokens, mask)
-    n_images, n_tokens, n_features = tokens.shape
-    pooled = np.empty((n_images, (3 if last else 2) * n_features), dtype)
+    valid = np.isfinite(tokens).all(axis=2)
+    empty = np.flatnonzero(~valid.any(axis=1))
+    if len(empty):
+        raise ValueError(
+            f"Image {empty[0]} (and {len(empty) - 1} more) has no valid token; every image needs "
+            "at least one token without NaN."
+        )
+    pooled = np.empty((len(tokens), (3 if last else 2) * tokens.shape[2]), dtype)
     # One image at a time: 334 tokens of 16,540 images in float64 would be 34 GB at once.
     for row, (image, keep) in enumerate(zip(tokens, valid, strict=True)):
         real = image[keep].astype(np.float64)
@@ -49,23 +44,3 @@ def pool_tokens(
         parts = [real[0], rest.mean(axis=0)] + ([real[-1]] if last else [])
         pooled[row] = np.concatenate(parts)
     return pooled
-
-
-def _valid(tokens: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Return which tokens are real, and complain of images without any."""
-    if mask is None:
-        valid = np.isfinite(tokens).all(axis=2)
-    else:
-        valid = np.asarray(mask, dtype=bool)
-        if valid.shape != tokens.shape[:2]:
-            raise ValueError(
-                f"The mask of the tokens has shape {np.shape(mask)}, but the tokens have shape "
-                f"{tokens.shape}; give one bool for each image and token, {tokens.shape[:2]}."
-            )
-    empty = np.flatnonzero(~valid.any(axis=1))
-    if len(empty):
-        raise ValueError(
-            f"Image {empty[0]} (and {len(empty) - 1} more) has no valid token; every image needs "
-            "at least one token without NaN."
-        )
-    return valid

@@ -44,12 +44,7 @@ def plan_splits(
     validation_fraction: float,
     rng: np.random.Generator,
 ) -> tuple["TrialArrays", SplitPlan]:
-    """Put trials in canonical order, keep each image once, and decide who is held out when.
-
-    min_images: with fewer distinct images trials are split, with a warning.
-    Returns data: the same trials in an order that depends on their content only, and the distinct
-        images.
-    """
+    """Put trials in canonical order, keep each image once, and decide who is held out when."""
     first, distinct = distinct_rows(data.tokens)
     image = distinct[data.image_index]
     keys = (image,) if data.subject is None else (image, data.subject)
@@ -82,17 +77,10 @@ def plan_splits(
 def distinct_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the distinct rows of an array, in an order that depends on their content only.
 
-    x (n_rows, ...): anything with a numeric type; NaN are compared as bytes.
-    Returns first (n_distinct,): where each distinct row stands first in ``x``.
-    Returns index (n_rows,): which distinct row each row is.
+    Returns where each distinct row stands first, and which distinct row each row is.
     """
-    digests = [hashlib.blake2b(np.ascontiguousarray(row).tobytes()).digest() for row in x]
-    position = {}
-    for row, digest in enumerate(digests):
-        position.setdefault(digest, row)
-    order = {digest: rank for rank, digest in enumerate(sorted(position))}
-    first = np.array([position[digest] for digest in order], dtype=np.intp)
-    index = np.array([order[digest] for digest in digests], dtype=np.intp)
+    digests = [hashlib.blake2b(np.ascontiguousarray(row).tobytes()).hexdigest() for row in x]
+    _, first, index = np.unique(digests, return_index=True, return_inverse=True)
     return first, index
 
 
@@ -100,10 +88,7 @@ def canonical_order(y: np.ndarray | LazyTrials, *keys: np.ndarray) -> np.ndarray
     """Sort trials by keys and then by their own values, whatever order they came in.
 
     Values are compared through one fixed random projection, so that differences of rounding do
-    not change the order.
-
-    *keys (n_trials,): what to sort by first, the most important first.
-    Returns (n_trials,): the order.
+    not change the order. The most important key comes first.
     """
     flat = np.asarray(y).reshape(len(y), -1)
     direction = np.random.default_rng(20).standard_normal(flat.shape[1])
@@ -115,11 +100,9 @@ def canonical_order(y: np.ndarray | LazyTrials, *keys: np.ndarray) -> np.ndarray
 def merge_groups(
     image_index: np.ndarray, groups: list[str] | np.ndarray | None = None
 ) -> np.ndarray:
-    """Make groups of trials that no split may separate.
+    """Return the group of each trial, ``0 .. n_groups - 1``, that no split may separate.
 
     Trials of one image are always together; ``groups`` (concepts, say) can only join images.
-
-    Returns (n_trials,): the group of each trial, ``0 .. n_groups - 1``.
     """
     _, images = np.unique(image_index, return_inverse=True)
     if groups is None:
@@ -140,11 +123,7 @@ def merge_groups(
 
 
 def held_out_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Choose whole groups until a fraction of the trials is held out.
-
-    Returns (n_trials,): True where a trial is held out. At least one group is, and at least one is
-        not.
-    """
+    """Hold out whole groups, at least one and not all, until they hold a fraction of the trials."""
     sizes = np.bincount(groups)
     if len(sizes) < 2:
         raise ValueError(
