@@ -70,13 +70,11 @@ class Block(nn.Module):
         key_value: Any = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Transform response tokens.
+        """Transform response tokens (n_batch, n_tokens, hidden_size).
 
-        x (n_batch, n_tokens, hidden_size): response tokens.
         time (n_batch, hidden_size): embedding of the timestep, after its activation.
-        mask: which keys are real: of the image, shape (n_batch, 1, 1, n_keys), where there is
+        mask (n_batch, 1, 1, n_keys): which keys are real: of the image, where there is
             cross-attention, else of all tokens.
-        Returns (n_batch, n_tokens, hidden_size).
         """
         parts = self.modulation(time)[:, None].chunk(3 * self.n_branches, dim=2)  # (b, 1, h) each
         branches = [parts[i : i + 3] for i in range(0, len(parts), 3)]

@@ -346,10 +346,6 @@ class Denoiser(BaseEstimator):
             whose = None if subject is None else subject[image]
             yield draws, self.residuals(drawn, whose)
 
-    def mean_response(self, own_mean: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
-        """Return what :meth:`mean` adds to the prediction, in the unit of the residuals."""
-        return self.residuals(self.mean_weight_ * own_mean, subject)
-
     @property
     def n_stored_trials(self) -> int:
         """How many recorded trials it keeps: none."""

@@ -24,10 +24,8 @@ class Condition:
 
     tokens (n_images, n_tokens, hidden_size): embedded image tokens.
     mask (n_images, n_tokens) | None: which of them are real; ``None`` is all. Known when the
-        condition is made: to ask in the forward pass would make the CPU wait for an accelerator at
-        every call.
-    key_values: keys and values of every block, shape (n_images, n_heads, n_tokens, hidden_size /
-        n_heads); empty without cross-attention.
+        condition is made: to ask in the forward pass would make the CPU wait for an accelerator.
+    key_values: of every block, (n_images, n_heads, n_tokens, ...); empty without cross-attention.
     """
 
     tokens: torch.Tensor
@@ -43,35 +41,22 @@ class Condition:
         mask = None if self.mask is None else self.mask[rows]
         return Condition(self.tokens[rows], mask, pairs)
 
-    def join(self, other: "Condition") -> "Condition":
-        """Return these images and then others, padded to the longer of the two."""
-        n = max(self.tokens.shape[1], other.tokens.shape[1])
-        if self.key_values and self.mask is None and other.tokens.shape[1] == 1:
-            # Attention to copies of one token is attention to that token: no mask is needed.
-            copies = [
-                (k.expand(-1, -1, n, -1), v.expand(-1, -1, n, -1)) for k, v in other.key_values
-            ]
-            other = Condition(other.tokens.expand(-1, n, -1), None, copies)
+    def join(self, nothing: "Condition") -> "Condition":
+        """Return these images and then conditions "no image", each of a single token."""
+        n, mask = self.tokens.shape[1], self.mask
+        # Attention to copies of one token is attention to that token: no mask is needed.
+        copies = bool(self.key_values) and mask is None
 
-        def both(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-            a, b = (F.pad(x, (0, 0, 0, n - x.shape[-2])) for x in (a, b))
-            return torch.cat([a, b])
+        def both(some: torch.Tensor, none: torch.Tensor) -> torch.Tensor:
+            none = none.expand(*none.shape[:-2], n, -1) if copies else F.pad(none, (0, 0, 0, n - 1))
+            return torch.cat([some, none])
 
-        pairs = zip(self.key_values, other.key_values, strict=True)
-        mask = None
-        if not all(c.mask is None and c.tokens.shape[1] == n for c in (self, other)):
-            masks = [
-                c.tokens.new_ones(c.tokens.shape[:2], dtype=torch.bool)
-                if c.mask is None
-                else c.mask
-                for c in (self, other)
-            ]
-            mask = torch.cat([F.pad(m, (0, n - m.shape[1])) for m in masks])
-        return Condition(
-            both(self.tokens, other.tokens),
-            mask,
-            [(both(a[0], b[0]), both(a[1], b[1])) for a, b in pairs],
-        )
+        if not copies and (mask is not None or n > 1):
+            real = mask if mask is not None else self.tokens.new_ones(len(self), n).bool()
+            mask = torch.cat([real, (torch.arange(n) == 0).to(real).expand(len(nothing), n)])
+        pairs = zip(self.key_values, nothing.key_values, strict=True)
+        pairs = [(both(a[0], b[0]), both(a[1], b[1])) for a, b in pairs]
+        return Condition(both(self.tokens, nothing.tokens), mask, pairs)
 
     def pooled(self) -> torch.Tensor:
         """Mean of the real tokens: (n_images, hidden_size)."""
@@ -89,25 +74,15 @@ class BrainDiT(nn.Module):
     between: response tokens are the Query, image and caption tokens Key and Value [2]_. The last
     linear map starts at zero, so an untrained model returns zero.
 
-    n_times: time points of a response.
-    regions (n_channels,): the brain region of each sensor.
+    Parameters and references are as of :class:`~mne_img2brain.Denoiser`, and
+
     n_features: width of an image token.
-    hidden_size, n_layers, n_heads: width, depth and attention heads.
-    patch_length: time points of one response token.
     conditioning: how the image enters: by cross-attention; as the mean of its tokens, added to the
         timestep's embedding; or as further tokens of self-attention.
-    position: which embeddings place response tokens.
     tokens: whether a token spans a region or one sensor; the latter is many times as costly.
     n_power: how many scores of a trial's power the timestep's embedding is joined by; 0 for none.
     n_subjects: subjects with an embedding of their own; 0 for none.
     n_adapted: how many of these, the last ones, do not count in the average subject.
-    dropout: dropout of every branch.
-
-    References
-    ----------
-    .. [1] Peebles & Xie (2023). Scalable diffusion models with transformers. ICCV.
-    .. [2] Xu et al. (2025). Image-to-brain signal generation for visual prosthesis with CLIP
-       guided multimodal diffusion models. arXiv:2509.00787.
     """
 
     def __init__(
@@ -178,11 +153,10 @@ class BrainDiT(nn.Module):
     def encode_condition(
         self, tokens: torch.Tensor, token_mask: torch.Tensor | None = None
     ) -> Condition:
-        """Project images to what every block needs of them.
+        """Project finite tokens to what every block needs of them.
 
-        tokens (n_images, n_tokens, n_features): image tokens, finite.
-        token_mask (n_images, n_tokens) | None: which tokens are real; best left on the CPU, where
-            asking whether all are costs nothing.
+        token_mask (n_images, n_tokens) | None: which are real; best left on the CPU, where asking
+            whether all are costs nothing.
         """
         if token_mask is not None:
             token_mask = None if bool(token_mask.all()) else token_mask.to(tokens.device)
@@ -190,8 +164,7 @@ class BrainDiT(nn.Module):
 
     def null_condition(self, n_images: int = 1) -> Condition:
         """Return the learnt condition "no image"."""
-        tokens = self.no_image.expand(n_images, -1, -1)
-        return self._condition(tokens, None)
+        return self._condition(self.no_image.expand(n_images, -1, -1), None)
 
     def _condition(self, tokens: torch.Tensor, mask: torch.Tensor | None) -> Condition:
         return Condition(tokens, mask, [project(tokens) for project in self.key_values])
@@ -204,15 +177,11 @@ class BrainDiT(nn.Module):
         subject: torch.Tensor | None = None,
         power: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Denoise.
+        """Denoise responses (n_batch, n_channels, n_times), at a timestep (n_batch,).
 
-        x (n_batch, n_channels, n_times): noisy responses.
-        timestep (n_batch,): diffusion timesteps.
         condition: one image per response.
-        subject (n_batch,) | None: whose response; ``None`` is the average of the subjects'
-            embeddings.
+        subject (n_batch,) | None: whose; ``None`` is the average of the subjects' embeddings.
         power (n_batch, n_power) | None: scores of the trial's power; ``None`` are zeros, the mean.
-        Returns (n_batch, n_channels, n_times).
         """
         h, time, mask = self._prepare(x, timestep, condition, subject, power)  # (b, n, h), (b, h)
         n_response = h.shape[1] - (
@@ -237,7 +206,7 @@ class BrainDiT(nn.Module):
         x: torch.Tensor,
         timestep: torch.Tensor,
         condition: Condition,
-        subject: torch.Tensor | None,
+        subject: torch.Tensor | None = None,
         power: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Embed responses, timestep and subject; say which keys are real."""
@@ -260,23 +229,18 @@ class BrainDiT(nn.Module):
         return h, F.silu(time), None if mask is None else mask[:, None, None, :]
 
     def attention(
-        self,
-        x: torch.Tensor,
-        timestep: torch.Tensor,
-        condition: Condition,
-        subject: torch.Tensor | None = None,
+        self, x: torch.Tensor, timestep: torch.Tensor, condition: Condition
     ) -> torch.Tensor:
-        """Return how much each response token looks at each image token.
+        """Return how much each response token of the average subject looks at each image token.
 
         Returns (n_layers, n_batch, n_heads, n_regions, n_patches, n_tokens): weights that sum to 1
             over image tokens.
-        Raises ValueError if the image does not enter by cross-attention.
         """
         if self.conditioning != "cross_attention":
             raise ValueError(
                 f"conditioning={self.conditioning!r} has no cross-attention to look at."
             )
-        h, time, mask = self._prepare(x, timestep, condition, subject)
+        h, time, mask = self._prepare(x, timestep, condition)
         layers = []
         block: Any
         for block, key_value in zip(self.blocks, condition.key_values, strict=True):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
 from .._torch import accelerated, evaluating
 from .sampling import ddim, dpm_solver, guided
@@ -14,44 +15,36 @@ if TYPE_CHECKING:
     from .dit import Condition
 
 SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
+_N_DRAWS = 8  # whose mean is taken where no timestep is pure noise
 
 
 def mean_residuals(
     denoiser: "Denoiser", tokens: np.ndarray, subject: np.ndarray | None
 ) -> np.ndarray:
     """Return the mean of whitened residuals; see :meth:`Denoiser.mean`."""
-    if not denoiser.scheduler_.zero_terminal_snr:
-        return _mean_of_draws(denoiser, tokens, subject)
-    shape = denoiser.shape_
+    network, scheduler, shape = denoiser.network_, denoiser.scheduler_, denoiser.shape_
     means = np.zeros((len(tokens), *shape), dtype=np.float32)
-    last = denoiser.scheduler_.n_timesteps - 1
-    with evaluating(denoiser.network_):
-        for rows in _batches(len(tokens), denoiser.batch_size):
+    if not scheduler.zero_terminal_snr:
+        # the mean of draws, from noise that is the same for every image
+        start = np.random.default_rng(0).standard_normal((2, _N_DRAWS, *shape), dtype=np.float32)
+        image = np.repeat(np.arange(len(tokens)), _N_DRAWS)
+
+        def noise(draws: np.ndarray, step: int) -> np.ndarray:
+            return start[step, draws % _N_DRAWS]
+
+        for draws, drawn in draw_whitened(denoiser, tokens, image, noise, subject, 50, "ddim"):
+            np.add.at(means, image[draws], drawn / _N_DRAWS)
+        return means
+    last = scheduler.n_timesteps - 1
+    with evaluating(network):
+        for rows in gen_batches(len(tokens), denoiser.batch_size):
             condition = _condition(denoiser, tokens[rows])
-            device = denoiser.network_.device
             # The expected input at pure noise is zero; the prediction there is the mean.
-            x = torch.zeros(len(rows), *shape, device=device)
-            timestep = torch.full((len(rows),), last, device=device)
-            output = denoiser.network_(x, timestep, condition, _rows(subject, rows, device))
-            x0, _ = denoiser.scheduler_.predict_x0_noise(output, x, last)
+            x = torch.zeros(len(condition), *shape, device=network.device)
+            timestep = torch.full((len(x),), last, device=network.device)
+            output = network(x, timestep, condition, _rows(subject, rows, network.device))
+            x0, _ = scheduler.predict_x0_noise(output, x, last)
             means[rows] = x0.cpu().numpy()
-    return means
-
-
-def _mean_of_draws(
-    denoiser: "Denoiser", tokens: np.ndarray, subject: np.ndarray | None, n_draws: int = 8
-) -> np.ndarray:
-    """Average draws from noise that is the same for every image: in whitened space."""
-    rng = np.random.default_rng(0)
-    start = rng.standard_normal((2, n_draws, *denoiser.shape_), dtype=np.float32)
-    image = np.repeat(np.arange(len(tokens)), n_draws)
-    means = np.zeros((len(tokens), *denoiser.shape_), dtype=np.float32)
-
-    def noise(draws: np.ndarray, step: int) -> np.ndarray:
-        return start[step, draws % n_draws]
-
-    for draws, drawn in draw_whitened(denoiser, tokens, image, noise, subject, 50, "ddim"):
-        np.add.at(means, image[draws], drawn / n_draws)
     return means
 
 
@@ -70,12 +63,12 @@ def draw_whitened(
     with evaluating(denoiser.network_):
         nothing = denoiser.network_.null_condition(1)
         # a few images at a time: they are projected once, for all draws and steps
-        for images in _batches(len(tokens), denoiser.batch_size):
+        for images in gen_batches(len(tokens), denoiser.batch_size):
             condition = _condition(denoiser, tokens[images])
-            first, last = np.searchsorted(image_index, [images[0], images[-1] + 1])
-            for rows in _batches(last - first, denoiser.batch_size):
-                draws = first + rows
-                given = torch.as_tensor(image_index[draws] - images[0], device=device)
+            first, last = np.searchsorted(image_index, [images.start, images.stop])
+            for rows in gen_batches(last - first, denoiser.batch_size):
+                draws = np.arange(first + rows.start, first + rows.stop)
+                given = torch.as_tensor(image_index[draws] - images.start, device=device)
                 start = torch.as_tensor(noise(draws, 0), device=device)
                 power = None
                 if denoiser.power_ is not None:
@@ -127,11 +120,7 @@ def _guide(
     return guided(both, guidance_scale)
 
 
-def _batches(n: int, batch_size: int) -> list[np.ndarray]:
-    return [np.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
-
-
 def _rows(
-    subject: np.ndarray | None, rows: np.ndarray, device: torch.device
+    subject: np.ndarray | None, rows: np.ndarray | slice, device: torch.device
 ) -> torch.Tensor | None:
     return None if subject is None else torch.as_tensor(subject[rows], device=device)

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+_N_FREQUENCIES = 64  # of the timestep's embedding
+
 
 class Patches(nn.Module):
     """Cut responses into patches of brain region x time, and put them together again.
@@ -97,13 +99,13 @@ class Position(nn.Module):
 class TimestepEmbedding(nn.Module):
     """Sines and cosines of the diffusion timestep, through a small network."""
 
-    def __init__(self, hidden_size: int, n_frequencies: int = 64) -> None:
+    def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        exponents = torch.arange(n_frequencies) / n_frequencies
+        exponents = torch.arange(_N_FREQUENCIES) / _N_FREQUENCIES
         self.frequencies: torch.Tensor
         self.register_buffer("frequencies", 10_000.0**-exponents, persistent=False)
         self.network = nn.Sequential(
-            nn.Linear(2 * n_frequencies, hidden_size),
+            nn.Linear(2 * _N_FREQUENCIES, hidden_size),
             nn.SiLU(),
             nn.Linear(hidden_size, hidden_size),
         )

@@ -1,6 +1,7 @@
 """From noise to a response: the noise of a draw, DDIM, a second-order solver, guidance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +11,9 @@ if TYPE_CHECKING:
     from .scheduler import NoiseScheduler
 
 
-def _steps(timesteps: list[int] | torch.Tensor) -> list[tuple]:
+def _steps(timesteps: list[int] | torch.Tensor) -> Iterable[tuple[int, int]]:
     """Pair every timestep with the one that follows; -1 is the response itself."""
-    timesteps = torch.as_tensor(timesteps).tolist()
-    if any(a <= b for a, b in zip(timesteps, timesteps[1:], strict=False)):
-        raise ValueError(f"timesteps must decrease strictly, got {timesteps}.")
-    return list(zip(timesteps, [*timesteps[1:], -1], strict=True))
+    return pairwise([*torch.as_tensor(timesteps).tolist(), -1])
 
 
 def ddim(
@@ -39,14 +37,11 @@ def ddim(
     timesteps (n_steps,): strictly decreasing.
     eta: 0 is deterministic, 1 has the variance of DDPM.
     noise: ``noise(step)`` returns the fresh noise :math:`z` of a step; needed where ``eta > 0``.
-    Returns (n_batch, ...).
 
     References
     ----------
     .. [1] Song, Meng & Ermon (2021). Denoising diffusion implicit models. ICLR.
     """
-    if eta > 0 and noise is None:
-        raise ValueError(f"eta={eta} needs noise=, a callable that gives every step fresh noise.")
     for step, (now, after) in enumerate(_steps(timesteps)):
         output = denoiser(x, torch.full((len(x),), now, device=x.device))
         x0, epsilon = scheduler.predict_x0_noise(output, x, now)
@@ -80,7 +75,6 @@ def dpm_solver(
     it and the last one are of first order, which is DDIM.
 
     eta: must be 0: the solver is deterministic.
-    Returns (n_batch, ...).
 
     References
     ----------
@@ -119,11 +113,8 @@ def guided(both: Callable, scale: float) -> Callable:
 
     .. math:: o = o_\varnothing + g\,(o_c - o_\varnothing)
 
-    both: ``both(x, timestep)`` returns the outputs with and without the image.
-
-    References
-    ----------
-    .. [1] Ho & Salimans (2022). Classifier-free diffusion guidance.
+    both: ``both(x, timestep)`` returns the outputs with and without the image (Ho & Salimans, 2022,
+        Classifier-free diffusion guidance).
     """
 
     def denoiser(x: torch.Tensor, timestep: torch.Tensor | None) -> torch.Tensor:

@@ -21,10 +21,7 @@ class NoiseScheduler:
     zero terminal SNR [2]_ the last :math:`\bar\alpha` is exactly 0: square roots are shifted so
     that the last is 0 and scaled so that the first stays.
 
-    n_timesteps: number of timesteps of the forward process.
     schedule: cosine as in [3]_; linear as in DDPM, from 1e-4 to 0.02 for 1000 timesteps.
-    prediction_type: what the denoiser predicts.
-    zero_terminal_snr: whether the last timestep is pure noise.
     Raises ValueError if a parameter is not known, or the noise is predicted at zero terminal SNR:
         at pure noise that says nothing of the response.
 
@@ -67,9 +64,8 @@ class NoiseScheduler:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         r"""Return :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1 - \bar\alpha_t}`.
 
-        timestep (n_batch,): the timestep; -1 is the response itself.
-        like (n_batch, ...): gives type, device and dimensions.
-        Returns signal, noise: shaped to multiply ``like``.
+        timestep (n_batch,): -1 is the response itself.
+        like: gives type and device, and the dimensions to be multiplied with.
         """
         which = (self.n_timesteps, self.schedule, self.zero_terminal_snr)
         tables = _roots(*which, like.dtype, like.device)
@@ -82,24 +78,14 @@ class NoiseScheduler:
     def add_noise(
         self, x0: torch.Tensor, noise: torch.Tensor, timestep: int | torch.Tensor
     ) -> torch.Tensor:
-        """Return the response at a timestep: tensor like ``x0``.
-
-        x0, noise (n_batch, ...): response and standard normal noise.
-        timestep (n_batch,): the timestep.
-        Returns (n_batch, ...).
-        """
+        """Return the response at a timestep (n_batch,): tensor like ``x0``."""
         a, s = self.coefficients(timestep, x0)
         return a * x0 + s * noise
 
     def target(
         self, x0: torch.Tensor, noise: torch.Tensor, timestep: int | torch.Tensor
     ) -> torch.Tensor:
-        """Return what the denoiser should predict: tensor like ``x0``.
-
-        x0, noise (n_batch, ...): response and standard normal noise.
-        timestep (n_batch,): the timestep.
-        Returns (n_batch, ...).
-        """
+        """Return what the denoiser should predict: tensor like ``x0``."""
         if self.prediction_type == "x0":
             return x0
         if self.prediction_type == "noise":
@@ -110,13 +96,7 @@ class NoiseScheduler:
     def predict_x0_noise(
         self, output: torch.Tensor, x_t: torch.Tensor, timestep: int | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn the denoiser's output into the response and the noise it implies.
-
-        output (n_batch, ...): what the denoiser returned.
-        x_t (n_batch, ...): what it was given.
-        timestep (n_batch,): the timestep.
-        Returns x0, noise (n_batch, ...).
-        """
+        """Turn the denoiser's output for ``x_t`` into the response and the noise it implies."""
         a, s = self.coefficients(timestep, x_t)
         if self.prediction_type == "v":
             return a * x_t - s * output, s * x_t + a * output

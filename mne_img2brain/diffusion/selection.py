@@ -130,12 +130,9 @@ def compare_draws(
     total = np.bincount(place, weights=_gains(real, draws["without"], draws["with"]))
     gain = total * len(total) / len(chosen)  # the mean over images is that over cases
     error = float(gain.std(ddof=1) / len(gain) ** 0.5)
+    linear = {"linear": default_classifiers()["linear"]}
     told = {
-        name: float(
-            classifier_two_sample(
-                made, real, classifiers={"linear": default_classifiers()["linear"]}
-            )["linear"].mean()
-        )
+        name: float(classifier_two_sample(made, real, classifiers=linear)["linear"].mean())
         for name, made in draws.items()
     }
     return {

@@ -1,12 +1,10 @@
 """Training a conditional denoiser, and stopping when held-out images say so."""
 
-import contextlib
 import copy
 import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -70,11 +68,13 @@ class Training:
         self.best_loss, self.waited, self.n_made = math.inf, 0, 0
         self.history, self.running = TrainingHistory(), []
 
-    def step(self, share: float, processes: Processes) -> None:
-        """Make a gradient step with that share of the learning rate."""
+    def step(self, max_iter: int, processes: Processes) -> None:
+        """Make one of so many gradient steps, after a warm-up at a rate that falls to zero."""
         batch, own = self.batches.take(), slice(processes.rank, None, processes.count)
+        warmup = max(1, min(_WARMUP, max_iter // 10))
+        cosine = 0.5 * (1 + math.cos(math.pi * self.n_made / max_iter))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.denoiser.learning_rate * share
+            group["lr"] = self.denoiser.learning_rate * min((self.n_made + 1) / warmup, cosine)
         loss = self.batches.loss_of.of_part(batch, own)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -206,30 +206,32 @@ def train_denoiser(
     training.judge(held_out, processes)
     logger.info(f"Denoiser, held-out loss untrained: {training.best_loss:.4f}.")
     network.train()
-    stoppable = denoiser.interrupt == "keep" and processes.count == 1
-    # dropout draws from the global generators
-    with _stoppable(stoppable), seeded_init(seed, network.device):
-        found = processes.share(None if keep is None else keep.load())
-        if found is not None:
-            training.restore(*found)
-        # or it had come to its end
-        first = training.n_made
-        last = first if training.waited >= denoiser.n_iter_no_change else max_iter
-        steps = range(first, last)
-        for i in steps if processes.rank else progress_bar(steps, "Training the denoiser"):
-            if keep is not None and keep.due():
-                keep.save({"done": False, **training.numbers()}, training.tensors())
-            training.step(_rate(i, max_iter), processes)
-            if i + 1 == first + _WARM_STEPS:
-                start = perf_counter()
-            elif i + 1 == first + 2 * _WARM_STEPS:
-                _tell_duration((perf_counter() - start) / _WARM_STEPS, last - i - 1)
-            if (i + 1) % eval_every == 0 or i + 1 == max_iter:
-                training.judge(held_out, processes)
-                if training.waited >= denoiser.n_iter_no_change:
-                    break
-        if keep is not None:
-            keep.save({"done": True, **training.numbers()}, training.tensors())
+    try:
+        with seeded_init(seed, network.device):  # dropout draws from the global generators
+            found = processes.share(None if keep is None else keep.load())
+            if found is not None:
+                training.restore(*found)
+            first = training.n_made
+            last = first if training.waited >= denoiser.n_iter_no_change else max_iter
+            steps = range(first, last)
+            for i in steps if processes.rank else progress_bar(steps, "Training the denoiser"):
+                if keep is not None and keep.due():
+                    keep.save({"done": False, **training.numbers()}, training.tensors())
+                training.step(max_iter, processes)
+                if i + 1 == first + _WARM_STEPS:
+                    start = perf_counter()
+                elif i + 1 == first + 2 * _WARM_STEPS:
+                    _tell_duration((perf_counter() - start) / _WARM_STEPS, last - i - 1)
+                if (i + 1) % eval_every == 0 or i + 1 == max_iter:
+                    training.judge(held_out, processes)
+                    if training.waited >= denoiser.n_iter_no_change:
+                        break
+            if keep is not None:
+                keep.save({"done": True, **training.numbers()}, training.tensors())
+    except KeyboardInterrupt:
+        if denoiser.interrupt != "keep" or processes.count > 1:
+            raise
+        warn("The training was stopped; the best weights so far are kept.")
     network.load_state_dict(training.best)
     network.eval()
     logger.info(
@@ -237,17 +239,6 @@ def train_denoiser(
         f"{training.history.best_iter} of {training.n_made} gradient steps."
     )
     return training.history
-
-
-@contextlib.contextmanager
-def _stoppable(keeps: bool) -> Iterator[None]:
-    """Let Ctrl-C end a block, where what was reached is kept."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not keeps:
-            raise
-        warn("The training was stopped; the best weights so far are kept.")
 
 
 def _tell_duration(seconds: float, n_steps: int) -> None:
@@ -271,9 +262,3 @@ def _optimizer(model: "BrainDiT", learning_rate: float, weight_decay: float) -> 
     return torch.optim.AdamW(
         groups, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.99), fused=fused
     )
-
-
-def _rate(i: int, max_iter: int) -> float:
-    """Return the learning rate of a gradient step, as a part of the largest."""
-    warmup = max(1, min(_WARMUP, max_iter // 10))
-    return min((i + 1) / warmup, 0.5 * (1 + math.cos(math.pi * i / max_iter)))

@@ -19,6 +19,7 @@ from .prediction import get_state, predict_together, set_state
 from .response_space import average_trials, check_responses, find_spaces, weighted_mean
 from .stacking import (
     LeftOut,
+    Problem,
     cross_validate,
     judged_targets,
     mix_left_out,
@@ -253,18 +254,15 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         judge = white.whiten if white and len(responses) < _FEW else None
         mean = weighted_mean(responses, total)
         judged = np.arange(len(mean)) if judge else judged_targets(len(responses), len(mean))
+        problem = Problem(images, responses, total, mean, spaces, judged, judge)
         # Everything below is per unit: an image, or with few images a part of its trials.
         models, solved = [], {}
         for name in progress_bar(list(images.maps), "Fitting the mean"):
             penalty = self.penalty if name == "linear" or self.kernel == name else None
-            models += cross_validate(
-                name, images, responses, total, spaces, judged=judged, penalty=penalty, judge=judge
-            )
+            models += cross_validate(problem, name, penalty)
             if models[-1].kind == "mixed":
                 solved[models[-1].label] = solve_model(models[-1], images, everything.scores, total)
-        weights, found = weigh_models(
-            models, responses, total, mean, spaces, fold, judged=judged, judge=judge
-        )
+        weights, found = weigh_models(problem, models)
         self.views_, self.maps_, self.coef_, self.offset_ = images.views, {}, {}, {}
         self.x_ndim_, self.n_features_in_ = images.x_ndim, images.n_features
         self.mean_, self.colours_ = mean, everything.colours
@@ -281,7 +279,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
                     solved[model.label] = solve_model(model, images, responses, total)
                 coef, offset = solved[model.label]
                 self.coef_[model.label], self.offset_[model.label] = b * coef, b * offset
-        self._left_out = mix_left_out(models, weights, responses, mean, spaces, fold)
+        self._left_out = mix_left_out(problem, models, weights)
         found = cross_validated_r(responses, self._left_out, np.arange(len(fold)), fold, total)
         self.cross_validated_r_, self.cross_validated_p_ = found
         self._row_unit, self._unweighted = np.full(len(y), -1), None

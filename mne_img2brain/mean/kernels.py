@@ -27,7 +27,7 @@ class Views:
     Places are the tokens after the first that every training image has. More than 32 are averaged
     in 16 runs of neighbours, which for the patches of an image are bands.
 
-    standardize: whether each feature is scaled to mean 0 and standard deviation 1.
+    standardize: whether each feature is scaled to mean 0 and SD 1.
     """
 
     def __init__(self, standardize: bool = True) -> None:

@@ -85,6 +85,23 @@ class LeftOut(NamedTuple):
 
 
 @dataclass
+class Problem:
+    """Average responses, the precision of each and their mean, and how predictions are judged.
+
+    spaces: the components of each fold.
+    judged, judge: the targets that count; what turns them to where errors are judged, or None.
+    """
+
+    images: "ImageFeatures"
+    responses: np.ndarray
+    weight: np.ndarray
+    mean: np.ndarray
+    spaces: list[Space]
+    judged: np.ndarray
+    judge: Callable | None
+
+
+@dataclass
 class Model:
     """A model of the mixture, and what it predicts for rows that its folds have not seen.
 
@@ -108,12 +125,9 @@ class Model:
         return f"{self.kind} {self.kernel}"
 
 
-def cross_validate(
-    name: str, images: "ImageFeatures", responses: np.ndarray, weight: np.ndarray,
-    spaces: list[Space], *, judged: np.ndarray, penalty: float | str | None, judge: Callable | None,
-) -> list[Model]:  # fmt: skip
+def cross_validate(problem: Problem, name: str, penalty: float | str | None) -> list[Model]:
     """Fit the models with one kernel in each fold, and predict what the fold holds out."""
-    features, fold = images.features[name], images.fold
+    images, fold, spaces = problem.images, problem.images.fold, problem.spaces
     held = [np.flatnonzero(fold == k) for k in range(fold.max() + 1 if fold.max() else 0)]
     # a fold may find fewer components than another: the rest of its rows is 0
     n_mixed = [len(space.colours) for space in spaces] or [0]
@@ -121,7 +135,7 @@ def cross_validate(
 
     def fit(k: int) -> Rotation | None:
         rows, space = held[k], spaces[k]
-        rotated = images.rotation(name, weight, k)
+        rotated = images.rotation(name, problem.weight, k)
         if mixed.shape[1]:
             scores, mean = project(rotated, space.scores)
             slopes = shrink(rotated, scores, *fit_mixed_model(rotated, scores, space.scores))
@@ -132,18 +146,18 @@ def cross_validate(
 
     folds, models = in_threads(fit, range(len(spaces))), []
     if penalty is not None:
-        target = responses[:, judged].astype(float)
-        models.append(_ridge(name, features, target, weight, folds, held, penalty, judge))
+        models.append(_ridge(problem, name, folds, held, penalty))
     if mixed.shape[1]:
         models.append(Model("mixed", name, mixed))
     return models
 
 
 def _ridge(
-    name: str, features: np.ndarray, target: np.ndarray, weight: np.ndarray, folds: list[Rotation],
-    held: list[np.ndarray], penalty: float | str, judge: Callable | None,
-) -> Model:  # fmt: skip
+    problem: Problem, name: str, folds: list, held: list[np.ndarray], penalty: float | str
+) -> Model:
     """Choose the penalty of ridge regression, and predict the judged targets."""
+    features, weight, judge = problem.images.features[name], problem.weight, problem.judge
+    target = problem.responses[:, problem.judged].astype(float)
     mean = weighted_mean(target, weight)
     predicted = np.tile(mean, (len(target), 1))
     centre = np.average(features, axis=0, weights=weight)
@@ -196,26 +210,23 @@ def solve_model(
     return coef if kernel.plain_ else kernel.root_ @ coef, -(rotated.mean @ coef)
 
 
-def weigh_models(
-    models: list[Model], responses: np.ndarray, weight: np.ndarray, mean: np.ndarray,
-    spaces: list[Space], fold: np.ndarray, *, judged: np.ndarray, judge: Callable | None,
-) -> tuple[np.ndarray, list[float]]:  # fmt: skip
+def weigh_models(problem: Problem, models: list[Model]) -> tuple[np.ndarray, list[float]]:
     """Choose the weights of the mixture by what models predict for the rows their folds left out.
 
     The mean of a fold is low where what it leaves out is high: with it a model that adds little to
     others is left out (of 700 images r gains 0.003; of 100 it would lose 0.013, of 50 all models).
     The size of the mixture is that of what it adds to that mean.
 
-    judged, judge: the targets that count; turned first, to where errors are judged.
     Returns weights, none negative, and the correlations of each model and of the mixture.
     """
-    target = responses[:, judged] - mean[judged]
-    predicted = [_expand(m, spaces, fold, judged) - mean[judged] for m in models]
-    of_fold = np.stack([space.mean[judged] for space in spaces] or [mean[judged]])
-    centre = of_fold[fold] - mean[judged]
-    weights, scale = np.ones(len(models)), judge is None
-    judge = judge or (lambda values: values)
-    sparse = len(responses) >= _MANY
+    judged, mean, weight = problem.judged, problem.mean[problem.judged], problem.weight
+    target = problem.responses[:, judged] - mean
+    predicted = [_expand(problem, model) - mean for model in models]
+    of_fold = np.stack([space.mean[judged] for space in problem.spaces] or [mean])
+    centre = of_fold[problem.images.fold] - mean
+    weights, scale = np.ones(len(models)), problem.judge is None
+    judge = problem.judge or (lambda values: values)
+    sparse = len(target) >= _MANY
     if len(models) > 1 and sparse:
         weights = stack([judge(one) for one in (*predicted, target)], weight, scale)
     predicted, target = [one - centre for one in predicted], target - centre
@@ -228,15 +239,13 @@ def weigh_models(
     return weights, [_correlation(one, target) for one in (*predicted, mixture)]
 
 
-def mix_left_out(
-    models: list[Model], weights: np.ndarray, responses: np.ndarray, mean: np.ndarray,
-    spaces: list[Space], fold: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+def mix_left_out(problem: Problem, models: list[Model], weights: np.ndarray) -> np.ndarray:
     """Return the mixture's out-of-fold predictions of all targets, fold by fold."""
+    responses = problem.responses
     left_out = np.empty(responses.shape, responses.dtype)
-    left_out[:] = mean
-    for k, space in enumerate(spaces):
-        rows = np.flatnonzero(fold == k)
+    left_out[:] = problem.mean
+    for k, space in enumerate(problem.spaces):
+        rows = np.flatnonzero(problem.images.fold == k)
         used = [(model, b) for model, b in zip(models, weights, strict=True) if b > 0]
         left_out[rows] = space.mean
         mixed = sum(b * model.predicted[rows] for model, b in used if model.kind == "mixed")
@@ -261,10 +270,11 @@ def _smooth(
     return (features @ rotated.vectors).astype(responses.dtype) @ coef
 
 
-def _expand(model: Model, spaces: list[Space], fold: np.ndarray, judged: np.ndarray) -> np.ndarray:
+def _expand(problem: Problem, model: Model) -> np.ndarray:
     """Return the out-of-fold predictions of a model for the judged targets."""
     if model.kind == "ridge":
         return model.predicted
+    spaces, fold, judged = problem.spaces, problem.images.fold, problem.judged
     parts = np.empty((len(fold), len(spaces[0].mean[judged])), spaces[0].mean.dtype)
     for k, space in enumerate(spaces):
         rows = fold == k

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from .._lazy import LazyTrials, take
 from .._log import logger
@@ -40,11 +41,8 @@ class SubjectWhitener:
     ) -> Self:
         """Fit the pooled whitener and that of each subject.
 
-        residuals (n_trials, n_channels, n_times): residuals, scaled to single trials; sensors that
-            a subject lacks are filled.
+        residuals: scaled to single trials; sensors that a subject lacks are filled.
         groups (n_trials,) | None: the image of each trial.
-        n_averaged (n_trials,): of how many trials each row is the average.
-        subject (n_trials,) | None: the subject of each trial.
         """
         if groups is not None and subject is not None:
             _, groups = np.unique(np.column_stack([groups, subject]), axis=0, return_inverse=True)
@@ -90,19 +88,9 @@ class SubjectWhitener:
         self, tokens: np.ndarray, image_index: np.ndarray, noise: Callable,
         *, subject: np.ndarray | None = None, **sampling: Any,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
-        """Draw residuals, a few hundred at a time.
-
-        tokens (n_images, n_tokens, n_features): not used.
-        image_index (n_draws,): which image each draw is for.
-        noise: ``noise(draws, 0)`` returns standard normal numbers, shape (n_batch, n_channels,
-            n_times).
-        subject (n_images,) | None: whose residuals; ``None`` is the average subject.
-        **sampling: steps, solver, guidance: for noise that is drawn by a network.
-        Yields draws (n_batch,): which draws these are.
-        Yields residuals (n_batch, n_channels, n_times): residuals of single trials.
-        """
-        for start in range(0, len(image_index), _BATCH):
-            draws = np.arange(start, min(start + _BATCH, len(image_index)))
+        """Draw residuals as :meth:`mne_img2brain.Denoiser.draw` does, without tokens and steps."""
+        for rows in gen_batches(len(image_index), _BATCH):
+            draws = np.arange(rows.start, rows.stop)
             whose = None if subject is None else subject[image_index[draws]]
             yield draws, self.colour(noise(draws, 0), whose)
 

@@ -50,11 +50,7 @@ class TrialClusters:
         self.gains_: Any = None
 
     def fit(self, residuals: np.ndarray, rng: np.random.Generator) -> Self:
-        """Part trials into states.
-
-        residuals (n_trials, n_channels, n_times): residuals of single trials.
-        rng: chooses trials where there are very many.
-        """
+        """Part residuals into states; ``rng`` chooses trials where there are very many."""
         self.trials_ = self.components_ = self.bounds_ = self.gains_ = None
         n, size = len(residuals), int(np.prod(residuals.shape[1:]))
         # a draw of n_channels x n_times numbers is what the state and the weights come from
@@ -87,11 +83,7 @@ class TrialClusters:
         return self
 
     def draw(self, noise: np.ndarray) -> np.ndarray:
-        """Turn white noise into residuals.
-
-        noise (n_draws, n_channels, n_times): standard normal numbers.
-        Returns (n_draws, n_channels, n_times): in the unit of the residuals.
-        """
+        """Turn standard normal numbers (n_draws, n_channels, n_times) into residuals."""
         numbers = noise.reshape(len(noise), -1)
         if self.components_ is None:
             drawn, start = self._mix(numbers), 2 * _LEAST

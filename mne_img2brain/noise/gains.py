@@ -109,12 +109,7 @@ class BandGains:
         return sum(octave["root"].shape[1] for octave in self.octaves_)
 
     def apply(self, draws: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Give draws their gains.
-
-        draws (n_draws, n_channels, n_times): draws without gains.
-        numbers (n_draws, n_numbers): standard normal.
-        Returns (n_draws, n_channels, n_times).
-        """
+        """Give draws their gains, by standard normal numbers (n_draws, n_numbers)."""
         spectrum, start = np.fft.rfft(draws), 0
         added = np.zeros_like(spectrum)
         for octave in self.octaves_:

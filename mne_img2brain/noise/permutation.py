@@ -12,8 +12,6 @@ def largest_excess(
     """Return the largest excess variance of any direction where labels are exchanged.
 
     real, drawn (n, n_values): values of trials and of draws, each of mean zero.
-    Returns (n_permutations,): the largest eigenvalue of the covariance of those called real less
-        that of the others.
     """
     pooled, n_values = np.concatenate([real, drawn]), real.shape[1]
     # one product of matrices for all permutations: of labels, and of products of two values
@@ -30,9 +28,8 @@ def largest_excess(
 def excess_is_chance(real: np.ndarray, drawn: np.ndarray, rng: np.random.Generator) -> bool:
     """Tell whether chance explains that trials vary more than draws.
 
-    real, drawn (n, n_values): values of trials and of draws.
-    Returns: unless the largest excess variance of any direction, of the first ten principal
-        components, is beyond that of all but one of 199 permutations (p <= 0.01).
+    That is so unless the largest excess variance of any direction, of the first ten principal
+    components, is beyond that of all but one of 199 permutations (p <= 0.01).
     """
     real, drawn = real - real.mean(axis=0), drawn - drawn.mean(axis=0)
     _, vectors = np.linalg.eigh(real.T @ real + drawn.T @ drawn)

@@ -70,15 +70,12 @@ class InducedPower:
     ) -> np.ndarray | LazyTrials:
         """Learn gains, and divide residuals by those that did not see their image.
 
-        residuals (n_trials, n_channels, n_times): residuals, scaled to single trials.
-        image_index (n_trials,): the image of each trial.
+        residuals: scaled to single trials.
         regress: given scores, shape (n_trials, n_scores), it returns a fitted regressor whose
             ``predict`` takes tokens, and out-of-fold predictions of the scores.
         by_trial: whether folds part the trials of an image: the units of the test are trials then.
-        subject (n_trials,) | None: the subject of each trial; what subjects differ in is not the
-            image's.
-        Returns (n_trials, n_channels, n_times): the residuals, divided where they are looked at;
-            where no band is kept they are as they were.
+        subject (n_trials,) | None: what subjects differ in is not the image's.
+        Returns the residuals, divided where they are looked at; as they were where no band is kept.
         """
         self.bands_, self.regressor_ = [], None
         unit = np.arange(len(residuals)) if by_trial else image_index
@@ -120,27 +117,22 @@ class InducedPower:
         n_times: int,
     ) -> None:
         """Judge each band on trials that predictions did not see."""
-        bands = bands_of(n_times)
-        ends = np.cumsum([0, *(band.windows.shape[1] for band in bands)])
-        parts = [axes[..., a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
-        grams = [np.einsum("jct,kct->jk", part, part) for part in parts]
-        # along the axes, of each band
-        cross = [
-            np.sum(predicted * np.tensordot(logs[..., a:b], part, axes=((1, 2), (1, 2))), axis=1)
-            for part, a, b in zip(parts, ends[:-1], ends[1:], strict=True)
-        ]
+        bands, kept, end = bands_of(n_times), [], 0
         units = np.unique(unit, return_inverse=True)[1].ravel()
-        kept = []
-        for k, band in enumerate(bands):
-            of_units = np.bincount(units, weights=cross[k])
+        for k, (band, (filters, patterns)) in enumerate(zip(bands, components, strict=True)):
+            start, end = end, end + band.windows.shape[1]
+            part = axes[..., start:end]
+            # along the axes of the band
+            found = np.tensordot(logs[..., start:end], part, axes=((1, 2), (1, 2)))
+            of_units = np.bincount(units, weights=np.sum(predicted * found, axis=1))
             error = of_units.std(ddof=1) * len(of_units) ** 0.5
             n_errors = float(of_units.sum() / error) if error > 0 else 0.0
-            if n_errors <= norm.isf(_CHANCE / len(parts)):
+            if n_errors <= norm.isf(_CHANCE / len(bands)):
                 continue
-            slope = float(of_units.sum() / np.sum((predicted @ grams[k]) * predicted))
+            gram = np.einsum("jct,kct->jk", part, part)
+            slope = float(of_units.sum() / np.sum((predicted @ gram) * predicted))
             slope = min(slope, _MOST_SLOPE)
-            kept.append(slope * parts[k])
-            filters, patterns = components[k]
+            kept.append(slope * part)
             self.bands_.append(
                 {
                     "place": k,
@@ -172,11 +164,7 @@ class InducedPower:
         return np.einsum("nk,kct->nct", scores, self.log_power_)
 
     def predict(self, tokens: np.ndarray) -> np.ndarray:
-        """Predict scores.
-
-        tokens (n_images, n_tokens, n_features): the images; NaN pads.
-        Returns (n_images, n_scores): for :meth:`divide` and :meth:`multiply`.
-        """
+        """Predict scores (n_images, n_scores), for :meth:`divide` and :meth:`multiply`."""
         if not self.bands_:
             return np.zeros((len(tokens), 0))
         return np.asarray(self.regressor_.predict(tokens)).reshape(len(tokens), -1)
@@ -190,12 +178,8 @@ class InducedPower:
     ) -> np.ndarray:
         """Give residuals the power of their image, in place.
 
-        residuals (n, n_channels, n_times): residuals whose power does not follow the image.
-        scores (n_images, n_scores): what :meth:`predict` returns.
-        image_index (n,): the row of ``scores`` of each.
         guidance_scale: what log power, against that of the mean power over images, is multiplied
             with.
-        Returns (n, n_channels, n_times): the residuals.
         """
         return self._scale(residuals, scores, image_index, 0.5 * guidance_scale)
 
@@ -248,8 +232,7 @@ def log_power(
 ) -> np.ndarray:
     """Return the log power of all tiles, centred subject by subject.
 
-    unit (n_channels, 1): what residuals are divided by.
-    filters (n_channels, n_components): of each band.
+    filters (n_channels, n_components): of each band, of residuals divided by ``unit``.
     Returns (n_trials, n_components, n_tiles).
     """
     bands = bands_of(residuals.shape[2])

@@ -81,8 +81,7 @@ def rhythm_components(
     components over sensors. All directions are kept, so that nothing is lost between filters and
     patterns but what lies outside of these components.
 
-    trials (n_trials, n_channels, n_times): the trials, every channel scaled alike.
-    n_components: how many, at most.
+    trials: every channel scaled alike.
     Returns (n_channels, n_components): filters and patterns of each band; ``patterns @ filters.T``
         is a projection.
 

@@ -37,9 +37,7 @@ class TrialPower:
     ) -> np.ndarray:
         """Learn components and distribution; return the scores, shape (n_trials, n_scores).
 
-        residuals (n_trials, n_channels, n_times): residuals of single trials.
         subject (n_trials,) | None: what subjects differ in is not what their trials differ in.
-        rng: chooses trials where there are very many, and blurs.
         """
         self.unit_, components, logs = measure_log_power(residuals, subject, rng)
         self.filters_ = [filters for filters, _ in components]
@@ -69,11 +67,7 @@ class TrialPower:
         return np.tensordot(logs, self.axes_, ((1, 2), (1, 2))).astype(np.float32)
 
     def draw(self, numbers: np.ndarray) -> np.ndarray:
-        """Return scores of trials that do not exist, blurred.
-
-        numbers (n_trials, n_scores or more): standard normal numbers.
-        Returns (n_trials, n_scores).
-        """
+        """Turn standard normal numbers, (n_trials, n_scores or more), into blurred scores."""
         place = norm.cdf(numbers[:, : self.n_scores] @ self.root_.T) * (_N_QUANTILES - 1)
         known = np.arange(_N_QUANTILES)
         columns = zip(place.T, self.quantiles_.T, strict=True)

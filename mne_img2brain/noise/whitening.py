@@ -131,11 +131,9 @@ class SpaceTimeWhitener:
         SD of residuals at most 1.03 times the SD within images, which is estimated with the
         degrees of freedom that the means cost. Images with a single trial are brought to that SD.
 
-        residuals (n_trials, n_channels, n_times): residuals, scaled to single trials: what an
-            average over n trials leaves, times :math:`\sqrt n`. Their mean is taken to be zero.
+        residuals: of mean zero; what an average over n trials leaves, times :math:`\sqrt n`.
         groups (n_trials,) | None: the image of each trial. ``None`` takes residuals as they are.
         n_averaged (n_trials,) | None: of how many trials each row is the average; ``None`` is one.
-        Raises ValueError if values are not finite.
         """
         rng = np.random.default_rng(0)
         noise, groups, self.mean_factor_ = _noise(residuals, groups, n_averaged, rng)
@@ -196,21 +194,11 @@ class SpaceTimeWhitener:
         self.rank_ = self.space_.shape[1] * self.time_.shape[1]
 
     def transform(self, residuals: np.ndarray) -> np.ndarray:
-        """Whiten.
-
-        residuals (n_trials, n_channels, n_times): residuals of single trials.
-        Returns (n_trials, n_channels, n_times): white within the subspace of the data, zero
-            outside.
-        """
+        """Whiten within the subspace of the data; the result is zero outside."""
         return self._multiply(residuals, self.values_**-0.5, 1 / self.scale_)
 
     def inverse_transform(self, whitened: np.ndarray) -> np.ndarray:
-        """Colour.
-
-        whitened (n_trials, n_channels, n_times): white residuals; what lies outside the subspace
-            of the data is lost.
-        Returns (n_trials, n_channels, n_times): in the unit of the residuals.
-        """
+        """Undo :meth:`transform`; what lies outside the subspace of the data is lost."""
         return self._multiply(whitened, self.values_**0.5, after=self.scale_)
 
     @property
@@ -234,9 +222,6 @@ class SpaceTimeWhitener:
         the inverse of a covariance and wants one that is safe there; noise does not, and a network
         tells the safe one from real trials by what it leaves out (see the page "What we tried").
         With fewer than 100 trials as :meth:`inverse_transform`.
-
-        noise (n_trials, n_channels, n_times): white noise.
-        Returns (n_trials, n_channels, n_times): in the unit of the residuals.
         """
         if not self.clusters_.can_draw:
             return self.inverse_transform(noise)

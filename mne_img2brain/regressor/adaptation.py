@@ -10,8 +10,6 @@ import torch
 from .._log import logger
 from .._torch import seed_from
 from ..diffusion import BrainDiT, Denoiser, train_denoiser
-from ..noise.by_subject import SubjectWhitener
-from ..noise.whitening import SpaceTimeWhitener
 from ..trials.checks import TrialArrays
 from ..trials.missing_sensors import fill_sensors
 from ..trials.splits import SplitPlan, plan_splits
@@ -62,7 +60,8 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
         return code
     own = None if own is None else own.without_trials(gaussian=False)
     scores = None if noise.power_ is None else noise.power_.scores(residuals)
-    data = dataclasses.replace(data, y=noise.half_colour(_whiten(whitener, own, residuals)))
+    white = (whitener.pooled if own is None else own).transform(residuals)
+    data = dataclasses.replace(data, y=noise.half_colour(white))
     max_iter = min(asked.steps_for(len(data.y)), _MOST_ITERATIONS)
     # decay would pull at the embeddings of the others
     learner = copy.copy(noise).set_params(
@@ -74,15 +73,6 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     whitener.own.append(own)
     noise.network_, noise.architecture_ = network, architecture
     return code
-
-
-def _whiten(
-    shared: SubjectWhitener, own: SpaceTimeWhitener | None, residuals: np.ndarray
-) -> np.ndarray:
-    """Whiten the residuals of a subject that is not yet one of the whitener's."""
-    whitener = copy.copy(shared)
-    whitener.own = [own]
-    return whitener.transform(residuals, np.zeros(len(residuals), int))
 
 
 def _train_embedding(

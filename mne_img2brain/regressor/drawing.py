@@ -83,5 +83,5 @@ def _own_mean(
     regressor: "DiffusionRegressor", own: np.ndarray, power: np.ndarray, subjects: np.ndarray | None
 ) -> np.ndarray:
     """Return what the transformer's own mean adds to the response."""
-    added = regressor.noise_.mean_response(own, subjects)
+    added = regressor.noise_.residuals(regressor.noise_.mean_weight_ * own, subjects)
     return regressor.power_.multiply(added, power, np.arange(len(own)))

@@ -151,18 +151,17 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         -------
         DiffusionRegressor
         """
-        own = set(cls().get_params(deep=False))
-        network = {
+        own = set(cls().get_params(deep=False)) & set(parameters)
+        given = {name: parameters.pop(name) for name in own}
+        preset = {
             "whitening": "scale",
             "dropout": 0.0,
             "batch_size": 64,
             "schedule": "linear",
             "prediction_type": "noise",
             "zero_terminal_snr": False,
-            **{name: value for name, value in parameters.items() if name not in own},
         }
-        given = {name: value for name, value in parameters.items() if name in own}
-        return cls(**{"mean": None, "noise": Denoiser(**network), **given})
+        return cls(**{"mean": None, "noise": Denoiser(**{**preset, **parameters}), **given})
 
     @all_or_nothing
     def fit(
@@ -221,13 +220,9 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
             fewer than two trials. An earlier fit is then left as it was.
         """
         with use_log_level(self.verbose):
-            fit_regressor(  # which alone holds the trials, and lets them go when it can
-                self,
-                check_fit_arrays(
-                    self, X, y, sample_weight, groups, regions, subjects, y_mask, image_index
-                ),
-                checkpoint,
-            )
+            given = sample_weight, groups, regions, subjects, y_mask, image_index
+            # which alone holds the trials, and lets them go when it can
+            fit_regressor(self, check_fit_arrays(self, X, y, *given), checkpoint)
         return self
 
     @property
