@@ -76,22 +76,16 @@ class Block(nn.Module):
         mask (n_batch, 1, 1, n_keys): which keys are real: of the image, where there is
             cross-attention, else of all tokens.
         """
-        parts = self.modulation(time)[:, None].chunk(3 * self.n_branches, dim=2)  # (b, 1, h) each
-        branches = [parts[i : i + 3] for i in range(0, len(parts), 3)]
+        parts = self.modulation(time)[:, None].chunk(self.n_branches, dim=2)  # (b, 1, 3 * h) each
         own_mask = None if self.n_branches == 3 else mask
-        x = self._gate(x, branches[0], lambda h: self.attend_self(h, own_mask))
+        x = self._gate(x, parts[0], lambda h: self.attend_self(h, own_mask))
         if self.n_branches == 3:
-            x = self._gate(x, branches[1], lambda h: self.attend_image(h, key_value, mask))
-        return self._gate(x, branches[-1], self.mlp)
+            x = self._gate(x, parts[1], lambda h: self.attend_image(h, key_value, mask))
+        return self._gate(x, parts[-1], self.mlp)
 
-    def _gate(
-        self,
-        x: torch.Tensor,
-        modulation: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        branch: "Callable",
-    ) -> torch.Tensor:
+    def _gate(self, x: torch.Tensor, modulation: torch.Tensor, branch: "Callable") -> torch.Tensor:
         """Add a branch of the normalised, shifted and scaled input, times its gate."""
-        shift, scale, gate = modulation
+        shift, scale, gate = modulation.chunk(3, dim=2)  # (b, 1, h) each
         return x + gate * self.dropout(branch(torch.addcmul(shift, self.norm(x), 1 + scale)))
 
     def attend_self(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -117,9 +111,10 @@ class Block(nn.Module):
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return cross-attention weights: (batch, head, response token, image token)."""
-        parts = self.modulation(time)[:, None].chunk(3 * self.n_branches, dim=2)
-        x = self._gate(x, parts[:3], self.attend_self)
-        h = torch.addcmul(parts[3], self.norm(x), 1 + parts[4])
+        own, across, _ = self.modulation(time)[:, None].chunk(3, dim=2)
+        x = self._gate(x, own, self.attend_self)
+        shift, scale, _ = across.chunk(3, dim=2)
+        h = torch.addcmul(shift, self.norm(x), 1 + scale)
         q = split_heads(self.query(h), self.n_heads)
         logits = q @ key.transpose(2, 3) / q.shape[3] ** 0.5
         if mask is not None:

@@ -200,7 +200,7 @@ class Denoiser(BaseEstimator):
         self : Denoiser
         """
         self.check_parameters()
-        self.device_, self.whitener_, self.mean_weight_ = device, whitener, 1.0
+        self.device_, self.whitener_, self.mean_weight_ = device, whitener, float(not around_mean)
         self.scheduler_, self.power_, scores = self._scheduler(), None, None
         if around_mean and self.whitening == "covariance":
             self.power_ = TrialPower()

@@ -34,6 +34,8 @@ _MOST_SD = 1.03  # of residuals, against that within images
 class ScaleWhitener:
     """Divide every sensor by its own SD: no whitening but of the units."""
 
+    n_stored_trials = 0
+
     def fit(
         self,
         residuals: np.ndarray | LazyTrials,
@@ -47,11 +49,6 @@ class ScaleWhitener:
         self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
         return self
 
-    @property
-    def n_stored_trials(self) -> int:
-        """It keeps no recorded trial."""
-        return 0
-
     def without_trials(self, *, gaussian: bool = True) -> Self:
         """Return itself: it keeps no recorded trial."""
         return self
@@ -64,9 +61,7 @@ class ScaleWhitener:
         """Multiply: array, shape (n, n_channels, n_times)."""
         return whitened * self.scale_
 
-    def colour(self, noise: np.ndarray) -> np.ndarray:
-        """Multiply: array, shape (n, n_channels, n_times)."""
-        return noise * self.scale_
+    colour = inverse_transform
 
 
 class SpaceTimeWhitener:

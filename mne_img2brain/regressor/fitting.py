@@ -105,10 +105,8 @@ def _choose_noise(
     noise: SubjectWhitener, seed: int, checkpoint: "PathLike | None",
 ) -> tuple[SubjectWhitener | Denoiser, NoiseSummary]:  # fmt: skip
     """Train the transformer where it can win, and return what draws: it, or ``noise``."""
-    summary = NoiseSummary(
-        kept="trial clusters" if noise.n_stored_trials else "one Gaussian",
-        n_trials=len(data.y),
-    )
+    without = "trial clusters" if noise.n_stored_trials else "one Gaussian"
+    summary = NoiseSummary(without, n_trials=len(data.y))
     needed = regressor.mean is None  # there is nothing else that knows the image
     if denoiser.max_iter is None and not _trains(denoiser, regressor, data):
         summary.reason = (
@@ -133,7 +131,6 @@ def _choose_noise(
             summary.compare(compare_draws(denoiser, data, plan, seed))
         if denoiser.history_.best_iter > 0 and (needed or summary.helps):
             summary.kept, noise = "the transformer", denoiser.without_trials()
-            noise.mean_weight_ = float(needed)
         summary.seconds = perf_counter() - start
     return noise, summary
 
