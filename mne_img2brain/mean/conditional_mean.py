@@ -148,7 +148,7 @@ class ConditionalMean:
             )
             images = kept[0] if kept else None
             if images is None:
-                images = model.look(data.tokens, image_index, data.y, plan.group)
+                images = ImageFeatures.of(model, data.tokens, image_index, data.y, plan.group)
                 if kept is not None:
                     images.rotations = {}
                     kept.append(images)
@@ -161,13 +161,13 @@ class ConditionalMean:
         few = isinstance(self.regressor, str)
         inputs = data.tokens if few else self._pool(data.tokens)
 
-        def fit(rows: np.ndarray) -> Any:
+        def fit(rows: np.ndarray | slice) -> Any:
             trials = image_index[rows], y[rows], weight[rows]
             if few:
                 return FewImagesRegressor().fit(inputs[trials[0]], *trials[1:])
             return _fit_averages(clone(self.regressor), inputs, *trials)
 
-        fitted, out_of_fold = fit(np.arange(len(y))), np.empty_like(y)
+        fitted, out_of_fold = fit(slice(None)), np.empty_like(y)
         for one in np.unique(plan.fold):
             held = plan.fold == one
             images, rows = np.unique(image_index[held], return_inverse=True)

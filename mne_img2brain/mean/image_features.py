@@ -51,13 +51,18 @@ class ImageFeatures:
         y: np.ndarray | LazyTrials,
         groups: np.ndarray | None,
     ) -> "ImageFeatures":
-        """Look at the images of some rows, as a regressor is to see them."""
-        rng, kernel = regressor.rng(), regressor.kernel
+        """Compute what regressions of any responses to images share; X has 2 or 3 dimensions."""
+        rng, kernel = regressor._rng(), regressor.kernel
         n_folds, min_images = regressor.n_folds, regressor.min_images
         used, index = np.unique(image_index, return_inverse=True)
         first, distinct = distinct_rows(X if len(used) == len(X) else X[used])
         first, image = used[first], distinct[index]
         unit, unit_image, fold = deal_units(y, image, groups, n_folds, min_images, rng)
+        if fold.max() == 0 and len(first) >= min_images and regressor.penalty == "auto":
+            raise ValueError(
+                "All images are of one group, so that none can be left out to choose a "
+                "penalty; give groups that differ, or a number as penalty."
+            )
         views, chosen = Views(regressor.standardize).fit(X, first), first
         if len(first) > regressor.n_landmarks:
             chosen = first[np.sort(rng.choice(len(first), regressor.n_landmarks, replace=False))]

@@ -205,36 +205,19 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         image_index = check_image_index(image_index, len(X), len(y))
         rows = np.flatnonzero(weight > 0)
         groups = None if groups is None else np.asarray(groups)[rows]
-        images = self.look(X, image_index[rows], _some(y, rows), groups)
+        images = ImageFeatures.of(self, X, image_index[rows], _some(y, rows), groups)
         self.regress(images, y, weight)
         left = weight <= 0
         self._unweighted = self.predict(X[image_index[left]]) if left.any() else None
         return self
 
-    def look(
-        self,
-        X: np.ndarray,
-        image_index: np.ndarray,
-        y: np.ndarray | LazyTrials,
-        groups: np.ndarray | None,
-    ) -> ImageFeatures:
-        """Compute what regressions of any responses to images share; X has three dimensions."""
-        images = ImageFeatures.of(self, X, image_index, y, groups)
-        if images.fold.max() == 0 and images.n_images >= self.min_images and self.penalty == "auto":
-            raise ValueError(
-                "All images are of one group, so that none can be left out to choose a "
-                "penalty; give groups that differ, or a number as penalty."
-            )
-        return images
-
-    def rng(self) -> np.random.Generator:
-        """Return random numbers for one use."""
+    def _rng(self) -> np.random.Generator:
         return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
 
     def regress(
         self, images: ImageFeatures, y: np.ndarray | LazyTrials, weight: np.ndarray
     ) -> None:
-        """Regress responses to the images that :meth:`look` saw; rows of weight 0 are left out."""
+        """Regress responses to images that were looked at; rows of weight 0 are left out."""
         rows = np.flatnonzero(weight > 0)
         some, fold = _some(y, rows), images.fold
         responses, total, deviations = average_trials(some, weight[rows], images.image, images.unit)
@@ -247,7 +230,7 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         white = Whitener(shape).fit(deviations) if len(deviations) >= 40 else None
         del deviations
         everything, *spaces = find_spaces(
-            responses, total, fold, shape, white, n_components, self.rng()
+            responses, total, fold, shape, white, n_components, self._rng()
         )
 
         # With few images, errors are judged where noise is white: there the signal is seen best.
