@@ -53,7 +53,8 @@ class Condition:
 
         if not copies and (mask is not None or n > 1):
             real = mask if mask is not None else self.tokens.new_ones(len(self), n).bool()
-            mask = torch.cat([real, (torch.arange(n) == 0).to(real).expand(len(nothing), n)])
+            first = torch.arange(n, device=real.device) == 0
+            mask = torch.cat([real, first.expand(len(nothing), n)])
         pairs = zip(self.key_values, nothing.key_values, strict=True)
         pairs = [(both(a[0], b[0]), both(a[1], b[1])) for a, b in pairs]
         return Condition(both(self.tokens, nothing.tokens), mask, pairs)
