@@ -139,7 +139,7 @@ def test_a_fit_that_fails_leaves_the_earlier_one(regressor, how, rng, monkeypatc
 
         for place in (
             "mean.kernel_mean.mix_left_out", "mean.few_images.linalg.solve",
-            "baselines.estimator.Part.averages",
+            "baselines.neighbors.averages", "baselines.ridge.averages",
         ):  # fmt: skip
             monkeypatch.setattr(f"mne_img2brain.{place}", fails)
         with pytest.raises(error):
