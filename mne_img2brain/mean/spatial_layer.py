@@ -8,7 +8,7 @@ from operator import add
 import numpy as np
 from scipy import linalg, sparse
 
-from .._lazy import LazyTrials, parts_of
+from .._lazy import LazyTrials, parts_of, scratch
 
 _MOST_COMPONENTS = 32
 _PENALTIES = np.geomspace(1e-3, 1e3, 13)  # in units of the power of all components
@@ -135,8 +135,8 @@ class _Cells:
     ) -> None:
         self.total = np.bincount(cell, weights=weight)
         shape = (len(self.total), *y.shape[1:])
-        self.deviation = np.empty(shape, np.result_type(y.dtype, shared.dtype))
-        self.seen = np.empty_like(self.deviation)
+        dtype = np.result_type(y.dtype, shared.dtype)
+        self.deviation, self.seen = scratch(shape, dtype), scratch(shape, dtype)
         order, starts = np.argsort(cell, kind="stable"), np.cumsum([0, *np.bincount(cell)])
         for part in parts_of(self.seen):
             first, last, _ = part.indices(len(self.total))
