@@ -142,13 +142,13 @@ def test_adapting_that_fails_changes_nothing(data):
 def test_folds_images_and_seed_reach_the_mean(data, monkeypatch):
     tokens, y, image = data
     seen = []
-    look = KernelMeanRegressor.look
+    regress = KernelMeanRegressor.regress
 
     def spy(self, *args, **kwargs):
         seen.append(self.get_params())
-        return look(self, *args, **kwargs)
+        return regress(self, *args, **kwargs)
 
-    monkeypatch.setattr(KernelMeanRegressor, "look", spy)
+    monkeypatch.setattr(KernelMeanRegressor, "regress", spy)
     model = DiffusionRegressor(**SMALL, n_folds=3, min_images=7).fit(tokens, y, image_index=image)
     model.set_params(random_state=1).fit(tokens, y, image_index=image)
     model.set_params(random_state=0).fit(tokens, y, image_index=image)
