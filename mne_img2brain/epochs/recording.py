@@ -187,7 +187,7 @@ def _read_one(
     elif not inst.preload:
         data = scratch((len(inst), len(rows), len(inst.times)), np.float64)
         for part in parts_of(data):
-            data[part] = inst[part].get_data(picks=rows)
+            data[part] = inst[part].get_data(picks=rows, verbose="error")
     elif np.array_equal(rows, np.arange(len(inst.ch_names))):
         data = inst.get_data(copy=False).view()  # a copy would be as large as the recording
         data.flags.writeable = False
