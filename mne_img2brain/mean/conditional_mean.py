@@ -134,7 +134,7 @@ class ConditionalMean:
         if not _helps(left_out, target, image_index, data.weight):
             return (layer, None), base
         for rows in parts_of(base):
-            base[rows] += left_out.values[left_out.unit[rows]]
+            base[rows] += left_out.take(rows)
         return (layer, rest), base
 
     def _fit_part(
@@ -242,7 +242,7 @@ def _helps(
     error = np.empty(len(weight))
     for rows in parts_of(target):
         before = target[rows]
-        after = before - predicted.values[predicted.unit[rows]]
+        after = before - predicted.take(rows)
         error[rows] = (before**2).sum(axis=(1, 2)) - (after**2).sum(axis=(1, 2))
     gain = np.bincount(np.unique(image_index, return_inverse=True)[1], weights=weight * error)
     return gain.sum() > gain.std() * np.sqrt(len(gain))

@@ -103,7 +103,8 @@ class KernelMeanRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
     Notes
     -----
     Memory: beside the responses themselves, the out-of-fold predictions, as large as the average
-    responses, and, one kernel at a time, a few float64 arrays of distinct images x landmarks.
+    responses. Arrays of distinct images x landmarks, one for each kernel, and axes of regressions
+    wait in temporary files where they have more than 32 MB.
     The fit is made in the precision of the responses, kernels in that of the tokens, predictions
     in float64.
 

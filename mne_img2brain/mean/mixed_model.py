@@ -14,6 +14,7 @@ with :math:`\Omega` the number of trials of each image.
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from .kernels import rounding
 from .response_space import weighted_mean
@@ -62,8 +63,7 @@ class Rotation:
         """
         left = (left @ self.vectors) / (self.eigenvalues + penalty) @ self.vectors.T
         solution = np.zeros((len(left), y.shape[1]), y.dtype)
-        for start in range(0, len(self.rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
+        for part in gen_batches(len(self.rows), _BLOCK):
             rows = self.rows[part]
             smoother = left @ (self.features[rows] - self.mean).T * self.weight[part]
             solution += smoother.astype(y.dtype, copy=False) @ y[rows]
@@ -73,7 +73,7 @@ class Rotation:
 def rotate(features: np.ndarray, weight: np.ndarray, rows: np.ndarray) -> Rotation:
     """Turn a weighted regression on the features of some rows to its axes."""
     weight = weight[rows].astype(features.dtype)
-    parts = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
+    parts = list(gen_batches(len(rows), _BLOCK))
     mean = sum(weight[part] @ features[rows[part]] for part in parts) / weight.sum()
 
     def centred(part: slice) -> np.ndarray:

@@ -72,13 +72,9 @@ def average_trials(
     if np.array_equal(unit, np.arange(len(unit))):
         responses = np.asarray(y).reshape(len(y), n_targets)
     else:
-        responses = np.empty((len(total), n_targets), y.dtype)
-        order, starts = np.argsort(unit, kind="stable"), np.cumsum([0, *np.bincount(unit)])
-        edges = np.linspace(0, len(total), len(parts_of(y)) + 1).astype(np.intp)
-        for a, b in pairwise(np.unique(edges)):
-            rows = order[starts[a] : starts[b]]
-            average = sparse.csr_array((share[rows], (unit[rows] - a, np.arange(len(rows)))))
-            responses[a:b] = average @ y[rows].reshape(len(rows), n_targets)
+        responses = np.empty((len(total), *y.shape[1:]), y.dtype)
+        average_parts(y, unit, share, responses)
+        responses = responses.reshape(len(total), n_targets)
     # Images from the first on, until there are trials enough.
     repeated = np.bincount(image)[image] > 1
     most = _most_rows(n_targets)
@@ -95,6 +91,19 @@ def average_trials(
     spread = np.sqrt(weight[some] * len(some) / max(len(some) - len(share), 1))
     deviations *= spread[:, None].astype(y.dtype)
     return responses, total, deviations
+
+
+def average_parts(
+    values: np.ndarray | LazyTrials, index: np.ndarray, share: np.ndarray, averages: np.ndarray
+) -> None:
+    """Fill averages (n_indices, ...) of the rows of each index, each times its share."""
+    order, starts = np.argsort(index, kind="stable"), np.cumsum([0, *np.bincount(index)])
+    edges = np.linspace(0, len(averages), len(parts_of(values)) + 1).astype(np.intp)
+    for a, b in pairwise(np.unique(edges)):
+        rows = order[starts[a] : starts[b]]
+        weights = sparse.csr_array((share[rows], (index[rows] - a, np.arange(len(rows)))))
+        found = weights @ values[rows].reshape(len(rows), -1)
+        averages[a:b] = found.reshape(averages[a:b].shape)
 
 
 def _most_rows(n_targets: int) -> int:

@@ -6,9 +6,10 @@ from functools import reduce
 from operator import add
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
 from .._lazy import LazyTrials, parts_of, scratch
+from .response_space import average_parts
 
 _MOST_COMPONENTS = 32
 _PENALTIES = np.geomspace(1e-3, 1e3, 13)  # in units of the power of all components
@@ -137,49 +138,39 @@ class _Cells:
         shape = (len(self.total), *y.shape[1:])
         dtype = np.result_type(y.dtype, shared.dtype)
         self.deviation, self.seen = scratch(shape, dtype), scratch(shape, dtype)
-        order, starts = np.argsort(cell, kind="stable"), np.cumsum([0, *np.bincount(cell)])
-        for part in parts_of(self.seen):
-            first, last, _ = part.indices(len(self.total))
-            rows = order[starts[first] : starts[last]]
-            place = cell[rows] - first, np.arange(len(rows))
-            average = sparse.csr_array((weight[rows] / self.total[cell[rows]], place))
-            seen, given = (x[rows].reshape(len(rows), -1) for x in (shared, y))
-            self.deviation[part] = (average @ (given - seen)).reshape(-1, *shape[1:])
-            self.seen[part] = (average @ seen).reshape(-1, *shape[1:])
+        more = LazyTrials(lambda rows: y[rows] - shared[rows], y.shape, dtype)
+        for values, averages in ((more, self.deviation), (shared, self.seen)):
+            average_parts(values, cell, weight / self.total[cell], averages)
         share = self.total / self.total.sum()
         self.deviation_mean, self.seen_mean = (
             np.sum([np.tensordot(share[part], x[part], 1) for part in parts_of(x)], axis=0)
             for x in (self.deviation, self.seen)
         )
-        self.whiten, self.in_time = np.eye(shape[1]), np.eye(shape[2])
         everything = np.arange(len(share))
         over_times = (_product(w * d, d, (0, 2)) for w, d, _ in self._parts(everything))
         self.whiten, self.colour = _roots(reduce(add, over_times))
-        over_sensors = (_product(w * d, d, (0, 1)) for w, d, _ in self._parts(everything, True))
-        self.in_time, _ = _roots(reduce(add, over_sensors))
+        white = ((w, self.whiten @ d) for w, d, _ in self._parts(everything))
+        self.in_time, _ = _roots(reduce(add, (_product(w * u, u, (0, 1)) for w, u in white)))
 
-    def _parts(
-        self, cells: np.ndarray, white: bool = False
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def _parts(self, cells: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield weights, deviations and what is seen, about their means."""
         for part in parts_of(self.seen[: len(cells)]):
             some = cells[part]
             d, s = self.deviation[some] - self.deviation_mean, self.seen[some] - self.seen_mean
-            if white:
-                d, s = (self.whiten @ x @ self.in_time for x in (d, s))
             yield self.total[some, None, None], d, s
 
     def add_up(self, cells: np.ndarray) -> _Sums:
         """Sum over some cells."""
-        both = zip(self._parts(cells), self._parts(cells, True), strict=True)
-        found = (
-            _Sums(
-                len(w), w.sum(), (w * d).sum(axis=0), (w * s).sum(axis=0), np.sum(w * d * d),
-                (w * u).sum(axis=0), (w * v).sum(axis=0), np.sum(w * u * u),
-                _product(w * u, v, (0, 2)), _product(w * v, v, (0, 2)),
-            )
-            for (w, d, s), (_, u, v) in both
-        )  # fmt: skip
+        found = []
+        for w, d, s in self._parts(cells):
+            u, v = (self.whiten @ x @ self.in_time for x in (d, s))
+            found.append(
+                _Sums(
+                    len(w), w.sum(), (w * d).sum(axis=0), (w * s).sum(axis=0), np.sum(w * d * d),
+                    (w * u).sum(axis=0), (w * v).sum(axis=0), np.sum(w * u * u),
+                    _product(w * u, v, (0, 2)), _product(w * v, v, (0, 2)),
+                )
+            )  # fmt: skip
         return reduce(add, found)
 
 

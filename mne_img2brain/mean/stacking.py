@@ -70,14 +70,19 @@ class LeftOut(NamedTuple):
     def unfold(self) -> np.ndarray:
         """Return the prediction of each trial, in a file where they are many."""
         unfolded = scratch((len(self.unit), *self.values.shape[1:]), self.values.dtype)
+        # any other mode fills a buffer of that size first
         return np.take(self.values, self.unit, axis=0, out=unfolded, mode="clip")
+
+    def take(self, trials: np.ndarray | slice) -> np.ndarray:
+        """Return the predictions of some trials."""
+        return self.values[self.unit[trials]]
 
     def subtract_from(self, y: np.ndarray | LazyTrials, factor: np.ndarray) -> LazyTrials:
         """Return what it leaves of responses, times a factor (n_trials,)."""
 
         def read(rows: np.ndarray) -> np.ndarray:
             left = y[rows]
-            left -= self.values[self.unit[rows]]
+            left -= self.take(rows)
             left *= factor[rows, None, None]
             return left
 

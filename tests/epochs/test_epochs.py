@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.model_selection import KFold, cross_validate, train_test_split
+from sklearn.utils import gen_batches
 
 from mne_img2brain.epochs import (
     ChannelScaler,
@@ -687,8 +688,7 @@ def test_epochs_on_disk_are_read_a_part_at_a_time(tmp_path, monkeypatch):
     loaded = _raw_epochs(preload=True, n=30)
     loaded.save(tmp_path / "a-epo.fif", verbose="error")
     whole = read_recording(mne.read_epochs(tmp_path / "a-epo.fif", verbose="error"))
-    in_fours = lambda values: [slice(k, k + 4) for k in range(0, len(values), 4)]  # noqa: E731
-    monkeypatch.setattr(recording_module, "parts_of", in_fours)
+    monkeypatch.setattr(recording_module, "parts_of", lambda values: gen_batches(len(values), 4))
     n_read = []
     epochs = mne.read_epochs(tmp_path / "a-epo.fif", preload=False, verbose="error")
     get = type(epochs).get_data
