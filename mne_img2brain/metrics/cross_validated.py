@@ -50,10 +50,10 @@ def images_at_fault(
 ) -> str:
     """Say that nothing was learnt, where that is so.
 
-    That is where neither the cross-validated r is above chance (in one of a hundred fits to noise
-    it is), nor images that are alike evoke responses that are alike (:func:`dependence`). The
-    second looks at differences of images that r, the mean over all sensors and times, drowns in
-    noise.
+    That is where neither the cross-validated r is above chance nor images that are alike evoke
+    responses that are alike (:func:`dependence`): in one or two of a hundred fits to noise either
+    is. The second looks at differences of images that r, the mean over all sensors and times,
+    drowns in noise.
 
     Returns: the warning, empty where something was learnt or nothing is known.
     """
