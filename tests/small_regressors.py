@@ -35,7 +35,7 @@ def train_network(
 ):  # fmt: skip
     """Train a network that was made by hand, with parameters of Denoiser; return the history."""
     denoiser = Denoiser(**{"batch_size": 64, **parameters})
-    denoiser.scheduler_ = NoiseScheduler()
+    denoiser.scheduler_, denoiser.mean_weight_ = NoiseScheduler(), 1.0
     n_channels, n_features = x0.shape[1], tokens.shape[2]
     denoiser.scaled_ = ScaledTokens(tokens, np.float32(0), np.ones(n_features, np.float32))
     x0 = np.asarray(x0, np.float32)

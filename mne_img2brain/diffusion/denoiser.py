@@ -85,7 +85,9 @@ class Denoiser(BaseEstimator):
     condition_dropout : float, default 0.1
         How often training replaces the image by none, for classifier-free guidance.
     n_iter_no_change : int, default 5
-        Evaluations on held-out images without improvement before training stops.
+        Evaluations on held-out images without improvement before training stops. There are twenty
+        of them, at least 100 steps apart; beside a mean, and with ``max_iter=None``, the first has
+        to improve on the untrained denoiser.
     interrupt : "raise" | "keep", default "raise"
         What Ctrl-C does while it trains: ``"raise"`` ends the fit, and the one before it stays;
         ``"keep"`` ends the training, and the fit goes on with the best weights so far.

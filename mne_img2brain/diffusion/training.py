@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _WARMUP = 100  # gradient steps, at most a tenth of all
 _LARGEST_GRADIENT = 1.0  # its norm
 _WARM_STEPS = 5  # before steps are timed, and that are
-_EVALUATIONS = 20  # by default a quarter of them without a gain ends the training
+_EVALUATIONS = 20
 _LEAST_BETWEEN = 100  # gradient steps
 _OF_TRAINING = (
     "batch_size", "learning_rate", "weight_decay", "ema_decay", "condition_dropout",
@@ -102,6 +102,19 @@ class Training:
         if loss < self.best_loss:
             self.best, self.best_loss = copy.deepcopy(self.average.state_dict()), loss
             self.waited, self.history.best_iter = 0, self.n_made
+
+    @property
+    def is_over(self) -> bool:
+        """Whether images held out say that more steps do not help.
+
+        What other noise serves for is not waited for, unless steps are asked for: where there is
+        something to learn the first evaluation shows it (see "What we tried").
+        """
+        optional = self.denoiser.max_iter is None and not self.denoiser.mean_weight_
+        patience = self.denoiser.n_iter_no_change
+        if optional and not self.history.best_iter:
+            patience = 1
+        return self.waited >= patience
 
     def numbers(self) -> dict:
         """Return the numbers of a training."""
@@ -212,7 +225,7 @@ def train_denoiser(
             if found is not None:
                 training.restore(*found)
             first = training.n_made
-            last = first if training.waited >= denoiser.n_iter_no_change else max_iter
+            last = first if training.is_over else max_iter
             steps = range(first, last)
             for i in steps if processes.rank else progress_bar(steps, "Training the denoiser"):
                 if keep is not None and keep.due():
@@ -224,7 +237,7 @@ def train_denoiser(
                     _tell_duration((perf_counter() - start) / _WARM_STEPS, last - i - 1)
                 if (i + 1) % eval_every == 0 or i + 1 == max_iter:
                     training.judge(held_out, processes)
-                    if training.waited >= denoiser.n_iter_no_change:
+                    if training.is_over:
                         break
             if keep is not None:
                 keep.save({"done": True, **training.numbers()}, training.tensors())

@@ -222,6 +222,20 @@ def test_no_transformer_where_one_gaussian_serves(monkeypatch):
     assert make_regressor(**small, max_iter=1).fit(**given).n_iter_ == 1
 
 
+def test_the_first_evaluation_ends_what_learns_nothing(monkeypatch):
+    """Unless steps were asked for, or the transformer is all that knows the image."""
+    monkeypatch.setattr("mne_img2brain.regressor.fitting.LEAST_TRIALS", 200)
+    monkeypatch.setattr("mne_img2brain.diffusion.denoiser._LEAST_STEPS", 60)
+    monkeypatch.setattr("mne_img2brain.diffusion.training._LEAST_BETWEEN", 10)
+    small = {"hidden_size": 8, "n_layers": 1, "n_heads": 1, "device": "cpu", "random_state": 0}
+    nothing, given = {**small, "learning_rate": 1e-12, "n_iter_no_change": 3}, loud()
+    model = make_regressor(**nothing).fit(**given)
+    assert model.n_iter_ == 10
+    assert "did not lower the loss" in model.noise_summary_.reason
+    assert make_regressor(**nothing, max_iter=60).fit(**given).n_iter_ == 30
+    assert make_regressor(None, **nothing).fit(**given).n_iter_ == 30
+
+
 def test_steps_follow_trials():
     assert [Denoiser().steps_for(n) for n in (100, 8000, 16000)] == [1500, 3750, 7500]
     assert Denoiser(batch_size=128).steps_for(32000) == 30000
