@@ -14,8 +14,8 @@ from ..stimulus.near_copies import looks_in_fit, warn_of_placeholders
 from ..stimulus.tokens import present
 from .any_regressor import check_part, fit_regressor, tells_subjects
 from .learnt import cross_validate_fit
-from .pairing import number_subjects, pair_trials, trial_groups, user_ids
 from .saving import warn_if_unsavable
+from .trial_labels import number_subjects, pair_trials, trial_groups, user_ids
 
 
 def fit_encoder(

@@ -8,7 +8,7 @@ from .._types import Encoder, Images
 from ..epochs import events_for, generated_metadata, make_epochs, project
 from ..stimulus.near_copies import warn_of_far_tokens
 from ..stimulus.tokens import Stimuli, present
-from .pairing import NAME_FORMS
+from .trial_labels import NAME_FORMS
 
 
 def embed_images(encoder: Encoder, images: Images, captions: list[str] | None) -> Stimuli:

@@ -8,7 +8,7 @@ from ..epochs import check_like_fit, check_times, read_recording
 from ..epochs.recording import Recording
 from ..stimulus.near_copies import add_looks, looks_in_fit
 from ..stimulus.tokens import present
-from .pairing import pair_trials, trial_groups
+from .trial_labels import pair_trials, trial_groups
 
 
 def can_adapt(encoder: Encoder) -> bool:

@@ -12,7 +12,7 @@ from ..stimulus.near_copies import warn_of_copies
 from .any_regressor import predict_regressor
 from .generating import embed_images, in_units
 from .new_subject import subject_codes
-from .pairing import pair_trials
+from .trial_labels import pair_trials
 
 
 def score_map(

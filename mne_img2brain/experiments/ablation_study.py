@@ -13,7 +13,7 @@ from sklearn.base import clone
 from .._types import Embedder, ImageIds, Images, Regressor, Responses
 from ..encoder import ImageToBrainEncoder
 from ..encoder.fitting import new_embedder
-from ..encoder.pairing import pair_trials, trial_groups
+from ..encoder.trial_labels import pair_trials, trial_groups
 from ..epochs import read_recording
 from ..epochs.regions import LOBES, assign_regions, lobe_of
 from ..evaluation import material
