@@ -16,9 +16,8 @@ Gifford, Dwivedi, Roig & Cichy (2022). A large and rich EEG dataset for modeling
 object recognition. NeuroImage 264, 119754.
 """
 
-import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import mne
 import numpy as np
@@ -28,7 +27,6 @@ from .._log import logger
 from .._parameters import check_given
 from .._types import Baseline, PathLike
 from .streamed import ArrayTrials, Preparation
-from .things_eeg2_arrays import READERS, sessions_of
 from .things_eeg2_images import (
     ACCESS,
     check_lists,
@@ -39,8 +37,9 @@ from .things_eeg2_images import (
     read_image_metadata,
     ubp_table,
 )
+from .things_eeg2_layouts import FILES, READERS, Variant, find_variant, sessions_of
 from .things_eeg2_raw import load_raw
-from .things_layout import (
+from .things_shared import (
     align_times,
     build_epochs,
     channel_rows,
@@ -50,7 +49,6 @@ from .things_layout import (
     check_names,
     check_shape,
     eeg_info,
-    find_files,
     subject_number,
     trial_metadata,
     unit_by_scale,
@@ -58,14 +56,6 @@ from .things_layout import (
 
 __all__ = ["fetch_image_metadata", "load", "read_image_metadata"]
 
-_DICT_FILES = {"train": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
-_FILES = {
-    "preprocessed": _DICT_FILES,
-    "ubp": {"train": "train.pt", "test": "test.pt"},
-    "neurobridge": {"train": "train.npy", "test": "test.npy"},
-    "raw": {"train": "raw_eeg_training.npy", "test": "raw_eeg_test.npy"},
-}
-_VARIANTS = ("auto", "gifford", "nice", "atm", "ubp", "neurobridge", "raw")
 _N_CHANNELS_GIFFORD = 17
 
 
@@ -74,7 +64,7 @@ def load(
     subject: int | str = 1,
     split: Literal["train", "test"] = "train",
     average: bool = True,
-    variant: Literal["auto", "gifford", "nice", "atm", "ubp", "neurobridge", "raw"] = "auto",
+    variant: Variant = "auto",
     channels: list[str] | None = None,
     tmin: float | None = None,
     tmax: float | None = None,
@@ -160,14 +150,14 @@ def load(
     >>> from mne_img2brain.datasets import things_eeg2
     >>> images, epochs = things_eeg2.load("THINGS-EEG2", subject=1)  # doctest: +SKIP
     """
-    if variant not in _VARIANTS:
-        raise ValueError(f"variant={variant!r}; give one of {', '.join(_VARIANTS)}.")
+    if variant not in get_args(Variant):
+        raise ValueError(f"variant={variant!r}; give one of {', '.join(get_args(Variant))}.")
     check_given(mvnn=(mvnn, bool))
     check_asked(split, average, tmin, tmax, resample)
     check_baseline(baseline)
     path = check_folder(path).absolute()
     name = f"sub-{subject_number(subject, 'sub-?', 'sub-01'):02d}"
-    family, files = _find_variant(path, name, variant, split)
+    family, files = find_variant(path, name, variant, split)
     options: dict = {"channels": channels, "tmin": tmin, "tmax": tmax, "resample": resample}
     if mvnn and family != "raw":
         raise ValueError(
@@ -227,61 +217,6 @@ def _load_arrays(
     )  # fmt: skip
 
 
-def _find_variant(path: Path, name: str, variant: str, split: str) -> tuple[str, list]:
-    """Return the family of files there is for a subject, and the files of the split."""
-    known = [file for names in _FILES.values() for file in names.values()]
-    found = find_files(path if path.is_dir() else path.parent, known, depth=4)
-    if not found:
-        _say_what_is_there(path)
-    subjects = {}
-    for file in found:
-        owner = next((part for part in file.parts[::-1] if re.fullmatch(r"sub-\d+", part)), None)
-        subjects.setdefault(owner, []).append(file)
-    if name not in subjects:
-        there = ", ".join(sorted(filter(None, subjects))) or "no folder called sub-*"
-        raise FileNotFoundError(f"{path} has no data of {name}; there is {there}.")
-    families = {}
-    for file in subjects[name]:
-        family = next(key for key, names in _FILES.items() if file.name in names.values())
-        home = file.parent.parent if family == "raw" else file.parent
-        families.setdefault((family, home), []).append(file)
-    wanted = {"gifford": "preprocessed", "nice": "preprocessed", "atm": "preprocessed"}
-    if variant != "auto":
-        family = wanted.get(variant, variant)
-        families = {key: files for key, files in families.items() if key[0] == family}
-        if not families:
-            raise FileNotFoundError(
-                f"{path} has no files of variant {variant!r} for {name}; they are called "
-                f"{' and '.join(_FILES[family].values())}."
-            )
-    if len(families) > 1:
-        there = "; ".join(f"{family} in {home}" for family, home in sorted(families, key=str))
-        raise ValueError(
-            f"Several variants of {name} are mixed in {path}: {there}. Say which to read with "
-            "variant=, or give the folder of one."
-        )
-    (family, home), files = families.popitem()
-    chosen = [file for file in files if file.name == _FILES[family][split]]
-    if not chosen:
-        raise FileNotFoundError(f"{home} has no {_FILES[family][split]}, the {split} split.")
-    return family, chosen
-
-
-def _say_what_is_there(path: Path) -> None:
-    """Raise for a folder without any file of THINGS-EEG2."""
-    meg = find_files(path, ["preprocessed_P*-epo*.fif", "preprocessed_meg_*.pkl"], depth=3)
-    if meg:
-        raise ValueError(
-            f"{path} holds THINGS-MEG ({meg[0].name}), not THINGS-EEG2; read it with "
-            "mne_img2brain.datasets.things_meg.load."
-        )
-    expected = ", ".join(names["train"] for names in _FILES.values())
-    raise FileNotFoundError(
-        f"{path} is not a folder of THINGS-EEG2: none of {expected} is in it or up to four folders "
-        f"down. {ACCESS}"
-    )
-
-
 def _preprocessed_kind(variant: str, ch_names: list[str], file: Path) -> str:
     """Tell whose preprocessing it is, and check that it is the one asked for."""
     kind = "gifford" if len(ch_names) == _N_CHANNELS_GIFFORD else "nice"
@@ -295,7 +230,7 @@ def _preprocessed_kind(variant: str, ch_names: list[str], file: Path) -> str:
 
 def _check_partner(file: Path, split: str, ch_names: list[str], n_times: int) -> None:
     """Raise where the other split beside a file is of another variant."""
-    other = file.with_name(_DICT_FILES["test" if split == "train" else "train"])
+    other = file.with_name(FILES["preprocessed"]["test" if split == "train" else "train"])
     if not other.is_file():
         return
     try:

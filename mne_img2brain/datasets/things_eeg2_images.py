@@ -13,7 +13,7 @@ from .._files import as_path
 from .._log import logger
 from .._types import PathLike
 from .restricted_pickle import read_npy
-from .things_layout import check_images, check_plain, entries
+from .things_shared import check_images, check_plain, entries
 
 _KEYS = tuple(
     f"{split}_img_{what}"

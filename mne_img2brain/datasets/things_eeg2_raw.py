@@ -10,7 +10,7 @@ import pandas as pd
 from .._log import logger, progress_bar
 from .restricted_pickle import read_npy
 from .streamed import Preparation, Trials
-from .things_layout import build_epochs, channel_rows, eeg_info, entries
+from .things_shared import build_epochs, channel_rows, eeg_info, entries
 
 TARGET_CODE = 99999
 _KEYS = ("raw_eeg_data", "ch_names", "ch_types", "sfreq")

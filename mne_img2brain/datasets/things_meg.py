@@ -36,7 +36,8 @@ from .._types import PathLike
 from ._unpickler import BROKEN
 from .restricted_pickle import read_pickle
 from .streamed import ArrayTrials, Preparation, Trials
-from .things_layout import (
+from .things_meg_images import ACCESS, check_columns, choose_trials, image_lists, locate_images
+from .things_shared import (
     align_times,
     build_epochs,
     channel_rows,
@@ -51,7 +52,6 @@ from .things_layout import (
     trial_metadata,
     unit_by_scale,
 )
-from .things_meg_images import ACCESS, check_columns, choose_trials, image_lists, locate_images
 
 __all__ = ["load"]
 

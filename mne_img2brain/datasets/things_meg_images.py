@@ -9,7 +9,7 @@ import pandas as pd
 from .._files import as_path
 from .._log import logger
 from .._types import PathLike
-from .things_layout import check_images, check_plain, find_files
+from .things_shared import check_images, check_plain, find_files
 
 CATCH_CODE = 999999
 _COLUMNS = ("trial_type", "session_nr", "run_nr", "image_path")

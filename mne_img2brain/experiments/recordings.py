@@ -9,7 +9,7 @@ import numpy as np
 from .._log import logger
 from .._types import PathLike
 from ..datasets import things_eeg2, things_meg
-from ..datasets.things_layout import find_files
+from ..datasets.things_shared import find_files
 from .settings import Scale
 
 DATASETS = {"things-eeg2": things_eeg2, "things-meg": things_meg}

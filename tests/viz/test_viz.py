@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mne_img2brain import viz
-from mne_img2brain.datasets.things_layout import mark_unit
+from mne_img2brain.datasets.things_shared import mark_unit
 from mne_img2brain.epochs.regions import site_montage
 from mne_img2brain.viz.topography import _head_outline
 
