@@ -9,11 +9,10 @@ from .._log import warn
 from .._types import Embedder, Encoder, ImageIds, Images, PathLike, Responses
 from ..epochs import ChannelScaler, check_units, read_recording, signal_basis
 from ..epochs.regions import assign_regions
-from ..metrics.cross_validated import images_at_fault
 from ..stimulus.near_copies import looks_in_fit, warn_of_placeholders
 from ..stimulus.tokens import present
 from .any_regressor import check_part, fit_regressor, tells_subjects
-from .learnt import cross_validate_fit
+from .nothing_learnt import check_learnt
 from .saving import warn_if_unsavable
 from .trial_labels import number_subjects, pair_trials, trial_groups, user_ids
 
@@ -73,10 +72,7 @@ def fit_encoder(
         checkpoint=checkpoint, **given,
     )  # fmt: skip
     warn_if_unsavable(regressor)
-    found = cross_validate_fit(regressor, stimuli.tokens, image, y, **given)
-    said = images_at_fault(found, stimuli.tokens, y, image, recording.n_averaged)
-    if said and type(regressor).__name__ != "DiffusionRegressor":  # which has said so itself
-        warn(said)
+    r = check_learnt(regressor, stimuli.tokens, image, y, **given)
     encoder.embedder_, encoder.regressor_, encoder.scaler_ = embedder, regressor, scaler
     encoder.info_, encoder.times_ = recording.info, recording.times
     encoder.tmin_, encoder.baseline_ = recording.tmin, recording.baseline
@@ -88,7 +84,7 @@ def fit_encoder(
     encoder.image_ids_, encoder.image_id_form_ = ids, form
     encoder.event_id_ = {name: int(code) for name, code in recording.event_id.items()}
     encoder.n_trials_ = round(recording.n_averaged.sum())
-    encoder.cross_validated_r_ = found.r
+    encoder.cross_validated_r_ = r
 
 
 def new_embedder(encoder: Encoder, images: list | np.ndarray) -> Embedder | None:

@@ -1,4 +1,4 @@
-"""Whether a fit has learnt anything from its images."""
+"""Whether a fit has learnt anything from its images, and the warning where it has not."""
 
 from typing import Any
 
@@ -7,10 +7,12 @@ from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
 
 from .._linalg import average_rows
-from .._log import logger
+from .._log import logger, warn
 from .._types import Regressor
 from ..baselines import MeanResponse
 from ..metrics import CrossValidated, cross_validated_r
+from ..metrics.cross_validated import images_at_fault
+from ..regressor import DiffusionRegressor
 from ..trials.splits import fold_of, merge_groups
 from .any_regressor import fit_regressor, predict_regressor
 
@@ -20,31 +22,44 @@ _LEAST_IMAGES = 10
 _N_FOLDS = 5
 
 
-def cross_validate_fit(
+def check_learnt(
     regressor: Regressor, tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
     *, sample_weight: np.ndarray, groups: np.ndarray | None, regions: np.ndarray,
-) -> CrossValidated:  # fmt: skip
-    """Correlate what models predict for images they have not seen with the responses to these.
+) -> float:  # fmt: skip
+    """Warn where images do not predict responses; return the cross-validated r.
 
-    Regressors of ours have done so within their fit. Any other is fitted five times more, to the
-    averages of at most a thousand images; what a search has found is not searched again.
+    That of regressors of ours is from within their fit. Any other is fitted five times more, to
+    the averages of at most a thousand images; what a search has found is not searched again.
 
     Returns: NaN with fewer than ten images or two groups, and for regressors that do not look at
         images.
     """
     regressor = getattr(regressor, "best_estimator_", regressor)
     inside = _inside(regressor)
+    if isinstance(inside, DiffusionRegressor):  # which has warned
+        return inside.cross_validated_r_
     if hasattr(inside, "cross_validated_r_"):
-        return CrossValidated(inside.cross_validated_r_, inside.cross_validated_p_)
-    nothing = CrossValidated(np.nan, np.nan)
-    if isinstance(inside, (MeanResponse, DummyRegressor)):
-        return nothing
+        found = CrossValidated(inside.cross_validated_r_, inside.cross_validated_p_)
+    elif isinstance(inside, (MeanResponse, DummyRegressor)):
+        return np.nan
+    else:
+        found = _cross_validate(regressor, tokens, image_index, y, sample_weight, groups, regions)
+    if said := images_at_fault(found, tokens, y, image_index, sample_weight):
+        warn(said)
+    return found.r
+
+
+def _cross_validate(
+    regressor: Regressor, tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
+    sample_weight: np.ndarray, groups: np.ndarray | None, regions: np.ndarray,
+) -> CrossValidated:  # fmt: skip
+    """Correlate what a regressor predicts for images it was not fitted to with the responses."""
     rng = np.random.default_rng(0)
     images, index = np.unique(image_index, return_inverse=True)
     group = np.zeros(len(images), int)
     group[index] = merge_groups(index, groups)
     if len(images) < _LEAST_IMAGES or group.max() == 0:
-        return nothing
+        return CrossValidated(np.nan, np.nan)
     chosen = np.arange(len(images))
     if len(images) > _MOST_IMAGES:
         chosen = np.sort(rng.choice(len(images), _MOST_IMAGES, replace=False))

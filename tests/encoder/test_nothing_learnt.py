@@ -8,6 +8,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from mne_img2brain import DiffusionRegressor, ImageToBrainEncoder, read_encoder
 from mne_img2brain.baselines import MeanResponse, NearestNeighbor, RidgeBaseline, RidgeGaussian
@@ -66,6 +68,15 @@ def test_learnt_or_not(name):
         _, said = fit(REGRESSORS[name], *recording(seed, effect=0.0), IDS)
         unsaid += [] if said else [(seed, "no effect")]
     assert len(unsaid) <= 2, unsaid
+
+
+def test_it_is_said_once():
+    """Within meta-estimators too, where the regressor inside has said it."""
+    tokens, epochs = recording(0)
+    ids = np.random.default_rng(7).permutation(N_IMAGES)[IDS]
+    regressor = make_pipeline(StandardScaler(), REGRESSORS["diffusion"])
+    _, said = fit(regressor, tokens, epochs, ids)
+    assert said
 
 
 def test_the_number_is_kept_and_shown(tmp_path):
