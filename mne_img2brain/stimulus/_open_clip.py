@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import secrets
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ._run import of_process
 from .weights import announce, clip_repo
 
 WITHOUT = "GaborEmbedder works without weights, and tokens can be given in place of images."
@@ -22,6 +24,7 @@ class ClipModel:
 
         from .._torch import resolve_device
 
+        self._made_of = secrets.token_hex(), name, pretrained, device
         check_activation(name, pretrained)
         announce(clip_repo(name, pretrained), "open_clip_*", without=WITHOUT)
         self.device = resolve_device(device)
@@ -38,6 +41,10 @@ class ClipModel:
                 f"a folder as model='local-dir:PATH'. {WITHOUT}"
             ) from error
         self.model = model.eval()
+
+    def __reduce__(self) -> tuple:
+        """Send no weights to another process: there they are loaded, once."""
+        return of_process, (ClipModel, *self._made_of)
 
     def image_tokens(self, images: list[Image.Image]) -> np.ndarray:
         """Return projected tokens of images: float32 array, (n_images, n_tokens, n_features).

@@ -1,10 +1,12 @@
 """Captions by a vision-language model."""
 
+import secrets
 from typing import Any
 
 from PIL import Image
 
 from .._parameters import Integer, check_parameters
+from ._run import of_process
 from .weights import announce, first_line
 
 MAX_SIDE = 448  # pixels: what a caption needs, at a fraction of the cost of a photograph's all
@@ -65,6 +67,12 @@ class Captioner:
         self.batch_size = batch_size
         self.device = device
         self._loaded: Any = None
+        self._key = secrets.token_hex()
+
+    def __reduce__(self) -> tuple:
+        """Send no weights to another process: there they are loaded, once."""
+        parameters = self.model, self.prompt, self.max_new_tokens, self.batch_size, self.device
+        return of_process, (Captioner, self._key, *parameters)
 
     def load(self) -> tuple:
         """Load model and processor, once; OSError where the weights are not there."""

@@ -12,7 +12,7 @@ from .._log import logger
 from .._parameters import Integer, check_parameters
 from .._types import PathLike
 from ._open_clip import WITHOUT, ClipModel, check_activation, weights_identity
-from ._run import batches_of
+from ._run import N_JOBS, in_batches
 from .cache import Cache, cache_folder
 from .captions import Captioner
 from .images import ImageList, image_list, unique_images
@@ -47,6 +47,10 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
     cache_dir : path-like | None, default None
         Where tokens and captions are kept. ``None`` takes the environment variable
         ``MNE_IMG2BRAIN_CACHE``, then the operating system's cache folder.
+    n_jobs : int | None, default None
+        Processes that describe and embed images, each with weights of its own, as in scikit-learn:
+        ``None`` is 1, or what ``joblib.parallel_config`` says, which also takes a cluster. It is
+        not saved.
 
     See Also
     --------
@@ -78,6 +82,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         batch_size: int = 8,
         device: str = "auto",
         cache_dir: PathLike | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.model = model
         self.pretrained = pretrained
@@ -87,6 +92,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         self.batch_size = batch_size
         self.device = device
         self.cache_dir = cache_dir
+        self.n_jobs = n_jobs
 
     def fit(self, images: list | np.ndarray, y: None = None) -> Self:
         """Check the parameters; the model is frozen."""
@@ -100,6 +106,7 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         check_parameters(
             self, model=str, pretrained=(str, os.PathLike, None), prompt=str,
             max_new_tokens=Integer(1), batch_size=Integer(1), cache_dir=(str, os.PathLike, None),
+            n_jobs=N_JOBS,
         )  # fmt: skip
         captioner = self.captioner
         if not (captioner is None or isinstance(captioner, str) or callable(captioner)):
@@ -183,11 +190,12 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
             )
 
             without = "captions= takes your own; captioner=None does without."
-            for rows in batches_of(new, self.batch_size, what="Captioning", without=without):
-                written = captioner([distinct.rgb(row) for row in rows])
-                for row, text in zip(rows, written, strict=True):
-                    texts[row] = text
-                    cache.put_text(keys[row], text)
+            for row, text in in_batches(
+                captioner, distinct.rgb, new, self.batch_size, n_jobs=self.n_jobs,
+                what="Captioning", without=without,
+            ):  # fmt: skip
+                texts[row] = text
+                cache.put_text(keys[row], text)
         return [texts[row] for row in index]
 
     def _ask(self, captioner: Callable, images: ImageList, keys: list[str]) -> list[str]:
@@ -221,10 +229,10 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
                 f"{len(new)} of {len(images)} distinct images are new to {self.model}. Tokens are "
                 f"kept in {cache_folder(self.cache_dir)}."
             )
-
-        for rows in batches_of(new, self.batch_size, what="Embedding", without=WITHOUT):
-            batch = self._clip().image_tokens([images.rgb(row) for row in rows])
-            for row, array in zip(rows, batch, strict=True):
+            for row, array in in_batches(
+                self._clip().image_tokens, images.rgb, new, self.batch_size, n_jobs=self.n_jobs,
+                what="Embedding", without=WITHOUT,
+            ):  # fmt: skip
                 cache.put_array(keys[row], array)
                 yield row, array.astype(np.float16)
 
@@ -267,11 +275,12 @@ class ClipEmbedder(TransformerMixin, BaseEstimator):
         return state
 
     def get_state(self) -> dict:
-        """Return the parameters, which are all there is to save."""
+        """Return the parameters but the processes, which are all there is to save."""
         state = self.get_params(deep=False)
+        del state["n_jobs"]
         return state | {"cache_dir": None if self.cache_dir is None else str(self.cache_dir)}
 
     @classmethod
     def from_state(cls, state: dict) -> Self:
         """Make an embedder from :meth:`get_state`."""
-        return cls(**state)
+        return cls(**state, n_jobs=None)  # a file does not start processes

@@ -7,10 +7,14 @@ from PIL import Image
 from scipy import fft
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from .._lazy import scratch
 from .._parameters import Integer, check_parameters
+from ._run import N_JOBS, in_batches
 from .images import image_list
 
 _MAX_FILTERED = 2**26
+_BATCH = 32  # images at once
+_SAVED = ("size", "n_scales", "n_orientations", "grid")
 
 
 class GaborEmbedder(TransformerMixin, BaseEstimator):
@@ -36,6 +40,9 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
         Orientations, from 0 (a vertical grating) in equal steps below 180 degrees.
     grid : int, default 4
         Cells along each side.
+    n_jobs : int | None, default None
+        Processes that embed images, as in scikit-learn: ``None`` is 1, or what
+        ``joblib.parallel_config`` says, which also takes a cluster. It is not saved.
 
     See Also
     --------
@@ -59,12 +66,19 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
     """
 
     def __init__(
-        self, size: int = 96, n_scales: int = 4, n_orientations: int = 8, grid: int = 4
+        self,
+        size: int = 96,
+        n_scales: int = 4,
+        n_orientations: int = 8,
+        grid: int = 4,
+        *,
+        n_jobs: int | None = None,
     ) -> None:
         self.size = size
         self.n_scales = n_scales
         self.n_orientations = n_orientations
         self.grid = grid
+        self.n_jobs = n_jobs
 
     def fit(self, images: list | np.ndarray, y: None = None) -> Self:
         """Check the parameters; nothing is learnt."""
@@ -75,16 +89,27 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
     def transform(self, images: list | np.ndarray) -> np.ndarray:
         """Embed images: (n_images, 1 + grid * grid, n_features), cells in reading order."""
         self._check()
-        filters = self._filters()
         images = image_list(images)
-        tokens = [self._embed(images.rgb(index), filters) for index in range(len(images))]
-        return np.stack(tokens).astype(np.float32)
+        shape = len(images), 1 + self.grid**2, self.n_scales * self.n_orientations + 6
+        tokens = scratch(shape, np.float32)
+
+        def read(row: int) -> Image.Image:
+            return images.rgb(row).resize((self.size, self.size), Image.Resampling.BICUBIC)
+
+        for row, array in in_batches(
+            self._embed, read, range(len(images)), _BATCH, n_jobs=self.n_jobs, what="Embedding"
+        ):
+            tokens[row] = array
+        return tokens
+
+    def get_state(self) -> dict:
+        """Return the parameters that tokens depend on, which are all there is to save."""
+        return {name: getattr(self, name) for name in _SAVED}
 
     @classmethod
     def from_state(cls, state: dict) -> Self:
         """Make a fitted embedder from its saved parameters, which are checked."""
-        self = cls(**{name: state[name] for name in cls().get_params()})
-        return self.fit([])
+        return cls(**{name: state[name] for name in _SAVED}).fit([])
 
     def frequencies(self) -> np.ndarray:
         """Return the spatial frequencies: array, shape (n_scales,), in cycles per image."""
@@ -96,8 +121,9 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
 
     def _check(self) -> None:
         check_parameters(
-            self, size=Integer(8), n_scales=Integer(1), n_orientations=Integer(1), grid=Integer(1)
-        )
+            self, size=Integer(8), n_scales=Integer(1), n_orientations=Integer(1), grid=Integer(1),
+            n_jobs=N_JOBS,
+        )  # fmt: skip
         # 24 bytes of each while an image is filtered
         n_filtered = self.size**2 * self.n_scales * self.n_orientations
         if n_filtered > _MAX_FILTERED:
@@ -129,10 +155,14 @@ class GaborEmbedder(TransformerMixin, BaseEstimator):
                 filters.append(2 * np.exp(-envelope / 2))
         return np.array(filters, dtype=np.float32)
 
-    def _embed(self, image: Image.Image, filters: np.ndarray) -> np.ndarray:
+    def _embed(self, images: list[Image.Image]) -> list[np.ndarray]:
+        """Embed some small images."""
+        filters = self._filters()
+        return [self._embed_one(image, filters) for image in images]
+
+    def _embed_one(self, image: Image.Image, filters: np.ndarray) -> np.ndarray:
         """Embed one image: (1 + grid * grid, n_features)."""
-        small = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
-        red, green, blue = np.moveaxis(np.asarray(small, dtype=np.float32) / 255, 2, 0)
+        red, green, blue = np.moveaxis(np.asarray(image, dtype=np.float32) / 255, 2, 0)
         luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
         opponents = red - green, (red + green) / 2 - blue
         spectrum = fft.fft2(luminance - luminance.mean())

@@ -1,4 +1,4 @@
-"""Parts made by the processes of a real cluster, one of which is killed while it works."""
+"""Parts and tokens made by processes of a real cluster, one of which is killed at work."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from mne_img2brain.datasets import simulate_epochs, simulate_images
 # the cluster's own: files and sockets of the process that was killed
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_killed_worker_s_part_is_made_again(tmp_path):
+def test_a_killed_worker_s_part_is_made_again(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
     images, _ = simulate_images(120, size=32, random_state=0)
     epochs, _ = simulate_epochs(images[:30], n_trials=2, random_state=0)
@@ -49,9 +49,14 @@ def test_a_killed_worker_s_part_is_made_again(tmp_path):
         killer.start()
         with parallel_config(backend="dask"):
             files = write_generated(fname, **call)
+            client.wait_for_workers(2)  # of one joblib makes no use
+            monkeypatch.setattr(GaborEmbedder, "_filters", None)  # here
+            tokens = encoder.embedder_.transform(images)
+            monkeypatch.undo()
         killer.join()
         assert killed[0] < len(files) == 12  # it was killed on the way
         assert first not in client.run(os.getpid).values()
+    np.testing.assert_array_equal(tokens, encoder.embedder_.transform(images))
     write_generated(tmp_path / "here-epo.fif", **call)
     found, here = (
         mne.read_epochs(tmp_path / name, verbose="error") for name in ("a-epo.fif", "here-epo.fif")

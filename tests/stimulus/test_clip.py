@@ -1,6 +1,7 @@
 """CLIP tokens and captions, on tiny models through the real loading code."""
 
 import logging
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -149,6 +150,26 @@ def test_captions_are_written_once(tiny_clip, tiny_captioner, shown_images, tmp_
         clone(embedder).set_params(prompt="What is it?").captions(shown_images)
 
 
+def test_processes_make_the_same_tokens_and_captions(
+    tiny_clip, tiny_captioner, shown_images, tmp_path, monkeypatch
+):
+    given = {"captioner": tiny_captioner, "max_new_tokens": 4, "batch_size": 1, "device": "cpu"}
+    alone = ClipEmbedder(tiny_clip, **given, cache_dir=tmp_path / "alone")
+    captions, tokens = alone.captions(shown_images), alone.transform(shown_images)
+    together = ClipEmbedder(tiny_clip, **given, cache_dir=tmp_path / "together", n_jobs=2)
+    monkeypatch.setattr(Captioner, "load", None)  # here, where no image is looked at
+    monkeypatch.setattr(together._clip(), "preprocess", None)
+    assert together.captions(shown_images) == captions
+    assert_array_equal(together.transform(shown_images), tokens)
+
+
+def test_a_process_loads_the_weights_once(tiny_clip, tiny_captioner):
+    for model in (ClipModel(tiny_clip, None, "cpu"), Captioner(tiny_captioner, device="cpu")):
+        sent = pickle.dumps(model)
+        assert len(sent) < 1000
+        assert pickle.loads(sent) is pickle.loads(sent) is not model
+
+
 def test_batches_do_not_change_captions(tiny_captioner, shown_images):
     images = [Image.fromarray(p) for p in shown_images]
     one, many = (
@@ -258,6 +279,11 @@ def test_saved_are_the_parameters(embedder):
         k: str(v) for k, v in embedder.get_params().items()
     }
     assert not is_savable(clone(embedder).set_params(captioner=len))
+    packed = pack(clone(embedder).set_params(n_jobs=2), {})
+    assert unpack(packed, {}).n_jobs is None
+    packed["state"]["n_jobs"] = 1000
+    with pytest.raises(TypeError, match="n_jobs"):
+        unpack(packed, {})
 
 
 def test_clip_score_is_the_cosine(tiny_clip, shown_images):

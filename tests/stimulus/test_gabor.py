@@ -1,10 +1,13 @@
 """Gabor energies on gratings, whose orientation, frequency and place are known."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.base import clone
 
-from mne_img2brain import GaborEmbedder
+from mne_img2brain import GaborEmbedder, _lazy
+from mne_img2brain.encoder.saving import pack, unpack
 
 
 def grating(frequency, angle, size=96):
@@ -54,10 +57,42 @@ def test_luminance_and_colour():
     assert clone(embedder).get_params() == embedder.get_params()
 
 
+def test_processes_make_the_same_tokens(rng, tmp_path, monkeypatch):
+    images = rng.integers(0, 256, (100, 40, 50, 3), np.uint8)
+    alone = GaborEmbedder(size=32, n_scales=2).fit_transform(images)
+    monkeypatch.setattr(GaborEmbedder, "_filters", None)  # here, where nothing is computed
+    together = GaborEmbedder(size=32, n_scales=2, n_jobs=2).fit_transform(images)
+    np.testing.assert_array_equal(together, alone)
+    assert len(np.unique(alone[:, 0, 0])) == 100
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"images\[50\], .*a.png.* not an image"):
+        GaborEmbedder(n_jobs=2).transform([*images[:50], tmp_path / "a.png", *images[50:]])
+
+
+def test_tokens_of_many_images_are_not_held_in_memory(rng, monkeypatch):
+    monkeypatch.setattr(_lazy, "_LARGE", 2**20)
+    images = rng.integers(0, 256, (300, 8, 8, 3), np.uint8)
+    embedder = GaborEmbedder(size=32, n_scales=1, n_orientations=2, grid=32).fit(images)
+    tracemalloc.start()
+    tokens = embedder.transform(images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.4 * tokens.nbytes
+
+
+def test_processes_are_not_saved():
+    embedder = GaborEmbedder(size=32, n_scales=2, n_jobs=2).fit([])
+    packed = pack(embedder, {})
+    assert unpack(packed, {}).get_params() == {**embedder.get_params(), "n_jobs": None}
+    packed["state"] |= {"n_features_out_": 22}  # of before processes
+    assert unpack(packed, {}).size == 32
+
+
 @pytest.mark.parametrize(
     ("parameters", "match"),
     [
         ({"size": 0}, "size=0"),
+        ({"n_jobs": 0}, "n_jobs=0; give an integer >= 1 or an integer from -1000 to -1 or None"),
         ({"grid": 5}, "multiple of grid=5"),
         ({"n_scales": 9}, "n_scales=9 is too many"),
     ],
