@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, NamedTuple, Self
 
@@ -17,6 +18,7 @@ from sklearn.utils.validation import has_fit_parameter
 from .._files import as_path, try_folder
 from .._types import PathLike, Regressor
 from ..mean import FewImagesRegressor, KernelMeanRegressor
+from ..regressor import DiffusionRegressor
 from ..trials.pooling import pool_tokens
 from ..trials.splits import merge_groups
 
@@ -84,34 +86,42 @@ class _Inner(NamedTuple):
     search_prefix: str
 
 
+def layers(regressor: Regressor | None, fitted: bool = False) -> Iterator[Any]:
+    """Yield a regressor and those inside of meta-estimators, as given or as fit has made them."""
+    while True:
+        yield regressor
+        if isinstance(regressor, Pipeline):
+            regressor = regressor.steps[-1][1]
+        elif isinstance(regressor, BaseSearchCV):
+            regressor = regressor.best_estimator_ if fitted else regressor.estimator
+        elif isinstance(regressor, (TransformedTargetRegressor, SensorsAndTimes)):
+            regressor = regressor.regressor_ if fitted else regressor.regressor
+        else:
+            return
+
+
 def _look_inside(regressor: Regressor) -> _Inner:
-    """Go through pipelines, searches and transformed targets to the regressor inside."""
+    """Find the regressor inside of meta-estimators, and how parameters get there."""
     name = prefix = search_prefix = ""
     reads_table, search = False, None
-    while True:
-        outer: Any = regressor
-        if isinstance(outer, Pipeline):
-            step, regressor = outer.steps[-1]
-            reads_table |= any(t not in (None, "passthrough") for _, t in outer.steps[:-1])
-            name, prefix = f"{name}{step}__", f"{prefix}{step}__"
-        elif isinstance(outer, TransformedTargetRegressor):
-            regressor, name = outer.regressor, f"{name}regressor__"
-        elif isinstance(outer, BaseSearchCV):
-            regressor, name = outer.estimator, f"{name}estimator__"
-            search, search_prefix = outer, prefix
-        else:
-            return _Inner(regressor, name, prefix, reads_table, search, search_prefix)
+    for layer in layers(regressor):
+        if isinstance(layer, Pipeline):
+            step = f"{layer.steps[-1][0]}__"
+            reads_table |= any(t not in (None, "passthrough") for _, t in layer.steps[:-1])
+            name, prefix = name + step, prefix + step
+        elif isinstance(layer, TransformedTargetRegressor):
+            name += "regressor__"
+        elif isinstance(layer, BaseSearchCV):
+            name, search, search_prefix = f"{name}estimator__", layer, prefix
+    return _Inner(layer, name, prefix, reads_table, search, search_prefix)
 
 
 def can_sample(regressor: Regressor | None) -> bool:
     """Tell whether a regressor draws single trials, also inside of a pipeline or a search."""
-    inside = regressor
-    while isinstance(inside, (Pipeline, BaseSearchCV, SensorsAndTimes)):
-        if isinstance(inside, Pipeline):
-            inside = inside.steps[-1][1]
-        else:
-            inside = inside.regressor if isinstance(inside, SensorsAndTimes) else inside.estimator
-    return regressor is None or hasattr(inside, "sample")
+    *outer, inner = layers(regressor)
+    # draws are not transformed back
+    transformed = any(isinstance(layer, TransformedTargetRegressor) for layer in outer)
+    return regressor is None or (hasattr(inner, "sample") and not transformed)
 
 
 def tells_subjects(regressor: Regressor | None) -> bool:
@@ -183,18 +193,14 @@ def check_part(name: str, part: object, method: str, expected: str) -> None:
         raise TypeError(f"{name} is {kind}; give {expected}.")
 
 
-def fit_regressor(
+def clone_and_fit(
     regressor: Regressor | None, tokens: np.ndarray, image_index: np.ndarray, y: np.ndarray,
     *, sample_weight: np.ndarray, groups: np.ndarray | None, regions: np.ndarray,
     subjects: np.ndarray | None, y_mask: np.ndarray | None,
     checkpoint: PathLike | None = None,
 ) -> Any:  # fmt: skip
     """Clone a regressor and fit it."""
-    if regressor is None:
-        from ..regressor import DiffusionRegressor
-
-        regressor = DiffusionRegressor()
-    regressor = clone(regressor)
+    regressor = DiffusionRegressor() if regressor is None else clone(regressor)
     given: dict = {"sample_weight": sample_weight, "groups": groups, "regions": regions}
     if checkpoint is not None:
         if not has_fit_parameter(regressor, "checkpoint"):
@@ -223,7 +229,7 @@ def fit_regressor(
     if _takes_arrays(inner.regressor):
         return _fit_inside(regressor, inner, tokens, image_index, y, sample_weight, groups, regions)
     even = np.all(sample_weight == sample_weight[0])
-    arguments = {}
+    arguments: dict = {}
     if not even and has_fit_parameter(regressor, "sample_weight"):
         arguments["sample_weight"] = sample_weight
     return regressor.fit(_table(tokens)[image_index], y.reshape(len(y), -1), **arguments)
@@ -248,31 +254,21 @@ def sample_regressor(
     subjects: np.ndarray | None = None, **parameters: Any,
 ) -> np.ndarray:  # fmt: skip
     """Draw trials, (n_images, n_draws, n_channels, n_times), with parameters that it knows."""
-    while not hasattr(regressor, "sample"):
-        if isinstance(regressor, Pipeline):
-            *before, (_, last) = regressor.steps
-            if _look_inside(regressor).reads_table:
-                tokens = _table(tokens, regressor.n_features_in_)
-            for _, step in before:
-                tokens = tokens if step in (None, "passthrough") else step.transform(tokens)
-            regressor = last
-        elif isinstance(regressor, BaseSearchCV):
-            regressor = regressor.best_estimator_
-        else:
-            regressor = regressor.regressor_
-    known = inspect.signature(regressor.sample).parameters
-    defaults = {
-        "guidance_scale": 1.0, "n_averaged": 1, "random_state": None, "n_steps": None,
-        "solver": None, "eta": 0.0, "first_image": 0,
-    }  # fmt: skip
+    if _look_inside(regressor).reads_table:
+        tokens = _table(tokens, regressor.n_features_in_)
+    for layer in layers(regressor, fitted=True):
+        for _, step in layer.steps[:-1] if isinstance(layer, Pipeline) else ():
+            tokens = tokens if step in (None, "passthrough") else step.transform(tokens)
+    known = inspect.signature(layer.sample).parameters
+    asked = inspect.signature(DiffusionRegressor.sample).parameters
     if "subjects" in known:
         parameters["subjects"] = subjects
     for name in set(parameters) - set(known):
-        if parameters[name] != defaults[name]:
+        if parameters[name] != asked[name].default:
             raise ValueError(
-                f"{name}={parameters[name]!r}: the draws of {type(regressor).__name__} do not know "
-                f"{name}; leave it at {defaults[name]}."
+                f"{name}={parameters[name]!r}: the draws of {type(layer).__name__} do not know "
+                f"{name}; leave it at {asked[name].default}."
             )
         del parameters[name]
-    drawn = regressor.sample(tokens, n_draws, **parameters)
+    drawn = layer.sample(tokens, n_draws, **parameters)
     return np.asarray(drawn, dtype=float).reshape(len(tokens), n_draws, *shape)

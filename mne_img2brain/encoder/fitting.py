@@ -11,7 +11,7 @@ from ..epochs import ChannelScaler, check_units, read_recording, signal_basis
 from ..epochs.regions import assign_regions
 from ..stimulus.near_copies import looks_in_fit, warn_of_placeholders
 from ..stimulus.tokens import present
-from .any_regressor import check_part, fit_regressor, tells_subjects
+from .any_regressor import check_part, clone_and_fit, tells_subjects
 from .nothing_learnt import check_learnt
 from .saving import warn_if_unsavable
 from .trial_labels import number_subjects, pair_trials, trial_groups, user_ids
@@ -66,7 +66,7 @@ def fit_encoder(
         "groups": trial_groups(recording, groups, image),
         "regions": np.unique(regions, return_inverse=True)[1],
     }
-    regressor = fit_regressor(
+    regressor = clone_and_fit(
         encoder.regressor, stimuli.tokens, image, y, subjects=subjects,
         y_mask=None if recording.channel_mask.all() else recording.channel_mask,
         checkpoint=checkpoint, **given,

@@ -1,10 +1,7 @@
 """Whether a fit has learnt anything from its images, and the warning where it has not."""
 
-from typing import Any
-
 import numpy as np
 from sklearn.dummy import DummyRegressor
-from sklearn.pipeline import Pipeline
 
 from .._linalg import average_rows
 from .._log import logger, warn
@@ -14,7 +11,7 @@ from ..metrics import CrossValidated, cross_validated_r
 from ..metrics.cross_validated import images_at_fault
 from ..regressor import DiffusionRegressor
 from ..trials.splits import fold_of, merge_groups
-from .any_regressor import fit_regressor, predict_regressor
+from .any_regressor import clone_and_fit, layers, predict_regressor
 
 # Fits beside the one that was asked for are of so many images at most.
 _MOST_IMAGES = 1000
@@ -35,7 +32,7 @@ def check_learnt(
         images.
     """
     regressor = getattr(regressor, "best_estimator_", regressor)
-    inside = _inside(regressor)
+    *_, inside = layers(regressor, fitted=True)
     if isinstance(inside, DiffusionRegressor):  # which has warned
         return inside.cross_validated_r_
     if hasattr(inside, "cross_validated_r_"):
@@ -70,7 +67,7 @@ def _cross_validate(
     fold, predicted = fold_of(group, _N_FOLDS, rng), np.empty_like(average)
     for one in range(fold.max() + 1):
         held, kept = np.flatnonzero(fold == one), np.flatnonzero(fold != one)
-        fitted = fit_regressor(
+        fitted = clone_and_fit(
             regressor, tokens, kept, average[kept], sample_weight=total[kept], groups=group[kept],
             regions=regions, subjects=None, y_mask=None,
         )  # fmt: skip
@@ -78,16 +75,3 @@ def _cross_validate(
     found = cross_validated_r(average, predicted, np.arange(len(average)), fold, total)
     logger.info("%s: cross-validated r %.3f", type(regressor).__name__, found.r)
     return found
-
-
-def _inside(regressor: Regressor) -> Any:
-    """Go through what is around a fitted regressor."""
-    while True:
-        if isinstance(regressor, Pipeline):
-            inner = regressor.steps[-1][1]
-        else:
-            fitted = getattr(regressor, "regressor_", None)
-            inner = getattr(regressor, "best_estimator_", fitted)
-        if inner is None:
-            return regressor
-        regressor = inner

@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from mne_img2brain import DiffusionRegressor, ImageToBrainEncoder, read_encoder
 from mne_img2brain.baselines import NearestNeighbor, RidgeGaussian
-from mne_img2brain.encoder.any_regressor import fit_regressor, predict_regressor
+from mne_img2brain.encoder.any_regressor import clone_and_fit, predict_regressor
 from mne_img2brain.mean import FewImagesRegressor, KernelMeanRegressor
 
 SHAPE = (4, 10)
@@ -34,7 +34,7 @@ def world(rng):
 
 def fit(regressor, tokens, image, y, **given):
     given = {"sample_weight": np.ones(len(y)), "groups": None, "subjects": None, **given}
-    return fit_regressor(
+    return clone_and_fit(
         regressor, tokens, image, y, regions=np.array([0, 0, 1, 1]),
         y_mask=given.pop("y_mask", None), **given,
     )  # fmt: skip
@@ -93,6 +93,20 @@ def test_a_search_that_changes_nothing_is_the_regressor_itself(world):
         search.cv, GroupKFold
     )  # trials of an image, and images of a group, go together
     assert inside(search).mean_.shared_.cv_score_ == alone.mean_.shared_.cv_score_
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_what_is_inside_gets_weights_and_groups(fitted, world):
+    """Also where it is fitted again: a read encoder holds what was fitted."""
+    tokens, image, y, _ = world
+    given = {"sample_weight": np.tile([1.0, 3.0], 40), "groups": np.repeat(np.arange(20), 4)}
+    alone = fit(RidgeGaussian(min_images=2), tokens, image, y, **given)
+    model = make_pipeline("passthrough", RidgeGaussian(min_images=2))
+    if fitted:
+        model = fit(model, tokens, image, y)
+    model = fit(model, tokens, image, y, **given)
+    expected = predict_regressor(alone, tokens, SHAPE)
+    assert_allclose(predict_regressor(model, tokens, SHAPE), expected)
 
 
 def test_parameters_are_reached_by_their_own_names(world):
