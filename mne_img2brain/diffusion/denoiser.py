@@ -21,7 +21,7 @@ from .scheduler import PREDICTIONS, SCHEDULES, NoiseScheduler
 from .training import train_denoiser
 
 if TYPE_CHECKING:
-    from ..noise.by_subject import SubjectWhitener
+    from ..noise.by_subject import SubjectNoise
     from ..noise.whitening import SpaceTimeWhitener
     from ..trials.checks import TrialArrays
     from ..trials.splits import SplitPlan
@@ -171,7 +171,7 @@ class Denoiser(BaseEstimator):
         self,
         data: "TrialArrays",
         plan: "SplitPlan",
-        whitener: "SubjectWhitener",
+        whitener: "SubjectNoise",
         *,
         around_mean: bool = True,
         seed: int = 0,
@@ -186,7 +186,7 @@ class Denoiser(BaseEstimator):
             ``y`` is what the mean leaves over, scaled to single trials.
         plan : SplitPlan
             ``validation`` chooses when to stop.
-        whitener : SubjectWhitener
+        whitener : SubjectNoise
             Fitted on the residuals.
         around_mean : bool, default True
             Whether a mean was taken off: only then the power of ``data.y`` is that of noise.
@@ -262,7 +262,7 @@ class Denoiser(BaseEstimator):
     @property
     def _pooled(self) -> "SpaceTimeWhitener":
         """The whitener that residuals of all subjects are half coloured by."""
-        return cast("SpaceTimeWhitener", self.whitener_.pooled)
+        return cast("SpaceTimeWhitener", self.whitener_.pooled.whitener_)
 
     def build(self, architecture: dict, seed: int = 0) -> BrainDiT:
         """Make an untrained network on the device."""

@@ -102,8 +102,8 @@ def compare_draws(
     0.02 at most.
 
     Noise without it is that of :class:`~mne_img2brain.noise.clusters.TrialClusters` of trials that
-    are not held out; with several subjects, and with too few such trials, that of the whitener,
-    which has seen all.
+    are not held out; with several subjects, and with too few such trials, that of
+    :class:`~mne_img2brain.noise.by_subject.SubjectNoise`, which has seen all.
 
     data: ``y`` are the residuals of single trials.
     plan: ``validation`` are the trials held out.
@@ -165,7 +165,7 @@ def _draw_both(
         without = states.draw(start[0])
     else:
         own = None if whose is None else np.repeat(whose, n_draws)
-        without = denoiser.whitener_.colour(start[0], own)
+        without = denoiser.whitener_.draw_of(start[0], own)
     return {"with": [*drawn.reshape(shape)], "without": [*np.reshape(without, shape)]}
 
 

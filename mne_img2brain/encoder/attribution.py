@@ -224,7 +224,7 @@ def attribute_tokens(
             f"reference has shape {reference.shape}, but one image has tokens of shape "
             f"{tokens.shape[1:]}."
         )
-    pull = _pull_back(encoder, denoiser.whitener_.pooled, weights)
+    pull = _pull_back(encoder, denoiser.whitener_.pooled.whitener_, weights)
     start, _ = _scaled(denoiser, reference[None])
     middles = (torch.arange(n_steps, device=start.device) + 0.5) / n_steps
     result = np.empty(tokens.shape[:2])

@@ -74,10 +74,12 @@ _HOMES = {
     "ScaleWhitener": "mne_img2brain.noise.whitening",
     "ScaledTokens": "mne_img2brain.trials.scaled_tokens",
     "SensorsAndTimes": "mne_img2brain.encoder.any_regressor",
+    "TrialNoise": "mne_img2brain.noise.trial_noise",
     "TrialPower": "mne_img2brain.noise.trial_power",
     "SpaceTimeWhitener": "mne_img2brain.noise.whitening",
     "SpatialLayer": "mne_img2brain.mean.spatial_layer",
     "StandardScaler": "sklearn.preprocessing",
+    "SubjectNoise": "mne_img2brain.noise.by_subject",
     "SubjectWhitener": "mne_img2brain.noise.by_subject",
     "TrainingHistory": "mne_img2brain.diffusion",
 }

@@ -1,36 +1,34 @@
-"""Whitening that knows whose residuals it has."""
+"""The noise of single trials that knows whose they are."""
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils import gen_batches
 
 from .._lazy import LazyTrials, take
 from .._log import logger
-
-if TYPE_CHECKING:
-    from .whitening import ScaleWhitener, SpaceTimeWhitener
+from .trial_noise import TrialNoise
 
 _BATCH = 256  # draws at once
 _LEAST_TRIALS = 40  # a covariance over sensors and times is not learnt from fewer
 
 
-class SubjectWhitener:
-    """A whitener for the residuals of all subjects, and one for those of each.
+class SubjectNoise:
+    """The noise of all subjects, and that of each.
 
     In whitened space all subjects are alike: one denoiser serves them, and what is drawn gets the
     noise of the subject asked for. Sensors that a subject lacks are noise too, that goes with the
     noise of the others: residuals come with these sensors filled, and are whitened together.
 
     pooled: serves the average subject, and subjects with fewer than 40 trials.
-    own: of each subject the whitener, or None.
+    own: that of each subject, or None.
     """
 
-    def __init__(self, pooled: "ScaleWhitener | SpaceTimeWhitener") -> None:
+    def __init__(self, pooled: TrialNoise) -> None:
         self.pooled = pooled
-        self.own = []
+        self.own: list[TrialNoise | None] = []
 
     def fit(
         self,
@@ -39,7 +37,7 @@ class SubjectWhitener:
         n_averaged: np.ndarray,
         subject: np.ndarray | None = None,
     ) -> Self:
-        """Fit the pooled whitener and that of each subject.
+        """Learn the noise of all and that of each subject.
 
         residuals: scaled to single trials; sensors that a subject lacks are filled.
         groups (n_trials,) | None: the image of each trial.
@@ -55,8 +53,8 @@ class SubjectWhitener:
 
     def fit_one(
         self, residuals: np.ndarray | LazyTrials, groups: np.ndarray | None, n_averaged: np.ndarray
-    ) -> Any:
-        """Return the whitener of one subject, None with too few trials."""
+    ) -> TrialNoise | None:
+        """Return the noise of one subject, None with too few trials."""
         if len(residuals) < _LEAST_TRIALS:
             logger.info(
                 f"{len(residuals)} trials of a subject do not show its noise: it is taken to be "
@@ -69,17 +67,17 @@ class SubjectWhitener:
         self, residuals: np.ndarray | LazyTrials, subject: np.ndarray | None = None
     ) -> np.ndarray:
         """Whiten: array, shape (n_trials, n_channels, n_times); a subject for each, or None."""
-        return self._each("transform", residuals, subject)
+        return self._each(TrialNoise.transform, residuals, subject)
 
     def inverse_transform(
         self, whitened: np.ndarray, subject: np.ndarray | None = None
     ) -> np.ndarray:
         """Undo :meth:`transform`."""
-        return self._each("inverse_transform", whitened, subject)
+        return self._each(TrialNoise.inverse_transform, whitened, subject)
 
-    def colour(self, noise: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
-        """Turn white noise into draws, with the covariance best for that."""
-        return self._each("colour", noise, subject)
+    def draw_of(self, numbers: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
+        """Turn standard normal numbers into residuals of subjects (n_draws,), or of all."""
+        return self._each(TrialNoise.draw, numbers, subject)
 
     def mean(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> None:
         """Noise without a network does not add to the prediction: None."""
@@ -92,36 +90,44 @@ class SubjectWhitener:
         for rows in gen_batches(len(image_index), _BATCH):
             draws = np.arange(rows.start, rows.stop)
             whose = None if subject is None else subject[image_index[draws]]
-            yield draws, self.colour(noise(draws, 0), whose)
+            yield draws, self.draw_of(noise(draws, 0), whose)
 
     @property
     def n_stored_trials(self) -> int:
         """Of how many recorded trials it keeps the residuals."""
         # a subject's trials are among those of all too, unless it was learnt later
-        own = sum(whitener.n_stored_trials for whitener in self.own if whitener is not None)
+        own = sum(noise.n_stored_trials for noise in self.own if noise is not None)
         return max(own, self.pooled.n_stored_trials)
 
     def without_trials(self, *, gaussian: bool = True) -> Self:
-        """Return a copy that keeps no recorded trial; parameters as of the whitener's method."""
+        """Return a copy that keeps no recorded trial; parameters as of :class:`TrialNoise`."""
         bare = type(self)(self.pooled.without_trials(gaussian=gaussian))
         bare.own = [
-            None if whitener is None else whitener.without_trials(gaussian=gaussian)
-            for whitener in self.own
+            None if noise is None else noise.without_trials(gaussian=gaussian) for noise in self.own
         ]
         return bare
 
     def _each(
-        self, method: str, values: np.ndarray | LazyTrials, subject: np.ndarray | None
+        self, what: Callable, values: np.ndarray | LazyTrials, subject: np.ndarray | None
     ) -> np.ndarray:
-        """Call the whitener of each subject."""
-        own = [] if subject is None else [s for s in np.unique(subject) if self.own[s] is not None]
-        rest = np.ones(len(values), bool) if subject is None else ~np.isin(subject, own)
-        if rest.all():
-            return getattr(self.pooled, method)(values)
+        """Call a method of the noise of each subject."""
+        if subject is None:
+            return what(self.pooled, values)
         result = np.empty(np.shape(values), np.result_type(values.dtype, np.float32))
-        if rest.any():
-            result[rest] = getattr(self.pooled, method)(values[rest])
-        for one in own:
+        for one in np.unique(subject):
             rows = subject == one
-            result[rows] = getattr(self.own[one], method)(values[rows])
+            result[rows] = what(self.own[one] or self.pooled, values[rows])
         return result
+
+    @classmethod
+    def from_state(cls, state: dict) -> Self:
+        """Make what draws of the attributes of one."""
+        self = cls(state["pooled"])
+        self.own = state["own"]
+        if not isinstance(self.pooled, TrialNoise):
+            self.pooled = TrialNoise.from_whitener(self.pooled)
+            self.own = [one and TrialNoise.from_whitener(one) for one in self.own]
+        return self
+
+
+SubjectWhitener = SubjectNoise  # as encoders call it that were saved when whiteners drew

@@ -1,14 +1,11 @@
 """Whitening of residuals in space and time, and back."""
 
-import copy
 from typing import Self
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from .._lazy import LazyTrials, parts_of
 from .._log import logger, progress_bar
-from .clusters import TrialClusters
 from .covariance import (
     average_diagonals,
     components,
@@ -22,36 +19,16 @@ from .covariance import (
     target_covariance,
 )
 
-_NOT_FINITE = "residuals hold NaN or inf; leave those trials out."
-_MAX_VALUES = 10**8  # numbers of the trials that a covariance is estimated from: 800 MB
-_MIN_REPEATED = 0.25  # degrees of freedom per trial that show the SD within images
 # Trials for each dimension of a block from which its sample covariance is taken as it is: what a
 # target lends it is as likely as what it has, and a classifier separates draws from trials by it.
 _PER_DIMENSION = 20
-_MOST_SD = 1.03  # of residuals, against that within images
 
 
 class ScaleWhitener:
-    """Divide every sensor by its own SD: no whitening but of the units."""
+    """Divide every sensor by a scale of its own: no whitening but of the units."""
 
-    n_stored_trials = 0
-
-    def fit(
-        self,
-        residuals: np.ndarray | LazyTrials,
-        groups: np.ndarray | None = None,
-        n_averaged: np.ndarray | None = None,
-    ) -> Self:
-        """Measure the SD of every sensor; groups and n_averaged are not used."""
-        scale = np.sqrt(np.mean(np.square(residuals), axis=(0, 2)))
-        if not np.isfinite(scale).all():
-            raise ValueError(_NOT_FINITE)
-        self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
-        return self
-
-    def without_trials(self, *, gaussian: bool = True) -> Self:
-        """Return itself: it keeps no recorded trial."""
-        return self
+    def __init__(self, scale: np.ndarray) -> None:
+        self.scale_ = scale
 
     def transform(self, residuals: np.ndarray) -> np.ndarray:
         """Divide: array, shape (n, n_channels, n_times)."""
@@ -60,8 +37,6 @@ class ScaleWhitener:
     def inverse_transform(self, whitened: np.ndarray) -> np.ndarray:
         """Multiply: array, shape (n, n_channels, n_times)."""
         return whitened * self.scale_
-
-    colour = inverse_transform
 
 
 class SpaceTimeWhitener:
@@ -94,13 +69,10 @@ class SpaceTimeWhitener:
     left out for that; the covariance is then estimated on all, and is :math:`S` itself where there
     are 20 trials for each of its dimensions.
 
-    draws_only: whether noise is coloured and nothing whitened: clusters of trials need no
-        covariance.
+    scale_ (n_channels, 1): the SD of each sensor.
     target_: what the sample covariance is drawn to.
     weight_: the weight of the sample covariance, :math:`1 - \rho`.
     rank_: dimensions of the subspace.
-    clusters_: what noise is drawn by.
-    mean_factor_: what the mean residuals of images were multiplied with.
 
     References
     ----------
@@ -108,44 +80,16 @@ class SpaceTimeWhitener:
        Statistician 72, 309-314.
     """
 
-    def __init__(self, *, draws_only: bool = False) -> None:
-        self.draws_only = draws_only
+    def __init__(self, scale: np.ndarray) -> None:
+        self.scale_ = scale
 
-    def fit(
-        self,
-        residuals: np.ndarray | LazyTrials,
-        groups: np.ndarray | None = None,
-        n_averaged: np.ndarray | None = None,
-    ) -> Self:
-        r"""Estimate the covariance.
+    def fit(self, noise: np.ndarray, held: np.ndarray) -> Self:
+        """Choose a structure on the trials held out, and estimate the covariance on all.
 
-        It is that of the residuals, the error of the prediction included: a trial of a new image
-        deviates by noise and by that error, and draws without the latter lack power that a
-        classifier misses. Where images repeat, draws vary about their mean as trials do about
-        theirs: the images' mean residuals are multiplied by a factor, 1 or less, that keeps the
-        SD of residuals at most 1.03 times the SD within images, which is estimated with the
-        degrees of freedom that the means cost. Images with a single trial are brought to that SD.
-
-        residuals: of mean zero; what an average over n trials leaves, times :math:`\sqrt n`.
-        groups (n_trials,) | None: the image of each trial. ``None`` takes residuals as they are.
-        n_averaged (n_trials,) | None: of how many trials each row is the average; ``None`` is one.
+        noise: residuals of mean zero, divided by the scale.
+        held (n_trials,): whether a trial is held out.
         """
-        rng = np.random.default_rng(0)
-        noise, groups, self.mean_factor_ = _noise(residuals, groups, n_averaged, rng)
-        if not np.isfinite(noise).all():
-            raise ValueError(_NOT_FINITE)
-        self.shape_ = noise.shape[1:]
-        square = sum(np.square(trial, dtype=float).mean(axis=1) for trial in noise)
-        scale = np.sqrt(square / len(noise))
-        self.scale_ = np.where(scale > 0, scale, 1.0)[:, None]
-        noise /= self.scale_
-        self.clusters_ = TrialClusters().fit(noise, rng)
-        if self.draws_only and self.clusters_.can_draw:
-            return self
-        return self._fit_covariance(noise, _held_out(groups, rng))
-
-    def _fit_covariance(self, noise: np.ndarray, held: np.ndarray) -> Self:
-        """Choose a structure on the trials held out, and estimate the covariance on all."""
+        shape = noise.shape[1:]
         self._fit_basis(noise)
         # components, those left out last
         order, n_kept = np.argsort(held, kind="stable"), int((~held).sum())
@@ -170,7 +114,7 @@ class SpaceTimeWhitener:
         self.values_, self.vectors_ = spectrum(covariance)
         logger.info(
             f"Covariance of the residuals: {self.structure_}, weight {self.weight_:.3g} of the "
-            f"sample against {self.target_}, rank {self.rank_} of {np.prod(self.shape_)}."
+            f"sample against {self.target_}, rank {self.rank_} of {np.prod(shape)}."
         )
         return self
 
@@ -210,33 +154,6 @@ class SpaceTimeWhitener:
         """Undo :meth:`half_colour`."""
         return self._multiply(half_white, 1 / np.sqrt(self.half_variance))
 
-    def colour(self, noise: np.ndarray) -> np.ndarray:
-        """Turn white noise into residuals.
-
-        By clusters of trials, whose covariances add up to that of the sample: whitening takes
-        the inverse of a covariance and wants one that is safe there; noise does not, and a network
-        tells the safe one from real trials by what it leaves out (see the page "What we tried").
-        With fewer than 100 trials as :meth:`inverse_transform`.
-        """
-        if not self.clusters_.can_draw:
-            return self.inverse_transform(noise)
-        return self.clusters_.draw(noise) * self.scale_
-
-    @property
-    def n_stored_trials(self) -> int:
-        """Of how many recorded trials it keeps the residuals."""
-        return 0 if self.clusters_.trials_ is None else len(self.clusters_.trials_)
-
-    def without_trials(self, *, gaussian: bool = True) -> Self:
-        """Return a copy that keeps no recorded trial.
-
-        gaussian: whether it colours by one Gaussian with the covariance of the trials; else it
-            colours as :meth:`inverse_transform`, which suits what draws in whitened space.
-        """
-        bare = copy.copy(self)
-        bare.clusters_ = self.clusters_.without_trials(self.shape_) if gaussian else TrialClusters()
-        return bare
-
     def _multiply(
         self,
         values: np.ndarray | LazyTrials,
@@ -256,68 +173,10 @@ class SpaceTimeWhitener:
     @classmethod
     def from_state(cls, state: dict) -> Self:
         """Make a fitted whitener from the attributes of one."""
-        self = cls()
+        self = cls.__new__(cls)
         vars(self).update(state)
-        self.shape_ = tuple(self.shape_)
         if "root_" in state:  # encoders of before eigenvalues were kept
             values, self.vectors_ = np.linalg.eigh(vars(self).pop("root_"))
             self.values_ = values**2
             vars(self).pop("inverse_root_")
         return self
-
-
-def _noise(
-    residuals: np.ndarray | LazyTrials,
-    groups: np.ndarray | None,
-    n_averaged: np.ndarray | None,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return residuals, their groups, and the factor on the means of the groups."""
-    n = len(residuals)
-    labels = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
-    weight = np.ones(n) if n_averaged is None else np.asarray(n_averaged, dtype=float)
-    most, order = max(2, _MAX_VALUES // residuals[0].size), np.arange(n)
-    if n > most:
-        order = np.argsort(rng.permutation(labels.max() + 1)[labels], kind="stable")[:most]
-        order.sort()
-        labels, weight = labels[order], weight[order]
-        labels = np.unique(labels, return_inverse=True)[1].ravel()
-    # one copy, in the precision of the residuals; all else a block at a time
-    values = residuals[order].astype(np.result_type(residuals.dtype, np.float32), copy=False)
-    counts = np.bincount(labels)
-    several = counts[labels] > 1
-    freedom = several.sum() - np.sum(counts > 1)
-    if freedom < _MIN_REPEATED * n:
-        return values, labels, 1.0
-    root, flat = np.sqrt(weight), values.reshape(len(values), -1)
-    total = np.bincount(labels, weights=weight)
-    average = csr_array(((root / total[labels]).astype(flat.dtype), (labels, np.arange(len(flat)))))
-    mean = average @ flat
-    blocks = parts_of(flat, 10**6)
-    scale = sum(np.square(values[rows], dtype=float).sum(axis=(0, 2)) for rows in blocks)
-    scale = np.repeat(np.where(scale > 0, scale / values[:, 0].size, 1.0), values.shape[2])
-    within = between = single = 0.0
-    for rows in blocks:
-        means = root[rows, None] * mean[labels[rows]]
-        of_several = several[rows]
-        within += np.sum(np.square(flat[rows] - means)[of_several] / scale)
-        between += np.sum(np.square(means)[of_several] / scale)
-        single += np.sum(np.square(flat[rows])[~of_several] / scale)
-    allowed = _MOST_SD**2 * several.sum() / freedom * within - within
-    factor = float(np.sqrt(np.clip(allowed / between, 0, 1))) if between > 0 else 1.0
-    # The mean of an image with one trial is that trial, noise and all: it is scaled as a whole.
-    allowed = _MOST_SD**2 * (~several).sum() / freedom * within
-    alone = float(np.sqrt(np.clip(allowed / single, 0, 1))) if single > 0 else 1.0
-    for rows in blocks:
-        share = np.where(several[rows], 1 - factor, 1 - alone) * root[rows]
-        flat[rows] -= share[:, None].astype(flat.dtype) * mean[labels[rows]]
-    return values, labels, factor
-
-
-def _held_out(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Choose a quarter of the groups: array of bool, shape (n_trials,)."""
-    names = np.unique(groups)
-    if len(names) < 4:
-        # too few images to leave one out: trials
-        groups, names = np.arange(len(groups)), np.arange(len(groups))
-    return np.isin(groups, rng.permutation(names)[: len(names) // 4])

@@ -27,7 +27,7 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     """Add a subject to a fitted regressor.
 
     1. The mean: a spatial layer over the average subject's response, and a regression on what it
-    leaves over, if that helps on images left out. 2. The noise: a whitener of the subject's own.
+    leaves over, if that helps on images left out. 2. The noise: the subject's own.
     3. The denoiser, where one is used: an embedding, all else frozen.
     """
     rng = np.random.default_rng(seed_from(regressor.random_state))
@@ -39,10 +39,10 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     part, out_of_fold = mean.fit_new_subject(data, plan)
     weight = data.weight if regressor.mean is not None else np.ones(len(data.y))
     residuals = (np.asarray(data.y) - out_of_fold) * np.sqrt(weight)[:, None, None]
-    whitener = noise.whitener_ if isinstance(noise, Denoiser) else noise
+    of_subjects = noise.whitener_ if isinstance(noise, Denoiser) else noise
     if data.y_mask is not None:
         # draws for the average subject show how the sensors go together that this one lacks
-        drawn = whitener.colour(rng.standard_normal((_N_DRAWS, *residuals.shape[1:])))
+        drawn = of_subjects.draw_of(rng.standard_normal((_N_DRAWS, *residuals.shape[1:])))
         complete = np.ones((_N_DRAWS, residuals.shape[1]), bool)
         residuals = fill_sensors(
             np.concatenate([residuals, drawn]), np.concatenate([data.y_mask, complete]), True
@@ -50,17 +50,17 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     power = regressor.power_
     residuals = power.divide(residuals, power.predict(data.tokens), data.image_index)
     groups = None if plan.by_trial else data.image_index
-    own = whitener.fit_one(residuals, groups, weight)
+    own = of_subjects.fit_one(residuals, groups, weight)
     code = len(mean.parts_)
     if not isinstance(noise, Denoiser):
         if own is not None and is_gaussian(regressor):
             own = own.without_trials()
-        whitener.own.append(own)
+        of_subjects.own.append(own)
         mean.parts_.append(part)
         return code
     own = None if own is None else own.without_trials(gaussian=False)
     scores = None if noise.power_ is None else noise.power_.scores(residuals)
-    white = (whitener.pooled if own is None else own).transform(residuals)
+    white = (of_subjects.pooled if own is None else own).transform(residuals)
     data = dataclasses.replace(data, y=noise.half_colour(white))
     max_iter = min(asked.steps_for(len(data.y)), _MOST_ITERATIONS)
     # decay would pull at the embeddings of the others
@@ -70,7 +70,7 @@ def adapt_regressor(regressor: "DiffusionRegressor", data: TrialArrays) -> int:
     seed = int(rng.integers(2**31))
     network, architecture = _train_embedding(learner, data, scores, plan, code, seed)
     mean.parts_.append(part)
-    whitener.own.append(own)
+    of_subjects.own.append(own)
     noise.network_, noise.architecture_ = network, architecture
     return code
 

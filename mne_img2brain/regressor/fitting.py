@@ -18,9 +18,9 @@ from ..diffusion.processes import Processes
 from ..diffusion.selection import LEAST_TRIALS, MOST_VALUES, NoiseSummary, compare_draws
 from ..mean.conditional_mean import ConditionalMean
 from ..metrics.cross_validated import images_at_fault
-from ..noise.by_subject import SubjectWhitener
+from ..noise.by_subject import SubjectNoise
 from ..noise.power import InducedPower
-from ..noise.whitening import ScaleWhitener, SpaceTimeWhitener
+from ..noise.trial_noise import TrialNoise
 from ..trials.checks import TrialArrays
 from ..trials.missing_sensors import fill_sensors
 from ..trials.splits import SplitPlan, plan_splits
@@ -76,11 +76,9 @@ def fit_regressor(
         )  # fmt: skip
     kept.clear()
     data = dataclasses.replace(data, y=residuals)
-    whitener: ScaleWhitener | SpaceTimeWhitener = ScaleWhitener()
-    if denoiser.whitening == "covariance":
-        whitener = SpaceTimeWhitener(draws_only=not _trains(denoiser, regressor, data))
+    own = TrialNoise(denoiser.whitening, draws_only=not _trains(denoiser, regressor, data))
     groups = None if plan.by_trial else data.image_index
-    noise: Any = SubjectWhitener(whitener).fit(residuals, groups, weight, data.subject)
+    noise: Any = SubjectNoise(own).fit(residuals, groups, weight, data.subject)
     noise = noise.without_trials() if is_gaussian(regressor) else noise
     # 4. the transformer, where it helps on images held out
     seed = int(rng.integers(2**31))
@@ -102,8 +100,8 @@ def fit_regressor(
 
 def _choose_noise(
     regressor: "DiffusionRegressor", denoiser: Denoiser, data: TrialArrays, plan: SplitPlan,
-    noise: SubjectWhitener, seed: int, checkpoint: "PathLike | None",
-) -> tuple[SubjectWhitener | Denoiser, NoiseSummary]:  # fmt: skip
+    noise: SubjectNoise, seed: int, checkpoint: "PathLike | None",
+) -> tuple[SubjectNoise | Denoiser, NoiseSummary]:  # fmt: skip
     """Train the transformer where it can win, and return what draws: it, or ``noise``."""
     without = "trial clusters" if noise.n_stored_trials else "one Gaussian"
     summary = NoiseSummary(without, n_trials=len(data.y))

@@ -75,7 +75,7 @@ class DiffusionRegressor(ResponseScoreMixin, RegressorMixin, BaseEstimator):
         The fitted mean.
     power_ : InducedPower
         The gains of single trials that follow the image.
-    noise_ : Denoiser | SubjectWhitener
+    noise_ : Denoiser | SubjectNoise
         What draws single trials: the transformer, where it was kept.
     residual_averaged_ : float
         Of how many trials each residual is the average: 1, but without a mean regressor that of

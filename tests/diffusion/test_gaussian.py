@@ -8,7 +8,7 @@ from mne_img2brain.diffusion import NoiseScheduler
 from mne_img2brain.diffusion.gaussian import GaussianPart
 from mne_img2brain.noise import whitening
 from mne_img2brain.noise.covariance import list_candidates
-from mne_img2brain.noise.whitening import SpaceTimeWhitener
+from mne_img2brain.noise.trial_noise import TrialNoise
 
 
 @pytest.mark.parametrize("structure", ["separate", "time_wise", "space_wise", "full"])
@@ -22,7 +22,7 @@ def test_no_linear_denoiser_is_better(monkeypatch, structure, predicts):
     monkeypatch.setattr(whitening, "list_candidates", candidates)
     rng = np.random.default_rng(0)
     noise = np.cumsum(rng.standard_normal((400, 2, 6)), axis=2)
-    whitener = SpaceTimeWhitener().fit(noise)
+    whitener = TrialNoise().fit(noise).whitener_
     scheduler = NoiseScheduler(prediction_type=predicts, zero_terminal_snr=predicts != "noise")
     part = GaussianPart(whitener, scheduler)
     identity = np.eye(12).reshape(12, 2, 6)
@@ -39,7 +39,7 @@ def test_no_linear_denoiser_is_better(monkeypatch, structure, predicts):
 
 
 def test_it_has_nothing_to_save():
-    whitener = SpaceTimeWhitener().fit(np.random.default_rng(0).standard_normal((60, 2, 6)))
+    whitener = TrialNoise().fit(np.random.default_rng(0).standard_normal((60, 2, 6))).whitener_
     part = GaussianPart(whitener, NoiseScheduler())
     assert not part.state_dict()
     assert not list(part.parameters())

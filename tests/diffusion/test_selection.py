@@ -8,14 +8,14 @@ from small_regressors import make_regressor
 
 from mne_img2brain import Denoiser
 from mne_img2brain.diffusion.selection import LEAST_TRIALS, NoiseSummary, compare_draws
-from mne_img2brain.noise.by_subject import SubjectWhitener
-from mne_img2brain.noise.whitening import SpaceTimeWhitener
+from mne_img2brain.noise.by_subject import SubjectNoise
+from mne_img2brain.noise.trial_noise import TrialNoise
 from mne_img2brain.trials.checks import TrialArrays
 from mne_img2brain.trials.splits import SplitPlan
 
 
 class Identity:
-    def colour(self, values, subject=None):
+    def draw_of(self, values, subject=None):
         return values
 
 
@@ -245,7 +245,7 @@ def test_steps_follow_trials():
 def test_an_untrained_transformer_is_the_gaussian():
     """Training starts where the model without it is: white noise, coloured."""
     data, plan = recording(lambda tokens, noise: np.cumsum(noise, axis=2), 0, shape=(2, 16))
-    whitener = SubjectWhitener(SpaceTimeWhitener()).fit(data.y, data.image_index, data.weight)
+    whitener = SubjectNoise(TrialNoise()).fit(data.y, data.image_index, data.weight)
     denoiser = Denoiser(16, 1, 2, max_iter=0).fit(data, plan, whitener, device="cpu")
     start = np.random.default_rng(0).standard_normal((8, 2, 16), dtype=np.float32)
     drawn = denoiser.draw(data.tokens[:2], np.arange(8) // 4, lambda draws, step: start[draws])

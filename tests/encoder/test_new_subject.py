@@ -9,8 +9,8 @@ from small_regressors import make_regressor
 
 from mne_img2brain import Denoiser, ImageToBrainEncoder, read_encoder
 from mne_img2brain.mean.spatial_layer import SpatialLayer
-from mne_img2brain.noise.by_subject import SubjectWhitener
-from mne_img2brain.noise.whitening import ScaleWhitener, SpaceTimeWhitener
+from mne_img2brain.noise.by_subject import SubjectNoise
+from mne_img2brain.noise.trial_noise import TrialNoise
 from mne_img2brain.trials.missing_sensors import fill_sensors
 
 N_CHANNELS, N_TIMES = 6, 12
@@ -213,20 +213,20 @@ def test_a_sensor_that_one_subject_lacks_is_not_shrunk(world):
 
 
 # ------------------------------------------------------------------------------------- whitening
-@pytest.mark.parametrize("kind", [SpaceTimeWhitener, ScaleWhitener])
-def test_each_subject_has_its_own_noise(kind, rng):
+@pytest.mark.parametrize("whitening", ["covariance", "scale"])
+def test_each_subject_has_its_own_noise(whitening, rng):
     residuals = rng.standard_normal((300, 3, 4))
     subject = np.repeat([0, 1, 2], 100)
     residuals[subject == 1] *= 5
-    whitener = SubjectWhitener(kind()).fit(residuals, None, np.ones(300), subject)
+    whitener = SubjectNoise(TrialNoise(whitening)).fit(residuals, None, np.ones(300), subject)
     white = whitener.transform(residuals, subject)
     for one in range(3):
         assert_allclose(white[subject == one].std(), 1, rtol=0.1)
     assert_allclose(whitener.inverse_transform(white, subject), residuals, atol=1e-8)
     noise = rng.standard_normal((300, 3, 4))
-    assert_allclose(whitener.colour(noise, subject)[subject == 1].std(), 5, rtol=0.15)
+    assert_allclose(whitener.draw_of(noise, subject)[subject == 1].std(), 5, rtol=0.15)
     # the average subject has the noise of all
-    assert_allclose(whitener.colour(noise).std(), np.sqrt((1 + 25 + 1) / 3), rtol=0.15)
+    assert_allclose(whitener.draw_of(noise).std(), np.sqrt((1 + 25 + 1) / 3), rtol=0.15)
 
 
 # ------------------------------------------------------------------------------------- regressor

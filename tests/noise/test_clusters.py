@@ -7,7 +7,7 @@ from scipy.stats import kurtosis
 
 from mne_img2brain.metrics import classifier_two_sample, default_classifiers
 from mne_img2brain.noise.clusters import TrialClusters
-from mne_img2brain.noise.whitening import SpaceTimeWhitener
+from mne_img2brain.noise.trial_noise import TrialNoise
 
 N, C, T = 400, 3, 32
 
@@ -111,17 +111,17 @@ def test_a_silent_sensor_stays_silent_and_the_rank_is_kept(recording, rng):
     trials = recording(N)
     trials[:, 2] = 0
     trials[:, 1] = -trials[:, 0]
-    whitener = SpaceTimeWhitener().fit(trials.copy())
-    draws = whitener.colour(rng.standard_normal((30, C, T)))
+    whitener = TrialNoise().fit(trials.copy())
+    draws = whitener.draw(rng.standard_normal((30, C, T)))
     assert_allclose(draws[:, 2], 0, atol=1e-6)
     assert_allclose(draws[:, 1], -draws[:, 0], rtol=1e-4, atol=1e-5)
 
 
 def test_without_states_noise_is_gaussian(rng):
-    whitener = SpaceTimeWhitener().fit(rng.standard_normal((60, C, T)))
+    whitener = TrialNoise().fit(rng.standard_normal((60, C, T)))
     noise = rng.standard_normal((5, C, T))
     assert whitener.clusters_.trials_ is None
-    assert_array_equal(whitener.colour(noise), whitener.inverse_transform(noise))
+    assert_array_equal(whitener.draw(noise), whitener.inverse_transform(noise))
 
 
 def test_draws_of_gaussian_trials_are_gaussian():
@@ -132,9 +132,9 @@ def test_draws_of_gaussian_trials_are_gaussian():
         fitted, others = (
             mixing @ np.cumsum(rng.standard_normal((n, C, T)), axis=2) for n in (300, 1000)
         )
-        whitener = SpaceTimeWhitener().fit(fitted.copy())
+        whitener = TrialNoise().fit(fitted.copy())
         kept += whitener.n_stored_trials > 0
-        draws = whitener.colour(rng.standard_normal((1000, C, T)))
+        draws = whitener.draw(rng.standard_normal((1000, C, T)))
         power, true = (np.square(np.abs(np.fft.rfft(x)))[..., 1:] for x in (draws, others))
         starts = 2 ** np.arange(5) - 1
         logs = [np.log(np.add.reduceat(x, starts, axis=2).mean(axis=1)) for x in (power, true)]
@@ -162,7 +162,7 @@ def test_the_offset_does_not_part_trials(rng):
 def test_without_trials_draws_have_their_covariance(recording, rng):
     for n in (150, 1500):  # fewer trials than values, and more
         trials = recording(n)[:, :, :16].copy()
-        whitener = SpaceTimeWhitener().fit(trials.copy())
+        whitener = TrialNoise().fit(trials.copy())
         assert whitener.n_stored_trials == n
         bare = whitener.without_trials()
         assert bare.n_stored_trials == 0
@@ -170,10 +170,10 @@ def test_without_trials_draws_have_their_covariance(recording, rng):
         flat = trials.reshape(n, -1)
         expected = flat.T @ flat / n
         # with gains of sources the power of every channel stays
-        power = np.square(bare.colour(noise)).mean(axis=(0, 2))
+        power = np.square(bare.draw(noise)).mean(axis=(0, 2))
         assert_allclose(power, np.square(trials).mean(axis=(0, 2)), rtol=0.05)
         bare.clusters_.gains_ = None
-        draws = bare.colour(noise).reshape(60_000, -1)
+        draws = bare.draw(noise).reshape(60_000, -1)
         covariance = draws.T @ draws / len(draws)
         assert_allclose(covariance, expected, atol=0.03 * np.diag(expected).max())
         # no trial is among what is kept
