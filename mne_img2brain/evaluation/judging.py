@@ -6,7 +6,7 @@ from sklearn.base import BaseEstimator
 
 from .._log import logger, progress_bar, use_log_level, warn
 from .._parameters import Integer, check_given
-from .._types import Encoder, Regressor
+from .._types import Encoder, ImageIds, Regressor
 from ..epochs import read_recording, to_evoked_map
 from ..epochs.labels import check_names
 from ..epochs.maps import WITH_UNIT
@@ -157,33 +157,12 @@ def evaluate(
     check_options(level, allow_training_images, components, bands, classifiers)
     if n_draws == 1:
         raise ValueError("n_draws=1: draws are judged by how they vary; give 2 or more, or 0.")
-    if isinstance(epochs, dict):
-        arguments: dict = {
-            "captions": captions, "n_draws": n_draws, "window": window,
-            "draw_window": draw_window, "components": components, "bands": bands,
-            "classifiers": classifiers, "labels": labels, "decoder": decoder,
-            "n_splits": n_splits, "n_bootstrap": n_bootstrap, "level": level,
-            "allow_training_images": allow_training_images, "random_state": random_state,
-            "verbose": verbose,
-        }  # fmt: skip
-        if subject is not None:
-            raise ValueError(
-                f"subject={subject!r} and a dict of epochs: its keys are the subjects."
-            )
-        check_names(epochs)
-        check_by_subject(epochs, image_ids=image_ids, training_epochs=training_epochs)
-        parts = {}
-        for one, of_one in epochs.items():
-            by_subject: list = [image_ids, training_epochs]
-            ids, training = (x[one] if isinstance(x, dict) else x for x in by_subject)
-            parts[one] = evaluate(
-                encoders, images, of_one, image_ids=ids, subject=one, training_epochs=training,
-                **arguments,
-            )  # fmt: skip
-        return combine(parts, n_bootstrap, level, random_state)
-    if isinstance(image_ids, dict):
-        raise ValueError("image_ids is a dict, but epochs is none; give a dict of both, or none.")
-    with use_log_level(verbose):
+
+    def judge(
+        epochs: mne.BaseEpochs | list, image_ids: ImageIds, subject: str | None,
+        training_epochs: mne.BaseEpochs | list | None,
+    ) -> Evaluation:  # fmt: skip
+        """Judge the encoders against one recording."""
         recorded = material.gather(encoders, images, epochs, image_ids, captions, labels)
         material.refuse_training_images(encoders, recorded, allow_training_images)
         training = None
@@ -227,22 +206,42 @@ def evaluate(
         if rhythms is not None:
             all_rows.append(Rows("recorded", n_bootstrap, level, random_state))
             rhythms.judge_recording(all_rows[-1])
-    return Evaluation(
-        table=frame(all_rows),
-        maps=maps,
-        curves=curves,
-        resamples={rows.encoder: rows.resamples for rows in all_rows if rows.encoder in encoders},
-        n_images=len(recorded.keys),
-        n_trials=[len(of_image) for of_image in recorded.trials],
-        window=window,
-        draw_window=draw_window,
-        level=level,
-        differ=rhythms.differ if rhythms is not None else {},
-        tfr={name: maps for name, maps in tfr.items() if maps},
-        cross_validated={
-            name: getattr(one, "cross_validated_r_", np.nan) for name, one in encoders.items()
-        },
-    )
+        return Evaluation(
+            table=frame(all_rows),
+            maps=maps,
+            curves=curves,
+            resamples={one.encoder: one.resamples for one in all_rows if one.encoder in encoders},
+            n_images=len(recorded.keys),
+            n_trials=[len(of_image) for of_image in recorded.trials],
+            window=window,
+            draw_window=draw_window,
+            level=level,
+            differ=rhythms.differ if rhythms is not None else {},
+            tfr={name: maps for name, maps in tfr.items() if maps},
+            cross_validated={
+                name: getattr(one, "cross_validated_r_", np.nan) for name, one in encoders.items()
+            },
+        )
+
+    with use_log_level(verbose):
+        if not isinstance(epochs, dict):
+            if isinstance(image_ids, dict):
+                raise ValueError(
+                    "image_ids is a dict, but epochs is none; give a dict of both, or none."
+                )
+            return judge(epochs, image_ids, subject, training_epochs)
+        if subject is not None:
+            raise ValueError(
+                f"subject={subject!r} and a dict of epochs: its keys are the subjects."
+            )
+        check_names(epochs)
+        check_by_subject(epochs, image_ids=image_ids, training_epochs=training_epochs)
+        parts = {}
+        for one, of_one in epochs.items():
+            by_subject: list = [image_ids, training_epochs]
+            ids, training = (x[one] if isinstance(x, dict) else x for x in by_subject)
+            parts[one] = judge(of_one, ids, one, training)
+        return combine(parts, n_bootstrap, level, random_state)
 
 
 def _known_subject(encoder: Encoder, name: str, subject: str | None) -> str | None:
