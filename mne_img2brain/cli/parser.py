@@ -1,4 +1,4 @@
-"""What the command line takes: commands, options, examples."""
+"""What the command line takes: commands, options, examples. What each does is in ``main``."""
 
 import argparse
 import json
@@ -115,7 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
         "predict",
         "predict the response to images, or draw single trials",
         "mne-img2brain predict encoder new/ --out generated-epo.fif --draws 20",
-        _IMAGES.splitlines()[0] + "\n" + "\n".join(_IMAGES.splitlines()[1:5]),
+        "\n".join(_IMAGES.splitlines()[:5]),
     )
     predict.add_argument("encoder", metavar="ENCODER", help="folder that fit made")
     predict.add_argument("images", metavar="IMAGES", help="folder, list or tokens; see below")
