@@ -1,4 +1,8 @@
-"""Judging of predicted and generated responses: arrays in, arrays and floats out."""
+"""Judging of predicted and generated responses: arrays in, arrays and floats out.
+
+A metric gets its row in the table of ``evaluate`` by ``rows.add`` in ``evaluation/predictions.py``
+or, where it is of draws, in ``evaluation/draws.py``.
+"""
 
 from .accuracy import difference_wave, difference_wave_r, mse, normalized_r, pearson, r_map
 from .calibration import coverage, crps, energy_score, rank_histogram

@@ -1,4 +1,7 @@
-"""Figures: predicted against recorded responses, scores over time, calibration."""
+"""Figures: predicted against recorded responses, scores over time, calibration.
+
+``_figures`` in ``evaluation/report.py`` puts them on the page of an evaluation.
+"""
 
 from .curves import plot_identification, plot_r_time, plot_rsa
 from .draws import plot_calibration, plot_spectra, plot_trial_sd
