@@ -246,14 +246,16 @@ def _images(
 
 def _embedder(arguments: argparse.Namespace) -> Embedder | None:
     """Make the embedder that was asked for; None leaves it to the library."""
-    from ..stimulus import ClipEmbedder, GaborEmbedder
+    from .. import stimulus
 
-    words = {"captioner": None} if getattr(arguments, "no_captions", False) else {}
+    given = {"captioner": None} if getattr(arguments, "no_captions", False) else {}
     if getattr(arguments, "device", None) is not None:
-        words["device"] = arguments.device
-    if arguments.embedder == "gabor":
-        return GaborEmbedder()
-    return ClipEmbedder(**words) if arguments.embedder == "clip" or words else None
+        given["device"] = arguments.device
+    if arguments.embedder is None and not given:
+        return None
+    embedder = getattr(stimulus, stimulus.EMBEDDERS[arguments.embedder or "clip"])()
+    known = embedder.get_params()
+    return embedder.set_params(**{name: given[name] for name in given if name in known})
 
 
 def _ask_for_weights(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import __version__
+from ..stimulus import EMBEDDERS
 
 _IMAGES = """IMAGES is one of
   a folder         its images, sorted by path
@@ -238,7 +239,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     paper.add_argument(
         "--embedder",
-        choices=["clip", "gabor"],
+        choices=list(EMBEDDERS),
         help="what makes tokens of images (default: gabor where small, clip at the paper's size)",
     )
     paper.add_argument("--yes", action="store_true", help="download weights without asking")
@@ -290,7 +291,7 @@ def _add_model(parser: argparse.ArgumentParser, preset: str, more: list[str] | t
     """Add what says which model is fitted."""
     add = parser.add_argument
     add(
-        "--embedder", choices=["clip", "gabor"],
+        "--embedder", choices=list(EMBEDDERS),
         help="what makes tokens of images: CLIP, which downloads weights, or Gabor filters, which "
         "do not (default clip)",
     )  # fmt: skip

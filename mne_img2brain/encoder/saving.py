@@ -18,6 +18,7 @@ from .._files import as_path, check_fif
 from .._log import logger, warn
 from .._types import Embedder, Encoder, PathLike, Regressor
 from ..epochs import ChannelScaler
+from ..stimulus import EMBEDDERS
 from .any_regressor import check_part
 from .folder import ENCODER_FILES, FORMAT_VERSION, read_folder, write_folder
 
@@ -43,18 +44,16 @@ _AT_MOST = {
 }  # fmt: skip
 
 # Name in the file -> module that holds the class of that name.
-_HOMES = {
+_HOMES = dict.fromkeys(EMBEDDERS.values(), "mne_img2brain.stimulus") | {
     "_Constant": "mne_img2brain.baselines.neighbors",
     "_Neighbors": "mne_img2brain.baselines.neighbors",
     "_PaddedScaler": "mne_img2brain.baselines.ridge",
     "BandGains": "mne_img2brain.noise.gains",
     "ChannelScaler": "mne_img2brain.epochs",
-    "ClipEmbedder": "mne_img2brain.stimulus",
     "ConditionalMean": "mne_img2brain.mean.conditional_mean",
     "Denoiser": "mne_img2brain.diffusion",
     "DiffusionRegressor": "mne_img2brain.regressor",
     "FewImagesRegressor": "mne_img2brain.mean",
-    "GaborEmbedder": "mne_img2brain.stimulus",
     "GaussianResiduals": "mne_img2brain.baselines.gaussian",
     "InducedPower": "mne_img2brain.noise.power",
     "KernelMeanRegressor": "mne_img2brain.mean",

@@ -35,6 +35,7 @@ from mne_img2brain.datasets import simulate_epochs, simulate_images
 from mne_img2brain.encoder import folder as encoder_folder
 from mne_img2brain.encoder import saving
 from mne_img2brain.mean import FewImagesRegressor, KernelMeanRegressor
+from mne_img2brain.stimulus import EMBEDDERS
 
 NAMES = encoder_folder.ENCODER_FILES
 
@@ -643,4 +644,4 @@ def test_whatever_can_be_fitted_is_saved(tmp_path, monkeypatch):
         said = (tmp_path / name / "encoder.json").read_text()
         named |= set(re.findall(r'"object": "(\w+)"', said))
     earlier = {"SubjectWhitener"}  # test_saved_versions reads one
-    assert set(saving._HOMES) - named == {"ClipEmbedder", "GaborEmbedder"} | earlier
+    assert set(saving._HOMES) - named == set(EMBEDDERS.values()) | earlier
