@@ -51,7 +51,7 @@ def test_single_trials_are_not_copied_for_the_mean(rng):
     tracemalloc.start()
     try:
         data, plan = plan_splits(data, 10, 5, 0.1, rng)
-        left_out = ConditionalMean().fit(data, plan)
+        left_out, _ = ConditionalMean().fit(data, plan)
         residuals = left_out.subtract_from(data.y, np.sqrt(data.weight))
         sizes = [np.square(residuals[rows : rows + 100]).sum() for rows in range(0, len(y), 100)]
         peak = tracemalloc.get_traced_memory()[1]

@@ -76,7 +76,7 @@ _HOMES = dict.fromkeys(EMBEDDERS.values(), "mne_img2brain.stimulus") | {
     "TrialNoise": "mne_img2brain.noise.trial_noise",
     "TrialPower": "mne_img2brain.noise.trial_power",
     "SpaceTimeWhitener": "mne_img2brain.noise.whitening",
-    "SpatialLayer": "mne_img2brain.mean.spatial_layer",
+    "SpatialLayer": "mne_img2brain.mean.subject_layer",
     "StandardScaler": "sklearn.preprocessing",
     "SubjectNoise": "mne_img2brain.noise.by_subject",
     "SubjectWhitener": "mne_img2brain.noise.by_subject",

@@ -1,4 +1,4 @@
-"""The expected response to an image, and what it leaves over of trials it has not seen."""
+"""The expected response to an image, of all subjects and of each, and what it leaves over."""
 
 import copy
 import dataclasses
@@ -16,8 +16,8 @@ from ..trials.pooling import pool_tokens
 from . import FewImagesRegressor, KernelMeanRegressor
 from .image_features import ImageFeatures
 from .prediction import predict_together
-from .spatial_layer import SpatialLayer
 from .stacking import LeftOut
+from .subject_layer import SpatialLayer
 
 if TYPE_CHECKING:
     from .._types import Regressor
@@ -39,7 +39,7 @@ class ConditionalMean:
     costs a fraction.
 
     With subjects, the mean is ``shared(image) + part_s(image)``. The part of a subject is a
-    :class:`~mne_img2brain.mean.spatial_layer.SpatialLayer` over the shared response and, where it
+    :class:`~mne_img2brain.mean.subject_layer.SpatialLayer` over the shared response and, where it
     helps on images left out, the same kind of regressor on what that leaves over. Subjects that
     were learnt later have their part over the response of the average subject.
 
@@ -59,12 +59,10 @@ class ConditionalMean:
         self.min_images = min_images
         self.random_state = random_state
 
-    def fit(
-        self, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures] | None = None
-    ) -> LeftOut:
+    def fit(self, data: "TrialArrays", plan: "SplitPlan") -> tuple[LeftOut, ImageFeatures | None]:
         """Fit the mean and predict every trial by a model that has not seen its group.
 
-        kept: empty; gets what :meth:`regress` would have to compute again.
+        Returns the predictions, and what :meth:`regress` would have to compute again.
         """
         tokens, y_mask = data.tokens, data.y_mask
         # Padding means captions, and the last token of a caption stands for all of it.
@@ -73,15 +71,19 @@ class ConditionalMean:
         filled = data
         if y_mask is not None:
             filled = dataclasses.replace(data, y=fill_sensors(np.asarray(data.y), y_mask))
-        self.shared_, out_of_fold = self._fit_part(filled, plan, kept)
-        found = CrossValidated(np.nan, np.nan)
-        if isinstance(self.shared_, KernelMeanRegressor):  # it deals folds of its own
-            found = self.shared_
-            found = CrossValidated(found.cross_validated_r_, found.cross_validated_p_)
+        images = None
+        if self._by_kernels:
+            images = self._look(filled, plan)
+            images.rotations = {}
+        self.shared_, out_of_fold = self._fit_part(filled, plan, images)
+        self.cross_validated_r_ = self.cross_validated_p_ = np.nan
+        if self._by_kernels:  # it deals folds of its own
+            self.cross_validated_r_ = self.shared_.cross_validated_r_
+            self.cross_validated_p_ = self.shared_.cross_validated_p_
         elif self.regressor is not None:
-            y, predicted = np.asarray(filled.y), out_of_fold.unfold()
-            found = cross_validated_r(y, predicted, data.image_index, plan.fold, data.weight)
-        self.cross_validated_r_, self.cross_validated_p_ = found
+            self.cross_validated_r_, self.cross_validated_p_ = cross_validated_r(
+                np.asarray(filled.y), out_of_fold.unfold(), data.image_index, plan.fold, data.weight
+            )
         self.parts_: list[Part] = []
         if data.subject is not None:  # trials of one image have their own from here on
             out_of_fold = LeftOut(out_of_fold.unfold(), np.arange(len(data.y)))
@@ -92,11 +94,12 @@ class ConditionalMean:
             self.parts_.append(part)
             out_of_fold.values[rows] = predicted
         self.n_average_ = len(self.parts_)
-        return out_of_fold
+        return out_of_fold, images
 
     def regress(
-        self, values: np.ndarray, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures]
-    ) -> tuple["ConditionalMean", np.ndarray]:
+        self, values: np.ndarray, data: "TrialArrays", plan: "SplitPlan",
+        images: ImageFeatures | None,
+    ) -> tuple["ConditionalMean", np.ndarray]:  # fmt: skip
         """Regress other values (n_trials, n_values) on images, as responses were.
 
         Returns what predicts them from tokens, and out-of-fold predictions (n_trials, n_values).
@@ -104,7 +107,7 @@ class ConditionalMean:
         other = copy.copy(self)
         other.parts_, other.n_average_, other.response_shape_ = [], 0, (1, values.shape[1])
         trials = dataclasses.replace(data, y=values[:, None], weight=np.ones(len(values)))
-        other.shared_, out_of_fold = self._fit_part(trials, plan, kept)
+        other.shared_, out_of_fold = self._fit_part(trials, plan, images)
         return other, out_of_fold.unfold()[:, 0]
 
     @property
@@ -137,33 +140,43 @@ class ConditionalMean:
             base[rows] += left_out.take(rows)
         return (layer, rest), base
 
+    @property
+    def _is_auto(self) -> bool:
+        return isinstance(self.regressor, str)
+
+    @property
+    def _by_kernels(self) -> bool:
+        return self._is_auto and not self.by_trial
+
+    def _kernel_mean(self) -> KernelMeanRegressor:
+        return KernelMeanRegressor(
+            n_folds=self.n_folds, min_images=self.min_images, random_state=self.random_state
+        )
+
+    def _look(self, data: "TrialArrays", plan: "SplitPlan") -> ImageFeatures:
+        """Return what kernel regressions on the images share."""
+        return ImageFeatures.of(
+            self._kernel_mean(), data.tokens, data.image_index, data.y, plan.group
+        )
+
     def _fit_part(
-        self, data: "TrialArrays", plan: "SplitPlan", kept: list[ImageFeatures] | None = None
+        self, data: "TrialArrays", plan: "SplitPlan", images: ImageFeatures | None = None
     ) -> tuple[Any, LeftOut]:
         """Fit one regressor on all trials, and predict each by one that has not seen it."""
         weight, image_index = data.weight, data.image_index
-        if isinstance(self.regressor, str) and not self.by_trial:
-            model = KernelMeanRegressor(
-                n_folds=self.n_folds, min_images=self.min_images, random_state=self.random_state
-            )
-            images = kept[0] if kept else None
-            if images is None:
-                images = ImageFeatures.of(model, data.tokens, image_index, data.y, plan.group)
-                if kept is not None:
-                    images.rotations = {}
-                    kept.append(images)
-            model.regress(images, data.y, weight)
+        if self._by_kernels:
+            model = self._kernel_mean()
+            model.regress(images or self._look(data, plan), data.y, weight)
             return model, model.pop_out_of_fold()
         y = np.asarray(data.y)
         if self.regressor is None:
             mean = np.average(y, axis=0, weights=weight)
             return mean, LeftOut(mean[None], np.zeros(len(y), np.intp))
-        few = isinstance(self.regressor, str)
-        inputs = data.tokens if few else self._pool(data.tokens)
+        inputs = data.tokens if self._is_auto else self._pool(data.tokens)
 
         def fit(rows: np.ndarray | slice) -> Any:
             trials = image_index[rows], y[rows], weight[rows]
-            if few:
+            if self._is_auto:
                 return FewImagesRegressor().fit(inputs[trials[0]], *trials[1:])
             return _fit_averages(clone(self.regressor), inputs, *trials)
 
@@ -186,7 +199,7 @@ class ConditionalMean:
             return self.predict(tokens, subject), None
         parts = [self.shared_, other.shared_]
         # another's kernel regressor is given pooled tokens
-        alike = all(isinstance(one.regressor, str) for one in (self, other))
+        alike = self._is_auto and other._is_auto
         if not (alike and all(isinstance(part, KernelMeanRegressor) for part in parts)):
             return self.predict(tokens, subject), other.predict(tokens)
         shared, values = predict_together(parts, tokens)
@@ -194,7 +207,7 @@ class ConditionalMean:
 
     def predict(self, tokens: np.ndarray, subject: np.ndarray | None = None) -> np.ndarray:
         """Predict the expected response of subjects (n_images,), ``None`` being their average."""
-        inputs = tokens if isinstance(self.regressor, str) else self._pool(tokens)
+        inputs = tokens if self._is_auto else self._pool(tokens)
         return self._of_subjects(self._predict_part(self.shared_, inputs), inputs, subject)
 
     def _of_subjects(

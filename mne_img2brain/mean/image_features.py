@@ -9,7 +9,7 @@ from sklearn.utils import gen_batches
 from .._lazy import LazyTrials, scratch
 from ..trials.splits import distinct_rows
 from .kernels import KERNELS, KernelMap, Views
-from .mixed_model import Rotation, rotate
+from .multivariate_model import Rotation, rotate
 from .stacking import deal_units
 
 if TYPE_CHECKING:

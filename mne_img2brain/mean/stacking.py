@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import linalg, optimize
 
-from .._lazy import LazyTrials, parts_of, scratch
+from .._lazy import LazyTrials, scratch
 from .._linalg import in_threads
 from ..trials.splits import canonical_order, fold_of, merge_groups
-from .mixed_model import Rotation, fit_mixed_model, project, shrink
-from .response_space import Space, weighted_mean
+from .multivariate_model import Rotation, fit_mixed_model, project, shrink
+from .response_space import Space
+from .ridge import cross_validate_ridge, predict_ridge
 
 if TYPE_CHECKING:
     from .image_features import ImageFeatures
 
-_PENALTIES = np.geomspace(1e-3, 1e4, 22)
 _MANY = 400  # from so many rows on, models that add little to others are left out
 _MAX_JUDGED = 2000  # targets on which penalty and mixture are chosen,
 _MAX_VALUES = 4 * 10**6  # and numbers in them
@@ -151,53 +151,14 @@ def cross_validate(problem: Problem, name: str, penalty: float | str | None) -> 
 
     folds, models = in_threads(fit, range(len(spaces))), []
     if penalty is not None:
-        models.append(_ridge(problem, name, folds, held, penalty))
+        target = problem.responses[:, problem.judged].astype(float)
+        chosen, predicted = cross_validate_ridge(
+            images.features[name], folds, held, target, problem.weight, penalty, problem.judge
+        )
+        models.append(Model("ridge", name, predicted, folds, chosen))
     if mixed.shape[1]:
         models.append(Model("mixed", name, mixed))
     return models
-
-
-def _ridge(
-    problem: Problem, name: str, folds: list, held: list[np.ndarray], penalty: float | str
-) -> Model:
-    """Choose the penalty of ridge regression, and predict the judged targets."""
-    features, weight, judge = problem.images.features[name], problem.weight, problem.judge
-    target = problem.responses[:, problem.judged].astype(float)
-    mean = weighted_mean(target, weight)
-    predicted = np.tile(mean, (len(target), 1))
-    centre = np.average(features, axis=0, weights=weight)
-    size = sum(
-        weight[part] @ ((features[part] - centre) ** 2).sum(axis=1) for part in parts_of(features)
-    )
-    grid = _PENALTIES * (size / len(features) or 1.0)
-    if penalty != "auto":
-        grid = np.array([float(penalty)])
-    spread = weighted_mean((target - mean) ** 2, weight)
-    per_target = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
-    if judge is not None:
-        per_target = np.ones(len(mean))
-    loss, solutions = np.zeros(len(grid)), []
-    for rows, rotated in zip(held, folds, strict=True):
-        # Held-out features on the axes of the fold: a penalty then costs one sum of squares,
-        # |T D S - R|^2 = d' (T'T * SS') d - 2 d' diag(T'R S') + ..., with D = diag(d).
-        scores, mean = project(rotated, target[rotated.rows])
-        turned = rotated.predict(rows, rotated.vectors)
-        solutions.append((turned, scores, mean))
-        if len(grid) > 1:
-            seen, missed = scores, target[rows] - mean
-            if judge is not None:
-                seen, missed = judge(scores), judge(missed)
-            weighted = turned * weight[rows][:, None]
-            square = (turned.T @ weighted) * ((seen * per_target) @ seen.T)
-            cross = ((weighted.T @ missed) * per_target * seen).sum(axis=1)
-            values = rotated.eigenvalues[:, None]
-            d = np.sqrt(values) / (values + grid)
-            loss += (d * (square @ d)).sum(axis=0) - 2 * cross @ d
-    penalty = float(grid[loss.argmin()]) if held else float(grid[-1])
-    for rows, rotated, (turned, scores, mean) in zip(held, folds, solutions, strict=True):
-        values = rotated.eigenvalues
-        predicted[rows] = mean + (turned * (np.sqrt(values) / (values + penalty))) @ scores
-    return Model("ridge", name, predicted, folds, penalty)
 
 
 def solve_model(
@@ -224,22 +185,25 @@ def weigh_models(problem: Problem, models: list[Model]) -> tuple[np.ndarray, lis
 
     Returns weights, none negative, and the correlations of each model and of the mixture.
     """
-    judged, mean, weight = problem.judged, problem.mean[problem.judged], problem.weight
+    judged, weight, scale = problem.judged, problem.weight, problem.judge is None
+    mean, judge = problem.mean[judged], problem.judge or (lambda values: values)
+
+    def weigh(predicted: list[np.ndarray], target: np.ndarray) -> np.ndarray:
+        return stack([judge(one) for one in (*predicted, target)], weight, scale)
+
     target = problem.responses[:, judged] - mean
     predicted = [_expand(problem, model) - mean for model in models]
     of_fold = np.stack([space.mean[judged] for space in problem.spaces] or [mean])
     centre = of_fold[problem.images.fold] - mean
-    weights, scale = np.ones(len(models)), problem.judge is None
-    judge = problem.judge or (lambda values: values)
-    sparse = len(target) >= _MANY
-    if len(models) > 1 and sparse:
-        weights = stack([judge(one) for one in (*predicted, target)], weight, scale)
+    several, weights = len(models) > 1, np.ones(len(models))
+    if several:
+        weights = weigh(predicted, target) if len(target) >= _MANY else np.zeros(len(models))
     predicted, target = [one - centre for one in predicted], target - centre
-    if len(models) > 1 and not (sparse and weights.any()):
-        weights = stack([judge(one) for one in (*predicted, target)], weight, scale)
+    if several and not weights.any():
+        weights = weigh(predicted, target)
     mixture = sum(b * one for b, one in zip(weights, predicted, strict=True))
-    if len(models) > 1:
-        size = stack([judge(mixture), judge(target)], weight, scale)
+    if several:
+        size = weigh([mixture], target)
         weights, mixture = size * weights, size * mixture
     return weights, [_correlation(one, target) for one in (*predicted, mixture)]
 
@@ -261,18 +225,8 @@ def mix_left_out(problem: Problem, models: list[Model], weights: np.ndarray) -> 
             if model.kind == "ridge":
                 rotated = model.folds[k]
                 features = b * (rotated.features[rows] - rotated.mean)
-                left_out[rows] += _smooth(rotated, features, model.penalty, responses)
+                left_out[rows] += predict_ridge(rotated, features, model.penalty, responses)
     return left_out
-
-
-def _smooth(
-    rotated: Rotation, features: np.ndarray, penalty: float, responses: np.ndarray
-) -> np.ndarray:
-    """Predict all targets by ridge regression, in the order that takes the fewer products."""
-    if len(features) <= len(rotated.eigenvalues):
-        return rotated.solve(features, penalty, responses)
-    coef = rotated.solve(rotated.vectors.T, penalty, responses)
-    return (features @ rotated.vectors).astype(responses.dtype) @ coef
 
 
 def _expand(problem: Problem, model: Model) -> np.ndarray:

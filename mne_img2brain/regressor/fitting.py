@@ -1,6 +1,7 @@
 """How a DiffusionRegressor is fitted: the mean, power, and what draws single trials."""
 
 import dataclasses
+import functools
 import math
 from numbers import Integral
 from time import perf_counter
@@ -50,8 +51,7 @@ def fit_regressor(
         regressor.mean, plan.by_trial, n_folds=regressor.n_folds, min_images=regressor.min_images,
         random_state=int(rng.integers(2**31)),
     )  # fmt: skip
-    kept: list = []  # what power has in common with the mean
-    out_of_fold = mean.fit(data, plan, kept)
+    out_of_fold, images = mean.fit(data, plan)
     average = _average(data)
     said = images_at_fault(
         mean.cross_validated_, data.tokens, data.y, data.image_index, data.weight
@@ -71,10 +71,11 @@ def fit_regressor(
     power = InducedPower()
     if regressor.mean is not None:
         residuals = power.fit_transform(
-            residuals, data.image_index, lambda v: mean.regress(v, data, plan, kept),
+            residuals, data.image_index,
+            functools.partial(mean.regress, data=data, plan=plan, images=images),
             by_trial=plan.by_trial, subject=data.subject,
         )  # fmt: skip
-    kept.clear()
+    del images  # as large as kernels
     data = dataclasses.replace(data, y=residuals)
     own = TrialNoise(denoiser.whitening, draws_only=not _trains(denoiser, regressor, data))
     groups = None if plan.by_trial else data.image_index

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from small_regressors import make_regressor
 
 from mne_img2brain import Denoiser, ImageToBrainEncoder, read_encoder
-from mne_img2brain.mean.spatial_layer import SpatialLayer
+from mne_img2brain.mean.subject_layer import SpatialLayer
 from mne_img2brain.noise.by_subject import SubjectNoise
 from mne_img2brain.noise.trial_noise import TrialNoise
 from mne_img2brain.trials.missing_sensors import fill_sensors

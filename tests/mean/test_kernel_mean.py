@@ -7,9 +7,9 @@ from scipy.signal import lfilter, resample
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mne_img2brain.mean import KernelMeanRegressor, mixed_model, whitening
+from mne_img2brain.mean import KernelMeanRegressor, multivariate_model, whitening
 from mne_img2brain.mean.kernels import KERNELS, KernelMap, Views
-from mne_img2brain.mean.mixed_model import fit_mixed_model, project, rotate
+from mne_img2brain.mean.multivariate_model import fit_mixed_model, project, rotate
 from mne_img2brain.mean.response_space import find_spaces
 from mne_img2brain.mean.stacking import stack
 from mne_img2brain.mean.whitening import SignalPrior, Whitener
@@ -279,7 +279,7 @@ def test_signal_prior_of_resampled_responses(seed):
 
 
 def test_mixed_model_finds_simulated_covariances(rng, monkeypatch):
-    monkeypatch.setattr(mixed_model, "_MAX_ITER", 50)
+    monkeypatch.setattr(multivariate_model, "_MAX_ITER", 50)
     # Signal along one direction with ratio 4, noise everywhere: the penalty of that direction is
     # 1 / 4, those of the others are large.
     phi = rng.standard_normal((2000, 40))

@@ -10,7 +10,7 @@ from mne_img2brain import DiffusionRegressor
 from mne_img2brain.encoder.saving import pack, unpack
 from mne_img2brain.mean import image_features
 from mne_img2brain.mean.kernels import KernelMap
-from mne_img2brain.mean.mixed_model import rotate
+from mne_img2brain.mean.multivariate_model import rotate
 from mne_img2brain.regressor.drawing import means_of
 
 N_IMAGES, N_TRIALS, C, T = 120, 4, 4, 64
