@@ -62,13 +62,21 @@ class TrialNoise:
             self.scale_ = _scale(np.mean(np.square(residuals), axis=(0, 2)))
             self.whitener_ = ScaleWhitener(self.scale_)
             return self
-        noise, groups, self.mean_factor_ = _noise(residuals, groups, n_averaged, rng)
+        n = len(residuals)
+        labels = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+        weight = np.ones(n) if n_averaged is None else np.asarray(n_averaged, float)
+        rows = _some(n, labels, max(2, _MAX_VALUES // residuals[0].size), rng)
+        labels = np.unique(labels[rows], return_inverse=True)[1]
+        # one copy, in the precision of the residuals; all else a block at a time
+        kind = np.result_type(residuals.dtype, np.float32)
+        noise = residuals[rows].astype(kind, copy=False)
+        self.mean_factor_ = _shrink_means(noise, labels, weight[rows])
         square = sum(np.square(trial, dtype=float).mean(axis=1) for trial in noise)
         self.scale_ = _scale(square / len(noise))
         noise /= self.scale_
         self.clusters_.fit(noise, rng)
         if not (self.draws_only and self.clusters_.can_draw):
-            self.whitener_ = SpaceTimeWhitener(self.scale_).fit(noise, _held_out(groups, rng))
+            self.whitener_ = SpaceTimeWhitener(self.scale_).fit(noise, _held_out(labels, rng))
         return self
 
     def transform(self, residuals: np.ndarray) -> np.ndarray:
@@ -121,29 +129,21 @@ def _scale(square: np.ndarray) -> np.ndarray:
     return np.where(scale > 0, scale, 1.0)[:, None]
 
 
-def _noise(
-    residuals: np.ndarray | LazyTrials,
-    groups: np.ndarray | None,
-    n_averaged: np.ndarray | None,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return residuals, their groups, and the factor on the means of the groups."""
-    n = len(residuals)
-    labels = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
-    weight = np.ones(n) if n_averaged is None else np.asarray(n_averaged, dtype=float)
-    most, order = max(2, _MAX_VALUES // residuals[0].size), np.arange(n)
-    if n > most:
-        order = np.argsort(rng.permutation(labels.max() + 1)[labels], kind="stable")[:most]
-        order.sort()
-        labels, weight = labels[order], weight[order]
-        labels = np.unique(labels, return_inverse=True)[1].ravel()
-    # one copy, in the precision of the residuals; all else a block at a time
-    values = residuals[order].astype(np.result_type(residuals.dtype, np.float32), copy=False)
+def _some(n: int, labels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose whole images until there are trials enough: rows, in order."""
+    if n <= most:
+        return np.arange(n)
+    place = rng.permutation(labels.max() + 1)[labels]
+    return np.sort(np.argsort(place, kind="stable")[:most])
+
+
+def _shrink_means(values: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> float:
+    """Shrink the mean residuals of images, in place, and return the factor; see ``fit``."""
     counts = np.bincount(labels)
     several = counts[labels] > 1
     freedom = several.sum() - np.sum(counts > 1)
-    if freedom < _MIN_REPEATED * n:
-        return values, labels, 1.0
+    if freedom < _MIN_REPEATED * len(values):
+        return 1.0
     root, flat = np.sqrt(weight), values.reshape(len(values), -1)
     total = np.bincount(labels, weights=weight)
     average = csr_array(((root / total[labels]).astype(flat.dtype), (labels, np.arange(len(flat)))))
@@ -158,15 +158,19 @@ def _noise(
         within += np.sum(np.square(flat[rows] - means)[of_several] / scale)
         between += np.sum(np.square(means)[of_several] / scale)
         single += np.sum(np.square(flat[rows])[~of_several] / scale)
-    allowed = _MOST_SD**2 * several.sum() / freedom * within - within
-    factor = float(np.sqrt(np.clip(allowed / between, 0, 1))) if between > 0 else 1.0
+    allowed = _MOST_SD**2 * within / freedom  # mean square
+    factor = _root_of_ratio(allowed * several.sum() - within, between)
     # The mean of an image with one trial is that trial, noise and all: it is scaled as a whole.
-    allowed = _MOST_SD**2 * (~several).sum() / freedom * within
-    alone = float(np.sqrt(np.clip(allowed / single, 0, 1))) if single > 0 else 1.0
+    alone = _root_of_ratio(allowed * (~several).sum(), single)
     for rows in blocks:
         share = np.where(several[rows], 1 - factor, 1 - alone) * root[rows]
         flat[rows] -= share[:, None].astype(flat.dtype) * mean[labels[rows]]
-    return values, labels, factor
+    return factor
+
+
+def _root_of_ratio(allowed: float, there: float) -> float:
+    """Return what brings a sum of squares to what is allowed, at most 1."""
+    return float(np.sqrt(np.clip(allowed / there, 0, 1))) if there > 0 else 1.0
 
 
 def _held_out(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What single trials differ in: how strong their rhythms are."""
+"""How strong the rhythms of each trial are, told to the transformer; clusters and gains without."""
 
 import numpy as np
 from scipy.stats import norm

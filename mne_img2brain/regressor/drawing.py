@@ -23,11 +23,11 @@ def expected_response(
     regressor: "DiffusionRegressor", tokens: np.ndarray, subjects: np.ndarray | None
 ) -> np.ndarray:
     """Return the expected response to every image: (n_images, n_channels, n_times)."""
-    if not getattr(regressor.noise_, "mean_weight_", 0):
+    if not _has_mean(regressor):
         return regressor.mean_.predict(tokens, subjects)
     expected, power = means_of(regressor, tokens, subjects)
     own = regressor.noise_.mean(tokens, subjects)
-    return expected + _own_mean(regressor, own, power, subjects)
+    return expected + _in_units(regressor, own, power, subjects)
 
 
 def draw_responses(
@@ -53,8 +53,8 @@ def draw_responses(
     if guidance_scale != 1:
         average = regressor.average_response_
         expected = average + guidance_scale * (expected - average)
-    if own is not None:
-        expected = expected + _own_mean(regressor, own, power, subjects)
+    if _has_mean(regressor):
+        expected = expected + _in_units(regressor, own, power, subjects)
     noise = DrawNoise(seed_from(random_state), n_draws, expected.shape[1:], first_image)
     image = np.repeat(np.arange(len(tokens)), n_draws)
     result = np.empty((len(image), *expected.shape[1:]))
@@ -79,9 +79,14 @@ def means_of(
     return expected, np.zeros((len(tokens), 0)) if power is None else power[:, 0]
 
 
-def _own_mean(
+def _has_mean(regressor: "DiffusionRegressor") -> bool:
+    """Tell whether the transformer's own mean belongs to the response: there is no other."""
+    return bool(getattr(regressor.noise_, "mean_weight_", 0))
+
+
+def _in_units(
     regressor: "DiffusionRegressor", own: np.ndarray, power: np.ndarray, subjects: np.ndarray | None
 ) -> np.ndarray:
-    """Return what the transformer's own mean adds to the response."""
-    added = regressor.noise_.residuals(regressor.noise_.mean_weight_ * own, subjects)
-    return regressor.power_.multiply(added, power, np.arange(len(own)))
+    """Return the transformer's own mean in the unit of the response."""
+    residuals = regressor.noise_.residuals(own, subjects)
+    return regressor.power_.multiply(residuals, power, np.arange(len(own)))

@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import sqrtm, toeplitz
 
 from mne_img2brain.encoder.saving import pack, unpack
-from mne_img2brain.noise import whitening
+from mne_img2brain.noise import trial_noise, whitening
 from mne_img2brain.noise.covariance import list_candidates
 from mne_img2brain.noise.trial_noise import TrialNoise
 from mne_img2brain.noise.whitening import SpaceTimeWhitener
@@ -122,7 +122,10 @@ def test_rank_is_kept(rng):
     np.testing.assert_allclose(draws[:, :, :3].mean(axis=2), 0, atol=1e-10)
 
 
-def test_error_of_the_mean_does_not_widen_draws(rng):
+@pytest.mark.parametrize("n_used", [1200, 300])
+def test_error_of_the_mean_does_not_widen_draws(rng, n_used, monkeypatch):
+    """Also where noise is learnt from a part of very many trials."""
+    monkeypatch.setattr(trial_noise, "_MAX_VALUES", n_used * 48)
     # 300 images x 4 trials; the prediction's error is as large as the noise.
     noise, covariance = kronecker_noise(rng, 1200)
     images = np.repeat(np.arange(300), 4)
@@ -132,7 +135,8 @@ def test_error_of_the_mean_does_not_widen_draws(rng):
     whitener = TrialNoise().fit(residuals, groups=images)
     assert whitener.mean_factor_ < 1
     # 1.03 is the most that is allowed; 1200 x 48 values estimate an SD to better than 1 %
-    assert 1.0 < np.sqrt(np.trace(covariance_of(whitener))) / sd < 1.06
+    slack = 0.02 * (1200 / n_used - 1) ** 0.5
+    assert 1.0 - slack < np.sqrt(np.trace(covariance_of(whitener))) / sd < 1.06 + slack
     assert np.sqrt(np.trace(covariance_of(TrialNoise().fit(residuals)))) / sd > 1.2
     # without an error the residuals are used as they are
     assert TrialNoise().fit(noise, groups=images).mean_factor_ == 1.0
