@@ -79,7 +79,7 @@ class Denoiser(BaseEstimator):
         Gradient steps at most. ``None`` follows the number of trials: as many as show each trial
         120 times, at least 1500. With 0 no transformer is trained.
     batch_size : int, default 256
-        Trials in one gradient step, and responses denoised at once.
+        Trials in one gradient step, and responses denoised at once: in parts where memory is short.
     learning_rate, weight_decay, ema_decay : float, default 0.001, 0.05 and 0.999
         Of AdamW and of the exponential moving average of the weights.
     condition_dropout : float, default 0.1

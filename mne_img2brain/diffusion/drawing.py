@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 
 from .._torch import accelerated, evaluating
+from .memory import Halving
 from .sampling import ddim, dpm_solver, guided
 
 if TYPE_CHECKING:
@@ -36,15 +36,19 @@ def mean_residuals(
             np.add.at(means, image[draws], drawn / _N_DRAWS)
         return means
     last = scheduler.n_timesteps - 1
+
+    def predict(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        condition = _condition(denoiser, tokens[rows])
+        # The expected input at pure noise is zero; the prediction there is the mean.
+        x = torch.zeros(len(condition), *shape, device=network.device)
+        timestep = torch.full((len(x),), last, device=network.device)
+        output = network(x, timestep, condition, _rows(subject, rows, network.device))
+        x0, _ = scheduler.predict_x0_noise(output, x, last)
+        return rows, x0.cpu().numpy()
+
     with evaluating(network):
-        for rows in gen_batches(len(tokens), denoiser.batch_size):
-            condition = _condition(denoiser, tokens[rows])
-            # The expected input at pure noise is zero; the prediction there is the mean.
-            x = torch.zeros(len(condition), *shape, device=network.device)
-            timestep = torch.full((len(x),), last, device=network.device)
-            output = network(x, timestep, condition, _rows(subject, rows, network.device))
-            x0, _ = scheduler.predict_x0_noise(output, x, last)
-            means[rows] = x0.cpu().numpy()
+        for rows, x0 in Halving(denoiser.batch_size)(predict, np.arange(len(tokens))):
+            means[rows] = x0
     return means
 
 
@@ -62,14 +66,20 @@ def draw_whitened(
     network = accelerated(denoiser.network_)
     with evaluating(denoiser.network_):
         nothing = denoiser.network_.null_condition(1)
+        by_images, by_draws = Halving(denoiser.batch_size), Halving(denoiser.batch_size)
+
+        def project(images: np.ndarray) -> tuple[np.ndarray, "Condition"]:
+            return images, _condition(denoiser, tokens[images])
+
         # a few images at a time: they are projected once, for all draws and steps
-        for images in gen_batches(len(tokens), denoiser.batch_size):
-            condition = _condition(denoiser, tokens[images])
-            first, last = np.searchsorted(image_index, [images.start, images.stop])
-            for rows in gen_batches(last - first, denoiser.batch_size):
-                draws = np.arange(first + rows.start, first + rows.stop)
-                given = torch.as_tensor(image_index[draws] - images.start, device=device)
-                start = torch.as_tensor(noise(draws, 0), device=device)
+        for images, condition in by_images(project, np.arange(len(tokens))):
+            first, last = np.searchsorted(image_index, [images[0], images[-1] + 1])
+
+            def draw(
+                draws: np.ndarray, condition: "Condition" = condition, start: int = images[0]
+            ) -> tuple[np.ndarray, np.ndarray]:
+                given = torch.as_tensor(image_index[draws] - start, device=device)
+                x = torch.as_tensor(noise(draws, 0), device=device)
                 power = None
                 if denoiser.power_ is not None:
                     numbers = noise(draws, 1).reshape(len(draws), -1)
@@ -80,14 +90,16 @@ def draw_whitened(
                     guidance_scale,
                 )  # fmt: skip
 
-                def later(step: int, draws: np.ndarray = draws) -> torch.Tensor:
+                def later(step: int) -> torch.Tensor:
                     return torch.as_tensor(noise(draws, step + 1), device=device)
 
                 x = SOLVERS[solver](
-                    call, start, denoiser.scheduler_,
+                    call, x, denoiser.scheduler_,
                     timesteps, eta=eta, noise=later if eta > 0 else None,
                 )  # fmt: skip
-                yield draws, x.cpu().numpy()
+                return draws, x.cpu().numpy()
+
+            yield from by_draws(draw, np.arange(first, last))
 
 
 def _condition(denoiser: "Denoiser", tokens: np.ndarray) -> "Condition":

@@ -1,5 +1,6 @@
 """The loss of a denoiser: of batches of training trials, and of trials that are held out."""
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +10,7 @@ from sklearn.utils import gen_batches
 
 from .._torch import accelerated, rows_on
 from ..noise.trial_power import BLUR
+from .memory import Halving
 
 if TYPE_CHECKING:
     from ..trials.checks import TrialArrays
@@ -35,7 +37,7 @@ class Batch(NamedTuple):
     blur: np.ndarray
     drop: np.ndarray
 
-    def part(self, which: slice) -> "Batch":
+    def part(self, which: slice | np.ndarray) -> "Batch":
         """Return some of them."""
         return Batch._make(values[which] for values in self)
 
@@ -52,6 +54,7 @@ class Loss:
     ) -> None:
         self.denoiser, self.network, self.data, self.power = denoiser, network, data, power
         self.n_power, self.device = 0 if power is None else power.shape[1], network.device
+        self.halving = Halving(max(_BATCH, denoiser.batch_size))
         tokens = denoiser.scaled_.of(data.tokens)
         self.token_mask, self.call = tokens.mask, accelerated(network, reduced=True)
         self.x0_of, self.tokens_of = rows_on(self.device, data.y), rows_on(self.device, tokens)
@@ -81,7 +84,7 @@ class Loss:
         keep = torch.as_tensor(data.y_mask[rows], device=device)[:, :, None]
         return (error * keep).sum() / (keep.sum() * error.shape[2]).clamp(min=1)
 
-    def of_part(self, batch: Batch, own: slice) -> torch.Tensor:
+    def of_part(self, batch: Batch, own: np.ndarray) -> torch.Tensor:
         """Return what some of the trials add to the mean error of all."""
         mask = self.data.y_mask
         counts = np.ones(len(batch.rows)) if mask is None else mask[batch.rows].sum(axis=1)
@@ -143,7 +146,9 @@ class HeldOut:
         parts = itertools.product(self.batches, gen_batches(n, _BATCH))
         for batch, which in itertools.islice(parts, processes.rank, None, processes.count):
             part = batch.part(which)
-            total += float(self.loss_of(part)) * len(part.rows)
+            of_part = functools.partial(self.loss_of.of_part, part)
+            losses = self.loss_of.halving(of_part, np.arange(len(part.rows)))
+            total += float(sum(losses)) * len(part.rows)
         return float(processes.add(total)) / (len(self.batches) * n)
 
 

@@ -70,16 +70,27 @@ class Training:
 
     def step(self, max_iter: int, processes: Processes) -> None:
         """Make one of so many gradient steps, after a warm-up at a rate that falls to zero."""
-        batch, own = self.batches.take(), slice(processes.rank, None, processes.count)
+        batch = self.batches.take()
         warmup = max(1, min(_WARMUP, max_iter // 10))
         cosine = 0.5 * (1 + math.cos(math.pi * self.n_made / max_iter))
         for group in self.optimizer.param_groups:
             group["lr"] = self.denoiser.learning_rate * min((self.n_made + 1) / warmup, cosine)
-        loss = self.batches.loss_of.of_part(batch, own)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+
         parameters: list = list(self.network.parameters())
-        self.running.append(processes.add_gradients(parameters, loss.detach()))
+
+        def gradients(rows: np.ndarray) -> tuple[torch.Tensor, tuple]:
+            loss = self.batches.loss_of.of_part(batch, rows)
+            return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
+
+        own, losses = np.arange(processes.rank, len(batch.rows), processes.count), []
+        self.optimizer.zero_grad(set_to_none=True)
+        for loss, found in self.batches.loss_of.halving(gradients, own):
+            losses.append(loss)
+            for parameter, gradient in zip(parameters, found, strict=True):
+                if gradient is not None:
+                    so_far = parameter.grad
+                    parameter.grad = gradient if so_far is None else so_far + gradient
+        self.running.append(processes.add_gradients(parameters, torch.stack(losses).sum()))
         torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_GRADIENT)
         self.optimizer.step()
         decay = min(self.denoiser.ema_decay, (1 + self.n_made) / (10 + self.n_made))
