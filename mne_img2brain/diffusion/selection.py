@@ -158,11 +158,11 @@ def _draw_both(
         subject=whose, own_mean=denoiser.mean(tokens, whose),
     ):  # fmt: skip
         drawn[draws] = some
-    states = TrialClusters()
+    clusters = TrialClusters()
     if data.subject is None:
-        states.fit(data.y[~plan.validation], rng)
-    if states.can_draw:
-        without = states.draw(start[0])
+        clusters.fit(data.y[~plan.validation], rng)
+    if clusters.can_draw:
+        without = clusters.draw(start[0])
     else:
         own = None if whose is None else np.repeat(whose, n_draws)
         without = denoiser.whitener_.draw_of(start[0], own)

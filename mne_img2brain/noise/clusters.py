@@ -1,4 +1,4 @@
-"""Trials differ in how loud they are, and in what: noise is drawn state by state."""
+"""Trials differ in how strong they are, and in what: noise is drawn cluster by cluster."""
 
 from typing import Any, Self
 
@@ -10,7 +10,8 @@ from .._log import logger
 from .gains import BandGains
 from .permutation import excess_is_chance
 
-_LEAST = 12  # trials of a state: fewer would be trials recognised again, more blur states
+_LEAST = 12  # trials of a cluster: fewer would be trials recognised again, more blur clusters
+_N_TO_MIX = 2 * _LEAST  # numbers of a draw: one chooses the cluster, at most 23 mix its trials
 _MIN_TRIALS = 100
 _MAX_VALUES = 2**24  # numbers kept: 64 MiB
 
@@ -34,12 +35,12 @@ class TrialClusters:
     Where trials differ in power no more than draws of one Gaussian do, no trial is kept, and draws
     are Gaussian but for gains: normal numbers times the principal components of the trials.
 
-    trials_ (n_trials, n_channels * n_times) | None: the residuals, state by state, float32; of
+    trials_ (n_trials, n_channels * n_times) | None: the residuals, cluster by cluster, float32; of
         very many, as many as fit in 64 MiB. ``None`` if one Gaussian serves, if there were fewer
         than 100 trials, or too few values to draw with.
     components_ (n_components, n_channels * n_times) | None: where one Gaussian serves: its
         principal components, each with its SD.
-    bounds_ (n_states + 1,): where each state begins.
+    bounds_ (n_clusters + 1,): where each cluster begins.
     gains_: what draws are multiplied with.
     """
 
@@ -50,14 +51,14 @@ class TrialClusters:
         self.gains_: Any = None
 
     def fit(self, residuals: np.ndarray, rng: np.random.Generator) -> Self:
-        """Part residuals into states; ``rng`` chooses trials where there are very many."""
+        """Part residuals into clusters; ``rng`` chooses trials where there are very many."""
         self.trials_ = self.components_ = self.bounds_ = self.gains_ = None
         n, size = len(residuals), int(np.prod(residuals.shape[1:]))
-        # a draw of n_channels x n_times numbers is what the state and the weights come from
-        if min(n, _MAX_VALUES // size) < _MIN_TRIALS or size < 2 * _LEAST:
+        # a draw of n_channels x n_times numbers is what the cluster and the weights come from
+        if min(n, _MAX_VALUES // size) < _MIN_TRIALS or size < _N_TO_MIX:
             if n < _MIN_TRIALS:
                 why = f"{n} trials are too few"
-            elif size < 2 * _LEAST:
+            elif size < _N_TO_MIX:
                 why = f"{size} values a trial are too few"
             else:
                 why = f"{size} values a trial are too many; decimate epochs or pick channels"
@@ -77,7 +78,7 @@ class TrialClusters:
         leaves = _split(features, np.arange(len(rows)))
         self.trials_ = flat[np.concatenate(leaves)]
         self.bounds_ = np.cumsum([0, *map(len, leaves)])
-        drawn = self._mix(rng.standard_normal((len(rows), 2 * _LEAST)))
+        drawn = self._mix(rng.standard_normal((len(rows), _N_TO_MIX)))
         drawn = np.fft.rfft(drawn.reshape(residuals.shape))
         self.gains_ = _find_gains(spectra, drawn, residuals.shape[2])
         return self
@@ -86,7 +87,7 @@ class TrialClusters:
         """Turn standard normal numbers (n_draws, n_channels, n_times) into residuals."""
         numbers = noise.reshape(len(noise), -1)
         if self.components_ is None:
-            drawn, start = self._mix(numbers), 2 * _LEAST
+            drawn, start = self._mix(numbers), _N_TO_MIX
         else:
             drawn = numbers[:, -len(self.components_) :].astype(np.float32) @ self.components_
             start = 0  # left over, or the numbers of the smallest components
@@ -113,14 +114,14 @@ class TrialClusters:
         return bare
 
     def _mix(self, numbers: np.ndarray) -> np.ndarray:
-        """Mix the trials of a state: the first number chooses it, those after it are weights."""
+        """Mix the trials of a cluster: the first number chooses it, those after it are weights."""
         chosen = (norm.cdf(numbers[:, 0]) * len(self.trials_)).astype(int)
         chosen = np.minimum(chosen, len(self.trials_) - 1)
-        state = np.searchsorted(self.bounds_, chosen, side="right") - 1
+        cluster = np.searchsorted(self.bounds_, chosen, side="right") - 1
         drawn = np.empty((len(numbers), self.trials_.shape[1]), np.float32)
-        for one in np.unique(state):
+        for one in np.unique(cluster):
             trials = self.trials_[self.bounds_[one] : self.bounds_[one + 1]]
-            rows = np.flatnonzero(state == one)
+            rows = np.flatnonzero(cluster == one)
             weights = numbers[rows, 1 : 1 + len(trials)].astype(np.float32)
             weights /= np.linalg.norm(weights, axis=1, keepdims=True)
             # unlike a product of matrices the same to the last digit, whatever the batch
@@ -138,7 +139,7 @@ def _gaussian(trials: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _find_gains(trials: np.ndarray, drawn: np.ndarray, n_times: int) -> BandGains | None:
     """Draws vary in broadband power, not in each source for itself."""
     gains = BandGains().fit(trials, drawn, n_times)
-    return gains if 0 < gains.n_numbers <= trials.shape[1] * n_times - 2 * _LEAST else None
+    return gains if 0 < gains.n_numbers <= trials.shape[1] * n_times - _N_TO_MIX else None
 
 
 def _principal_components(trials: np.ndarray) -> np.ndarray:
@@ -154,7 +155,7 @@ def _principal_components(trials: np.ndarray) -> np.ndarray:
 
 
 def _log_power(spectra: np.ndarray) -> np.ndarray:
-    """Return what tells states: array, shape (n_trials, n_octaves + n_channels)."""
+    """Return what tells clusters: array, shape (n_trials, n_octaves + n_channels)."""
     power = np.square(spectra.real) + np.square(spectra.imag)
     # the offset is no octave: where trials have a mean of zero it is rounding
     power = power[:, :, 1:] if power.shape[2] > 1 else power
