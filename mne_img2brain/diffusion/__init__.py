@@ -1,9 +1,9 @@
-"""The same by a conditional diffusion transformer: network, noise schedule, samplers, training."""
+"""Noise drawn by a conditional diffusion transformer: network, schedule, samplers, training."""
 
 from .checkpoint import kept_seed
 from .denoiser import Denoiser
 from .dit import BrainDiT, Condition
-from .sampling import DrawNoise, ddim, dpm_solver, guided
+from .sampling import ddim, dpm_solver, guided
 from .scheduler import NoiseScheduler
 from .training import TrainingHistory, train_denoiser
 
@@ -11,7 +11,6 @@ __all__ = [
     "BrainDiT",
     "Condition",
     "Denoiser",
-    "DrawNoise",
     "NoiseScheduler",
     "TrainingHistory",
     "ddim",

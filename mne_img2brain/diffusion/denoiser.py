@@ -309,7 +309,7 @@ class Denoiser(BaseEstimator):
         self,
         tokens: np.ndarray,
         image_index: np.ndarray,
-        noise: Callable,
+        numbers: Callable,
         *,
         subject: np.ndarray | None = None,
         n_steps: int | None = None,
@@ -325,10 +325,11 @@ class Denoiser(BaseEstimator):
         tokens : array, shape (n_images, n_tokens, n_features)
             The images; NaN pads.
         image_index : array of int, shape (n_draws,)
-            Which image each draw is for, in ascending order.
-        noise : callable
-            ``noise(draws, step)`` returns the standard normal numbers, shape (n_batch, n_channels,
-            n_times), that draws start from (``step`` 0) and meet later (if ``eta`` > 0).
+            Which image each draw is for.
+        numbers : callable
+            ``numbers(draws)`` yields standard normal numbers, shape (n_batch, n_channels, n_times):
+            what draws start from, beside a mean what their power comes from, and what they meet
+            at each step (if ``eta`` > 0).
         subject, n_steps, solver, eta, guidance_scale
             As in :meth:`mean` and :meth:`mne_img2brain.DiffusionRegressor.sample`.
         own_mean : array, shape (n_images, n_channels, n_times) | None, default None
@@ -340,7 +341,7 @@ class Denoiser(BaseEstimator):
             Which draws these are; in the unit of the residuals.
         """
         for draws, drawn in draw_whitened(
-            self, tokens, image_index, noise, subject, n_steps, solver, eta, guidance_scale
+            self, tokens, image_index, numbers, subject, n_steps, solver, eta, guidance_scale
         ):
             image = image_index[draws]
             if own_mean is not None:

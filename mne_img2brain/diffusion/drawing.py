@@ -8,13 +8,12 @@ import torch
 
 from .._torch import accelerated, evaluating
 from .memory import Halving
-from .sampling import ddim, dpm_solver, guided
+from .sampling import DEFAULT_STEPS, SOLVERS, guided
 
 if TYPE_CHECKING:
     from .denoiser import Denoiser
     from .dit import Condition
 
-SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
 _N_DRAWS = 8  # whose mean is taken where no timestep is pure noise
 
 
@@ -29,10 +28,10 @@ def mean_residuals(
         start = np.random.default_rng(0).standard_normal((2, _N_DRAWS, *shape), dtype=np.float32)
         image = np.repeat(np.arange(len(tokens)), _N_DRAWS)
 
-        def noise(draws: np.ndarray, step: int) -> np.ndarray:
-            return start[step, draws % _N_DRAWS]
+        def numbers(draws: np.ndarray) -> Iterator[np.ndarray]:
+            return iter(start[:, draws % _N_DRAWS])
 
-        for draws, drawn in draw_whitened(denoiser, tokens, image, noise, subject, 50, "ddim"):
+        for draws, drawn in draw_whitened(denoiser, tokens, image, numbers, subject, 50, "ddim"):
             np.add.at(means, image[draws], drawn / _N_DRAWS)
         return means
     last = scheduler.n_timesteps - 1
@@ -53,53 +52,38 @@ def mean_residuals(
 
 
 def draw_whitened(
-    denoiser: "Denoiser", tokens: np.ndarray, image_index: np.ndarray, noise: Callable,
+    denoiser: "Denoiser", tokens: np.ndarray, image_index: np.ndarray, numbers: Callable,
     subject: np.ndarray | None, n_steps: int | None = None, solver: str | None = None,
     eta: float = 0.0, guidance_scale: float = 1.0,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
     """Draw in whitened space, batch by batch."""
     paper = denoiser.scheduler_.prediction_type == "noise"
     solver = solver or ("ddim" if paper else "dpm")
-    n_steps = n_steps or (50 if solver == "ddim" else 25)
-    device = denoiser.network_.device
-    timesteps = denoiser.scheduler_.timesteps(n_steps, min_signal=0.1 if paper else 0.0)
-    network = accelerated(denoiser.network_)
+    timesteps = denoiser.scheduler_.timesteps(
+        n_steps or DEFAULT_STEPS[solver], min_signal=0.1 if paper else 0.0
+    )
+    network, device = accelerated(denoiser.network_), denoiser.network_.device
+
+    def draw(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images, place = np.unique(image_index[draws], return_inverse=True)
+        given = torch.as_tensor(place, device=device)
+        nothing = denoiser.network_.null_condition(1)[torch.zeros_like(given)]
+        # what draws start from, what their power comes from, and what they meet later
+        own, power = numbers(draws), None
+        start = torch.as_tensor(next(own), device=device)
+        if denoiser.power_ is not None:
+            scores = denoiser.power_.draw(next(own).reshape(len(draws), -1))
+            power = torch.as_tensor(scores, device=device)
+        later = (torch.as_tensor(fresh, device=device) for fresh in own)
+        call = _guide(
+            network, _condition(denoiser, tokens[images])[given], nothing,
+            _rows(subject, image_index[draws], device), power, guidance_scale,
+        )  # fmt: skip
+        x = SOLVERS[solver](call, start, denoiser.scheduler_, timesteps, eta=eta, noise=later)
+        return draws, x.cpu().numpy()
+
     with evaluating(denoiser.network_):
-        nothing = denoiser.network_.null_condition(1)
-        by_images, by_draws = Halving(denoiser.batch_size), Halving(denoiser.batch_size)
-
-        def project(images: np.ndarray) -> tuple[np.ndarray, "Condition"]:
-            return images, _condition(denoiser, tokens[images])
-
-        # a few images at a time: they are projected once, for all draws and steps
-        for images, condition in by_images(project, np.arange(len(tokens))):
-            first, last = np.searchsorted(image_index, [images[0], images[-1] + 1])
-
-            def draw(
-                draws: np.ndarray, condition: "Condition" = condition, start: int = images[0]
-            ) -> tuple[np.ndarray, np.ndarray]:
-                given = torch.as_tensor(image_index[draws] - start, device=device)
-                x = torch.as_tensor(noise(draws, 0), device=device)
-                power = None
-                if denoiser.power_ is not None:
-                    numbers = noise(draws, 1).reshape(len(draws), -1)
-                    power = torch.as_tensor(denoiser.power_.draw(numbers), device=device)
-                whose = _rows(subject, image_index[draws], device)
-                call = _guide(
-                    network, condition[given], nothing[torch.zeros_like(given)], whose, power,
-                    guidance_scale,
-                )  # fmt: skip
-
-                def later(step: int) -> torch.Tensor:
-                    return torch.as_tensor(noise(draws, step + 1), device=device)
-
-                x = SOLVERS[solver](
-                    call, x, denoiser.scheduler_,
-                    timesteps, eta=eta, noise=later if eta > 0 else None,
-                )  # fmt: skip
-                return draws, x.cpu().numpy()
-
-            yield from by_draws(draw, np.arange(first, last))
+        yield from Halving(denoiser.batch_size)(draw, np.arange(len(image_index)))
 
 
 def _condition(denoiser: "Denoiser", tokens: np.ndarray) -> "Condition":

@@ -1,10 +1,13 @@
-"""From noise to a response: the noise of a draw, DDIM, a second-order solver, guidance."""
+"""From noise to a response: DDIM, a second-order solver, guidance by the image.
+
+Guidance of the mean is in :mod:`mne_img2brain.regressor.drawing`, that of power in
+:mod:`mne_img2brain.noise.power`.
+"""
 
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -36,13 +39,13 @@ def ddim(
     x (n_batch, ...): standard normal noise.
     timesteps (n_steps,): strictly decreasing.
     eta: 0 is deterministic, 1 has the variance of DDPM.
-    noise: ``noise(step)`` returns the fresh noise :math:`z` of a step; needed where ``eta > 0``.
+    noise: yields the fresh noise :math:`z` of each step; needed where ``eta > 0``.
 
     References
     ----------
     .. [1] Song, Meng & Ermon (2021). Denoising diffusion implicit models. ICLR.
     """
-    for step, (now, after) in enumerate(_steps(timesteps)):
+    for now, after in _steps(timesteps):
         output = denoiser(x, torch.full((len(x),), now, device=x.device))
         x0, epsilon = scheduler.predict_x0_noise(output, x, now)
         signal, spread = scheduler.coefficients(after, x)
@@ -51,7 +54,7 @@ def ddim(
             ratio = (signal_now / signal).square()
             sigma = eta * (spread / spread_now) * (1 - ratio).clamp(min=0).sqrt()
             direction = (spread.square() - sigma.square()).clamp(min=0).sqrt()
-            x = signal * x0 + direction * epsilon + sigma * noise(step)
+            x = signal * x0 + direction * epsilon + sigma * next(noise)
         else:
             x = signal * x0 + spread * epsilon
     return x
@@ -74,7 +77,7 @@ def dpm_solver(
     [1]_. The first step, the step from pure noise (where :math:`\lambda = -\infty`), the one after
     it and the last one are of first order, which is DDIM.
 
-    eta: must be 0: the solver is deterministic.
+    eta: must be 0: the solver is deterministic, and meets no further noise.
 
     References
     ----------
@@ -108,6 +111,10 @@ def _log_snr(scheduler: "NoiseScheduler") -> torch.Tensor:
     return 0.5 * (alpha_bar.log() - torch.log1p(-alpha_bar))
 
 
+SOLVERS = {"ddim": ddim, "dpm": dpm_solver}
+DEFAULT_STEPS = {"ddim": 50, "dpm": 25}
+
+
 def guided(both: Callable, scale: float) -> Callable:
     r"""Combine a denoiser's outputs by classifier-free guidance, on every channel.
 
@@ -122,30 +129,3 @@ def guided(both: Callable, scale: float) -> Callable:
         return unconditional + scale * (conditional - unconditional)
 
     return denoiser
-
-
-class DrawNoise:
-    """Standard normal numbers that depend on nothing but the seed, the image and the draw.
-
-    n_draws: draws of each image; draw ``i`` is of the image at position ``i // n_draws``.
-    """
-
-    def __init__(
-        self, seed: int, n_draws: int, shape: tuple[int, int], first_image: int = 0
-    ) -> None:
-        self.seed = seed
-        self.n_draws = n_draws
-        self.shape = shape
-        self.first = first_image * n_draws
-        self._running = []
-
-    def __call__(self, draws: np.ndarray, step: int) -> np.ndarray:
-        """Return the numbers that a batch of draws meets at a step, in the order of the steps."""
-        if step == 0:
-            self._running = [
-                np.random.default_rng(
-                    np.random.SeedSequence(self.seed, spawn_key=divmod(int(draw), self.n_draws))
-                )
-                for draw in draws + self.first
-            ]
-        return np.stack([one.standard_normal(self.shape, np.float32) for one in self._running])

@@ -154,7 +154,7 @@ def _draw_both(
     tokens, whose = data.tokens[image], None if data.subject is None else subject
     drawn = np.empty(start[0].shape, np.float32)
     for draws, some in denoiser.draw(
-        tokens, np.repeat(np.arange(len(image)), n_draws), lambda draws, step: start[step, draws],
+        tokens, np.repeat(np.arange(len(image)), n_draws), lambda draws: iter(start[:, draws]),
         subject=whose, own_mean=denoiser.mean(tokens, whose),
     ):  # fmt: skip
         drawn[draws] = some

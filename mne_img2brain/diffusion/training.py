@@ -77,16 +77,17 @@ class Training:
             group["lr"] = self.denoiser.learning_rate * min((self.n_made + 1) / warmup, cosine)
 
         parameters: list = list(self.network.parameters())
+        learnt = [parameter for parameter in parameters if parameter.requires_grad]
 
         def gradients(rows: np.ndarray) -> tuple[torch.Tensor, tuple]:
             loss = self.batches.loss_of.of_part(batch, rows)
-            return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
+            return loss.detach(), torch.autograd.grad(loss, learnt, allow_unused=True)
 
         own, losses = np.arange(processes.rank, len(batch.rows), processes.count), []
         self.optimizer.zero_grad(set_to_none=True)
         for loss, found in self.batches.loss_of.halving(gradients, own):
             losses.append(loss)
-            for parameter, gradient in zip(parameters, found, strict=True):
+            for parameter, gradient in zip(learnt, found, strict=True):
                 if gradient is not None:
                     so_far = parameter.grad
                     parameter.grad = gradient if so_far is None else so_far + gradient

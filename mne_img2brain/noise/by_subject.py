@@ -83,14 +83,14 @@ class SubjectNoise:
         """Noise without a network does not add to the prediction: None."""
 
     def draw(
-        self, tokens: np.ndarray, image_index: np.ndarray, noise: Callable,
+        self, tokens: np.ndarray, image_index: np.ndarray, numbers: Callable,
         *, subject: np.ndarray | None = None, **sampling: Any,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
         """Draw residuals as :meth:`mne_img2brain.Denoiser.draw` does, without tokens and steps."""
         for rows in gen_batches(len(image_index), _BATCH):
             draws = np.arange(rows.start, rows.stop)
             whose = None if subject is None else subject[image_index[draws]]
-            yield draws, self.draw_of(noise(draws, 0), whose)
+            yield draws, self.draw_of(next(numbers(draws)), whose)
 
     @property
     def n_stored_trials(self) -> int:

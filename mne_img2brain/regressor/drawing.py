@@ -1,5 +1,6 @@
 """What a fitted DiffusionRegressor expects, and the single trials it draws."""
 
+from collections.abc import Callable, Iterator
 from numbers import Real
 from typing import TYPE_CHECKING
 
@@ -8,9 +9,8 @@ import numpy as np
 from .._log import progress
 from .._parameters import Integer, Number, check_given
 from .._torch import seed_from
-from ..diffusion import DrawNoise
 from ..diffusion.denoiser import N_TIMESTEPS
-from ..diffusion.drawing import SOLVERS
+from ..diffusion.sampling import SOLVERS
 
 if TYPE_CHECKING:
     from .._types import RandomState
@@ -55,13 +55,13 @@ def draw_responses(
         expected = average + guidance_scale * (expected - average)
     if _has_mean(regressor):
         expected = expected + _in_units(regressor, own, power, subjects)
-    noise = DrawNoise(seed_from(random_state), n_draws, expected.shape[1:], first_image)
+    numbers = numbers_of(seed_from(random_state), n_draws, expected.shape[1:], first_image)
     image = np.repeat(np.arange(len(tokens)), n_draws)
     result = np.empty((len(image), *expected.shape[1:]))
     done = progress(len(image), "Drawing")
     # draws have the mean zero: the mean of what is returned is predict
     for draws, scatter in regressor.noise_.draw(
-        tokens, image, noise, subject=subjects, own_mean=own, n_steps=n_steps, solver=solver,
+        tokens, image, numbers, subject=subjects, own_mean=own, n_steps=n_steps, solver=solver,
         eta=eta, guidance_scale=guidance_scale,
     ):  # fmt: skip
         scatter = regressor.power_.multiply(scatter, power, image[draws], guidance_scale)
@@ -69,6 +69,25 @@ def draw_responses(
         result[draws] = expected[image[draws]] + scatter
         done(len(draws))
     return result.reshape(len(tokens), n_draws, *regressor.target_shape_)
+
+
+def numbers_of(
+    seed: int, n_draws: int, shape: tuple[int, ...], first_image: int = 0
+) -> Callable[[np.ndarray], Iterator[np.ndarray]]:
+    """Return what gives draws numbers that depend on nothing but the seed, the image and the draw.
+
+    n_draws: draws of each image; draw ``i`` is of the image at position ``i // n_draws``.
+    Returns a function of draws (n,) that yields standard normal numbers (n, *shape) without end.
+    """
+
+    def numbers(draws: np.ndarray) -> Iterator[np.ndarray]:
+        keys = [divmod(int(draw), n_draws) for draw in draws + first_image * n_draws]
+        seeds = [np.random.SeedSequence(seed, spawn_key=key) for key in keys]
+        running = [np.random.default_rng(one) for one in seeds]
+        while True:
+            yield np.stack([one.standard_normal(shape, np.float32) for one in running])
+
+    return numbers
 
 
 def means_of(

@@ -89,7 +89,7 @@ def test_ddim_equals_diffusers(schedule, eta, n_steps, prediction):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(6, 4, generator=generator, dtype=torch.float64)
     fresh = torch.randn(n_steps, 6, 4, generator=generator, dtype=torch.float64)
-    got = ddim(denoiser, x, scheduler, timesteps, eta=eta, noise=lambda step: fresh[step])
+    got = ddim(denoiser, x, scheduler, timesteps, eta=eta, noise=iter(fresh))
     expected = x
     for step, t in enumerate(theirs.timesteps):
         last = step == n_steps - 1

@@ -1,6 +1,7 @@
 """A transformer is kept where trials score better under its draws, image by image."""
 
 import types
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -24,11 +25,11 @@ def drawing(make, shape):
 
     asked = []
 
-    def draw(tokens, image_index, noise, subject=None, own_mean=None):
+    def draw(tokens, image_index, numbers, subject=None, own_mean=None):
         asked.append(subject)
         assert np.all(np.diff(image_index) >= 0)
         for draws in np.array_split(np.arange(len(image_index)), 3):
-            yield draws, make(tokens[image_index[draws]], noise(draws, 0))
+            yield draws, make(tokens[image_index[draws]], next(numbers(draws)))
 
     return types.SimpleNamespace(
         draw=draw, mean=lambda tokens, subject: np.zeros((len(tokens), *shape)),
@@ -248,7 +249,7 @@ def test_an_untrained_transformer_is_the_gaussian():
     whitener = SubjectNoise(TrialNoise()).fit(data.y, data.image_index, data.weight)
     denoiser = Denoiser(16, 1, 2, max_iter=0).fit(data, plan, whitener, device="cpu")
     start = np.random.default_rng(0).standard_normal((8, 2, 16), dtype=np.float32)
-    drawn = denoiser.draw(data.tokens[:2], np.arange(8) // 4, lambda draws, step: start[draws])
+    drawn = denoiser.draw(data.tokens[:2], np.arange(8) // 4, lambda draws: repeat(start[draws]))
     drawn = np.concatenate([values for _, values in drawn])
     expected = whitener.inverse_transform(start)
     # what 25 steps do to the strongest of a random walk

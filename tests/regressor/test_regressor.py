@@ -392,7 +392,7 @@ def test_an_accelerator_predicts_and_draws_the_same(fitted):
     assert_allclose(got, expected[1], rtol=1e-3, atol=1e-3 * scale)
 
 
-def test_images_are_projected_once_a_call(fitted, monkeypatch):
+def test_images_are_projected_once_for_all_steps_and_draws_of_a_batch(fitted, monkeypatch):
     model, tokens = fitted
     projected = []
     encode = model.noise_.network_.encode_condition
@@ -403,8 +403,9 @@ def test_images_are_projected_once_a_call(fitted, monkeypatch):
     )
     model.noise_.batch_size = 7
 
-    def silence(draws, step):
-        return np.zeros((len(draws), 4, 20), np.float32)
+    def silence(draws):
+        yield from np.zeros((2, len(draws), 4, 20), np.float32)
 
     list(model.noise_.draw(tokens, np.repeat(np.arange(30), 4), silence, n_steps=5))
-    assert sum(projected) == 30
+    assert len(projected) == 18  # 120 draws, 7 at once
+    assert max(projected) == 3
