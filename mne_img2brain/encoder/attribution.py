@@ -12,7 +12,7 @@ from .._types import Encoder
 from ..diffusion import Denoiser
 from ..epochs import project
 from ..noise.whitening import ScaleWhitener, SpaceTimeWhitener
-from ..stimulus.tokens import present
+from ..stimulus.stimuli import present
 
 __all__ = ["Attention", "attention_maps", "attribute_tokens"]
 

@@ -10,7 +10,7 @@ from .._types import Embedder, Encoder, ImageIds, Images, PathLike, Responses
 from ..epochs import ChannelScaler, check_units, read_recording, signal_basis
 from ..epochs.regions import assign_regions
 from ..stimulus.near_copies import looks_in_fit, warn_of_placeholders
-from ..stimulus.tokens import present
+from ..stimulus.stimuli import present
 from .any_regressor import check_part, clone_and_fit, tells_subjects
 from .nothing_learnt import check_learnt
 from .saving import warn_if_unsavable

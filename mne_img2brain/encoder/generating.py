@@ -7,7 +7,7 @@ import pandas as pd
 from .._types import Encoder, Images
 from ..epochs import events_for, generated_metadata, make_epochs, project
 from ..stimulus.near_copies import warn_of_far_tokens
-from ..stimulus.tokens import Stimuli, present
+from ..stimulus.stimuli import Stimuli, present
 from .trial_labels import NAME_FORMS
 
 

@@ -7,7 +7,7 @@ from .._types import Encoder, ImageIds, Images, Responses
 from ..epochs import check_like_fit, check_times, read_recording
 from ..epochs.recording import Recording
 from ..stimulus.near_copies import add_looks, looks_in_fit
-from ..stimulus.tokens import present
+from ..stimulus.stimuli import present
 from .trial_labels import pair_trials, trial_groups
 
 

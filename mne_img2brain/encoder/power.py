@@ -8,7 +8,7 @@ import numpy as np
 from .._parameters import Integer, check_given
 from .._types import Encoder
 from ..epochs.wavelets import choose_wavelets, wavelet_matrices
-from ..stimulus.tokens import Stimuli
+from ..stimulus.stimuli import Stimuli
 from .any_regressor import sample_regressor
 from .generating import in_units
 

@@ -10,7 +10,7 @@ from .._types import ImageIds, Images
 from ..epochs import align, check_distinct_trials, ids_of_trials, metadata_column, named_images
 from ..epochs.recording import Recording
 from ..stimulus.images import refuse_missing, refuse_unordered
-from ..stimulus.tokens import Stimuli, check_captions, content_keys, indexable, take_images
+from ..stimulus.stimuli import Stimuli, check_captions, content_keys, indexable, take_images
 from ..trials.splits import merge_groups
 
 

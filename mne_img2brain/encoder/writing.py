@@ -24,7 +24,7 @@ from .._parameters import Integer, check_given
 from .._types import Encoder, PathLike
 from ..epochs import events_for
 from ..stimulus.images import image_name
-from ..stimulus.tokens import check_captions, indexable
+from ..stimulus.stimuli import check_captions, indexable
 from .any_regressor import check_part
 from .saving import pack
 

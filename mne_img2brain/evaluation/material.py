@@ -21,7 +21,7 @@ from ..epochs import (
 from ..metrics.noise_ceiling import averager, random_halves
 from ..stimulus.images import refuse_missing, refuse_unordered
 from ..stimulus.near_copies import warn_of_copies
-from ..stimulus.tokens import check_captions, content_keys, indexable, take_images
+from ..stimulus.stimuli import check_captions, content_keys, indexable, take_images
 
 # Draws are asked for in calls of about this many numbers: 2e7 float64 are 160 MB.
 _NUMBERS_PER_CALL = 2e7

@@ -17,7 +17,7 @@ from ..encoder.trial_labels import pair_trials, trial_groups
 from ..epochs import read_recording
 from ..epochs.regions import LOBES, assign_regions, lobe_of
 from ..evaluation import material
-from ..stimulus.tokens import present
+from ..stimulus.stimuli import present
 from ..trials.splits import held_out_groups, merge_groups
 from .settings import fingerprint
 

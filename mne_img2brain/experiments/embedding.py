@@ -11,7 +11,7 @@ import numpy as np
 from .._files import whole_file
 from .._log import logger
 from .._types import Embedder, PathLike
-from ..stimulus.tokens import load_tokens
+from ..stimulus.stimuli import load_tokens
 from .settings import write_json
 
 _CHUNK = 256  # images; 300 tokens of 768 features are 0.24 GB

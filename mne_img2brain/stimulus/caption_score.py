@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ._open_clip import ClipModel
+from .clip_tokens import ClipModel
 from .images import image_list
-from .tokens import check_captions
+from .stimuli import check_captions
 
 
 def clip_score(

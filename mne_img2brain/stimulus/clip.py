@@ -11,10 +11,10 @@ from .._lazy import scratch
 from .._log import logger
 from .._parameters import Integer, check_parameters
 from .._types import PathLike
-from ._open_clip import WITHOUT, ClipModel, check_activation, weights_identity
 from ._run import N_JOBS, in_batches
 from .cache import Cache, cache_folder
 from .captions import Captioner
+from .clip_tokens import WITHOUT, ClipModel, check_activation, weights_identity
 from .images import ImageList, image_list, unique_images
 
 PROMPT = "Describe this image in one short sentence."

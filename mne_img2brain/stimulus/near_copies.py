@@ -7,7 +7,7 @@ from PIL import Image
 
 from .._log import warn
 from .images import image_list
-from .tokens import Stimuli, take_images
+from .stimuli import Stimuli, take_images
 
 # Of 256 bits, those of copies (half and double size, JPEG of quality 30, one bit) differ in 32 at
 # most; those of different images of simulate_images in 94, of the 92 objects of Kriegeskorte et al.

@@ -14,9 +14,9 @@ from sklearn.base import clone
 from mne_img2brain import ClipEmbedder, _lazy
 from mne_img2brain.encoder.saving import is_savable, pack, unpack
 from mne_img2brain.stimulus import clip_score
-from mne_img2brain.stimulus._open_clip import ClipModel
 from mne_img2brain.stimulus.captions import Captioner
-from mne_img2brain.stimulus.tokens import present
+from mne_img2brain.stimulus.clip_tokens import ClipModel
+from mne_img2brain.stimulus.stimuli import present
 
 WORDS = ["a dog", "a red cat on a mat", "a dog", "the sea", "a house"]
 

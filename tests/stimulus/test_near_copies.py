@@ -15,7 +15,7 @@ from mne_img2brain.stimulus.near_copies import (
     near_copies,
     warn_of_placeholders,
 )
-from mne_img2brain.stimulus.tokens import present
+from mne_img2brain.stimulus.stimuli import present
 
 
 def jpeg(image, quality):

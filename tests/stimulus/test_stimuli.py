@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from mne_img2brain.stimulus.tokens import check_captions, content_keys, load_tokens, present
+from mne_img2brain.stimulus.stimuli import check_captions, content_keys, load_tokens, present
 
 
 def test_equal_tokens_are_one_image(rng):
