@@ -21,7 +21,7 @@ from .scheduler import PREDICTIONS, SCHEDULES, NoiseScheduler
 from .training import train_denoiser
 
 if TYPE_CHECKING:
-    from ..noise.by_subject import SubjectNoise
+    from ..noise.subject_noise import SubjectNoise
     from ..noise.whitening import SpaceTimeWhitener
     from ..trials.checks import TrialArrays
     from ..trials.splits import SplitPlan

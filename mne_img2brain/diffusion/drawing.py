@@ -31,7 +31,7 @@ def mean_residuals(
         def numbers(draws: np.ndarray) -> Iterator[np.ndarray]:
             return iter(start[:, draws % _N_DRAWS])
 
-        for draws, drawn in draw_whitened(denoiser, tokens, image, numbers, subject, 50, "ddim"):
+        for draws, drawn in draw_whitened(denoiser, tokens, image, numbers, subject, solver="ddim"):
             np.add.at(means, image[draws], drawn / _N_DRAWS)
         return means
     last = scheduler.n_timesteps - 1

@@ -1,4 +1,7 @@
-"""Whether draws of the transformer are better than those of noise that knows no image."""
+"""Whether draws of the transformer are better than those of noise that knows no image.
+
+regressor/fitting.py asks, and says when none is trained at all.
+"""
 
 import dataclasses
 from typing import TYPE_CHECKING
@@ -103,7 +106,7 @@ def compare_draws(
 
     Noise without it is that of :class:`~mne_img2brain.noise.clusters.TrialClusters` of trials that
     are not held out; with several subjects, and with too few such trials, that of
-    :class:`~mne_img2brain.noise.by_subject.SubjectNoise`, which has seen all.
+    :class:`~mne_img2brain.noise.subject_noise.SubjectNoise`, which has seen all.
 
     data: ``y`` are the residuals of single trials.
     plan: ``validation`` are the trials held out.

@@ -259,16 +259,17 @@ def sample_regressor(
     for layer in layers(regressor, fitted=True):
         for _, step in layer.steps[:-1] if isinstance(layer, Pipeline) else ():
             tokens = tokens if step in (None, "passthrough") else step.transform(tokens)
-    known = inspect.signature(layer.sample).parameters
+    innermost: Any = layer
+    known = inspect.signature(innermost.sample).parameters
     asked = inspect.signature(DiffusionRegressor.sample).parameters
     if "subjects" in known:
         parameters["subjects"] = subjects
     for name in set(parameters) - set(known):
         if parameters[name] != asked[name].default:
             raise ValueError(
-                f"{name}={parameters[name]!r}: the draws of {type(layer).__name__} do not know "
+                f"{name}={parameters[name]!r}: the draws of {type(innermost).__name__} do not know "
                 f"{name}; leave it at {asked[name].default}."
             )
         del parameters[name]
-    drawn = layer.sample(tokens, n_draws, **parameters)
+    drawn = innermost.sample(tokens, n_draws, **parameters)
     return np.asarray(drawn, dtype=float).reshape(len(tokens), n_draws, *shape)

@@ -78,8 +78,8 @@ _HOMES = dict.fromkeys(EMBEDDERS.values(), "mne_img2brain.stimulus") | {
     "SpaceTimeWhitener": "mne_img2brain.noise.whitening",
     "SpatialLayer": "mne_img2brain.mean.subject_layer",
     "StandardScaler": "sklearn.preprocessing",
-    "SubjectNoise": "mne_img2brain.noise.by_subject",
-    "SubjectWhitener": "mne_img2brain.noise.by_subject",
+    "SubjectNoise": "mne_img2brain.noise.subject_noise",
+    "SubjectWhitener": "mne_img2brain.noise.subject_noise",
     "TrainingHistory": "mne_img2brain.diffusion",
 }
 

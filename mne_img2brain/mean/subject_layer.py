@@ -1,4 +1,7 @@
-"""One subject's sensors as another mixture of the sources that all subjects share."""
+"""One subject's sensors as another mixture of the sources that all subjects share.
+
+conditional_mean.py adds it to the response of all subjects, and averages them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How well any model could do, given that trials differ."""
+"""How well any model could do, given that trials differ; evaluation/ceilings.py uses it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -14,6 +14,8 @@ from ..diffusion.sampling import SOLVERS
 
 if TYPE_CHECKING:
     from .._types import RandomState
+    from ..diffusion import Denoiser
+    from ..noise.subject_noise import SubjectNoise
     from .regressor import DiffusionRegressor
 
 _MOST_GUIDANCE = 100  # times the effect of an image: more is a slip of the keyboard
@@ -58,9 +60,10 @@ def draw_responses(
     numbers = numbers_of(seed_from(random_state), n_draws, expected.shape[1:], first_image)
     image = np.repeat(np.arange(len(tokens)), n_draws)
     result = np.empty((len(image), *expected.shape[1:]))
+    noise: SubjectNoise | Denoiser = regressor.noise_
     done = progress(len(image), "Drawing")
     # draws have the mean zero: the mean of what is returned is predict
-    for draws, scatter in regressor.noise_.draw(
+    for draws, scatter in noise.draw(
         tokens, image, numbers, subject=subjects, own_mean=own, n_steps=n_steps, solver=solver,
         eta=eta, guidance_scale=guidance_scale,
     ):  # fmt: skip

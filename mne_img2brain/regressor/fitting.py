@@ -19,8 +19,8 @@ from ..diffusion.processes import Processes
 from ..diffusion.selection import LEAST_TRIALS, MOST_VALUES, NoiseSummary, compare_draws
 from ..mean.conditional_mean import ConditionalMean
 from ..metrics.cross_validated import images_at_fault
-from ..noise.by_subject import SubjectNoise
 from ..noise.power import InducedPower
+from ..noise.subject_noise import SubjectNoise
 from ..noise.trial_noise import TrialNoise
 from ..trials.checks import TrialArrays
 from ..trials.missing_sensors import fill_sensors

@@ -1,4 +1,4 @@
-"""Images to tokens: loading, captions, embedders, one cache on disk."""
+"""Images to tokens: loading, captions, embedders (listed below), one cache on disk."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Captions by a vision-language model."""
+"""Captions by a vision-language model; clip_tokens.py makes tokens of them."""
 
 import secrets
 from typing import Any

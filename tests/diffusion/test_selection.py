@@ -9,7 +9,7 @@ from small_regressors import make_regressor
 
 from mne_img2brain import Denoiser
 from mne_img2brain.diffusion.selection import LEAST_TRIALS, NoiseSummary, compare_draws
-from mne_img2brain.noise.by_subject import SubjectNoise
+from mne_img2brain.noise.subject_noise import SubjectNoise
 from mne_img2brain.noise.trial_noise import TrialNoise
 from mne_img2brain.trials.checks import TrialArrays
 from mne_img2brain.trials.splits import SplitPlan

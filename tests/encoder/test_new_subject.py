@@ -9,7 +9,7 @@ from small_regressors import make_regressor
 
 from mne_img2brain import Denoiser, ImageToBrainEncoder, read_encoder
 from mne_img2brain.mean.subject_layer import SpatialLayer
-from mne_img2brain.noise.by_subject import SubjectNoise
+from mne_img2brain.noise.subject_noise import SubjectNoise
 from mne_img2brain.noise.trial_noise import TrialNoise
 from mne_img2brain.trials.missing_sensors import fill_sensors
 

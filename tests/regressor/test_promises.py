@@ -115,7 +115,7 @@ def test_a_fit_that_fails_leaves_the_earlier_one(data, how, monkeypatch):
         def fails(*args, **kwargs):
             raise error
 
-        place = "mne_img2brain.noise.by_subject.SubjectNoise.fit"
+        place = "mne_img2brain.noise.subject_noise.SubjectNoise.fit"
         monkeypatch.setattr(place, fails)
     with pytest.raises(error):
         model.fit(tokens[:, :, :4], 2 * y[:50], image_index=image if how == "shape" else image[:50])
