@@ -1,5 +1,7 @@
 """A fit that is stopped goes on, and an earlier fit is kept."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -83,8 +85,12 @@ def test_on_the_command_line(recorded, tmp_path, monkeypatch):
     epochs.save(tmp_path / "x-epo.fif", verbose="error")
     words = ["fit", str(tmp_path / "tokens.npy"), str(tmp_path / "x-epo.fif"), "--out",
              str(tmp_path / "e"), "--image-ids", "image_id", "--max-iter", "5", "--device", "cpu",
-             "--preset", "default", "--checkpoint", str(tmp_path / "c")]  # fmt: skip
+             "--preset", "default", "--embedder", "gabor",
+             "--checkpoint", str(tmp_path / "c")]  # fmt: skip
     monkeypatch.setattr("mne_img2brain.diffusion.checkpoint._EVERY", 0.0)
+    small = DiffusionRegressor(noise=Denoiser(hidden_size=16, n_layers=1, n_heads=2))
+    presets = importlib.import_module("mne_img2brain.experiments.ablation_rows")._PRESETS
+    monkeypatch.setitem(presets, "default", lambda: small)
     stop = Stop(monkeypatch)
     stop.at = 3
     with pytest.raises(SystemExit) as stopped:

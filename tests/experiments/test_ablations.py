@@ -186,6 +186,7 @@ def test_rows_in_two_processes_are_those_of_one(done, tokens, epochs, tmp_path):
 
 
 def test_it_goes_on_where_it_was(tokens, epochs, tmp_path, counted, monkeypatch):
+    monkeypatch.setattr(ablations, "draw_ablations", lambda *_: None)  # after each row
     arguments = {**FAST, "reference": REFERENCE, "rows": ["position"], "n_draws": 0}
     interrupted = ImageToBrainEncoder.fit
 

@@ -21,6 +21,7 @@ from mne_img2brain.metrics import mse, pearson, r_map, time_mask
 from mne_img2brain.stimulus import ClipEmbedder, GaborEmbedder, clip_score
 
 module = importlib.import_module("mne_img2brain.experiments.reproduce")
+ablations = importlib.import_module("mne_img2brain.experiments.ablations")
 recordings = importlib.import_module("mne_img2brain.experiments.recordings")
 embedding = importlib.import_module("mne_img2brain.experiments.embedding")
 settings = importlib.import_module("mne_img2brain.experiments.settings")
@@ -46,6 +47,12 @@ def counted(patch, kill_at=None):
 
     patch.setattr(ImageToBrainEncoder, "fit", counting)
     return fits
+
+
+@pytest.fixture
+def _few_figures(monkeypatch):
+    """Leave out the figures of units, which take longer than all that is counted."""
+    monkeypatch.setattr("mne_img2brain.experiments.figures.draw_units", lambda *_: [])
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +86,7 @@ def test_a_killed_run_goes_on_where_it_was(eeg):
     assert units == ["cross-sub-01", "cross-sub-02", "within-sub-01", "within-sub-02"]
 
 
+@pytest.mark.usefixtures("_few_figures")
 def test_a_finished_run_fits_nothing(eeg, eeg_folder, monkeypatch):
     out, tables, *_ = eeg
     fits = counted(monkeypatch)
@@ -178,6 +186,7 @@ def test_several_training_subjects(meg_folder, eeg_folder, tmp_path, monkeypatch
     assert "averages of 2 subjects are 0.00 GiB; fitting will need about" in caplog.text
 
 
+@pytest.mark.usefixtures("_few_figures")
 def test_no_more_than_one_subject_is_in_memory(eeg_folder, tmp_path, monkeypatch):
     alive, training = [], recordings.Recordings.training
 
@@ -264,6 +273,7 @@ def test_other_parameters_are_refused(eeg, eeg_folder, tmp_path):
         reproduce("things-eeg2", eeg_folder, tmp_path)
 
 
+@pytest.mark.usefixtures("_few_figures")
 def test_two_runs_share_a_folder(eeg_folder, tmp_path, monkeypatch):
     """While the first is at one unit the second does the other, then waits for the first."""
     monkeypatch.setattr(
@@ -474,6 +484,11 @@ def test_clip_scores(eeg_folder, tmp_path, monkeypatch):
 
 def test_ablations(eeg_folder, tmp_path, monkeypatch):
     options = {"within": False, "cross": False, "ablations": True, "reader": EEG["reader"]}
+    # figures are drawn anew after each row, in half of the time: here only the last
+    draw, drawn = ablations.draw_ablations, {}
+    monkeypatch.setattr(
+        ablations, "draw_ablations", lambda *given: drawn.update({given[-1]: given})
+    )
     with pytest.MonkeyPatch.context() as patch:
         counted(patch, kill_at=4)
         with pytest.raises(Killed):
@@ -508,3 +523,8 @@ def test_ablations(eeg_folder, tmp_path, monkeypatch):
     again = reproduce("things-eeg2", eeg_folder, tmp_path, **options)["ablations"]
     assert len(fits) == n_fits
     pd.testing.assert_frame_equal(again, table)
+    assert [file.parent.name for file in drawn] == ["sub-01", "sub-02"]
+    for given in drawn.values():
+        draw(*given)
+        pixels = matplotlib.image.imread(given[-1])[..., :3]
+        assert 0.005 < (pixels < 0.9).any(axis=2).mean() < 0.7

@@ -301,13 +301,14 @@ def test_clip_score_is_the_cosine(tiny_clip, shown_images):
 
 @pytest.mark.slow
 def test_a_full_size_model_gives_tokens_of_the_right_shape(tmp_path):
-    """ViT-L/14 with random weights: 1 + 16 x 16 image tokens of width 768."""
+    """ViT-L/14 with random weights, two of its layers: 1 + 16 x 16 image tokens of width 768."""
     import json
 
     import open_clip
     from safetensors.torch import save_file
 
     config = open_clip.get_model_config("ViT-L-14-quickgelu")
+    config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = 2
     with torch.random.fork_rng(devices=[]):
         model = open_clip.CLIP(**config)
     (tmp_path / "open_clip_config.json").write_text(
