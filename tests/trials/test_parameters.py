@@ -53,6 +53,7 @@ WRONG = [
     (GaborEmbedder(), "n_scales", (10**9, *NO_COUNT)),
     (GaborEmbedder(), "n_orientations", (10**9, *NO_COUNT)),
     (GaborEmbedder(), "grid", (10**9, *NO_COUNT)),
+    (GaborEmbedder(), "n_jobs", (0, 2.5, np.nan, "4", True)),
     (ClipEmbedder(), "model", (None, 3, "ViT-X")),
     (ClipEmbedder(), "pretrained", (3, "mine")),
     (ClipEmbedder(), "captioner", (3, ["a"])),
@@ -61,6 +62,7 @@ WRONG = [
     (ClipEmbedder(), "batch_size", NO_COUNT),
     (ClipEmbedder(), "device", ("gpu", "abacus", 1j)),
     (ClipEmbedder(), "cache_dir", (3, True)),
+    (ClipEmbedder(), "n_jobs", (0, 2.5, np.nan, "4", True)),
 ]
 REGRESSORS = (
     KernelMeanRegressor(), FewImagesRegressor(), MeanResponse(), NearestNeighbor(),
