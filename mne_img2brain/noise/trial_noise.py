@@ -65,7 +65,7 @@ class TrialNoise:
         n = len(residuals)
         labels = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
         weight = np.ones(n) if n_averaged is None else np.asarray(n_averaged, float)
-        rows = _some(n, labels, max(2, _MAX_VALUES // residuals[0].size), rng)
+        rows = _some(labels, max(2, _MAX_VALUES // residuals[0].size), rng)
         labels = np.unique(labels[rows], return_inverse=True)[1]
         # one copy, in the precision of the residuals; all else a block at a time
         kind = np.result_type(residuals.dtype, np.float32)
@@ -117,7 +117,8 @@ class TrialNoise:
         self.clusters_ = state.pop("clusters_", None) or TrialClusters()
         self.mean_factor_ = state.pop("mean_factor_", 1.0)
         self.shape_, self.scale_ = tuple(state.pop("shape_", ())), whitener.scale_
-        self.whitener_ = whitener if len(state) > 1 or self.whitening == "scale" else None
+        whitens = self.whitening == "scale" or "values_" in state
+        self.whitener_ = whitener if whitens else None
         return self
 
 
@@ -129,10 +130,10 @@ def _scale(square: np.ndarray) -> np.ndarray:
     return np.where(scale > 0, scale, 1.0)[:, None]
 
 
-def _some(n: int, labels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+def _some(labels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     """Choose whole images until there are trials enough: rows, in order."""
-    if n <= most:
-        return np.arange(n)
+    if len(labels) <= most:
+        return np.arange(len(labels))
     place = rng.permutation(labels.max() + 1)[labels]
     return np.sort(np.argsort(place, kind="stable")[:most])
 
